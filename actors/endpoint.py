@@ -1,0 +1,48 @@
+"""A server that somebody else runs: any OpenAI-compatible URL."""
+
+import os
+
+from actors.server import Address
+from extraction.errors import OperatorError
+from extraction.settings import Settings
+
+NO_KEY = "none"  # servers without authentication still want a header
+
+
+class EndpointServer:
+    """Owns nothing: an address from the settings, its key from the environment."""
+
+    name = "endpoint"
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def start(self) -> Address:
+        """The address to ask. The canary that follows shows whether it answers."""
+        key = os.environ.get("OPENAI_API_KEY") or NO_KEY
+        return Address(
+            endpoint_url(self.settings.endpoint.url),
+            key,
+            self.settings.model.name,
+            self.settings.endpoint.concurrency,
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Always: whether it answers is its owner's business, requests wait and try again."""
+        return True
+
+    def stop(self) -> None:
+        """Nothing to let go of."""
+
+
+def endpoint_url(given: str | None) -> str:
+    """The base URL: as given, OPENAI_BASE_URL or VLLM_ENDPOINT; `/v1` is added to a URL without a path."""
+    url = given or os.environ.get("OPENAI_BASE_URL") or os.environ.get("VLLM_ENDPOINT")
+    if not url:
+        raise OperatorError("--engine endpoint needs --endpoint URL, OPENAI_BASE_URL or VLLM_ENDPOINT")
+    url = url.strip().rstrip("/").removesuffix("/chat/completions")
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("http", "https") or not rest:
+        raise OperatorError(f"--endpoint {url}: a URL such as http://host:8000/v1 is expected")
+    return url if "/" in rest else f"{url}/v1"

@@ -1,0 +1,36 @@
+"""The fingerprint of a run: a digest of everything that changes an answer, and of nothing else."""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel
+
+from extraction.settings import Settings
+
+PARSER_VERSION = 1  # raise it when the same reply would be judged otherwise
+
+
+def fingerprint(
+    settings: Settings, model: type[BaseModel], schema: dict[str, Any], weights: str | None
+) -> str:
+    """64 hex digits from the model, prompt, wire schema, sampling, limits and parser version.
+
+    `weights` is the digest of a local weights file. Paths, ports, GPU types and concurrency stay out:
+    an answer found on one machine holds on another.
+    """
+    told = {
+        "model": settings.model.name,
+        "revision": settings.model.revision,
+        "weights": weights,
+        "template": settings.model.template,
+        "messages": settings.prompt.messages(model, ""),
+        "schema": schema,
+        "sampling": settings.sampling.model_dump(),
+        "limits": settings.limits.model_dump(
+            include={"max_chunk_tokens", "system_prompt_overhead", "max_output_tokens"}
+        ),
+        "parser": PARSER_VERSION,
+    }
+    canonical = json.dumps(told, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("utf-8", errors="surrogatepass")).hexdigest()

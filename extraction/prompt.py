@@ -1,0 +1,108 @@
+"""What is said to the model: instructions, worked examples as chat turns, then the document.
+
+All but the last message is the same for every request of a run, so a server's prefix cache holds it.
+"""
+
+import json
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from extraction.errors import OperatorError
+from extraction.tokens import Message
+
+DEFUSED = re.compile(r"<(?=\|[^|<>\s]{1,40}\|>|/?(?:bos|eos|pad|unk|s|start_of_turn|end_of_turn)>)")
+
+
+class Example(BaseModel):
+    """A document and the profile that is right for it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str | None = None
+    text: str
+    profile: dict[str, Any]
+
+
+class Prompt(BaseModel):
+    """Instructions and examples. `{fields}` in the instructions becomes the list of fields with descriptions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    instructions: Annotated[str, Field(min_length=1)]
+    examples: tuple[Example, ...] = ()
+
+    def messages(self, model: type[BaseModel], content: str) -> list[Message]:
+        """The chat for one chunk, its content as the last user message."""
+        instructions = self.instructions.replace("{fields}", field_guide(model)).strip()
+        turns: list[Message] = [{"role": "system", "content": instructions}]
+        for example in self.examples:
+            profile = json.dumps(example.profile, ensure_ascii=False)
+            turns.append({"role": "user", "content": content_of(example.title, example.text.strip())[0]})
+            turns.append({"role": "assistant", "content": profile})
+        return [*turns, {"role": "user", "content": content}]
+
+    def check(self, model: type[BaseModel]) -> None:
+        """Raise OperatorError unless every example's profile is one that the model type accepts."""
+        for number, example in enumerate(self.examples, start=1):
+            try:
+                model.model_validate(example.profile)
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"]))
+                raise OperatorError(
+                    f"example {number} of the prompt is no {model.__name__}: {where}: {first['msg']}"
+                ) from error
+
+
+def content_of(title: str | None, text: str) -> tuple[str, int]:
+    """The user message for a piece of a document, and where in it the piece begins.
+
+    The piece keeps its length, so that offsets carry over; what the model's template would read as a
+    turn of its own (`<|im_end|>`) is defused by one look-alike character.
+    """
+    header = "" if _opens_with(text, title) else f"# {' '.join((title or '').split())}\n\n"
+    return DEFUSED.sub("‹", header + text), len(header)
+
+
+def _opens_with(text: str, title: str | None) -> bool:
+    """Whether there is no title, or the text's first lines say it already."""
+    if not title or not title.strip():
+        return True
+    opening = text.lstrip()[: 2 * len(title) + 40]
+    return " ".join(title.split()).casefold() in " ".join(opening.split()).casefold()
+
+
+def field_guide(model: type[BaseModel], indent: str = "") -> str:
+    """The fields of a profile model, a line each, as the instructions list them."""
+    lines = []
+    for name, described in _properties(model.model_json_schema()):
+        lines.append(f"{indent}- {name}: {described}" if described else f"{indent}- {name}")
+    return "\n".join(lines)
+
+
+def _properties(schema: dict[str, Any]) -> list[tuple[str, str]]:
+    """Dotted names and descriptions of a schema's leaves, lists of objects as `name[].part`."""
+    definitions = schema.get("$defs", {})
+
+    def walk(node: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        for name, inner in node.get("properties", {}).items():
+            path, shape, described = prefix + name, inner, inner.get("description", "")
+            if shape.get("type") == "array":
+                path, shape = path + "[]", shape["items"]
+            target = definitions.get(shape.get("$ref", "").rsplit("/", 1)[-1])
+            choices = _choices(shape)
+            if choices:
+                described = f"{described} ({choices})".strip()
+            found += walk(target, path + ".") if target else [(path, described)]
+        return found
+
+    return walk(schema, "")
+
+
+def _choices(shape: dict[str, Any]) -> str:
+    """The values of an enumeration, optional or not."""
+    options = [shape, *shape.get("anyOf", [])]
+    return " | ".join(str(v) for option in options for v in option.get("enum", []))

@@ -1,0 +1,203 @@
+"""The configuration of a run: YAML, parsed once into frozen models that refuse unknown keys."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from extraction.errors import OperatorError
+from extraction.prompt import Prompt
+
+Engine = Literal["sglang", "llamacpp", "endpoint"]
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Frozen(BaseModel):
+    """Base of all settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Columns(Frozen):
+    """Names of the input's columns. Only `document_id` and `text` have to be there."""
+
+    document_id: str = "document_id"
+    text: str = "text"
+    company_id: str = "company_id"
+    title: str = "title"
+    url: str = "url"
+    document_type: str = "document_type"
+    document_date: str = "document_date"
+
+
+class Model(Frozen):
+    """The language model: `name` as servers know it, `revision` the commit of its weights."""
+
+    name: str
+    revision: str | None = None
+    tokenizer: str | None = None
+    template: str | None = None
+
+
+class Limits(Frozen):
+    """Tokens, bytes and counts. `max_chunk_tokens` holds the prompt as well as the document's text."""
+
+    max_chunk_tokens: Count = 12_000
+    system_prompt_overhead: Count = 3_000
+    max_output_tokens: Count = 4_096
+    context_length: Count = 32_768
+    max_document_bytes: Count = 50_000_000
+    max_chunks_per_document: Count = 2_000
+
+
+class Sampling(Frozen):
+    """How answers are drawn. `retry_*` hold for the one changed retry after a loop or an invalid answer."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    retry_temperature: Annotated[float, Field(ge=0, le=2)] = 0.3
+    retry_frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.4
+    seed: int = 0
+
+
+class Requests(Frozen):
+    """How servers are asked. `deadline_s` is for one request with all its retries, waiting included."""
+
+    deadline_s: Seconds = 900
+    attempts: Count = 5
+    backoff_s: Seconds = 0.5
+    backoff_max_s: Seconds = 60
+
+
+class Servers(Frozen):
+    """How many servers a run may own and how they are held."""
+
+    min_servers: Count = 1
+    max_servers: Count | None = None
+    gpus_per_server: Count = 1
+    start_timeout_s: Seconds = 900
+    max_deaths: Count = 5
+    deaths_within_s: Seconds = 600
+
+
+class LlamaCpp(Frozen):
+    """llama.cpp on CPU: `slots` requests at a time, `threads` by default one a core."""
+
+    slots: Count = 4
+    threads: Count | None = None
+
+
+class Sglang(Frozen):
+    """SGLang on GPUs: the scenario's name, `auto` by the memory of the actor's own GPU."""
+
+    scenario: str = "auto"
+    command: tuple[str, ...] = ("python", "-m", "sglang.launch_server")
+
+
+class Endpoint(Frozen):
+    """An OpenAI-compatible URL that somebody else runs; its key comes from the environment."""
+
+    url: str | None = None
+    concurrency: Count = 32
+
+
+class Ledger(Frozen):
+    """How often an actor writes its answers down: what a crash can lose is younger than that."""
+
+    flush_s: Seconds = 5
+    flush_rows: Count = 200
+
+
+class Settings(Frozen):
+    """Everything that a run is told."""
+
+    profile: str = "extraction.company:CompanyProfile"
+    prompt: Prompt
+    wire: Literal["auto", "bounded", "light"] = "auto"
+    columns: Columns = Columns()
+    model: Model
+    limits: Limits = Limits()
+    sampling: Sampling = Sampling()
+    requests: Requests = Requests()
+    servers: Servers = Servers()
+    ledger: Ledger = Ledger()
+    llamacpp: LlamaCpp = LlamaCpp()
+    sglang: Sglang = Sglang()
+    endpoint: Endpoint = Endpoint()
+    max_dead_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+    def profile_model(self) -> type[BaseModel]:
+        """The pydantic model that `profile` names. Raises OperatorError when there is none."""
+        module, _, name = self.profile.partition(":")
+        try:
+            found = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise OperatorError(
+                f"profile: {self.profile!r} can't be imported ({error}): give module:Model"
+            ) from None
+        if not (isinstance(found, type) and issubclass(found, BaseModel)):
+            raise OperatorError(f"profile: {self.profile!r} is no pydantic model: give module:Model")
+        return found
+
+
+def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Read a configuration file, with overrides such as {"limits.max_chunk_tokens": 8000} laid over it.
+
+    `prompt` names a file beside it. Raises OperatorError with the file, the key and what is wrong.
+    """
+    raw = _read(path)
+    for key, value in (overrides or {}).items():
+        _override(raw, key, value)
+    prompt = raw.get("prompt")
+    if isinstance(prompt, str):
+        raw["prompt"] = _read(path.parent / prompt)
+    try:
+        settings = Settings.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        given = "" if first["type"] == "missing" else f" (given: {first['input']!r:.80})"
+        raise OperatorError(f"{path}: {where}: {first['msg']}{given}") from None
+    settings.prompt.check(settings.profile_model())
+    return settings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OperatorError(f"{path} can't be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise OperatorError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise OperatorError(f"{path} holds no settings: `key: value` lines are expected")
+    return raw
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """The key and value of a `key.inner=value`, the value read as YAML."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise OperatorError(f"--set {text}: KEY=VALUE is expected, such as limits.max_chunk_tokens=8000")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise OperatorError(f"--set {text}: {value!r} is not a YAML value") from None
+
+
+def _override(raw: dict[str, Any], key: str, value: Any) -> None:
+    """Lay one value over the raw settings."""
+    *parents, last = key.split(".")
+    node = raw
+    for parent in parents:
+        inner = node.setdefault(parent, {})
+        if not isinstance(inner, Mapping):
+            raise OperatorError(f"{key}: {parent} has no keys of its own")
+        node[parent] = dict(inner)
+        node = node[parent]
+    node[last] = value

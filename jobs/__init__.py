@@ -1,0 +1,1 @@
+"""Entry points, and the pipelines and the ledger that they share."""

@@ -1,0 +1,77 @@
+"""The Ray that a run uses: the one it is submitted to, or one of its own on this machine."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import pynvml
+import ray
+import ray.data
+from ray.data import DataContext
+
+from extraction.errors import ProfilesError
+
+OBJECT_STORE_BYTES = 1 << 30  # documents pass through in blocks of at most 128 MiB
+NO_PROGRESS_S = 24 * 3600  # nodes and weights may take hours to come; requests have deadlines of their own
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """Ray for the length of a run: RAY_ADDRESS (set in submitted jobs), or a local one that ends with it."""
+    if ray.is_initialized():
+        _configure_data()
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    logging.getLogger("ray").setLevel(logging.WARNING)
+    if address:
+        ray.init(address=address, logging_level=logging.WARNING)
+    else:
+        ray.init(
+            address="local",
+            num_cpus=max(2, os.cpu_count() or 1),
+            object_store_memory=min(OBJECT_STORE_BYTES, psutil.virtual_memory().available // 4),
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+        )
+    _configure_data()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def reason(error: BaseException) -> ProfilesError | None:
+    """The error of this project's own that is behind another, however Ray wrapped it."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ProfilesError):
+            return seen
+        cause = getattr(seen, "cause", None)
+        seen = cause if isinstance(cause, BaseException) else seen.__cause__
+    return None
+
+
+def gpus() -> int:
+    """GPUs of the cluster, or of this machine where the run has no cluster."""
+    if os.environ.get("RAY_ADDRESS") or ray.is_initialized():
+        with connected():
+            return int(ray.cluster_resources().get("GPU", 0))
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return 0
+    try:
+        return int(pynvml.nvmlDeviceGetCount())
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _configure_data() -> None:
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.verbose_progress = False
+    context.execution_no_progress_timeout_s = NO_PROGRESS_S
+    logging.getLogger("ray.data").setLevel(logging.ERROR)

@@ -1,0 +1,47 @@
+"""The demo documents as the Parquet file that the job reads.
+
+python jobs/demo.py --output out/demo/documents.parquet
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+FOLDER = Path(__file__).resolve().parent.parent / "configs" / "demo" / "documents"
+FENCE = "---\n"
+COLUMNS = ("document_id", "company_id", "text", "title", "url", "document_type", "document_date")
+
+
+def document(path: Path) -> dict[str, str | None]:
+    """A row from a file of front matter and text; its name is the document's id."""
+    _, head, text = path.read_text(encoding="utf-8").split(FENCE, 2)
+    said = yaml.safe_load(head)
+    return {
+        "document_id": path.stem,
+        "text": text.strip(),
+        **{key: said.get(key) for key in COLUMNS if key in said},
+    }
+
+
+def documents() -> pa.Table:
+    """All demo documents, in order of their ids."""
+    rows = [document(path) for path in sorted(FOLDER.glob("*.md"))]
+    return pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in COLUMNS]))
+
+
+def main() -> int:
+    """Write the file."""
+    flags = argparse.ArgumentParser(description=__doc__)
+    flags.add_argument("--output", type=Path, required=True)
+    path = flags.parse_args().output
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(documents(), path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

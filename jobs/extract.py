@@ -1,0 +1,216 @@
+"""Documents in Parquet in, one profile per company in Parquet out.
+
+Exit codes: 0 published; 1 failed, safe to run again; 2 the operator's mistake; 3 published, but more dead
+letters than `max_dead_fraction` allows.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import ray.exceptions
+from rich.console import Console
+from rich.text import Text
+
+from actors.endpoint import endpoint_url
+from extraction.errors import OperatorError, ProfilesError, RunError
+from extraction.settings import Engine, load, parse_override
+from jobs import cluster, intake, manifest, plan, pool, reduce, summary
+from jobs.engines import choose, fleet
+from jobs.ledger import Index
+from jobs.manifest import Counts
+from jobs.progress import Progress, Tally
+from jobs.run import Run, new_run_id
+from jobs.storage import Storage
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+DEFAULTS: dict[Engine, str] = {"sglang": "extract.yaml", "endpoint": "extract.yaml", "llamacpp": "demo.yaml"}
+PUBLISHED, FAILED, MISTAKE, OVER_BUDGET = 0, 1, 2, 3
+LOG = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise OperatorError instead of printing the usage."""
+        raise OperatorError(f"{message} (--help lists the flags)")
+
+
+def parser() -> Parser:
+    """The command line."""
+    flags = Parser(
+        prog="extract.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    flags.add_argument(
+        "--input",
+        action="append",
+        required=True,
+        metavar="PATH",
+        help="Parquet file, folder, glob or URL; may be given again",
+    )
+    flags.add_argument(
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="folder or URL for the profiles, the manifest and the ledger",
+    )
+    flags.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="settings (default: configs/demo.yaml for llamacpp, else configs/extract.yaml)",
+    )
+    flags.add_argument(
+        "--engine",
+        choices=["auto", "sglang", "llamacpp", "endpoint"],
+        default="auto",
+        help="auto: sglang where there is a GPU, else llamacpp",
+    )
+    flags.add_argument("--endpoint", metavar="URL", help="an OpenAI-compatible server, for --engine endpoint")
+    flags.add_argument("--model", metavar="NAME", help="the model's name, or the path of its files")
+    flags.add_argument("--schema", metavar="MODULE:MODEL", help="the pydantic model of a profile")
+    flags.add_argument("--scenario", metavar="NAME", help="row of configs/scenarios.yaml, or auto")
+    flags.add_argument("--limit", type=int, metavar="N", help="take the first N documents only")
+    flags.add_argument("--plan", action="store_true", help="stop after the plan and print its size")
+    flags.add_argument(
+        "--retry-failed", action="store_true", help="ask again for chunks that failed in earlier runs"
+    )
+    flags.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="lay a value over the settings, such as limits.max_chunk_tokens=8000",
+    )
+    return flags  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run, and say in one line what went wrong."""
+    try:
+        return run(parser().parse_args(argv))
+    except (ProfilesError, ray.exceptions.RayError) as error:
+        ours = cluster.reason(error)
+        if ours is None:
+            raise
+        LOG.print(Text.assemble(("error: ", "bold red"), str(ours).replace("\n", "\n  ")))
+        return MISTAKE if isinstance(ours, OperatorError) else FAILED
+    except KeyboardInterrupt:
+        LOG.print("interrupted: what was answered is in the ledger, the same command goes on from there")
+        return FAILED
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Plan, extract, reduce, publish."""
+    began = time.monotonic()
+    if flags.limit is not None and flags.limit < 0:
+        raise OperatorError(f"--limit {flags.limit}: a number of documents is expected")
+    engine = choose(flags.engine)
+    settings = load(flags.config or CONFIGS / DEFAULTS[engine], overrides(flags, engine))
+    found = intake.find(flags.input, settings.columns, flags.limit)
+    run_id = new_run_id()
+    logs = Path(tempfile.gettempdir(), "company-profiles", run_id)
+    this = Run(run_id, settings, fleet(engine, settings), Storage(flags.output), logs)
+    reduce.profile_schema(this)
+    with cluster.connected():
+        planned = plan.plan(this, found)
+        index = this.ledger.index()
+        work = pool.work_of(this, planned, index.answered if flags.retry_failed else index.settled)
+        LOG.print(f"plan     {tell_plan(planned, work)}")
+        if flags.plan:
+            print_plan(planned, work)
+            return PUBLISHED
+        tally = extract_all(this, work)
+        return reduce_all(this, planned, index, work, tally, began)
+
+
+def overrides(flags: argparse.Namespace, engine: Engine) -> dict[str, Any]:
+    """What the flags and the environment say about settings."""
+    said = {
+        "model.name": flags.model or (os.environ.get("VLLM_MODEL") if engine == "endpoint" else None),
+        "profile": flags.schema,
+        "endpoint.url": endpoint_url(flags.endpoint) if engine == "endpoint" else None,
+        "sglang.scenario": flags.scenario,
+    }
+    return {key: value for key, value in said.items() if value} | dict(map(parse_override, flags.set))
+
+
+def extract_all(run: Run, work: pool.Work) -> Tally:
+    """Ask for what is missing; nothing is started when nothing is."""
+    with Progress(LOG, work.missing) as progress:
+        if work.missing:
+            for answers in pool.extract(run, work):
+                progress.add(answers)
+    return progress.tally
+
+
+def reduce_all(
+    run: Run, planned: plan.Plan, before: Index, work: pool.Work, tally: Tally, began: float
+) -> int:
+    """Merge, check that every document is accounted for, publish, and tell."""
+    index = run.ledger.index() if work.missing else before
+    for path in index.skipped:
+        LOG.print(f"skipped  {path} is no segment of the ledger")
+    reduced = reduce.reduce(run, planned, index)
+    dead_letters = (*planned.dead_letter_files, *reduced.dead_letters)
+    accounted = reduced.in_profiles + reduced.dead_documents + planned.dead_documents
+    if accounted != planned.documents:
+        raise RunError(
+            f"{planned.documents:,} documents went in and {accounted:,} came out: nothing is published, "
+            "the ledger is kept. Please report this"
+        )
+    counts = Counts(
+        documents=planned.documents,
+        chunks=work.chunks,
+        chunks_answered=work.answered_of(index),
+        chunks_from_ledger=work.answered_of(before),
+        companies=sum(file.rows for file in reduced.profiles),
+        dead_letters=sum(file.rows for file in dead_letters),
+    )
+    published = manifest.publish(run, counts, tally.tokens, reduced.profiles, dead_letters)
+    out = Console(highlight=False)
+    summary.show_profiles(out, run.storage, published, run.model)
+    summary.show_counts(out, run.storage, published, tally, run.fleet.limit, time.monotonic() - began)
+    dead_fraction = counts.dead_letters / max(1, counts.documents)
+    if dead_fraction > run.settings.max_dead_fraction:
+        LOG.print(
+            f"[bold]budget:[/] {counts.dead_letters:,} dead letters for {counts.documents:,} documents are more "
+            f"than max_dead_fraction = {run.settings.max_dead_fraction:g}: exit {OVER_BUDGET}"
+        )
+        return OVER_BUDGET
+    return PUBLISHED
+
+
+def tell_plan(planned: plan.Plan, work: pool.Work) -> str:
+    """The size of a run in one line."""
+    about = "" if planned.exact else "about "
+    return (
+        f"{planned.documents:,} documents, {work.chunks:,} chunks, {about}{planned.prompt_tokens:,} prompt tokens, "
+        f"{work.missing:,} requests to make ({work.chunks - work.missing:,} in the ledger)"
+    )
+
+
+def print_plan(planned: plan.Plan, work: pool.Work) -> None:
+    """The size of a run, a number a line."""
+    sizes = {
+        "documents": planned.documents,
+        "dead letters": sum(file.rows for file in planned.dead_letter_files),
+        "chunks": work.chunks,
+        "prompt tokens": planned.prompt_tokens,
+        "requests": work.missing,
+    }
+    for name, size in sizes.items():
+        print(
+            f"{name:<14} {size:>14,}"
+            + (" (estimated)" if name == "prompt tokens" and not planned.exact else "")
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

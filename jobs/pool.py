@@ -1,0 +1,125 @@
+"""The extract stage: the chunks that the ledger does not hold go to a pool of extractors."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+import ray.data
+from ray.data import ActorPoolStrategy
+
+from actors.client import Question
+from actors.extractor import Extractor, Journal
+from actors.server import Server
+from jobs.ledger import Index, LedgerWriter
+from jobs.plan import Plan
+from jobs.run import Run
+
+OVERBOOKING = 3  # rows handed to an actor for each request that its server works on: it never runs dry
+MOST_ROWS = 32  # of a task: few enough to be done together, many enough for Ray to keep up
+TASKS_WANTED = 64  # of a small run, so that its progress is seen
+
+
+@dataclass(frozen=True)
+class Work:
+    """Chunks to ask for: row numbers by chunk file. `ids` has each question of the plan once."""
+
+    rows: dict[str, list[int]]
+    ids: pa.Array
+    missing: int
+
+    @property
+    def chunks(self) -> int:
+        """Number of questions in the plan."""
+        return len(self.ids)
+
+    def answered_of(self, index: Index) -> int:
+        """How many of them a ledger's index has an answer to."""
+        return int(pc.sum(pc.is_in(self.ids, value_set=index.answered)).as_py() or 0)
+
+
+def work_of(run: Run, plan: Plan, settled: pa.Array) -> Work:
+    """What the ledger does not settle, each question once however often the plan holds it."""
+    files, numbers, ids = [], [], []
+    for position, path in enumerate(plan.chunk_files):
+        column = run.storage.read_table(path, ["chunk_id"])["chunk_id"].combine_chunks()
+        ids.append(column)
+        files.append(pa.array([position] * len(column), pa.int32()))
+        numbers.append(pa.array(range(len(column)), pa.int64()))
+    if not ids:
+        return Work({}, pa.array([], pa.string()), 0)
+    places = pa.table(
+        {"id": pa.concat_arrays(ids), "file": pa.concat_arrays(files), "row": pa.concat_arrays(numbers)}
+    )
+    order = pa.array(range(places.num_rows), pa.int64())
+    first = (
+        places.append_column("order", order).group_by("id", use_threads=False).aggregate([("order", "min")])
+    )
+    places = places.take(first["order_min"])
+    missing = places.filter(pc.invert(pc.is_in(places["id"], value_set=settled)))
+    rows: dict[str, list[int]] = {}
+    for position, row in zip(missing["file"].to_pylist(), missing["row"].to_pylist(), strict=True):
+        rows.setdefault(plan.chunk_files[position], []).append(row)
+    return Work(rows, places["id"].combine_chunks(), missing.num_rows)
+
+
+def extract(run: Run, work: Work) -> Iterator[pa.Table]:
+    """Ask for everything; yields what became of it while it goes on (ANSWERS without the replies)."""
+    servers, fleet = run.settings.servers, run.fleet
+    rows = max(1, min(MOST_ROWS, work.missing // TASKS_WANTED))
+    calls = max(2, -(-OVERBOOKING * fleet.limit // rows))
+    most = max(servers.min_servers, min(_room(run), work.missing))
+    items = [{"path": path, "rows": numbers} for path, numbers in work.rows.items()]
+    answered = (
+        ray.data.from_items(items, override_num_blocks=len(items))
+        .map_batches(read_rows, batch_size=1, batch_format="pyarrow", fn_kwargs={"run": run})
+        .repartition(target_num_rows_per_block=rows)
+        .map_batches(
+            Extractor,
+            batch_size=rows,
+            batch_format="pyarrow",
+            num_cpus=1,
+            num_gpus=fleet.gpus or None,
+            compute=ActorPoolStrategy(
+                min_size=servers.min_servers,
+                max_size=most,
+                initial_size=servers.min_servers,
+                max_concurrent_calls_per_actor=calls,
+            ),
+            fn_constructor_kwargs={
+                "settings": run.settings,
+                "schema": run.schema,
+                "make_server": partial(_server, run),
+                "make_journal": partial(_journal, run),
+            },
+        )
+    )
+    yield from answered.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+
+
+def read_rows(batch: pa.Table, run: Run) -> Iterator[pa.Table]:
+    """Ray Data: row numbers of chunk files to questions."""
+    for item in batch.to_pylist():
+        table = run.storage.read_table(item["path"], list(Question.__slots__))
+        yield table.take(pa.array(item["rows"], pa.int64()))
+
+
+def _room(run: Run) -> int:
+    """The most servers that may run: as set, or one a GPU, or one where there is none."""
+    if run.settings.servers.max_servers:
+        return run.settings.servers.max_servers
+    if run.fleet.gpus:
+        return max(1, int(ray.cluster_resources().get("GPU", 0)) // run.fleet.gpus)
+    return 1
+
+
+def _server(run: Run) -> Server:
+    return run.fleet.make_server(run.logs)
+
+
+def _journal(run: Run) -> Journal:
+    context: Any = ray.get_runtime_context()
+    return LedgerWriter(run.ledger, run.run_id, context.get_actor_id() or "driver")

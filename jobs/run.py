@@ -1,0 +1,71 @@
+"""A run: what it was told, and the names that follow from that."""
+
+import secrets
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from extraction.chunking import Chunker
+from extraction.fingerprint import fingerprint
+from extraction.settings import Settings
+from extraction.tokens import load_counter
+from extraction.wire import wire_schema
+from jobs.engines import Fleet
+from jobs.ledger import Ledger
+from jobs.storage import Storage
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run over one output. Sent to tasks as it is."""
+
+    run_id: str
+    settings: Settings
+    fleet: Fleet
+    storage: Storage
+    logs: Path
+
+    @property
+    def model(self) -> type[BaseModel]:
+        """The profile model."""
+        return self.settings.profile_model()
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """The wire schema for the engine's grammar."""
+        return wire_schema(self.model, bounded=self.fleet.bounded)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The digest of all that changes an answer."""
+        return fingerprint(self.settings, self.model, self.schema, self.fleet.weights)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The answers of all runs with this fingerprint."""
+        return Ledger(self.storage, self.fingerprint)
+
+    @property
+    def folder(self) -> str:
+        """Where the run keeps its plan."""
+        return f"work/runs/{self.run_id}"
+
+    def chunker(self) -> Chunker:
+        """A chunker with the model's tokenizer, which a process loads once."""
+        return Chunker(
+            model=self.model,
+            prompt=self.settings.prompt,
+            limits=self.settings.limits,
+            counter=load_counter(self.fleet.tokenizer),
+            template=self.fleet.template,
+            fingerprint=self.fingerprint,
+        )
+
+
+def new_run_id() -> str:
+    """A name that sorts by time and that no two runs share."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + secrets.token_hex(3)

@@ -1,0 +1,114 @@
+"""Files under a root that may be a local folder or an object store, written whole or not at all."""
+
+import hashlib
+import os
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from extraction.errors import OperatorError
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that was written: its path under the root, its rows, size and digest."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A root, by path or URL (`s3://`, `gs://`, `file://`). Small enough to be sent to every task."""
+
+    url: str
+
+    @cached_property
+    def _root(self) -> tuple[Any, str]:
+        try:
+            filesystem, path = fsspec.url_to_fs(self.url)
+        except (ImportError, ValueError) as error:
+            raise OperatorError(f"{self.url} can't be opened: {error}") from None
+        return filesystem, path.rstrip("/")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Storage, (self.url,)
+
+    @property
+    def filesystem(self) -> Any:
+        """The fsspec filesystem of the root."""
+        return self._root[0]
+
+    def full(self, path: str) -> str:
+        """A path under the root as the filesystem names it."""
+        return f"{self._root[1]}/{path}" if path else self._root[1]
+
+    def write(self, path: str, data: bytes) -> None:
+        """Put a whole file in place; a reader sees the old one, the new one or none.
+
+        Never streamed to its name: a writer that dies would leave half a file there, on disks and on S3.
+        """
+        target = self.full(path)
+        if not isinstance(self.filesystem, LocalFileSystem):
+            self.filesystem.pipe_file(target, data)
+            return
+        folder = os.path.dirname(target)
+        os.makedirs(folder, exist_ok=True)
+        partial = f"{folder}/.{uuid.uuid4().hex}.partial"
+        try:
+            with open(partial, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, target)
+        except BaseException:
+            if os.path.exists(partial):
+                os.unlink(partial)
+            raise
+
+    def write_table(self, path: str, table: pa.Table) -> Written:
+        """Write a table as Parquet. The path may hold `{sha}`, which becomes the start of its digest."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        data = sink.getvalue().to_pybytes()
+        sha = hashlib.sha256(data).hexdigest()
+        path = path.replace("{sha}", sha[:16])
+        self.write(path, data)
+        return Written(path, table.num_rows, len(data), sha)
+
+    def read(self, path: str) -> bytes | None:
+        """A file's bytes, or None where there is none."""
+        try:
+            data: bytes = self.filesystem.cat_file(self.full(path))
+        except FileNotFoundError:
+            return None
+        return data
+
+    def read_table(self, path: str, columns: list[str] | None = None) -> pa.Table:
+        """A Parquet file's table."""
+        with self.filesystem.open(self.full(path), "rb") as file:
+            return pq.read_table(file, columns=columns)
+
+    def list(self, folder: str, suffix: str) -> list[str]:
+        """Paths under the root of the files in a folder, in order; none where the folder is missing."""
+        self.filesystem.invalidate_cache()
+        try:
+            found = self.filesystem.ls(self.full(folder), detail=False)
+        except FileNotFoundError:
+            return []
+        names = (str(name).rsplit("/", 1)[-1] for name in found)
+        return sorted(
+            f"{folder}/{name}" for name in names if name.endswith(suffix) and not name.startswith(".")
+        )
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file or folder."""
+        return bool(self.filesystem.exists(self.full(path)))

@@ -1,0 +1,163 @@
+"""FakeServer: the fake inference server as a test starts, asks, stops and kills it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class FakeServer:
+    """One server process on a port of its own, for the length of a `with` block.
+
+    Flags go through as they are: `FakeServer("--latency", "0.1", api_key="k")`. With `wait=False` the
+    process is started but not waited for. `start()` after `kill()` starts anew, on the same port and journal.
+    """
+
+    def __init__(
+        self,
+        *flags: str,
+        api_key: str | None = None,
+        admin_api_key: str | None = None,
+        journal: Path | None = None,
+        port: int | None = None,
+        wait: bool = True,
+    ) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="fake-server-", ignore_cleanup_errors=True)
+        self.journal_path = journal or Path(self.folder.name, "journal.jsonl")
+        self.log_path = Path(self.folder.name, "server.log")
+        self.port = port or free_port()
+        self.root = f"http://127.0.0.1:{self.port}"
+        self.url = f"{self.root}/v1"
+        self.api_key = api_key
+        self.admin_api_key = admin_api_key
+        self.flags = [*flags, "--port", str(self.port), "--journal", str(self.journal_path)]
+        self.flags += ["--api-key", api_key] if api_key else []
+        self.flags += ["--admin-api-key", admin_api_key] if admin_api_key else []
+        self.wait = wait
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> FakeServer:
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self.folder.cleanup()
+
+    def start(self) -> None:
+        """Start the process, and wait for its /health unless told not to."""
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "tests.fakes.server", *self.flags]
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
+        if self.wait:
+            self.wait_ready()
+
+    def wait_ready(self, timeout: float = 15.0) -> None:
+        """Wait until /health answers 200, or raise with the log."""
+        end = time.monotonic() + timeout
+        while not self.healthy():
+            if self.returncode is not None or time.monotonic() > end:
+                raise RuntimeError(f"fake server not ready (exit {self.returncode}): {self.log()}")
+            time.sleep(0.02)
+
+    def healthy(self) -> bool:
+        """Whether /health answers 200 now."""
+        try:
+            return self.call("/health")[0] == 200
+        except OSError:
+            return False
+
+    def call(self, path: str, body: Any = None, key: str | None = None) -> tuple[int, Any]:
+        """GET the path, or POST the body to it: the status and the JSON answer (None if there is none)."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.root + path, data, {"Content-Type": "application/json"})
+        key = key or self.api_key
+        if key:
+            request.add_header("Authorization", f"Bearer {key}")
+        try:
+            with DIRECT.open(request, timeout=5) as response:
+                status, text = response.status, response.read()
+        except urllib.error.HTTPError as failure:
+            with failure:
+                status, text = failure.code, failure.read()
+        return status, json.loads(text) if text[:1] in (b"{", b"[") else None
+
+    def stats(self) -> dict[str, Any]:
+        """The server's counts."""
+        status, stats = self.call("/stats")
+        if status != 200:
+            raise RuntimeError(f"/stats answered {status}: {stats}")
+        return dict(stats)
+
+    def order(self, orders: list[dict[str, Any]]) -> None:
+        """Order faults for the requests to come; an empty list clears the pending ones."""
+        status, answer = self.call("/orders", orders, key=self.admin_api_key)
+        if status != 200:
+            raise RuntimeError(f"/orders answered {status}: {answer}")
+
+    def journal(self) -> list[dict[str, Any]]:
+        """The journal so far, over all starts; empty if nothing has been asked."""
+        if not self.journal_path.exists():
+            return []
+        return [json.loads(line) for line in self.journal_path.read_text().splitlines()]
+
+    def log(self) -> str:
+        """What the process has printed."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    @property
+    def pid(self) -> int:
+        if self.process is None:
+            raise RuntimeError("not started")
+        return self.process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, -N for a signal; None while it runs."""
+        return self.process.poll() if self.process else None
+
+    def wait_exit(self, timeout: float = 5.0) -> int:
+        """Wait for the process to end by itself; its exit status."""
+        if self.process is None:
+            raise RuntimeError("not started")
+        return self.process.wait(timeout)
+
+    def stop(self) -> None:
+        """End the process as a supervisor would: SIGTERM, and SIGKILL if that does not do."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End the process by SIGKILL."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(5)
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
