@@ -1,28 +1,53 @@
-"""Run a command that dies with the process that started it, however that one dies.
+"""Run a command whose whole process group dies with the process that started it, however that one dies.
 
     python leash.py PARENT_PID COMMAND [ARGUMENT ...]
 
 Ray kills an actor's process group only, and a server in a session of its own would survive the actor and
-keep its memory. Run by path, with the standard library alone, so that it works in any environment. The
-kernel sends the signal when the *thread* that spawned this process ends: spawn from one that stays.
+keep its memory. The kernel's tie (PR_SET_PDEATHSIG) holds one process, not its children, and breaks when the
+*thread* that spawned it ends; so this process leads the group, stays, and watches. Run by path, with the
+standard library alone, so that it works in any environment.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
+import subprocess
 import sys
 
+POLL_S = 0.5
 PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Tie this process to its parent, then become the command."""
+    """Run the command until it ends, or its group until the parent is gone."""
     parent, command = int(sys.argv[1]), sys.argv[2:]
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit("the process that started this one is gone already")
-    os.execvp(command[0], command)
+    try:
+        child = subprocess.Popen(command, preexec_fn=_tie)
+    except OSError as error:
+        sys.exit(f"{command[0]} can't be run: {error.strerror}")
+    signal.signal(signal.SIGTERM, lambda *_: None)  # the whole group is asked: the command decides
+    while os.getppid() == parent:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            _end_as(child.wait(POLL_S))
+    os.killpg(0, signal.SIGKILL)
+
+
+def _tie() -> None:
+    """Let the command die with this process too."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _end_as(status: int) -> None:
+    """End as the command did: with its exit code, or by its signal."""
+    if status < 0:
+        with contextlib.suppress(OSError):  # SIGKILL has no handler to reset
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

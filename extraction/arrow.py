@@ -1,6 +1,7 @@
 """Arrow types of a pydantic model: explicit, so that an empty or all-null file has the same schema."""
 
 import datetime
+from collections.abc import Iterable
 from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -15,37 +16,48 @@ SCALARS: dict[type, pa.DataType] = {
     bool: pa.bool_(),
     int: pa.int64(),
     float: pa.float64(),
-    datetime.date: pa.date32(),
-    datetime.datetime: pa.timestamp("us", tz="UTC"),
+    datetime.date: pa.string(),  # in ISO 8601, as values stand in the evidence
+    datetime.datetime: pa.string(),
 }
 
 
 def struct_of(model: type[BaseModel]) -> pa.StructType:
     """The struct of a model, one nullable field each, in the order declared."""
-    return pa.struct([pa.field(name, type_of(i.annotation)) for name, i in model.model_fields.items()])
+    try:
+        return pa.struct([pa.field(name, type_of(i.annotation)) for name, i in model.model_fields.items()])
+    except RecursionError:
+        raise OperatorError(f"the profile model {model.__name__} holds itself, which no column can") from None
 
 
 def type_of(annotation: Any) -> pa.DataType:
     """The Arrow type of an annotation. Raises OperatorError for one that has no plain column type."""
     origin, args = get_origin(annotation), get_args(annotation)
+    found: pa.DataType | None = None
     if origin is Annotated:
-        return type_of(args[0])
-    if origin in (Union, UnionType):
-        kinds = {type_of(a) for a in args if a is not NoneType}
-        if len(kinds) == 1:
-            return kinds.pop()
+        found = type_of(args[0])
+    elif origin in (Union, UnionType):
+        found = _common(args)
     elif origin is Literal:
-        return type_of(type(args[0]))
+        found = _common(map(type, args))
     elif origin in (list, tuple, set, frozenset):
-        return pa.list_(type_of(args[0]))
+        item = _common(args)
+        found = None if item is None else pa.list_(item)
     elif isinstance(annotation, type):
         if issubclass(annotation, BaseModel):
-            return struct_of(annotation)
-        if issubclass(annotation, Enum):
-            return pa.string()
-        if annotation in SCALARS:
-            return SCALARS[annotation]
-    raise OperatorError(
-        f"a profile field is of type {annotation}, which is no Parquet column: use text, numbers, booleans, "
-        "dates, literals, lists or nested models, each optional or not"
-    )
+            found = struct_of(annotation)
+        elif issubclass(annotation, Enum):
+            found = _common(type(member.value) for member in annotation)
+        else:
+            found = SCALARS.get(annotation)
+    if found is None:
+        raise OperatorError(
+            f"a profile field is of type {annotation}, which is no Parquet column: use text, numbers, booleans, "
+            "dates, literals, lists or nested models, each optional or not"
+        )
+    return found
+
+
+def _common(annotations: Iterable[Any]) -> pa.DataType | None:
+    """The one type of several annotations; None where they differ."""
+    kinds = {type_of(a) for a in annotations if a not in (NoneType, Ellipsis)}
+    return kinds.pop() if len(kinds) == 1 else None

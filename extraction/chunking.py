@@ -73,26 +73,32 @@ class Chunker:
         if limit < MIN_BUDGET:
             return self._refuse(document, f"its title alone takes {header:,} tokens")
         chunks: list[Chunk] = []
-        for start, end in self._split(document.text, 0, limit):
-            if len(chunks) == most:
-                return self._refuse(document, f"it makes more than limits.max_chunks_per_document = {most:,}")
-            chunks.append(self._chunk(document, start, end))
+        try:
+            for start, end in self._split(document, 0, len(document.text), limit):
+                if len(chunks) == most:
+                    return self._refuse(document, f"it makes more than limits.max_chunks_per_document = {most:,}")
+                chunks.append(self._chunk(document, start, end))
+        except RecursionError:  # semchunk goes one call deeper for each length of white space
+            return self._refuse(document, "it holds white space of hundreds of different lengths")
         return chunks
 
-    def _split(self, text: str, offset: int, limit: int) -> Iterator[tuple[int, int]]:
-        """Spans of at most `limit` tokens, without white space at their ends."""
-        splitter = semchunk.chunkerify(self.counter.count, chunk_size=limit)
-        _, spans = splitter(text, offsets=True)
+    def _split(self, document: Document, begin: int, stop: int, limit: int) -> Iterator[tuple[int, int]]:
+        """Spans that fit the budget, of about `limit` tokens, without white space at their ends."""
+        # Memoized, semchunk would keep every text that it ever counted.
+        splitter = semchunk.chunkerify(self.counter.count, chunk_size=limit, memoize=False)
+        _, spans = splitter(document.text[begin:stop], offsets=True)
         for start, end in spans:
-            piece = text[start:end]
+            piece = document.text[begin + start : begin + end]
             left, right = len(piece) - len(piece.lstrip()), len(piece.rstrip())
-            if not piece.strip():
+            if left > right:
                 continue
-            # Counts of parts do not quite add up, so what was joined is counted again.
-            if self.counter.count(piece.strip()) > limit and limit > MIN_BUDGET:
-                yield from self._split(piece, offset + start, limit * 9 // 10)
+            span = begin + start + left, begin + start + right
+            # Counts of parts do not quite add up, and what is defused takes more: the message itself is counted.
+            content, _ = content_of(document.title, piece.strip())
+            if self.counter.count(content) > self.budget and limit > 1:
+                yield from self._split(document, *span, limit * 9 // 10)
             else:
-                yield offset + start + left, offset + start + right
+                yield span
 
     def _chunk(self, document: Document, start: int, end: int) -> Chunk:
         content, at = content_of(document.title, document.text[start:end])
@@ -117,9 +123,7 @@ class Chunker:
 
     def _refuse(self, document: Document, why: str) -> DeadLetter:
         where = f"{document.source_path}#row={document.row}"
-        return DeadLetter(
-            document.document_id, where, "plan", Fault.TOO_LARGE, f"the document is too large: {why}"
-        )
+        return DeadLetter(document.document_id, where, "plan", Fault.TOO_LARGE, f"the document is too large: {why}")
 
 
 def chunk_id(fingerprint: str, content: str) -> str:

@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from extraction.rules import digits_key, latest, name_key, union, url_key, vote
+from extraction.rules import digits_key, latest, name_key, same_words, union, url_key, vote
 
 Short = Annotated[str, StringConstraints(max_length=60)]
 Line = Annotated[str, StringConstraints(max_length=160)]
 Year = Annotated[int, Field(ge=1000, le=2100)]
+Headcount = Annotated[int, Field(ge=0, le=100_000_000)]
 
 Sector = Literal[
     "agriculture", "mining_energy", "utilities", "construction", "manufacturing", "wholesale_distribution",
@@ -31,7 +32,7 @@ class Part(BaseModel):
 class ShortProfile(Part):
     """The most wanted facts, for models of a few hundred million parameters."""
 
-    name: Annotated[Short | None, vote(key=name_key)] = Field(description="the company's name")
+    name: Annotated[Short | None, vote(key=name_key, alike=same_words)] = Field(description="the company's name")
     city: Annotated[Short | None, latest()] = Field(description="city of its head office")
     country: Annotated[Short | None, vote()] = Field(description="country of its head office")
     founded_year: Annotated[Year | None, vote()] = Field(description="year in which it was founded")
@@ -60,10 +61,12 @@ class IndustryCode(Part):
 class Identity(Part):
     """Who the company is."""
 
-    legal_name: Annotated[Line | None, vote(key=name_key)] = Field(
+    legal_name: Annotated[Line | None, vote(key=name_key, alike=same_words)] = Field(
         description="registered name with its suffix (Inc., Ltd, LTDA, S.A., EIRELI)"
     )
-    trade_name: Annotated[Line | None, vote(key=name_key)] = Field(description="name that it trades under")
+    trade_name: Annotated[Line | None, vote(key=name_key, alike=same_words)] = Field(
+        description="name that it trades under"
+    )
     former_names: Annotated[list[Line], union(key=name_key, limit=10), Field(max_length=6)]
     identifiers: Annotated[
         list[Identifier], union(key=digits_key, anchor="value", limit=20), Field(max_length=10)
@@ -73,8 +76,8 @@ class Identity(Part):
     status: Annotated[Literal["active", "acquired", "merged", "inactive"] | None, latest(verbatim=False)]
     parent_company: Annotated[Line | None, latest(key=name_key)]
     subsidiaries: Annotated[list[Line], union(key=name_key, limit=50), Field(max_length=20)]
-    description: Annotated[Annotated[str, StringConstraints(max_length=600)] | None, vote(verbatim=False)] = (
-        Field(description="what it does, one to three neutral sentences from this text alone")
+    description: Annotated[Annotated[str, StringConstraints(max_length=600)] | None, vote(verbatim=False)] = Field(
+        description="what it does, one to three neutral sentences from this text alone"
     )
 
 
@@ -107,7 +110,7 @@ class Person(Part):
 class Scale(Part):
     """How large it is."""
 
-    employees: Annotated[int | None, latest()] = Field(description="number of people, only if stated")
+    employees: Annotated[Headcount | None, latest()] = Field(description="number of people, only if stated")
     revenue: Annotated[Short | None, latest()] = Field(description="amount with currency, as written")
     revenue_year: Annotated[Year | None, latest()]
     people: Annotated[list[Person], union(anchor="name", limit=30), Field(max_length=15)] = Field(

@@ -7,14 +7,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from extraction.settings import Settings
+from extraction.wire import judging_schema
 
 PARSER_VERSION = 1  # raise it when the same reply would be judged otherwise
 
 
-def fingerprint(
-    settings: Settings, model: type[BaseModel], schema: dict[str, Any], weights: str | None
-) -> str:
-    """64 hex digits from the model, prompt, wire schema, sampling, limits and parser version.
+def fingerprint(settings: Settings, model: type[BaseModel], schema: dict[str, Any], weights: str | None) -> str:
+    """64 hex digits from the model, prompt, wire schema, profile model, sampling, limits and parser version.
 
     `weights` is the digest of a local weights file. Paths, ports, GPU types and concurrency stay out:
     an answer found on one machine holds on another.
@@ -26,6 +25,7 @@ def fingerprint(
         "template": settings.model.template,
         "messages": settings.prompt.messages(model, ""),
         "schema": schema,
+        "judged_by": judging_schema(model),
         "sampling": settings.sampling.model_dump(),
         "limits": settings.limits.model_dump(
             include={"max_chunk_tokens", "system_prompt_overhead", "max_output_tokens"}

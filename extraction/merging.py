@@ -6,9 +6,11 @@ is a pure function of the set.
 """
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -19,6 +21,7 @@ from extraction.rules import Field, Rule, fields
 
 SPANS_KEPT = 3  # places published for each value
 VALUES_KEPT = 20  # values published for each field, chosen or not
+DATE = re.compile(r"\d{4}(?!\d)(-\d\d){0,2}")  # dates that sort as text do; others tell no order
 
 
 class Observation(NamedTuple):
@@ -47,30 +50,44 @@ class Candidate:
 
     key: str
     observations: tuple[Observation, ...]
+    verbatim: bool
+
+    @cached_property
+    def telling(self) -> tuple[Observation, ...]:
+        """The observations that count: where quotes are asked for, those that stand in a document, if any does."""
+        return tuple(o for o in self.observations if o.grounded and self.verbatim) or self.observations
 
     @property
     def grounded(self) -> bool:
         """Whether it stands in any document."""
         return any(o.grounded for o in self.observations)
 
-    @property
-    def support(self) -> int:
-        """Number of distinct documents that give it; those in which it stands, where it stands in any."""
-        return len({o.document_id for o in self._telling()})
+    @cached_property
+    def documents(self) -> frozenset[str]:
+        """The documents that give it."""
+        return frozenset(o.document_id for o in self.telling)
 
     @property
     def newest(self) -> str:
-        """Date of the newest document that gives it, empty without dates."""
-        return max(o.document_date for o in self._telling())
+        """Date of the newest document that gives it (2024, 2024-05 or 2024-05-31), empty without dates."""
+        dates = [DATE.match(o.document_date) for o in self.telling]
+        return max(date[0] if date else "" for date in dates)
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunks that give it."""
+        return len({o.chunk_id for o in self.telling})
+
+    @property
+    def start(self) -> int:
+        """How far into a document it first stands: what a document is about, it says early."""
+        return min(o.start for o in self.telling)
 
     @property
     def value(self) -> Any:
         """The way it is written most often; then the longest, then the first in order."""
-        spelled = Counter(o.value for o in self._telling())
+        spelled = Counter(o.value for o in self.telling)
         return json.loads(min(spelled, key=lambda v: (-spelled[v], -len(v), v)))
-
-    def _telling(self) -> list[Observation]:
-        return [o for o in self.observations if o.grounded] or list(self.observations)
 
 
 @dataclass(frozen=True)
@@ -81,16 +98,14 @@ class Resolved:
     evidence: list[dict[str, Any]]
 
 
-def observe(
-    profile: BaseModel, chunk_id: str, content: str, pieces: Iterable[Piece]
-) -> Iterator[Observation]:
+def observe(profile: BaseModel, chunk_id: str, content: str, pieces: Iterable[Piece]) -> Iterator[Observation]:
     """The observations in one answer, each looked up in the pieces that the chunk was made of."""
     texts = [(piece, Text(content[piece.at : piece.at + piece.end - piece.start])) for piece in pieces]
     data = profile.model_dump(mode="json")
     for field in fields(type(profile)):
         for value in _values(data, field):
             quoted = field.rule.quote_of(value)
-            if quoted is None:
+            if quoted is None or not field.rule.key_of(value):
                 continue
             found = [(piece, text.text, span) for piece, text in texts if (span := text.find(quoted))]
             for piece, text, (start, end) in found:
@@ -109,13 +124,14 @@ def merge(*sets: Iterable[Observation]) -> frozenset[Observation]:
 def resolve(model: type[BaseModel], observations: Iterable[Observation]) -> Resolved:
     """Decide each field. A verbatim field publishes only what stands in a document; the rest stays evidence."""
     by_field: dict[str, dict[str, list[Observation]]] = defaultdict(lambda: defaultdict(list))
-    for observation in sorted(observations):
+    for observation in sorted(set(observations)):
         by_field[observation.field][observation.key].append(observation)
     values: dict[str, Any] = {}
     evidence: list[dict[str, Any]] = []
     for field in fields(model):
         groups = by_field.get(field.name, {})
-        ranked = _rank(field.rule, [Candidate(key, tuple(group)) for key, group in groups.items()])
+        candidates = [Candidate(key, tuple(group), field.rule.verbatim) for key, group in groups.items()]
+        ranked = _rank(field.rule, candidates)
         facts = [c for c in ranked if c.grounded or not field.rule.verbatim]
         if field.rule.kind == "union":
             chosen = facts[: field.rule.limit]
@@ -128,13 +144,19 @@ def resolve(model: type[BaseModel], observations: Iterable[Observation]) -> Reso
 
 
 def _rank(rule: Rule, candidates: list[Candidate]) -> list[Candidate]:
-    """Best first: grounded, then newest (where that is the rule), then by support; ties by key."""
+    """Best first: grounded, newest (where that is the rule), most documents, most chunks, earliest place."""
+
+    def weight(one: Candidate) -> tuple[object, ...]:
+        backed = {c.key: c for c in candidates if rule.alike and c.grounded and rule.alike(c.key, one.key)}
+        supporters = {**backed, one.key: one}.values()
+        documents = frozenset[str]().union(*(c.documents for c in supporters))
+        newest = one.newest if rule.kind == "latest" else ""
+        chunks = sum(c.chunks for c in supporters)
+        fact = one.grounded and rule.verbatim  # that a sector's name stands in a document says little
+        return fact, newest, len(documents), chunks, len(one.documents), one.grounded, -one.start
+
     by_key = sorted(candidates, key=lambda c: c.key)
-    return sorted(
-        by_key,
-        key=lambda c: (c.grounded, c.newest if rule.kind == "latest" else "", c.support),
-        reverse=True,
-    )
+    return sorted(by_key, key=weight, reverse=True)
 
 
 def _values(data: Mapping[str, Any], field: Field) -> list[Any]:
@@ -179,7 +201,7 @@ def _row(field: Field, candidate: Candidate, chosen: bool) -> dict[str, Any]:
         "value": value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True),
         "chosen": chosen,
         "grounded": candidate.grounded,
-        "support": candidate.support,
+        "support": len(candidate.documents),
         "places": [
             {"document_id": o.document_id, "start": o.start, "end": o.end, "quote": o.quote} for o in places
         ],

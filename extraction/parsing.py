@@ -1,7 +1,10 @@
 """Replies into profiles: nothing that a server sends gets past here unless the model type accepts it."""
 
 import json
+import math
 import re
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -15,7 +18,10 @@ PRUNED = {
     "string_too_long", "too_long", "greater_than_equal", "less_than_equal", "string_too_short",
     "greater_than", "less_than",
 }  # fmt: skip
-LOOP = re.compile(r"(.{2,60}?)\1{7,}\s*.{0,60}$", re.DOTALL)
+LOOP_TIMES, LOOP_LENGTH, BLANK = 8, 60, 200  # counts of characters but for the first
+SURROGATE = re.compile("[\ud800-\udfff]")
+Errors = Sequence[Mapping[str, Any]]
+Place = tuple[int, int | str]  # a container's id, which outlives what moves in it, and an index or key
 
 
 class ReplyFault(Exception):
@@ -47,60 +53,99 @@ def parse(reply: str, finish_reason: str | None, model: type[P]) -> P:
     except (ValueError, RecursionError) as error:
         raise ReplyFault(Fault.INVALID, f"the answer is no JSON: {_without_text(error)}") from None
     try:
-        return _validate(value, model)
+        profile = _validate(value, model)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or part.isidentifier())
-        raise ReplyFault(
-            Fault.INVALID, f"the answer is no {model.__name__}: {where}: {first['type']}"
-        ) from None
+        # A key that the model type does not know is the reply's own text.
+        known = first["loc"][:-1] if first["type"] == "extra_forbidden" else first["loc"]
+        where = ".".join(str(part) for part in known if isinstance(part, int) or part.isidentifier())
+        raise ReplyFault(Fault.INVALID, f"the answer is no {model.__name__}: {where}: {first['type']}") from None
+    if not _storable(profile.model_dump()):
+        raise ReplyFault(Fault.INVALID, "the answer holds half a character or a number that no column takes")
+    return profile
 
 
 def loops(reply: str) -> bool:
-    """Whether a reply ends in something short said eight times and more."""
-    return LOOP.search(reply[-4_000:]) is not None or not reply[-200:].strip()
+    """Whether a reply ends in something short said eight times and more, or in a long blank."""
+    if len(reply) >= BLANK and not reply[-BLANK:].strip():
+        return True
+    tail = reply.rstrip()[-(LOOP_TIMES + 2) * LOOP_LENGTH :]
+    for end in range(len(tail), len(tail) - LOOP_LENGTH - 1, -1):  # it may stop in the middle
+        for length in range(2, min(LOOP_LENGTH, end // LOOP_TIMES) + 1):
+            if tail.endswith(tail[end - length : end] * LOOP_TIMES, 0, end):
+                return True
+    return False
 
 
 def _validate(value: Any, model: type[P]) -> P:
     """Validate; a value that is only out of bounds is dropped rather than the whole answer.
 
-    The light wire schema leaves lengths and ranges open, so they are met here.
+    The light wire schema leaves lengths and ranges open, so they are met here. More than once, because
+    a list that is too long hides what is wrong with its items.
     """
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        wrong = error.errors(include_url=False)
-        if any(e["type"] not in PRUNED for e in wrong):
-            raise
-        # From the back, so that indices of earlier items in the same list stay right.
-        for e in sorted(wrong, key=lambda e: [str(p).zfill(9) for p in e["loc"]], reverse=True):
-            _prune(value, e)
-        return model.model_validate(value)
+    nulled: set[Place] = set()
+    while True:
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            if not _prune(value, error.errors(include_url=False), nulled):
+                raise
 
 
-def _prune(value: Any, error: Any) -> None:
-    """Take the value that an error speaks of out of its parent: null, dropped from a list, or a list cut."""
-    *parents, last = [p for p in error["loc"] if isinstance(p, int) or p in _keys(value, error["loc"])]
-    for part in parents:
-        value = value[part]
-    if error["type"] == "too_long" and isinstance(value[last], list):
-        del value[last][error["ctx"]["max_length"] :]
-    elif isinstance(value, list):
-        del value[last]
-    else:
-        value[last] = None
+def _prune(value: Any, wrong: Errors, nulled: set[Place]) -> bool:
+    """Take what errors speak of out of its parent: null, dropped from a list, or a list cut.
+
+    Where this put a null that may not be, the item of a list that holds it goes. False, with the value as it
+    was, when one of the errors is of another kind.
+    """
+    cut: list[tuple[list[Any], int]] = []
+    dropped: dict[Place, list[Any]] = {}
+    emptied: dict[Place, dict[str, Any]] = {}
+    for error in wrong:
+        path = _path(value, error["loc"])
+        parent, key = path[-1] if path else (None, "")
+        if (id(parent), key) in nulled:
+            path = [step for step in path if isinstance(step[0], list)]
+        elif error["type"] not in PRUNED:
+            return False
+        if not path:
+            return False
+        parent, key = path[-1]
+        if error["type"] == "too_long" and isinstance(parent[key], list):
+            cut.append((parent[key], error["ctx"]["max_length"]))
+        else:
+            (dropped if isinstance(parent, list) else emptied)[id(parent), key] = parent
+    for items, length in cut:
+        del items[length:]
+    for (_, key), parent in emptied.items():
+        parent[str(key)] = None
+    nulled |= set(emptied)
+    for (_, key), items in sorted(dropped.items(), key=itemgetter(0), reverse=True):
+        del items[int(key)]  # from the back, so that the indices before it stay right
+    return True
 
 
-def _keys(value: Any, location: tuple[int | str, ...]) -> set[str]:
-    """The object keys along a location, which also names the branches of unions."""
-    found: set[str] = set()
+def _path(value: Any, location: Sequence[int | str]) -> list[tuple[Any, int | str]]:
+    """The containers and keys down to an error's place; a location also names the branches of unions."""
+    path: list[tuple[Any, int | str]] = []
     for part in location:
-        if isinstance(value, dict) and part in value:
-            found.add(str(part))
+        if isinstance(part, int) if isinstance(value, list) else isinstance(value, dict) and part in value:
+            path.append((value, part))
             value = value[part]
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
-            value = value[part]
-    return found
+    return path
+
+
+def _storable(value: Any) -> bool:
+    """Whether Parquet can hold a value: text without lone surrogates, finite numbers, integers of 64 bits."""
+    if isinstance(value, dict):
+        return all(map(_storable, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(_storable, value))
+    if isinstance(value, str):
+        return SURROGATE.search(value) is None
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _refuse_constant(name: str) -> Any:

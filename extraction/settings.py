@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from extraction.arrow import struct_of
 from extraction.errors import OperatorError
 from extraction.prompt import Prompt
+from extraction.rules import fields
 
 Engine = Literal["sglang", "llamacpp", "endpoint"]
 Count = Annotated[int, Field(ge=1)]
@@ -136,7 +138,7 @@ class Settings(Frozen):
         module, _, name = self.profile.partition(":")
         try:
             found = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
+        except (ImportError, AttributeError, ValueError, TypeError) as error:
             raise OperatorError(
                 f"profile: {self.profile!r} can't be imported ({error}): give module:Model"
             ) from None
@@ -163,7 +165,10 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
         where = ".".join(map(str, first["loc"]))
         given = "" if first["type"] == "missing" else f" (given: {first['input']!r:.80})"
         raise OperatorError(f"{path}: {where}: {first['msg']}{given}") from None
-    settings.prompt.check(settings.profile_model())
+    model = settings.profile_model()
+    struct_of(model)  # what can't be merged or published shows here, not after the last answer
+    fields(model)
+    settings.prompt.check(model)
     return settings
 
 

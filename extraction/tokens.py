@@ -14,9 +14,7 @@ from extraction.errors import OperatorError
 
 Message = Mapping[str, str]
 NORMAL, USER_DEFINED = 1, 4  # token types of a GGUF vocabulary
-BYTES_PER_TOKEN = (
-    3  # below the 3.5 to 4.5 of prose in European languages, so an estimate errs on the safe side
-)
+BYTES_PER_TOKEN = 3  # below the 3.5 to 4.5 of prose in European languages, so an estimate errs on the safe side
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "<|im_start|>assistant\n"
@@ -66,12 +64,17 @@ def load_counter(source: str | None) -> Counter:
     if not path.is_file():
         raise OperatorError(f"no tokenizer at {path}: set model.tokenizer to a tokenizer.json or a GGUF file")
     if path.suffix == ".gguf":
-        return VocabularyCounter(_from_gguf(gguf.metadata(path)))
-    return VocabularyCounter(Tokenizer.from_file(str(path)))
+        return VocabularyCounter(_from_gguf(gguf.metadata(path), path))
+    try:
+        return VocabularyCounter(Tokenizer.from_file(str(path)))
+    except Exception as error:  # the library raises nothing narrower
+        raise OperatorError(f"{path} is no tokenizer.json: {error}") from None
 
 
-def _from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
+def _from_gguf(metadata: Mapping[str, Any], path: Path) -> Tokenizer:
     """The tokenizer that llama.cpp uses for the same file (compared on real documents in the tests)."""
+    if "tokenizer.ggml.tokens" not in metadata:
+        raise OperatorError(f"{path} holds no tokenizer: give the GGUF file of a whole model")
     words: list[str] = metadata["tokenizer.ggml.tokens"]
     kinds: Sequence[int] = metadata["tokenizer.ggml.token_type"]
     vocabulary = {word: number for number, word in enumerate(words)}
@@ -118,5 +121,6 @@ def render(template: str | None, messages: Sequence[Message]) -> str:
     """The prompt that a server makes of messages; ChatML (Qwen's form) where no template is known."""
     try:
         return _template(template or CHATML).render(messages=messages, add_generation_prompt=True)
-    except jinja2.TemplateError as error:
+    # A template's own arithmetic can fail too, and the sandbox refuses with an OverflowError.
+    except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         raise OperatorError(f"the model's chat template can't be rendered: {error}") from error

@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-DROPPED = frozenset({"title", "description", "default", "examples", "pattern", "format", "$defs"})
+TEXTS = frozenset({"title", "description", "default", "examples", "$defs"})
+DROPPED = TEXTS | {"pattern", "format"}
 NUMBER_BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
 STRING_BOUNDS = frozenset({"minLength", "maxLength"})
 
@@ -22,6 +23,13 @@ def wire_schema(model: type[BaseModel], *, bounded: bool) -> dict[str, Any]:
     schema = model.model_json_schema(mode="validation")
     dropped = DROPPED | NUMBER_BOUNDS | (frozenset() if bounded else STRING_BOUNDS)
     light: dict[str, Any] = _light(schema, schema.get("$defs", {}), dropped)
+    return light
+
+
+def judging_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """What replies are held to afterwards: the wire schema with all its bounds, without the texts."""
+    schema = model.model_json_schema(mode="validation")
+    light: dict[str, Any] = _light(schema, schema.get("$defs", {}), TEXTS)
     return light
 
 

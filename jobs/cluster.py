@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,9 +12,11 @@ import ray
 import ray.data
 from ray.data import DataContext
 
-from extraction.errors import ProfilesError
+from extraction.errors import OperatorError, ProfilesError, RunError
 
 OBJECT_STORE_BYTES = 1 << 30  # documents pass through in blocks of at most 128 MiB
+OUR_ERRORS: dict[str, type[ProfilesError]] = {kind.__name__: kind for kind in (OperatorError, RunError)}
+OUR_ERROR = re.compile(r"extraction\.errors\.(OperatorError|RunError): (.*)", re.DOTALL)
 NO_PROGRESS_S = 24 * 3600  # nodes and weights may take hours to come; requests have deadlines of their own
 
 
@@ -24,6 +27,8 @@ def connected() -> Iterator[None]:
         _configure_data()
         yield
         return
+    # Ray warns, as an error, of the arguments of every actor that Ray Data makes.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address = os.environ.get("RAY_ADDRESS")
     logging.getLogger("ray").setLevel(logging.WARNING)
     if address:
@@ -51,7 +56,9 @@ def reason(error: BaseException) -> ProfilesError | None:
             return seen
         cause = getattr(seen, "cause", None)
         seen = cause if isinstance(cause, BaseException) else seen.__cause__
-    return None
+    # Of an error in an actor's constructor Ray keeps the text alone.
+    told = OUR_ERROR.search(str(error))
+    return OUR_ERRORS[told[1]](told[2].strip()) if told else None
 
 
 def gpus() -> int:

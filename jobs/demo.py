@@ -33,13 +33,17 @@ def documents() -> pa.Table:
     return pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in COLUMNS]))
 
 
-def main() -> int:
-    """Write the file."""
-    flags = argparse.ArgumentParser(description=__doc__)
-    flags.add_argument("--output", type=Path, required=True)
-    path = flags.parse_args().output
+def write(path: Path) -> None:
+    """Write the documents to a Parquet file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(documents(), path)
+
+
+def main() -> int:
+    """Write them where --output says."""
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--output", type=Path, required=True)
+    write(flags.parse_args().output)
     return 0
 
 

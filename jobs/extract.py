@@ -44,9 +44,7 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> Parser:
     """The command line."""
-    flags = Parser(
-        prog="extract.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    flags = Parser(prog="extract.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument(
         "--input",
         action="append",
@@ -113,11 +111,11 @@ def run(flags: argparse.Namespace) -> int:
         raise OperatorError(f"--limit {flags.limit}: a number of documents is expected")
     engine = choose(flags.engine)
     settings = load(flags.config or CONFIGS / DEFAULTS[engine], overrides(flags, engine))
-    found = intake.find(flags.input, settings.columns, flags.limit)
     run_id = new_run_id()
     logs = Path(tempfile.gettempdir(), "company-profiles", run_id)
     this = Run(run_id, settings, fleet(engine, settings), Storage(flags.output), logs)
     reduce.profile_schema(this)
+    found = intake.find(flags.input, settings.columns, flags.limit)
     with cluster.connected():
         planned = plan.plan(this, found)
         index = this.ledger.index()
@@ -150,9 +148,7 @@ def extract_all(run: Run, work: pool.Work) -> Tally:
     return progress.tally
 
 
-def reduce_all(
-    run: Run, planned: plan.Plan, before: Index, work: pool.Work, tally: Tally, began: float
-) -> int:
+def reduce_all(run: Run, planned: plan.Plan, before: Index, work: pool.Work, tally: Tally, began: float) -> int:
     """Merge, check that every document is accounted for, publish, and tell."""
     index = run.ledger.index() if work.missing else before
     for path in index.skipped:
@@ -174,7 +170,7 @@ def reduce_all(
         dead_letters=sum(file.rows for file in dead_letters),
     )
     published = manifest.publish(run, counts, tally.tokens, reduced.profiles, dead_letters)
-    out = Console(highlight=False)
+    out = summary.console()
     summary.show_profiles(out, run.storage, published, run.model)
     summary.show_counts(out, run.storage, published, tally, run.fleet.limit, time.monotonic() - began)
     dead_fraction = counts.dead_letters / max(1, counts.documents)
@@ -206,10 +202,7 @@ def print_plan(planned: plan.Plan, work: pool.Work) -> None:
         "requests": work.missing,
     }
     for name, size in sizes.items():
-        print(
-            f"{name:<14} {size:>14,}"
-            + (" (estimated)" if name == "prompt tokens" and not planned.exact else "")
-        )
+        print(f"{name:<14} {size:>14,}" + (" (estimated)" if name == "prompt tokens" and not planned.exact else ""))
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ def read(part: Part, columns: Columns) -> Iterator[pa.Table]:
                     break
     except (pa.ArrowException, OSError) as error:
         lost = f"rows {part.first_row + done} to {part.first_row + part.rows - 1} can't be read ({_short(error)})"
-        row: dict[str, Any] = {name: None for name in DOCUMENT_ROWS.names}
+        row: dict[str, Any] = dict.fromkeys(DOCUMENT_ROWS.names)
         row |= {
             "company_id": part.url,
             "source_path": part.url,
@@ -196,7 +196,8 @@ def _text(column: pa.Array) -> tuple[pa.Array, pa.Array]:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     plain = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    if plain or not pa.types.is_large_binary(column.type) and not pa.types.is_binary(column.type):
+    binary = pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)
+    if plain or not binary:
         text = pc.cast(column, pa.large_string())
         try:
             text.validate(full=True)

@@ -167,8 +167,7 @@ class Companies:
         self.chunks += distinct(made)
         self.dead_letters += dead
         self.dead_letters += [
-            DeadLetter(None, row["source_path"], "plan", Fault.UNREADABLE, row["unreadable"])
-            for row in unreadable
+            DeadLetter(None, row["source_path"], "plan", Fault.UNREADABLE, row["unreadable"]) for row in unreadable
         ]
         self.dead_documents += len(named) + nameless
         self.documents += len(alive) + len(named) + nameless

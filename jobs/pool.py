@@ -12,7 +12,8 @@ import ray.data
 from ray.data import ActorPoolStrategy
 
 from actors.client import Question
-from actors.extractor import Extractor, Journal
+from actors.extractor import Extractor
+from actors.journal import Journal
 from actors.server import Server
 from jobs.ledger import Index, LedgerWriter
 from jobs.plan import Plan
@@ -55,9 +56,7 @@ def work_of(run: Run, plan: Plan, settled: pa.Array) -> Work:
         {"id": pa.concat_arrays(ids), "file": pa.concat_arrays(files), "row": pa.concat_arrays(numbers)}
     )
     order = pa.array(range(places.num_rows), pa.int64())
-    first = (
-        places.append_column("order", order).group_by("id", use_threads=False).aggregate([("order", "min")])
-    )
+    first = places.append_column("order", order).group_by("id", use_threads=False).aggregate([("order", "min")])
     places = places.take(first["order_min"])
     missing = places.filter(pc.invert(pc.is_in(places["id"], value_set=settled)))
     rows: dict[str, list[int]] = {}

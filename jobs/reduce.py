@@ -4,7 +4,6 @@ Each task takes one chunk file, which holds all chunks of its companies, and the
 answers stand; nothing is shuffled, and nothing waits for a GPU.
 """
 
-from collections import defaultdict
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -79,9 +78,7 @@ def profile_schema(run: Run) -> pa.Schema:
     names = [column.name for column in columns]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise OperatorError(
-            f"profile: {run.settings.profile} may not name a field {twice.pop()!r}: rename it"
-        )
+        raise OperatorError(f"profile: {run.settings.profile} may not name a field {twice.pop()!r}: rename it")
     return pa.schema(columns)
 
 
@@ -99,9 +96,7 @@ def reduce(run: Run, plan: Plan, index: Index) -> Reduced:
         .map_batches(reduce_files, batch_size=1, batch_format="pyarrow", fn_kwargs={"run": run})
         .take_all()
     )
-    written = {
-        kind: sorted((r for r in rows if r["kind"] == kind), key=lambda r: r["path"]) for kind in KINDS
-    }
+    written = {kind: sorted((r for r in rows if r["kind"] == kind), key=lambda r: r["path"]) for kind in KINDS}
     return Reduced(
         profiles=tuple(_written(row) for row in written["profiles"]),
         dead_letters=tuple(_written(row) for row in written["dead_letters"]),
@@ -175,7 +170,7 @@ def _company(run: Run, company_id: str, chunks: list[Chunk], answers: dict[str, 
             missing.append({"chunk_id": chunk.chunk_id, **place, "fault": answer["fault"]})
     resolved = resolve(run.model, evidence)
     if not _says_anything(resolved):
-        failed |= {document_id: SAYS_NOTHING for document_id in answered - set(failed)}
+        failed |= dict.fromkeys(answered - set(failed), SAYS_NOTHING)
         answered = set()
     dead = [_dead_letter(d, source[d], failed[d]) for d in sorted(set(failed) - answered)]
     if not answered:
@@ -190,7 +185,12 @@ def _company(run: Run, company_id: str, chunks: list[Chunk], answers: dict[str, 
     return Company(row, dead)
 
 
-NOT_ASKED: dict[str, Any] = {"reply": None, "fault": Fault.UNAVAILABLE.value, "message": "it was not asked", "attempts": 0}
+NOT_ASKED: dict[str, Any] = {
+    "reply": None,
+    "fault": Fault.UNAVAILABLE.value,
+    "message": "it was not asked",
+    "attempts": 0,
+}
 SAYS_NOTHING: dict[str, Any] = {
     "fault": Fault.NO_COMPANY.value,
     "message": "nothing that was answered stands in the document: it seems to be about no company",

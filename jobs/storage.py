@@ -105,9 +105,7 @@ class Storage:
         except FileNotFoundError:
             return []
         names = (str(name).rsplit("/", 1)[-1] for name in found)
-        return sorted(
-            f"{folder}/{name}" for name in names if name.endswith(suffix) and not name.startswith(".")
-        )
+        return sorted(f"{folder}/{name}" for name in names if name.endswith(suffix) and not name.startswith("."))
 
     def exists(self, path: str) -> bool:
         """Whether there is a file or folder."""

@@ -1,0 +1,50 @@
+"""What all tests share: one Ray, one fake server, and real documents where they are at hand."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.process import FakeServer
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[None]:
+    """A local Ray for the whole session; `connected()` uses it and leaves it running."""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ["PYTHONPATH"] = str(ROOT)  # workers import the tests' own models
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import ray
+
+        ray.init(
+            address="local",
+            num_cpus=4,
+            num_gpus=0,
+            object_store_memory=200 << 20,
+            include_dashboard=False,
+            logging_level="error",
+            log_to_driver=False,
+        )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeServer]:
+    """A fake server that answers at once."""
+    with FakeServer() as server:
+        yield server
+
+
+@pytest.fixture
+def data() -> Path:
+    """Folder of real documents; the test is skipped where it is missing."""
+    if not DATA.is_dir():
+        pytest.skip("no real documents beside the checkout")
+    return DATA

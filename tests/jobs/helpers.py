@@ -1,0 +1,71 @@
+"""How the tests of jobs make input, run the job and check what came of it."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs import extract
+
+TEXT = pa.schema([(name, pa.string()) for name in ("document_id", "company_id", "text", "title")])
+
+
+def row(number: int, company: int | None = None, text: str | None = None) -> dict[str, Any]:
+    """A document about a company of its own, or of the number given."""
+    company = number if company is None else company
+    said = f"Northwind Works {company} makes pumps in Porto, Portugal, since {1900 + company}. Note {number}."
+    return {"document_id": f"d{number:03}", "company_id": f"c{company:03}", "text": said if text is None else text}
+
+
+def write(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema = TEXT) -> Path:
+    """A Parquet file of documents."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(list(rows), schema), path)
+    return path
+
+
+def arguments(source: Path, output: Path, url: str, *more: str) -> list[str]:
+    """The command line for a small run against an endpoint."""
+    fixed = ["--engine", "endpoint", "--endpoint", url, "--model", "fake", "--config", "configs/demo.yaml"]
+    quick = ["--set", "ledger.flush_s=0.05", "--set", "requests.backoff_s=0.01", "--set", "requests.deadline_s=20"]
+    return ["--input", str(source), "--output", str(output), *fixed, *quick, *more]
+
+
+def job(source: Path, output: Path, url: str, *more: str) -> int:
+    """Run the job in this process; its exit code."""
+    return extract.main(arguments(source, output, url, *more))
+
+
+def manifest(output: Path) -> dict[str, Any]:
+    """The published manifest."""
+    found: dict[str, Any] = json.loads((output / "manifest.json").read_text())
+    return found
+
+
+def rows_of(output: Path, kind: str) -> list[dict[str, Any]]:
+    """All rows of the published profiles or dead letters."""
+    files = [pq.read_table(output / file["path"]) for file in manifest(output)[kind]]
+    return pa.concat_tables(files).to_pylist() if files else []
+
+
+def census(output: Path, ids: set[str]) -> None:
+    """Every document is in exactly one state, nothing twice, and the files are what the manifest says."""
+    said = manifest(output)
+    for kind in ("profiles", "dead_letters"):
+        for file in said[kind]:
+            data = (output / file["path"]).read_bytes()
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (file["bytes"], file["sha256"])
+            assert pq.read_metadata(output / file["path"]).num_rows == file["rows"]
+    profiles = rows_of(output, "profiles")
+    companies = [profile["company_id"] for profile in profiles]
+    assert len(companies) == len(set(companies)) == said["counts"]["companies"]
+    in_profiles = [document for profile in profiles for document in profile["documents"]]
+    dead = [letter["document_id"] for letter in rows_of(output, "dead_letters")]
+    assert len(dead) == said["counts"]["dead_letters"]
+    assert len(in_profiles) == len(set(in_profiles))
+    assert not set(in_profiles) & set(dead)
+    assert set(in_profiles) | set(dead) - {None} == ids

@@ -1,0 +1,232 @@
+"""The whole job through its command line, against the fake server."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import extract
+from tests.fakes.process import FakeServer
+from tests.jobs.helpers import arguments, census, job, manifest, row, rows_of, write
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+def ids(rows: list[dict[str, Any]]) -> set[str]:
+    return {r["document_id"] for r in rows}
+
+
+def test_publishes_a_profile_a_company_with_its_documents(tmp_path: Path, fake: FakeServer) -> None:
+    rows = [row(n, company=n // 3) for n in range(12)]
+    source = write(tmp_path / "in.parquet", rows)
+    assert job(source, tmp_path / "out", fake.url) == 0
+    census(tmp_path / "out", ids(rows))
+    profiles = rows_of(tmp_path / "out", "profiles")
+    assert [p["company_id"] for p in profiles] == ["c000", "c001", "c002", "c003"]
+    assert profiles[1]["documents"] == ["d003", "d004", "d005"]
+    assert profiles[1]["chunks_missing"] == []
+    said = manifest(tmp_path / "out")
+    assert said["counts"] == {
+        "documents": 12, "chunks": 12, "chunks_answered": 12, "chunks_from_ledger": 0, "companies": 4,
+        "dead_letters": 0,
+    }  # fmt: skip
+    assert said["tokens"]["prompt"] > said["tokens"]["cached"] > 0
+    assert {"run_id", "fingerprint", "created_at", "versions"} <= said.keys()
+
+
+def test_columns_are_typed_and_read_by_other_engines(tmp_path: Path, fake: FakeServer) -> None:
+    source = write(tmp_path / "in.parquet", [row(n) for n in range(3)])
+    job(source, tmp_path / "out", fake.url)
+    path = tmp_path / "out" / manifest(tmp_path / "out")["profiles"][0]["path"]
+    schema = pq.read_schema(path)
+    assert schema.field("founded_year").type == pa.int64()
+    assert schema.field("products").type.value_type == pa.string()
+    assert polars.read_parquet(path)["documents"].to_list() == [["d000"], ["d001"], ["d002"]]
+    with duckdb.connect() as database:
+        found = database.execute(f"select company_id, len(products), evidence[1].field from '{path}' order by 1")
+        assert [r[0] for r in found.fetchall()] == ["c000", "c001", "c002"]
+
+
+def test_evidence_quotes_are_what_stands_in_the_documents(tmp_path: Path, fake: FakeServer) -> None:
+    rows = [row(n, company=n // 2) for n in range(6)]
+    job(write(tmp_path / "in.parquet", rows), tmp_path / "out", fake.url)
+    texts = {r["document_id"]: r["text"] for r in rows}
+    places = [
+        place
+        for profile in rows_of(tmp_path / "out", "profiles")
+        for evidence in profile["evidence"]
+        for place in evidence["places"]
+    ]
+    assert places
+    for place in places:
+        assert texts[place["document_id"]][place["start"] : place["end"]] == place["quote"]
+
+
+def test_a_second_run_asks_nothing_and_publishes_the_same(tmp_path: Path) -> None:
+    rows = [row(n) for n in range(8)]
+    source = write(tmp_path / "in.parquet", rows)
+    with FakeServer() as server:
+        job(source, tmp_path / "out", server.url)
+        first = rows_of(tmp_path / "out", "profiles")
+        asked = server.stats()["requests"]
+        assert job(source, tmp_path / "out", server.url) == 0
+        assert server.stats()["requests"] == asked
+    counts = manifest(tmp_path / "out")["counts"]
+    assert (counts["chunks_answered"], counts["chunks_from_ledger"]) == (8, 8)
+    assert rows_of(tmp_path / "out", "profiles") == first
+
+
+def test_only_a_changed_document_is_asked_about(tmp_path: Path, fake: FakeServer) -> None:
+    rows = [row(n) for n in range(5)]
+    job(write(tmp_path / "in.parquet", rows), tmp_path / "out", fake.url)
+    before = fake.stats()["requests"]
+    rows[2]["text"] += " It has 40 employees."
+    job(write(tmp_path / "in.parquet", rows), tmp_path / "out", fake.url)
+    assert fake.stats()["requests"] - before == 2  # the canary and the document
+    assert manifest(tmp_path / "out")["counts"]["chunks_from_ledger"] == 4
+
+
+def test_a_changed_prompt_setting_asks_again_and_keeps_the_old_answers(tmp_path: Path, fake: FakeServer) -> None:
+    source = write(tmp_path / "in.parquet", [row(n) for n in range(3)])
+    job(source, tmp_path / "out", fake.url)
+    job(source, tmp_path / "out", fake.url, "--set", "sampling.temperature=0.5")
+    assert manifest(tmp_path / "out")["counts"]["chunks_from_ledger"] == 0
+    job(source, tmp_path / "out", fake.url)
+    assert manifest(tmp_path / "out")["counts"]["chunks_from_ledger"] == 3
+
+
+def test_the_same_question_is_asked_once(tmp_path: Path, fake: FakeServer) -> None:
+    same = row(0)["text"]
+    rows = [row(0), {**row(1, text=same), "company_id": "c000"}, row(2, text=same)]
+    before = fake.stats()["requests"]
+    assert job(write(tmp_path / "in.parquet", rows), tmp_path / "out", fake.url) == 0
+    assert fake.stats()["requests"] - before == 2
+    census(tmp_path / "out", ids(rows))
+    assert manifest(tmp_path / "out")["counts"]["chunks"] == 1
+    profiles = {p["company_id"]: p["documents"] for p in rows_of(tmp_path / "out", "profiles")}
+    assert profiles == {"c000": ["d000", "d001"], "c002": ["d002"]}
+
+
+def test_faults_become_dead_letters_and_neighbours_succeed(tmp_path: Path, fake: FakeServer) -> None:
+    rows = [row(n) for n in range(8)]
+    for number, fault in ((1, "truncated"), (3, "invalid"), (5, "400"), (6, "503*2")):
+        rows[number]["text"] += f" [[fault:{fault}]]"
+    source = write(tmp_path / "in.parquet", rows)
+    assert job(source, tmp_path / "out", fake.url, "--set", "max_dead_fraction=0.5") == 0
+    census(tmp_path / "out", ids(rows))
+    dead = {d["document_id"]: d for d in rows_of(tmp_path / "out", "dead_letters")}
+    assert {i: d["fault"] for i, d in dead.items()} == {"d001": "truncated", "d003": "invalid", "d005": "too_long"}
+    assert all(d["stage"] == "extract" and d["source_path"].endswith(f"row={int(i[1:])}") for i, d in dead.items())
+    assert not any("Northwind" in d["message"] for d in dead.values())
+    assert dead["d003"]["attempts"] == 2
+
+
+def test_failed_chunks_are_asked_again_only_on_request(tmp_path: Path, fake: FakeServer) -> None:
+    rows = [row(n) for n in range(4)]
+    rows[1]["text"] += " [[fault:invalid*2]]"
+    source, more = write(tmp_path / "in.parquet", rows), ("--set", "max_dead_fraction=0.5")
+    job(source, tmp_path / "out", fake.url, *more)
+    before = fake.stats()["requests"]
+    job(source, tmp_path / "out", fake.url, *more)
+    assert fake.stats()["requests"] == before
+    assert len(rows_of(tmp_path / "out", "dead_letters")) == 1
+    assert job(source, tmp_path / "out", fake.url, *more, "--retry-failed") == 0
+    assert fake.stats()["requests"] - before == 2
+    assert rows_of(tmp_path / "out", "dead_letters") == []
+
+
+def test_a_partly_answered_document_says_what_is_missing(tmp_path: Path, fake: FakeServer) -> None:
+    long = "Cedar Mills spins yarn in Braga. " * 200 + "[[fault:invalid]]"
+    rows = [{"document_id": "long", "company_id": "c", "text": long}]
+    assert job(write(tmp_path / "in.parquet", rows), tmp_path / "out", fake.url) == 0
+    (profile,) = rows_of(tmp_path / "out", "profiles")
+    (missing,) = profile["chunks_missing"]
+    assert (missing["document_id"], missing["fault"]) == ("long", "invalid")
+    assert "[[fault:invalid]]" in long[missing["start"] : missing["end"]]
+    assert rows_of(tmp_path / "out", "dead_letters") == []
+
+
+def test_more_dead_letters_than_the_budget_is_exit_3_and_published(tmp_path: Path, fake: FakeServer) -> None:
+    rows = [row(0), row(1, text=" ")]
+    source = write(tmp_path / "in.parquet", rows)
+    assert job(source, tmp_path / "out", fake.url, "--set", "max_dead_fraction=0.4") == 3
+    census(tmp_path / "out", ids(rows))
+
+
+def test_an_empty_dataset_publishes_nothing_and_succeeds(tmp_path: Path, fake: FakeServer) -> None:
+    assert job(write(tmp_path / "in.parquet", []), tmp_path / "out", fake.url) == 0
+    assert manifest(tmp_path / "out")["counts"]["documents"] == 0
+    assert manifest(tmp_path / "out")["profiles"] == []
+
+
+def test_limit_takes_the_first_documents(tmp_path: Path, fake: FakeServer) -> None:
+    source = write(tmp_path / "in.parquet", [row(n) for n in range(9)])
+    assert job(source, tmp_path / "out", fake.url, "--limit", "4") == 0
+    census(tmp_path / "out", {"d000", "d001", "d002", "d003"})
+
+
+def test_plan_prints_the_size_and_asks_nothing(
+    tmp_path: Path, fake: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path / "in.parquet", [row(n) for n in range(4)] + [row(9, text="")])
+    before = fake.stats()["requests"]
+    assert job(source, tmp_path / "out", fake.url, "--plan") == 0
+    told = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.replace("(estimated)", "").splitlines())
+    assert told["documents"].strip() == "5"
+    assert told["requests"] == "4"
+    assert int(told["prompt tokens"].replace(",", "")) > 400
+    assert fake.stats()["requests"] == before
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_model_of_ones_own_is_published(tmp_path: Path, fake: FakeServer) -> None:
+    prompt = {"instructions": "Read {fields}."}
+    config = tmp_path / "own.json"
+    config.write_text(json.dumps({"prompt": prompt, "model": {"name": "fake"}, "ledger": {"flush_s": 0.05}}))
+    source = write(tmp_path / "in.parquet", [row(n) for n in range(2)])
+    own = ["--config", str(config), "--schema", "tests.jobs.models:Workshop"]
+    assert job(source, tmp_path / "out", fake.url, *own) == 0
+    profile = rows_of(tmp_path / "out", "profiles")[0]
+    assert profile["place"].keys() == {"town", "since"}
+    assert isinstance(profile["goods"], list)
+
+
+@pytest.mark.parametrize("fault", ["401", "404"])
+def test_a_server_that_refuses_is_the_operators_mistake(
+    tmp_path: Path, fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path / "in.parquet", [row(0)])
+    with FakeServer("--order", json.dumps([{"fault": fault, "count": None}])) as server:
+        assert job(source, tmp_path / "out", server.url) == 2
+    said = capsys.readouterr().err
+    assert f"HTTP {fault}" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_server_that_never_answers_fails_the_run_before_any_document(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path / "in.parquet", [row(0)])
+    assert job(source, tmp_path / "out", "http://127.0.0.1:9", "--set", "requests.attempts=2") == 1
+    said = capsys.readouterr().err
+    assert "does not answer a test request" in said
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_help_lists_the_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        extract.main(["--help"])
+    said = capsys.readouterr().out
+    flags = ("input", "output", "config", "engine", "endpoint", "model", "scenario", "limit", "plan", "set")
+    assert all(f"--{flag}" in said for flag in flags)
+
+
+def test_arguments_are_the_documented_ones(tmp_path: Path) -> None:
+    flags = extract.parser().parse_args(arguments(tmp_path, tmp_path, "http://x"))
+    assert flags.engine == "endpoint"
