@@ -16,6 +16,9 @@ from extraction.parsing import ReplyFault, parse
 from extraction.settings import Settings
 
 
+MOST_TOKENS = 1 << 40  # that anybody counts: sums still fit the ledger's columns
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """A chunk as the client needs it. Lengths in tokens."""
@@ -61,17 +64,16 @@ class Client:
         self.settings, self.schema, self.revive = settings, schema, revive
         self.model: type[BaseModel] = settings.profile_model()
         self.in_flight = 0
-        self._connect(address)
+        self._slots = asyncio.Semaphore(address.limit)
+        self._connection = self._connect(address)
 
     async def reconnect(self, address: Address) -> None:
-        """Turn to a server's new address after a restart."""
-        old = self._connection
-        self._connect(address)
+        """Turn to a server's new address after a restart. Slots stay: who waits for one would else be let in too."""
+        old, self._connection = self._connection, self._connect(address)
         await old.close()
 
-    def _connect(self, address: Address) -> None:
-        self._connection = Connection(address, self.schema, self.settings.requests.deadline_s)
-        self._slots = asyncio.Semaphore(address.limit)
+    def _connect(self, address: Address) -> Connection:
+        return Connection(address, self.schema, self.settings.requests.deadline_s)
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -182,4 +184,4 @@ def _with_usage(answer: Answer, body: dict[str, Any]) -> Answer:
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value >= 0 else 0
+    return value if isinstance(value, int) and 0 <= value < MOST_TOKENS else 0

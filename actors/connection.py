@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +75,7 @@ class Connection:
             raise _judge(error, self.address) from None
         except openai.APITimeoutError:
             raise Unreachable("the server stopped answering", Fault.DEADLINE) from None
-        except (openai.APIError, ValueError, OSError) as error:
+        except (openai.APIError, ValueError, RecursionError, OSError) as error:
             raise Unreachable(f"the connection failed ({type(error).__name__})") from None
         if not isinstance(body, dict):
             raise Unreachable("the reply is no JSON object")
@@ -91,12 +92,22 @@ class Connection:
             max_tokens=attempt.max_tokens,
             seed=attempt.seed,
         ) as response:
-            body = bytearray()
-            async for part in response.iter_bytes():
-                body += part
-                if len(body) > MAX_REPLY_BYTES:
-                    raise ReplyFault(Fault.INVALID, f"the reply is larger than {MAX_REPLY_BYTES:,} bytes")
-            return bytes(body)
+            return await _read(response.iter_bytes())
+
+
+async def _read(parts: AsyncIterator[bytes]) -> bytes:
+    """A reply's body. openai lets the errors of the HTTP library beneath it through while a body is read."""
+    body = bytearray()
+    try:
+        async for part in parts:
+            body += part
+            if len(body) > MAX_REPLY_BYTES:
+                break
+    except Exception as error:
+        raise Unreachable(f"the reply broke off ({type(error).__name__})") from None
+    if len(body) > MAX_REPLY_BYTES:
+        raise ReplyFault(Fault.INVALID, f"the reply is larger than {MAX_REPLY_BYTES:,} bytes")
+    return bytes(body)
 
 
 def _judge(error: openai.APIStatusError, address: Address) -> Exception:

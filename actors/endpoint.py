@@ -1,6 +1,7 @@
 """A server that somebody else runs: any OpenAI-compatible URL."""
 
 import os
+from urllib.parse import urlsplit
 
 from actors.server import Address
 from extraction.errors import OperatorError
@@ -42,7 +43,15 @@ def endpoint_url(given: str | None) -> str:
     if not url:
         raise OperatorError("--engine endpoint needs --endpoint URL, OPENAI_BASE_URL or VLLM_ENDPOINT")
     url = url.strip().rstrip("/").removesuffix("/chat/completions")
-    scheme, _, rest = url.partition("://")
-    if scheme not in ("http", "https") or not rest:
+    if not _is_http(url):
         raise OperatorError(f"--endpoint {url}: a URL such as http://host:8000/v1 is expected")
-    return url if "/" in rest else f"{url}/v1"
+    return url if urlsplit(url).path else f"{url}/v1"
+
+
+def _is_http(url: str) -> bool:
+    """Whether a URL names a host and, where it names one, a port that exists."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in url
+    except ValueError:
+        return False

@@ -1,7 +1,7 @@
 """What a server is to the extractor: an address to ask, and a life to look after."""
 
+import http.client
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -58,7 +58,7 @@ def wait_until_healthy(process: ServerProcess, health_url: str, *, timeout_s: fl
                 f"the server ended with status {status} before it was ready. Its log ends:\n{process.tail()}"
             )
         waited = time.monotonic() - began
-        if _healthy(health_url):
+        if _healthy(health_url, min(PROBE_TIMEOUT_S, max(POLL_S, timeout_s - waited))):
             return waited
         if waited > timeout_s:
             process.stop()
@@ -69,9 +69,9 @@ def wait_until_healthy(process: ServerProcess, health_url: str, *, timeout_s: fl
         time.sleep(POLL_S)
 
 
-def _healthy(url: str) -> bool:
+def _healthy(url: str, timeout_s: float) -> bool:
     try:
-        with DIRECT.open(url, timeout=PROBE_TIMEOUT_S) as response:
+        with DIRECT.open(url, timeout=timeout_s) as response:
             return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
+    except (OSError, http.client.HTTPException):
         return False

@@ -12,14 +12,16 @@ from extraction.wire import judging_schema
 PARSER_VERSION = 1  # raise it when the same reply would be judged otherwise
 
 
-def fingerprint(settings: Settings, model: type[BaseModel], schema: dict[str, Any], weights: str | None) -> str:
+def fingerprint(
+    settings: Settings, model: type[BaseModel], schema: dict[str, Any], served: str, weights: str | None
+) -> str:
     """64 hex digits from the model, prompt, wire schema, profile model, sampling, limits and parser version.
 
-    `weights` is the digest of a local weights file. Paths, ports, GPU types and concurrency stay out:
-    an answer found on one machine holds on another.
+    `served` is the name that servers know the model by, `weights` a digest of local files. Paths,
+    ports, GPU types and concurrency stay out: an answer found on one machine holds on another.
     """
     told = {
-        "model": settings.model.name,
+        "model": served,
         "revision": settings.model.revision,
         "weights": weights,
         "template": settings.model.template,

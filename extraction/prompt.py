@@ -86,23 +86,22 @@ def _properties(schema: dict[str, Any]) -> list[tuple[str, str]]:
     """Dotted names and descriptions of a schema's leaves, lists of objects as `name[].part`."""
     definitions = schema.get("$defs", {})
 
+    def shape_of(node: dict[str, Any]) -> dict[str, Any]:
+        """What a value looks like, optional or not, wherever that is defined."""
+        if "$ref" in node:
+            return shape_of(definitions[node["$ref"].rsplit("/", 1)[1]])
+        options = [option for option in node.get("anyOf", []) if option.get("type") != "null"]
+        return shape_of(options[0]) if len(options) == 1 else node
+
     def walk(node: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = []
-        for name, inner in node.get("properties", {}).items():
-            path, shape, described = prefix + name, inner, inner.get("description", "")
+        for name, inner in node["properties"].items():
+            path, shape, described = prefix + name, shape_of(inner), inner.get("description", "")
             if shape.get("type") == "array":
-                path, shape = path + "[]", shape["items"]
-            target = definitions.get(shape.get("$ref", "").rsplit("/", 1)[-1])
-            choices = _choices(shape)
-            if choices:
-                described = f"{described} ({choices})".strip()
-            found += walk(target, path + ".") if target else [(path, described)]
+                path, shape = path + "[]", shape_of(shape["items"])
+            if "enum" in shape:
+                described = f"{described} ({' | '.join(map(str, shape['enum']))})".strip()
+            found += walk(shape, path + ".") if "properties" in shape else [(path, described)]
         return found
 
     return walk(schema, "")
-
-
-def _choices(shape: dict[str, Any]) -> str:
-    """The values of an enumeration, optional or not."""
-    options = [shape, *shape.get("anyOf", [])]
-    return " | ".join(str(v) for option in options for v in option.get("enum", []))

@@ -37,12 +37,15 @@ class Columns(Frozen):
 
 
 class Model(Frozen):
-    """The language model: `name` as servers know it, `revision` the commit of its weights."""
+    """The language model: `name` as servers know it or the path of its files, `revision` the commit of its
+    weights, `tokenizer` a tokenizer.json or a folder with one where it is not found by the name.
+    """
 
     name: str
     revision: str | None = None
     tokenizer: str | None = None
     template: str | None = None
+    load_format: Literal["auto", "safetensors", "dummy"] | None = None
 
 
 class Limits(Frozen):
@@ -95,9 +98,13 @@ class LlamaCpp(Frozen):
 
 
 class Sglang(Frozen):
-    """SGLang on GPUs: the scenario's name, `auto` by the memory of the actor's own GPU."""
+    """SGLang on GPUs: the scenario's name, `auto` by the memory of the actor's own GPU.
+
+    `vram_gib` is taken for that memory where NVML can't tell (some virtual GPUs and containers).
+    """
 
     scenario: str = "auto"
+    vram_gib: Annotated[float, Field(gt=0)] | None = None
     command: tuple[str, ...] = ("python", "-m", "sglang.launch_server")
 
 

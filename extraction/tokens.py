@@ -17,7 +17,7 @@ NORMAL, USER_DEFINED = 1, 4  # token types of a GGUF vocabulary
 BYTES_PER_TOKEN = 3  # below the 3.5 to 4.5 of prose in European languages, so an estimate errs on the safe side
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "<|im_start|>assistant\n"
+    "{{ '<|im_start|>assistant\n' }}"  # as text, the last line break of a template would be lost
 )
 
 

@@ -1,5 +1,6 @@
 """Engines as the driver sees them: what it must know to plan and to ask Ray for actors."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -10,22 +11,29 @@ from typing import cast
 from actors.endpoint import EndpointServer
 from actors.llamacpp import LlamaCppServer
 from actors.server import Server
+from actors.sglang import QUEUED, SglangServer
 from actors.weights import local_model
-from extraction.errors import OperatorError
+from extraction.scenarios import Matrix, load_matrix
 from extraction.settings import Engine, Settings
 from jobs import cluster
+from jobs.model_files import ModelFiles, find_files
+
+SCENARIOS = Path(__file__).resolve().parent.parent / "configs" / "scenarios.yaml"
+BOUNDED_GRAMMARS = ("llguidance", "outlines")  # xgrammar decodes six times slower with bounds on strings
 
 
 @dataclass(frozen=True)
 class Fleet:
     """How a run's servers are made, how many requests each takes, and what its prompts are counted with.
 
-    `tokenizer` is a path that every node can read, None where counts are estimates. `bounded` says that
-    the grammar takes bounds on strings cheaply. `limit` is the most requests at a time of any one server.
+    `model` is the name that servers know it by, `tokenizer` a path that every node can read, None where
+    counts are estimates. `bounded` says that the grammar takes bounds on strings cheaply. `limit` is the
+    most requests at a time of any one server, `gpus` what each server owns.
     """
 
     engine: Engine
     make_server: Callable[[Path], Server]
+    model: str
     bounded: bool
     tokenizer: str | None
     template: str | None
@@ -44,36 +52,81 @@ def choose(wanted: str) -> Engine:
 
 def fleet(engine: Engine, settings: Settings) -> Fleet:
     """The servers of an engine. Raises OperatorError for settings that it can't run with."""
-    if engine == "llamacpp":
-        model = local_model(settings.model.name, settings.model.template)
-        return Fleet(
-            engine,
-            partial(LlamaCppServer, settings),
-            bounded=settings.wire != "light",
-            tokenizer=settings.model.tokenizer or str(model.path),
-            template=model.template,
-            weights=model.sha256,
-            limit=settings.llamacpp.slots,
-            gpus=0,
-            version=f"xllamacpp {_version('xllamacpp')}",
-        )
-    if engine == "endpoint":
-        return Fleet(
-            engine,
-            partial(_endpoint, settings),
-            bounded=settings.wire == "bounded",
-            tokenizer=settings.model.tokenizer,
-            template=settings.model.template,
-            weights=None,
-            limit=settings.endpoint.concurrency,
-            gpus=0,
-            version="endpoint",
-        )
-    raise OperatorError("--engine sglang: not here yet")
+    return {"llamacpp": _llamacpp, "endpoint": _endpoint, "sglang": _sglang}[engine](settings)
 
 
-def _endpoint(settings: Settings, _: Path) -> Server:
+def _llamacpp(settings: Settings) -> Fleet:
+    model = local_model(settings.model.name, settings.model.template)
+    return Fleet(
+        engine="llamacpp",
+        make_server=partial(LlamaCppServer, settings),
+        model=model.name,
+        bounded=settings.wire != "light",
+        tokenizer=settings.model.tokenizer or str(model.path),
+        template=model.template,
+        weights=model.sha256,
+        limit=settings.llamacpp.slots,
+        gpus=0,
+        version=f"xllamacpp {_version('xllamacpp')}",
+    )
+
+
+def _endpoint(settings: Settings) -> Fleet:
+    files = find_files(settings.model, download=False)
+    return Fleet(
+        engine="endpoint",
+        make_server=partial(_endpoint_server, settings),
+        model=settings.model.name,
+        bounded=settings.wire == "bounded",
+        tokenizer=files.tokenizer,
+        template=files.template,
+        weights=None,
+        limit=settings.endpoint.concurrency,
+        gpus=0,
+        version="endpoint",
+    )
+
+
+def _sglang(settings: Settings) -> Fleet:
+    matrix = load_matrix(SCENARIOS)
+    files = find_files(settings.model, download=True)
+    served = files.folder.name if files.folder else settings.model.name
+    wanted = [row for name, row in matrix.scenarios.items() if settings.sglang.scenario in (name, "auto")]
+    flags = [row.flags.over(matrix.common) for row in wanted]
+    bounded = all(f.grammar_backend in BOUNDED_GRAMMARS for f in flags)
+    return Fleet(
+        engine="sglang",
+        make_server=partial(_sglang_server, settings, matrix, served),
+        model=served,
+        bounded=bounded if settings.wire == "auto" else settings.wire == "bounded",
+        tokenizer=files.tokenizer,
+        template=files.template,
+        weights=_digest(files),
+        limit=QUEUED * max((f.max_running_requests or 1 for f in flags), default=1),
+        gpus=settings.servers.gpus_per_server,
+        version=f"sglang {_version('sglang')}",
+    )
+
+
+def _endpoint_server(settings: Settings, _: Path) -> Server:
     return EndpointServer(settings)
+
+
+def _sglang_server(settings: Settings, matrix: Matrix, served: str, logs: Path) -> Server:
+    return SglangServer(settings, matrix, served, logs)
+
+
+def _digest(files: ModelFiles) -> str | None:
+    """What tells local files from others of the same name: their names and sizes, and the configuration."""
+    if files.folder is None:
+        return None
+    told = hashlib.sha256()
+    for path in sorted(files.folder.iterdir()):
+        if path.suffix in (".safetensors", ".gguf"):
+            told.update(f"{path.name}:{path.stat().st_size}\n".encode())
+        elif path.name in ("config.json", "tokenizer.json"):
+            told.update(path.read_bytes())
+    return told.hexdigest()
 
 
 def _version(package: str) -> str:

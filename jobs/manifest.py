@@ -101,5 +101,5 @@ def _versions(run: Run) -> dict[str, str]:
         "python": platform.python_version(),
         **found,
         "engine": run.fleet.version,
-        "model": run.settings.model.name,
+        "model": run.fleet.model,
     }

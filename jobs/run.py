@@ -42,7 +42,7 @@ class Run:
     @cached_property
     def fingerprint(self) -> str:
         """The digest of all that changes an answer."""
-        return fingerprint(self.settings, self.model, self.schema, self.fleet.weights)
+        return fingerprint(self.settings, self.model, self.schema, self.fleet.model, self.fleet.weights)
 
     @property
     def ledger(self) -> Ledger:

@@ -46,7 +46,7 @@ def test_it_runs_in_a_group_of_its_own_until_it_ends(tmp_path: Path, started: li
     assert process.alive and process.exit_status is None
     assert process.pid and os.getpgid(process.pid) == process.pid != os.getpgrp()
     process.stop()
-    assert (process.pid, process.alive) == (None, False)
+    assert repr((process.pid, process.alive)) == "(None, False)"
 
 
 def test_its_exit_status_is_kept(tmp_path: Path, started: list[ServerProcess]) -> None:

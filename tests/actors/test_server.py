@@ -104,7 +104,7 @@ def test_a_silent_stranger_does_not_hold_up_the_news_of_a_death(tmp_path: Path) 
     ):
         began = time.monotonic()
         with pytest.raises(RunError, match="ended with status 0"):
-            wait_until_healthy(process, health(silent.getsockname()[1]), timeout_s=2)
+            wait_until_healthy(process, health(silent.getsockname()[1]), timeout_s=1)
         assert time.monotonic() - began < 4
 
 

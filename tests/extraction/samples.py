@@ -73,21 +73,18 @@ def observation(
     )
 
 
-def _observations() -> st.SearchStrategy[Observation]:
-    given = st.sampled_from([(field, value) for field, values in VALUES.items() for value in values])
-    return st.builds(
-        lambda pair, document, chunk, start, date: observation(
-            *pair, document, chunk=chunk, start=start, date=date
-        ),
-        given,
-        st.sampled_from(["d1", "d2", "d3"]),
-        st.sampled_from(["c1", "c2", None]),
-        st.sampled_from([-1, -1, 0, 7, 40]),
-        st.sampled_from(["", "2019", "2024-05-01"]),
-    )
+def _build(pair: tuple[str, Any], document: str, chunk: str | None, start: int, date: str) -> Observation:
+    return observation(pair[0], pair[1], document, chunk=chunk, start=start, date=date)
 
 
-observations = _observations()
+observations = st.builds(
+    _build,
+    st.sampled_from([(field, value) for field, values in VALUES.items() for value in values]),
+    st.sampled_from(["d1", "d2", "d3"]),
+    st.sampled_from(["c1", "c2", None]),
+    st.sampled_from([-1, -1, 0, 7, 40]),
+    st.sampled_from(["", "2019", "2024-05-01"]),
+)
 evidence_sets = st.frozensets(observations, max_size=25)
 
 

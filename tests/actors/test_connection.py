@@ -1,0 +1,184 @@
+"""A connection: what goes out, and how each thing that can come back is judged."""
+
+import asyncio
+import gzip
+import json
+import time
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from actors.connection import MAX_REPLY_BYTES, Attempt, Connection, Unreachable
+from actors.process import free_port
+from actors.server import Address
+from extraction.errors import Fault, OperatorError
+from extraction.parsing import ReplyFault
+from extraction.tokens import Message
+from tests.actors.asking import SCHEMA, TEXT, address
+from tests.actors.scripted import PROFILE, Reply, ScriptedServer, completion
+from tests.fakes.process import FakeServer
+
+ATTEMPT = Attempt(temperature=0.1, frequency_penalty=0.2, presence_penalty=0.3, max_tokens=77, seed=5)
+GZIP = {"Content-Encoding": "gzip"}
+
+
+def send(where: Address, text: str = TEXT, deadline_s: float = 5.0) -> dict[str, Any]:
+    messages: list[Message] = [{"role": "system", "content": "Write."}, {"role": "user", "content": text}]
+
+    async def once() -> dict[str, Any]:
+        connection = Connection(where, SCHEMA, deadline_s)
+        try:
+            return await connection.send(messages, ATTEMPT)
+        finally:
+            await connection.close()
+
+    return asyncio.run(once())
+
+
+def unreachable(where: Address, text: str = TEXT, deadline_s: float = 5.0) -> Unreachable:
+    with pytest.raises(Unreachable) as caught:
+        send(where, text, deadline_s)
+    return caught.value
+
+
+def refused(reply: Reply) -> ReplyFault:
+    with ScriptedServer(reply) as server, pytest.raises(ReplyFault) as caught:
+        send(server.address)
+    return caught.value
+
+
+def test_the_request_says_all_that_was_asked_for() -> None:
+    with ScriptedServer() as server:
+        send(server.address)
+    (asked,) = server.asked
+    assert asked.path == "/v1/chat/completions"
+    assert asked.headers["authorization"] == "Bearer a-key"
+    shape = {"name": "profile", "schema": SCHEMA, "strict": True}
+    turns = [{"role": "system", "content": "Write."}, {"role": "user", "content": TEXT}]
+    assert asked.body == {
+        "model": "house",
+        "messages": turns,
+        "response_format": {"type": "json_schema", "json_schema": shape},
+        "temperature": 0.1,
+        "frequency_penalty": 0.2,
+        "presence_penalty": 0.3,
+        "max_tokens": 77,
+        "seed": 5,
+    }
+
+
+def test_the_reply_is_the_servers_json() -> None:
+    with ScriptedServer() as server:
+        body = send(server.address)
+    assert json.loads(body["choices"][0]["message"]["content"]) == PROFILE
+
+
+def test_no_proxy_of_the_environment_is_asked(fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert send(address(fake))["choices"]
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_no_redirect_is_followed(status: int) -> None:
+    with ScriptedServer() as elsewhere:
+        url = f"{elsewhere.address.url}/chat/completions"
+        with ScriptedServer(Reply(status=status, headers={"Location": url})) as server:
+            assert f"HTTP {status}" in str(unreachable(server.address))
+    assert elsewhere.asked == []
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_is_the_operators_mistake(status: int) -> None:
+    said = rf"refused the key \(HTTP {status}\): set OPENAI_API_KEY"
+    with ScriptedServer(Reply(status=status)) as server, pytest.raises(OperatorError, match=said) as caught:
+        send(server.address)
+    assert "a-key" not in str(caught.value)
+
+
+def test_an_unknown_model_is_the_operators_mistake(fake: FakeServer) -> None:
+    with pytest.raises(OperatorError, match=r"has no model 'house'.*--endpoint and --model"):
+        send(address(fake), "[[fault:404]]")
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize(
+    ("said", "fault"),
+    [
+        ({"message": "The input (9 tokens) is longer than the model's context length (8 tokens)."}, Fault.TOO_LONG),
+        ({"error": {"message": "request (9 tokens) exceeds the available context size (8)"}}, Fault.TOO_LONG),
+        ({"error": {"message": "This model's maximum context length is 8 tokens."}}, Fault.TOO_LONG),
+        ({"message": "Failed to compile json grammar"}, Fault.REJECTED),
+        ([], Fault.REJECTED),
+    ],
+)
+def test_a_refused_request_is_a_fault_of_the_document(status: int, said: Any, fault: Fault) -> None:
+    assert refused(Reply(json.dumps(said).encode(), status)).fault is fault
+
+
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
+def test_a_server_in_trouble_is_worth_another_try(status: int) -> None:
+    with ScriptedServer(Reply(b"<html>no</html>", status)) as server:
+        failure = unreachable(server.address)
+    assert (failure.fault, failure.retry_after_s) == (Fault.UNAVAILABLE, None)
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7.0), ("0.5", 0.5), ("-3", 0.0), ("soon", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("nan", 0.0)],
+)
+def test_retry_after_is_read_as_seconds(header: str, seconds: float | None) -> None:
+    with ScriptedServer(Reply(status=503, headers={"Retry-After": header})) as server:
+        assert unreachable(server.address).retry_after_s == seconds
+
+
+@pytest.mark.parametrize("name", ["reset", "malformed", "wrong_length"])
+def test_a_broken_connection_is_worth_another_try(fake: FakeServer, name: str) -> None:
+    assert unreachable(address(fake), f"[[fault:{name}]]").fault is Fault.UNAVAILABLE
+
+
+def test_nobody_there_is_worth_another_try() -> None:
+    assert unreachable(Address(f"http://127.0.0.1:{free_port()}/v1", "k", "m", 1)).fault is Fault.UNAVAILABLE
+
+
+@pytest.mark.parametrize("name", ["hang", "slow_loris=0.02"])
+def test_the_deadline_holds_for_the_whole_reply(fake: FakeServer, name: str) -> None:
+    began = time.monotonic()
+    failure = unreachable(address(fake), f"[[fault:{name}]]", deadline_s=0.4)
+    assert failure.fault is Fault.DEADLINE and "requests.deadline_s = 0.4 s" in str(failure)
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("body", [b"", b"no", b"[]", b'"x"', b"\xff\xfe", b"[" * 200_000, b"9" * 5_000])
+def test_a_body_that_is_no_json_object_is_worth_another_try(body: bytes) -> None:
+    with ScriptedServer(Reply(body)) as server:
+        assert unreachable(server.address).fault is Fault.UNAVAILABLE
+
+
+def test_a_body_in_a_broken_encoding_is_worth_another_try() -> None:
+    with ScriptedServer(Reply(b"not gzip", headers=GZIP)) as server:
+        assert unreachable(server.address).fault is Fault.UNAVAILABLE
+
+
+def test_a_huge_reply_is_not_read_to_its_end(fake: FakeServer) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ReplyFault, match="larger than 4,194,304 bytes") as caught:
+            send(address(fake), "[[fault:huge=2000]]")
+        assert tracemalloc.get_traced_memory()[1] < 8 * MAX_REPLY_BYTES
+    finally:
+        tracemalloc.stop()
+    assert caught.value.fault is Fault.INVALID
+
+
+def test_a_small_reply_that_unpacks_to_a_huge_one_is_refused() -> None:
+    assert refused(Reply(gzip.compress(bytes(2 * MAX_REPLY_BYTES)), headers=GZIP)).fault is Fault.INVALID
+
+
+def test_a_reply_as_large_as_allowed_is_read() -> None:
+    with ScriptedServer(completion("x" * (MAX_REPLY_BYTES - 1000))) as server:
+        assert send(server.address)["choices"]
