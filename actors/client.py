@@ -15,7 +15,6 @@ from extraction.errors import Fault
 from extraction.parsing import ReplyFault, parse
 from extraction.settings import Settings
 
-
 MOST_TOKENS = 1 << 40  # that anybody counts: sums still fit the ledger's columns
 
 
@@ -68,7 +67,7 @@ class Client:
         self._connection = self._connect(address)
 
     async def reconnect(self, address: Address) -> None:
-        """Turn to a server's new address after a restart. Slots stay: who waits for one would else be let in too."""
+        """Turn to a server's new address after a restart. The slots stay, with those who wait for one."""
         old, self._connection = self._connection, self._connect(address)
         await old.close()
 

@@ -54,7 +54,11 @@ class Extractor:
         self.keeper = Keeper(make_server(), settings.servers)
         began = time.monotonic()
         self.address = self.keeper.start()
-        asyncio.run(self._canary())
+        try:
+            asyncio.run(self._canary())
+        except BaseException:
+            self.keeper.stop()
+            raise
         took, name = time.monotonic() - began, self.keeper.server.name
         say(f"{name}: ready in {took:.1f} s, {self.address.limit} requests at a time")
 
@@ -95,7 +99,6 @@ class Extractor:
             await client.close()
         if answer.fault:
             name = self.keeper.server.name
-            self.keeper.stop()
             raise RunError(
                 f"{name} at {self.address.url} does not answer a test request: {answer.message}. "
                 "No document was sent to it"

@@ -56,5 +56,6 @@ class GroupCommit:
             await self._loop.run_in_executor(self._thread, self._journal.append, answers)
         except Exception as error:
             written.set_exception(error)
+            written.exception()  # seen, also when all who waited were cancelled
         else:
             written.set_result(None)

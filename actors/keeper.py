@@ -40,6 +40,7 @@ class Keeper:
             seconds = self._deaths[-1] - self._deaths[0]
             if len(self._deaths) == self.asked.max_deaths and seconds < self.asked.deaths_within_s:
                 say(f"{self.server.name}: died {self.asked.max_deaths} times in {seconds:.0f} s, giving up")
+                self.server.stop()  # what its group left, which no leash watches any more
                 os._exit(1)
             say(f"{self.server.name}: died, starting it again")
             try:

@@ -14,13 +14,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 POLL_S = 0.5
 PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Run the command until it ends, or its group until the parent is gone."""
+    """Run the command, watch the parent, and end as the command did."""
     parent, command = int(sys.argv[1]), sys.argv[2:]
     if os.getppid() != parent:
         sys.exit("the process that started this one is gone already")
@@ -29,9 +31,14 @@ def main() -> None:
     except OSError as error:
         sys.exit(f"{command[0]} can't be run: {error.strerror}")
     signal.signal(signal.SIGTERM, lambda *_: None)  # the whole group is asked: the command decides
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    _end_as(child.wait())
+
+
+def _watch(parent: int) -> None:
+    """End the whole group, this process too, once the parent is gone."""
     while os.getppid() == parent:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            _end_as(child.wait(POLL_S))
+        time.sleep(POLL_S)
     os.killpg(0, signal.SIGKILL)
 
 
@@ -47,7 +54,7 @@ def _end_as(status: int) -> None:
         with contextlib.suppress(OSError):  # SIGKILL has no handler to reset
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
-    sys.exit(status)
+    os._exit(status)  # at once: who waits for it starts the server again
 
 
 if __name__ == "__main__":

@@ -70,38 +70,38 @@ class SglangServer:
     def _start(self) -> Address:
         self.stop()
         port, key, admin_key = free_port(), new_key(), new_key()
-        descriptor, config = tempfile.mkstemp(prefix="sglang-", suffix=".yaml")  # mode 0600
+        descriptor, secrets = tempfile.mkstemp(prefix="sglang-", suffix=".yaml")  # mode 0600
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            yaml.safe_dump(self._config(port, key, admin_key), file)
+            yaml.safe_dump({"api-key": key, "admin-api-key": admin_key}, file)
         command = [sys.executable if word == "python" else word for word in self.settings.sglang.command]
-        self._process = ServerProcess([*command, "--config", config], log=self.log)
+        self._process = ServerProcess([*command, *self._arguments(port), "--config", secrets], log=self.log)
         root = f"http://127.0.0.1:{port}"
         try:
             self._process.start()
             wait_until_healthy(self._process, f"{root}/health", timeout_s=self.settings.servers.start_timeout_s)
             return Address(f"{root}/v1", key, self.served_name, QUEUED * self._running(root, key))
         finally:
-            Path(config).unlink(missing_ok=True)
+            Path(secrets).unlink(missing_ok=True)
 
-    def _config(self, port: int, key: str, admin_key: str) -> dict[str, Any]:
-        """Everything that it is told, in a file because a command line can be read by others."""
-        model = self.settings.model
-        tp = self.settings.servers.gpus_per_server
-        return {
+    def _arguments(self, port: int) -> list[str]:
+        """The command line; keys are not on it, because others can read it."""
+        model, limit = self.settings.model, self.settings.limits.context_length
+        said: dict[str, Any] = {
             **self.flags.arguments(),
+            "context-length": min(self.flags.context_length or limit, limit),
             "model-path": model.name,
-            **({"revision": model.revision} if model.revision else {}),
-            **({"tp": tp} if tp > 1 else {}),
-            **({"load-format": model.load_format} if model.load_format else {}),
+            "revision": model.revision,
+            "load-format": model.load_format,
             "served-model-name": self.served_name,
+            "tp": self.settings.servers.gpus_per_server,
             "host": "127.0.0.1",
             "port": port,
-            "api-key": key,
-            "admin-api-key": admin_key,
             # The model's own generation_config has a repetition penalty, which garbles JSON.
             "sampling-defaults": "openai",
             "enable-cache-report": True,
         }
+        given = ((f"--{name}", value) for name, value in said.items() if value is not None)
+        return [word for flag, value in given for word in ([flag] if value is True else [flag, str(value)])]
 
     def _running(self, root: str, key: str) -> int:
         """How many requests it runs at a time, as it says itself; its model must be ours."""

@@ -69,10 +69,11 @@ def loops(reply: str) -> bool:
     """Whether a reply ends in something short said eight times and more, or in a long blank."""
     if len(reply) >= BLANK and not reply[-BLANK:].strip():
         return True
-    tail = reply.rstrip()[-(LOOP_TIMES + 2) * LOOP_LENGTH :]
-    for end in range(len(tail), len(tail) - LOOP_LENGTH - 1, -1):  # it may stop in the middle
+    tail = reply[-(LOOP_TIMES + 1) * LOOP_LENGTH :]
+    for end in range(len(tail), len(tail) - LOOP_LENGTH, -1):  # it may stop in the middle
         for length in range(2, min(LOOP_LENGTH, end // LOOP_TIMES) + 1):
-            if tail.endswith(tail[end - length : end] * LOOP_TIMES, 0, end):
+            said = tail[end - length : end]
+            if tail.endswith(said * LOOP_TIMES, 0, end) and not said.isspace():
                 return True
     return False
 

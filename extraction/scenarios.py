@@ -91,19 +91,24 @@ def load_matrix(path: Path) -> Matrix:
         raise OperatorError(f"{path}: {where}: {first['msg']}") from None
 
 
+def check(matrix: Matrix, wanted: str) -> None:
+    """Raise OperatorError unless a row of that name, or `auto`, can be asked for."""
+    if wanted != "auto" and wanted not in matrix.scenarios:
+        raise OperatorError(f"--scenario {wanted}: there are {', '.join(matrix.scenarios)} and auto")
+
+
 def choose(matrix: Matrix, wanted: str, gpu: str, vram_gib: float, gpus: int = 1) -> Choice:
     """The row for a GPU of `vram_gib` GiB, by name or `auto`, with as much static memory as fits.
 
     Raises OperatorError for an unknown row, a GPU that no row is for, or a row that cannot hold.
     """
+    check(matrix, wanted)
     if wanted == "auto":
         name = _largest(matrix, gpu, vram_gib)
         needs = matrix.scenarios[name].needs_gib
         reason = f"{name}: {gpu} with {vram_gib:.1f} GiB seen, needs {needs:g}"
-    elif wanted in matrix.scenarios:
-        name, reason = wanted, f"{wanted}: asked for, on {gpu} with {vram_gib:.1f} GiB"
     else:
-        raise OperatorError(f"--scenario {wanted}: there are {', '.join(matrix.scenarios)} and auto")
+        name, reason = wanted, f"{wanted}: asked for, on {gpu} with {vram_gib:.1f} GiB"
     flags, warning = fit(matrix.scenarios[name].flags.over(matrix.common), vram_gib, gpus)
     return Choice(name, flags, f"{reason}{'; ' + warning if warning else ''}")
 

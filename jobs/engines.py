@@ -13,7 +13,7 @@ from actors.llamacpp import LlamaCppServer
 from actors.server import Server
 from actors.sglang import QUEUED, SglangServer
 from actors.weights import local_model
-from extraction.scenarios import Matrix, load_matrix
+from extraction.scenarios import Matrix, check, load_matrix
 from extraction.settings import Engine, Settings
 from jobs import cluster
 from jobs.model_files import ModelFiles, find_files
@@ -89,6 +89,7 @@ def _endpoint(settings: Settings) -> Fleet:
 
 def _sglang(settings: Settings) -> Fleet:
     matrix = load_matrix(SCENARIOS)
+    check(matrix, settings.sglang.scenario)
     files = find_files(settings.model, download=True)
     served = files.folder.name if files.folder else settings.model.name
     wanted = [row for name, row in matrix.scenarios.items() if settings.sglang.scenario in (name, "auto")]

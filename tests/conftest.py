@@ -25,7 +25,7 @@ def cluster() -> Iterator[None]:
         ray.init(
             address="local",
             num_cpus=4,
-            num_gpus=0,
+            num_gpus=2,
             object_store_memory=200 << 20,
             include_dashboard=False,
             logging_level="error",

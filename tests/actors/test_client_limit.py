@@ -36,7 +36,7 @@ def test_a_slow_answer_holds_no_other_up(fake: FakeServer) -> None:
     late = question(f"{TEXT} [[fault:delay=1]]")
     first, *others = ask(address(fake, limit=2), late, *(question(f"{TEXT} {n}") for n in range(10)))
     assert first.latency_s >= 1 and first.reply
-    assert max(answer.latency_s for answer in others) < 0.8
+    assert max(answer.latency_s for answer in others) < first.latency_s
 
 
 def test_who_backs_off_takes_no_slot(fake: FakeServer) -> None:
@@ -44,14 +44,15 @@ def test_who_backs_off_takes_no_slot(fake: FakeServer) -> None:
     busy = question(f"{TEXT} [[fault:503=1*1]]")
     first, *others = ask(address(fake, limit=1), busy, *(question(f"{TEXT} {n}") for n in range(5)), asked=asked)
     assert first.latency_s >= 1 and first.reply
-    assert max(answer.latency_s for answer in others) < 0.8
+    assert max(answer.latency_s for answer in others) < first.latency_s
 
 
 def test_waiting_for_a_slot_is_not_counted_into_the_deadline(slow: FakeServer) -> None:
-    quick = settings(requests={"deadline_s": 0.5, "attempts": 1})
-    answers = ask(address(slow, limit=1), *(question(f"{TEXT} {n}") for n in range(8)), asked=quick)
-    assert [answer.fault for answer in answers] == [None] * 8
-    assert max(answer.latency_s for answer in answers) > 0.5
+    quick = settings(requests={"deadline_s": 1, "attempts": 1})
+    late = [question(f"{TEXT} {n} [[fault:delay=0.3]]") for n in range(4)]
+    answers = ask(address(slow, limit=1), *late, asked=quick)
+    assert [answer.fault for answer in answers] == [None] * 4
+    assert max(answer.latency_s for answer in answers) > 1
 
 
 def test_a_client_turns_to_the_new_address_of_a_revived_server(fake: FakeServer) -> None:

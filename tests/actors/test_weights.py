@@ -1,7 +1,6 @@
 """Small models from packages: put together once, checked, and a model's template found."""
 
 import hashlib
-import struct
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,6 +11,7 @@ import pytest
 from actors import weights
 from actors.weights import PACKAGED, Weights, local_model
 from extraction.errors import OperatorError
+from tests.actors.models import gguf_file
 
 PARTS = (b"one " * 1000, b"two", b"three")
 WHOLE = Weights(
@@ -20,16 +20,6 @@ WHOLE = Weights(
     file_name="model.gguf",
     template="packaged template",
 )
-
-
-def gguf_file(path: Path, **metadata: str) -> Path:
-    """A GGUF file without tensors."""
-    pairs = b"".join(
-        struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(value)) + value
-        for key, value in ((k.replace("__", ".").encode(), v.encode()) for k, v in metadata.items())
-    )
-    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(metadata)) + pairs)
-    return path
 
 
 @pytest.fixture

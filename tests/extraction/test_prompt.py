@@ -70,7 +70,7 @@ def test_fields_are_listed_with_descriptions_and_choices() -> None:
     ]
     company = field_guide(CompanyProfile)
     assert "- scale.employees: number of people, only if stated" in company
-    assert re.search(r"^- contact\.addresses\[\]\.kind \(headquarters \|", company, re.MULTILINE)
+    assert re.search(r"^- contact\.addresses\[\]\.kind: \(headquarters \|", company, re.MULTILINE)
 
 
 @given(titles, texts)

@@ -47,7 +47,7 @@ def test_too_small_a_gpu_is_told_what_is_known() -> None:
 
 
 def test_an_unknown_row_is_told_what_there_is() -> None:
-    with pytest.raises(OperatorError, match="--scenario fast: there are dev_16gb, balanced, .* and auto"):
+    with pytest.raises(OperatorError, match=r"--scenario fast: there are dev_16gb, balanced, .* and auto"):
         choose(MATRIX, "fast", "X", 80)
 
 
@@ -71,7 +71,7 @@ def test_a_row_that_is_too_large_is_stepped_down_with_the_arithmetic() -> None:
 
 
 def test_a_row_that_can_not_hold_is_refused() -> None:
-    with pytest.raises(OperatorError, match="the row cannot hold: mem_fraction_static 0.85 leaves"):
+    with pytest.raises(OperatorError, match=r"the row cannot hold: mem_fraction_static 0\.85 leaves"):
         choose(MATRIX, "long_prompts", "L4", 22.5)
 
 

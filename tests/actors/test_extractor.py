@@ -1,0 +1,166 @@
+"""The extractor: a row for every chunk, in order, and none before it is written down."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from actors.client import Answer
+from actors.endpoint import EndpointServer
+from actors.extractor import ANSWERS, Extractor
+from actors.process import free_port
+from extraction.errors import Fault, OperatorError, RunError
+from tests.actors.asking import TEXT, question, settings
+from tests.actors.extracting import MemoryJournal, answer_all, asked_texts, batch, extractor, texts
+from tests.actors.processes import OwnedFake, eventually, gone
+from tests.fakes.process import FakeServer
+
+SPOILED = {
+    "400": Fault.TOO_LONG,
+    "503": Fault.UNAVAILABLE,
+    "reset": Fault.UNAVAILABLE,
+    "truncated": Fault.TRUNCATED,
+    "invalid": Fault.INVALID,
+    "loop": Fault.REPETITION,
+    "abort": Fault.ABORTED,
+    "huge=20": Fault.INVALID,
+}
+
+
+@pytest.fixture
+def endpoint(fake: FakeServer) -> EndpointServer:
+    """The module's fake server as somebody else's."""
+    return EndpointServer(settings(endpoint={"url": fake.url, "concurrency": 4}))
+
+
+@pytest.fixture
+def owned(tmp_path: Path) -> Iterator[OwnedFake]:
+    """A fake server of the extractor's own, whose answers take a while."""
+    server = OwnedFake(tmp_path, "--latency", "0.3", limit=2)
+    yield server
+    server.stop()
+
+
+def test_every_chunk_becomes_one_row_in_order(endpoint: EndpointServer) -> None:
+    journal = MemoryJournal()
+    late = [f"{TEXT} {n} [[fault:delay={(9 - n) / 50}]]" for n in range(10)]
+    (rows,) = answer_all(extractor(endpoint, journal), texts(*late))
+    assert rows["chunk_id"].to_pylist() == [f"c{n}" for n in range(10)]
+    assert rows["fault"].null_count == 10
+    assert sorted(answer.chunk_id for answer in journal.written) == sorted(rows["chunk_id"].to_pylist())
+    assert all(answer.reply and "Acme" in answer.reply for answer in journal.written)
+
+
+def test_rows_carry_no_replies(endpoint: EndpointServer) -> None:
+    (rows,) = answer_all(extractor(endpoint), texts(TEXT))
+    assert rows.schema == ANSWERS.remove(ANSWERS.get_field_index("reply"))
+
+
+def test_an_empty_batch_is_an_empty_table(endpoint: EndpointServer) -> None:
+    (rows,) = answer_all(extractor(endpoint), texts(TEXT).slice(0, 0))
+    assert (rows.num_rows, rows.schema.names) == (0, [n for n in ANSWERS.names if n != "reply"])
+
+
+def test_batches_share_one_server(endpoint: EndpointServer) -> None:
+    batches = [batch(*(question(f"{TEXT} {b}", f"b{b}c{n}") for n in range(7))) for b in range(5)]
+    answered = answer_all(extractor(endpoint), *batches)
+    assert [rows["chunk_id"].to_pylist() for rows in answered] == [b["chunk_id"].to_pylist() for b in batches]
+    assert max(max(rows["in_flight"].to_pylist()) for rows in answered) <= 4
+
+
+def test_what_the_journal_holds_is_not_asked_again(fake: FakeServer, endpoint: EndpointServer) -> None:
+    held = Answer("c1", reply="{}", attempts=7, prompt_tokens=123)
+    journal = MemoryJournal(held, Answer("c2", fault=Fault.INVALID, message="as before"))
+    before = fake.stats()["requests"]
+    (rows,) = answer_all(extractor(endpoint, journal), texts(*(f"{TEXT} {n}" for n in range(4))))
+    assert fake.stats()["requests"] - before == 2 + 1  # and the canary
+    assert rows["chunk_id"].to_pylist() == ["c0", "c1", "c2", "c3"]
+    assert rows["attempts"].to_pylist() == [1, 7, 0, 1]
+    assert rows["message"].to_pylist()[2] == "as before"
+    assert sorted(answer.chunk_id for answer in journal.written) == ["c0", "c3"]
+
+
+def test_a_fault_of_a_document_is_a_row(endpoint: EndpointServer) -> None:
+    journal = MemoryJournal()
+    marked = [f"{TEXT} [[fault:{name}]]" for name in SPOILED]
+    (rows,) = answer_all(extractor(endpoint, journal), texts(*marked, TEXT))
+    assert rows["fault"].to_pylist() == [*(fault.value for fault in SPOILED.values()), None]
+    assert all(rows["message"].to_pylist()[:-1])
+    assert sum(answer.reply is None for answer in journal.written) == len(SPOILED)
+
+
+def test_a_mistake_of_the_operator_is_raised(endpoint: EndpointServer) -> None:
+    actor = extractor(endpoint)
+    with pytest.raises(OperatorError, match="refused the key"):
+        answer_all(actor, texts(TEXT, f"{TEXT} [[fault:401]]"))
+
+
+def test_no_row_leaves_that_is_not_written_down(endpoint: EndpointServer) -> None:
+    actor = extractor(endpoint, MemoryJournal(failures=1))
+    with pytest.raises(OSError, match="no space left"):
+        answer_all(actor, texts(TEXT))
+
+
+def test_its_first_words_say_when_it_is_ready(endpoint: EndpointServer, capfd: pytest.CaptureFixture[str]) -> None:
+    extractor(endpoint)
+    assert capfd.readouterr().err.endswith("s, 4 requests at a time\n")
+
+
+def test_a_server_without_sense_gets_no_document(tmp_path: Path) -> None:
+    server = OwnedFake(tmp_path, "--order", '[{"fault": "invalid", "count": null}]')
+    with pytest.raises(RunError, match=r"fake at http://\S+ does not answer a test request.*No document was sent"):
+        extractor(server)
+    assert not server.alive
+    assert asked_texts(server.journal) == 2
+
+
+def test_a_server_that_refuses_the_request_gets_no_document(tmp_path: Path) -> None:
+    server = OwnedFake(tmp_path, "--order", '[{"fault": "404"}]')
+    with pytest.raises(OperatorError, match="has no model"):
+        extractor(server)
+    assert not server.alive
+
+
+def test_an_endpoint_where_nobody_is_gets_no_document() -> None:
+    asked = settings(endpoint={"url": f"http://127.0.0.1:{free_port()}"})
+    with pytest.raises(RunError, match=r"endpoint at \S+ does not answer a test request"):
+        extractor(EndpointServer(asked), asked=asked)
+
+
+def test_a_server_that_cannot_start_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"(?s)status 1 before it was ready.*no such model"):
+        extractor(OwnedFake(tmp_path, "--fail-start", "no such model"))
+
+
+def test_a_server_that_is_killed_comes_back_and_every_row_is_answered(owned: OwnedFake) -> None:
+    journal = MemoryJournal()
+    patient = settings(requests={"attempts": 5, "backoff_s": 0.1, "backoff_max_s": 1})
+    actor = extractor(owned, journal, patient)
+    assert owned.process and owned.process.pid
+    (served,) = psutil.Process(owned.process.pid).children()
+
+    def kill_once_busy() -> None:
+        if eventually(lambda: asked_texts(owned.journal) >= 4):
+            os.kill(served.pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_once_busy)
+    killer.start()
+    (rows,) = answer_all(actor, texts(*(f"{TEXT} {n}" for n in range(8))))
+    killer.join()
+    assert rows["fault"].null_count == 8
+    assert len(journal.written) == 8
+    assert max(rows["attempts"].to_pylist()) > 1
+    first, second = owned.addresses
+    assert (first.url, first.api_key) != (second.url, second.api_key)
+
+
+def test_its_server_goes_with_it(owned: OwnedFake) -> None:
+    actor: Extractor | None = extractor(owned)
+    assert actor and owned.process and owned.process.pid
+    pid = owned.process.pid
+    del actor
+    assert eventually(lambda: gone(pid))

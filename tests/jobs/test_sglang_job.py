@@ -1,0 +1,65 @@
+"""The job on SGLang servers that Ray actors own, with the fake server spawned in SGLang's place."""
+
+import json
+from pathlib import Path
+
+import psutil
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from jobs import extract
+from tests.jobs.helpers import census, manifest, row, write
+
+FAKE = json.dumps(["python", "-m", "tests.fakes.server", "--latency", "0.05", "--max-running-requests", "4"])
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A folder with all of a model that the plan needs: its tokenizer."""
+    folder = tmp_path / "house-model"
+    folder.mkdir()
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def fakes_running() -> list[psutil.Process]:
+    running = psutil.process_iter(["cmdline"])
+    return [p for p in running if "tests.fakes.server" in " ".join(p.info["cmdline"] or [])]
+
+
+def test_two_servers_on_two_gpus(tmp_path: Path, model: Path, cluster: None) -> None:
+    rows = [row(n, company=n // 2) for n in range(60)]
+    source = write(tmp_path / "in.parquet", rows)
+    before = {p.pid for p in fakes_running()}
+    settings = {
+        "sglang.command": FAKE,
+        "sglang.vram_gib": "79.6",
+        "servers.min_servers": "2",
+        "ledger.flush_s": "0.05",
+    }
+    argv = ["--engine", "sglang", "--model", str(model), "--config", "configs/demo.yaml"]
+    argv += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    assert extract.main(["--input", str(source), "--output", str(tmp_path / "out"), *argv]) == 0
+    census(tmp_path / "out", {r["document_id"] for r in rows})
+    assert manifest(tmp_path / "out")["versions"]["model"] == "house-model"
+    logs = list((Path("/tmp/company-profiles") / manifest(tmp_path / "out")["run_id"]).glob("sglang-*.log"))
+    assert len(logs) == 2
+    left = [p for p in fakes_running() if p.pid not in before]
+    _, alive = psutil.wait_procs(left, timeout=15)
+    assert not alive
+
+
+def test_a_scenario_that_does_not_exist(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write(tmp_path / "in.parquet", [row(0)])
+    argv = ["--engine", "sglang", "--model", str(model), "--scenario", "fastest"]
+    assert extract.main(["--input", str(source), "--output", str(tmp_path / "out"), *argv]) == 2
+    assert "--scenario fastest: there are dev_16gb" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write(tmp_path / "in.parquet", [row(0)])
+    argv = ["--engine", "sglang", "--model", str(tmp_path)]
+    assert extract.main(["--input", str(source), "--output", str(tmp_path / "out"), *argv]) == 2
+    assert "there is no tokenizer.json in that folder" in capsys.readouterr().err
