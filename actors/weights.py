@@ -18,11 +18,11 @@ from extraction.errors import OperatorError
 
 # A base model knows no chat: its template writes the turns out as text, each profile under its document.
 BASE_TEMPLATE = (
-    "{%- for m in messages -%}"
-    "{%- if m.role == 'system' -%}{{ m.content }}\n\n"
-    "{%- elif m.role == 'user' -%}TEXT:\n{{ m.content }}\nJSON:\n"
-    "{%- else -%}{{ m.content }}\n\n"
-    "{%- endif -%}{%- endfor -%}"
+    "{% for m in messages %}"
+    "{% if m.role == 'system' %}{{ m.content + '\n\n' }}"
+    "{% elif m.role == 'user' %}{{ 'TEXT:\n' + m.content + '\nJSON:\n' }}"
+    "{% else %}{{ m.content + '\n\n' }}"
+    "{% endif %}{% endfor %}"
 )
 
 

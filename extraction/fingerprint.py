@@ -13,18 +13,25 @@ PARSER_VERSION = 1  # raise it when the same reply would be judged otherwise
 
 
 def fingerprint(
-    settings: Settings, model: type[BaseModel], schema: dict[str, Any], served: str, weights: str | None
+    settings: Settings,
+    model: type[BaseModel],
+    schema: dict[str, Any],
+    *,
+    served: str,
+    weights: str | None = None,
+    template: str | None = None,
 ) -> str:
     """64 hex digits from the model, prompt, wire schema, profile model, sampling, limits and parser version.
 
-    `served` is the name that servers know the model by, `weights` a digest of local files. Paths,
-    ports, GPU types and concurrency stay out: an answer found on one machine holds on another.
+    `served` is the name that servers know the model by, `weights` a digest of local files,
+    `template` the chat template. Paths, ports, GPU types and concurrency stay out: an answer found on one
+    machine holds on another.
     """
     told = {
         "model": served,
         "revision": settings.model.revision,
         "weights": weights,
-        "template": settings.model.template,
+        "template": template,
         "messages": settings.prompt.messages(model, ""),
         "schema": schema,
         "judged_by": judging_schema(model),

@@ -67,7 +67,7 @@ def _llamacpp(settings: Settings) -> Fleet:
         weights=model.sha256,
         limit=settings.llamacpp.slots,
         gpus=0,
-        version=f"xllamacpp {_version('xllamacpp')}",
+        version=f"xllamacpp {version_of('xllamacpp')}",
     )
 
 
@@ -105,7 +105,7 @@ def _sglang(settings: Settings) -> Fleet:
         weights=_digest(files),
         limit=QUEUED * max((f.max_running_requests or 1 for f in flags), default=1),
         gpus=settings.servers.gpus_per_server,
-        version=f"sglang {_version('sglang')}",
+        version=f"sglang {version_of('sglang')}",
     )
 
 
@@ -130,7 +130,8 @@ def _digest(files: ModelFiles) -> str | None:
     return told.hexdigest()
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """The installed version of a package, `unknown` where it runs from its source."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -5,12 +5,12 @@ import json
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from extraction.errors import RunError
+from jobs.engines import version_of
 from jobs.run import Run
 from jobs.storage import Storage, Written
 
@@ -96,10 +96,5 @@ def read(storage: Storage) -> Manifest | None:
 
 def _versions(run: Run) -> dict[str, str]:
     packages = ("company-profiles", "ray", "pyarrow", "openai", "pydantic")
-    found = {package: version(package) for package in packages}
-    return {
-        "python": platform.python_version(),
-        **found,
-        "engine": run.fleet.version,
-        "model": run.fleet.model,
-    }
+    found = {package: version_of(package) for package in packages}
+    return {"python": platform.python_version(), **found, "engine": run.fleet.version, "model": run.fleet.model}

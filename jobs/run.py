@@ -42,7 +42,15 @@ class Run:
     @cached_property
     def fingerprint(self) -> str:
         """The digest of all that changes an answer."""
-        return fingerprint(self.settings, self.model, self.schema, self.fleet.model, self.fleet.weights)
+        fleet = self.fleet
+        return fingerprint(
+            self.settings,
+            self.model,
+            self.schema,
+            served=fleet.model,
+            weights=fleet.weights,
+            template=fleet.template,
+        )
 
     @property
     def ledger(self) -> Ledger:
