@@ -8,12 +8,24 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from extraction.countries import country_key, is_country
 from extraction.rules import digits_key, latest, name_key, same_words, union, url_key, vote
 
 Short = Annotated[str, StringConstraints(max_length=60)]
 Line = Annotated[str, StringConstraints(max_length=160)]
 Year = Annotated[int, Field(ge=1000, le=2100)]
 Headcount = Annotated[int, Field(ge=0, le=100_000_000)]
+
+# Beginnings of words, folded, beside which a year is that of the founding and a number one of people.
+FOUNDING = (
+    *("founded", "foundation", "founding", "establish", "since", "incorporat", "set up", "opened", "started"),
+    *("fundad", "fundou", "fundacao", "desde", "criad", "criou", "constitu", "abert", "abri", "nasc", "surgi"),
+    *("gegrund", "seit", "fonde", "depuis", "grundad", "opgericht", "costituit"),
+)
+STAFF = (
+    *("employ", "staff", "people", "person", "team", "work", "headcount", "payroll"),
+    *("colaborador", "funcionar", "empregad", "trabalha", "pessoa", "quadro", "equipe", "mitarbeit", "salari"),
+)
 
 Sector = Literal[
     "agriculture", "mining_energy", "utilities", "construction", "manufacturing", "wholesale_distribution",
@@ -33,11 +45,13 @@ class ShortProfile(Part):
     """The most wanted facts, for models of a few hundred million parameters."""
 
     name: Annotated[Short | None, vote(key=name_key, alike=same_words)] = Field(description="the company's name")
-    city: Annotated[Short | None, latest()] = Field(description="city of its head office")
-    country: Annotated[Short | None, vote()] = Field(description="country of its head office")
-    founded_year: Annotated[Year | None, vote()] = Field(description="year in which it was founded")
+    city: Annotated[Short | None, vote()] = Field(description="city of its head office")
+    country: Annotated[Short | None, vote(key=country_key, valid=is_country)] = Field(
+        description="country of its head office"
+    )
+    founded_year: Annotated[Year | None, vote(cues=FOUNDING)] = Field(description="year in which it was founded")
     website: Annotated[Short | None, vote(key=url_key)] = Field(description="its web address")
-    employees: Annotated[int | None, latest()] = Field(description="how many people work for it")
+    employees: Annotated[Headcount | None, latest(cues=STAFF)] = Field(description="how many people work for it")
     products: Annotated[list[Short], union(limit=12), Field(max_length=4)] = Field(
         description="main products and services"
     )
@@ -72,7 +86,7 @@ class Identity(Part):
         list[Identifier], union(key=digits_key, anchor="value", limit=20), Field(max_length=10)
     ] = Field(description="registration numbers, copied exactly")
     legal_form: Annotated[Short | None, vote()]
-    founded_year: Annotated[Year | None, vote()] = Field(description="only if stated")
+    founded_year: Annotated[Year | None, vote(cues=FOUNDING)] = Field(description="only if stated")
     status: Annotated[Literal["active", "acquired", "merged", "inactive"] | None, latest(verbatim=False)]
     parent_company: Annotated[Line | None, latest(key=name_key)]
     subsidiaries: Annotated[list[Line], union(key=name_key, limit=50), Field(max_length=20)]
@@ -110,7 +124,9 @@ class Person(Part):
 class Scale(Part):
     """How large it is."""
 
-    employees: Annotated[Headcount | None, latest()] = Field(description="number of people, only if stated")
+    employees: Annotated[Headcount | None, latest(cues=STAFF)] = Field(
+        description="number of people, only if stated"
+    )
     revenue: Annotated[Short | None, latest()] = Field(description="amount with currency, as written")
     revenue_year: Annotated[Year | None, latest()]
     people: Annotated[list[Person], union(anchor="name", limit=30), Field(max_length=15)] = Field(

@@ -8,7 +8,7 @@ between words have no such wholes: there, any run of characters is one.
 import math
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +30,7 @@ UNSPACED = (
 )
 SPACED = re.compile(rf"[^\W_{UNSPACED}]")
 GROUPING = ",.'’\u00a0\u2009\u202f"  # signs that only stand between the digits of one number
+CUE_REACH = 60  # characters to either side: less than a line
 Span = tuple[int, int]
 
 
@@ -52,41 +53,52 @@ class Text:
                 offsets.append(offset)
         return "".join(folded), offsets
 
-    def find(self, value: Any) -> Span | None:
-        """The first place where a value stands as a whole: (start, end) in characters of the text."""
-        if isinstance(value, bool) or value is None:
-            return None
-        if isinstance(value, int | float):
-            return self._number(value)
-        for spelling in spellings(str(value)):
-            span = next(_wholes(spelling, self.text), None) or self._find_folded(spelling)
-            if span:
-                return span
-        return None
+    def find(self, value: Any, cues: Sequence[str] = ()) -> Span | None:
+        """The first place where a value stands as a whole: (start, end) in characters of the text.
 
-    def _find_folded(self, value: str) -> Span | None:
+        With cues (folded beginnings of words), the first place that has one of them near: 12 is a number
+        of employees where somebody is employed.
+        """
+        return next((span for span in self._places(value) if not cues or self._near(span, cues)), None)
+
+    def _near(self, span: Span, cues: Sequence[str]) -> bool:
+        around = fold(self.text[max(0, span[0] - CUE_REACH) : span[1] + CUE_REACH])
+        return any(re.search(rf"(?<!\w){re.escape(cue)}", around) for cue in cues)
+
+    def _places(self, value: Any) -> Iterator[Span]:
+        if isinstance(value, bool) or value is None:
+            return
+        if isinstance(value, int | float):
+            yield from self._numbers(value)
+            return
+        for spelling in spellings(str(value)):
+            yield from _wholes(spelling, self.text)
+            yield from self._folded_places(spelling)
+
+    def _folded_places(self, value: str) -> Iterator[Span]:
         folded, offsets = self._folded
         bounds = [*offsets, len(self.text)]
         for start, end in _wholes(" ".join(fold(value).split()), folded):
             # Not a part of what one character folds to: 1 does not stand in ½.
             if bounds[start] != bounds[start - 1] and bounds[end] != bounds[end - 1]:
-                return bounds[start], bounds[end]
-        return None
+                yield bounds[start], bounds[end]
 
-    def _number(self, value: float) -> Span | None:
+    def _numbers(self, value: float) -> Iterator[Span]:
         """A number, its thousands grouped by comma, point, space or apostrophe or not at all."""
         if not math.isfinite(value):
-            return None
+            return
         if value != int(value):
             spelled = str(value)
-            return next((s for v in (spelled, spelled.replace(".", ",")) for s in _wholes(v, self.text)), None)
+            yield from (s for v in (spelled, spelled.replace(".", ",")) for s in _wholes(v, self.text))
+            return
         sign, plain = "[-−–]" if value < 0 else "", str(abs(int(value)))
         grouped = f"{abs(int(value)):,}".replace(",", f"[ {GROUPING}]?")
         before, after = f"(?<!{SPACED.pattern})", f"(?!{SPACED.pattern}|[{GROUPING}]\\d)"
-        match = re.search(rf"{before}(?<!\d[{GROUPING}]){sign}{grouped}(?:[.,]00?)?{after}", self.text)
-        if match is None and len(plain) == 4:  # a year in a date: 12.03.1994, 1994.03.12
-            match = re.search(rf"(?<=\d[.,]){plain}{after}|{before}{plain}(?=\.\d\d?\.\d)", self.text)
-        return match.span() if match else None
+        patterns = [rf"{before}(?<!\d[{GROUPING}]){sign}{grouped}(?:[.,]00?)?{after}"]
+        if len(plain) == 4:  # a year in a date: 12.03.1994, 1994.03.12
+            patterns.append(rf"(?<=\d[.,]){plain}{after}|{before}{plain}(?=\.\d\d?\.\d)")
+        for pattern in patterns:
+            yield from (match.span() for match in re.finditer(pattern, self.text))
 
 
 def fold(text: str) -> str:

@@ -107,7 +107,9 @@ def observe(profile: BaseModel, chunk_id: str, content: str, pieces: Iterable[Pi
             quoted = field.rule.quote_of(value)
             if quoted is None or not field.rule.key_of(value):
                 continue
-            found = [(piece, text.text, span) for piece, text in texts if (span := text.find(quoted))]
+            rule, found = field.rule, []
+            if rule.valid is None or rule.valid(quoted):
+                found = [(p, text.text, span) for p, text in texts if (span := text.find(quoted, rule.cues))]
             for piece, text, (start, end) in found:
                 yield _observation(
                     field, value, chunk_id, piece, piece.start + start, piece.start + end, text[start:end]
@@ -144,7 +146,7 @@ def resolve(model: type[BaseModel], observations: Iterable[Observation]) -> Reso
 
 
 def _rank(rule: Rule, candidates: list[Candidate]) -> list[Candidate]:
-    """Best first: grounded, newest (where that is the rule), most documents, most chunks, earliest place."""
+    """Best first: grounded, newest (where that is the rule), most documents, most chunks, newest, earliest."""
 
     def weight(one: Candidate) -> tuple[object, ...]:
         backed = {c.key: c for c in candidates if rule.alike and c.grounded and rule.alike(c.key, one.key)}
@@ -153,7 +155,7 @@ def _rank(rule: Rule, candidates: list[Candidate]) -> list[Candidate]:
         newest = one.newest if rule.kind == "latest" else ""
         chunks = sum(c.chunks for c in supporters)
         fact = one.grounded and rule.verbatim  # that a sector's name stands in a document says little
-        return fact, newest, len(documents), chunks, len(one.documents), one.grounded, -one.start
+        return fact, newest, len(documents), chunks, len(one.documents), one.grounded, one.newest, -one.start
 
     by_key = sorted(candidates, key=lambda c: c.key)
     return sorted(by_key, key=weight, reverse=True)

@@ -81,9 +81,10 @@ class Rule:
     """How one field merges.
 
     `key` maps a value to what makes it the same value; keys that are `alike` support each other, though
-    each is published as it is; `anchor` names the attribute of a structured item
-    that stands for it. A `verbatim` value must stand in a document to be published as a fact; others
-    (a sector, a summary) are the model's reading and are published as such.
+    each is published as it is. `anchor` names the attribute of a structured item that stands for it.
+
+    A `verbatim` value must stand in a document to be published as a fact, be `valid`, and have one of its
+    `cues` (folded beginnings of words) near; others (a sector, a summary) are the model's reading.
     """
 
     kind: Literal["vote", "union", "latest"]
@@ -92,6 +93,8 @@ class Rule:
     verbatim: bool = True
     limit: int = 20
     alike: Alike | None = None
+    cues: tuple[str, ...] = ()
+    valid: Callable[[Any], bool] | None = None
 
     def key_of(self, value: Any) -> str:
         """The key of a value, taken from its anchor where it is structured."""
@@ -102,14 +105,21 @@ class Rule:
         return value[self.anchor] if self.anchor and isinstance(value, dict) else value
 
 
-def vote(key: Key = text_key, *, alike: Alike | None = None, verbatim: bool = True) -> Rule:
+def vote(
+    key: Key = text_key,
+    *,
+    verbatim: bool = True,
+    alike: Alike | None = None,
+    cues: tuple[str, ...] = (),
+    valid: Callable[[Any], bool] | None = None,
+) -> Rule:
     """One value: the one that most distinct documents give, grounded ones first."""
-    return Rule("vote", key, verbatim=verbatim, alike=alike)
+    return Rule("vote", key, verbatim=verbatim, alike=alike, cues=cues, valid=valid)
 
 
-def latest(key: Key = text_key, *, verbatim: bool = True) -> Rule:
+def latest(key: Key = text_key, *, verbatim: bool = True, cues: tuple[str, ...] = ()) -> Rule:
     """One value that changes with time: the one of the newest dated document, then by vote."""
-    return Rule("latest", key, verbatim=verbatim)
+    return Rule("latest", key, verbatim=verbatim, cues=cues)
 
 
 def union(key: Key = text_key, *, anchor: str | None = None, verbatim: bool = True, limit: int = 20) -> Rule:

@@ -71,7 +71,7 @@ class Sampling(Frozen):
 
 
 class Requests(Frozen):
-    """How servers are asked. `deadline_s` is for one request with all its retries, waiting included."""
+    """How servers are asked. `deadline_s` is for one attempt, from when it is sent to the end of its reply."""
 
     deadline_s: Seconds = 900
     attempts: Count = 5

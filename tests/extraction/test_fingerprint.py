@@ -63,7 +63,6 @@ def test_it_is_the_same_each_time() -> None:
         {"prompt.instructions": "Read.\n{fields}"},
         {"prompt.examples": (EXAMPLE,)},
         {"model.revision": "abc"},
-        {"model.template": "{{ messages }}"},
         {"sampling.temperature": 0.1},
         {"sampling.frequency_penalty": 0.1},
         {"sampling.presence_penalty": 0.1},
@@ -82,6 +81,7 @@ def test_what_changes_an_answer_changes_it(changes: dict[str, Any]) -> None:
 def test_another_model_weights_or_schema_change_it() -> None:
     assert len({digest(), digest(served="n"), digest(weights="0" * 64), digest(weights="1" * 64)}) == 4
     assert digest(bounded=True) != digest()
+    assert digest(template="{{ messages }}") != digest()
 
 
 def test_bounds_that_only_judge_replies_change_it() -> None:
