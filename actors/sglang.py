@@ -17,7 +17,8 @@ from actors.keeper import say
 from actors.process import ServerProcess, free_port, new_key
 from actors.server import DIRECT, PROBE_TIMEOUT_S, Address, wait_until_healthy
 from extraction.errors import OperatorError, RunError
-from extraction.scenarios import Flags, Matrix, choose, step_down
+from extraction.flags import Flags
+from extraction.scenarios import Matrix, choose, step_down
 from extraction.settings import Settings
 
 QUEUED = 2  # requests sent for each that runs: one that ends is followed at once
@@ -47,7 +48,8 @@ class SglangServer:
         if len(devices) < owned:
             raise RunError(f"servers.gpus_per_server is {owned}, and this actor sees {len(devices)} GPUs")
         least = min(devices, key=attrgetter("vram_gib"))
-        self.choice = choose(matrix, settings.sglang.scenario, least.name, least.vram_gib, owned)
+        asked = settings.sglang
+        self.choice = choose(matrix, asked.scenario, least.name, least.vram_gib, gpus=owned, over=asked.flags)
         self.flags: Flags = self.choice.flags
         self.name = f"sglang-{self.choice.name}"
         self.log = logs / f"sglang-{uuid.uuid4().hex[:8]}.log"

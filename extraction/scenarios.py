@@ -3,57 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import yaml
 from pydantic import Field, ValidationError
 
 from extraction.errors import OperatorError
-from extraction.settings import Count, Frozen
+from extraction.flags import Flags
+from extraction.frozen import Frozen
 
 MIB_PER_GIB = 1024
-# A GPU's own name for its size is larger than what it shows: 80 GB are 79.6 GiB on one card, 74.5 on another.
 LEAST_STATIC = 0.3  # a server with less memory for weights and KV cache than this does no useful work
-
-
-class Flags(Frozen):
-    """The flags that a row may set, as SGLang 0.5 names them. There are no others: not the host, no keys,
-    nothing that loads code."""
-
-    context_length: Count | None = None
-    chunked_prefill_size: Count | None = None
-    max_prefill_tokens: Count | None = None
-    mem_fraction_static: Annotated[float, Field(gt=0, lt=1)] | None = None
-    max_running_requests: Count | None = None
-    cuda_graph_max_bs: Count | None = None
-    grammar_backend: Literal["xgrammar", "outlines", "llguidance", "none"] | None = None
-    constrained_json_disable_any_whitespace: bool | None = None
-    schedule_policy: Literal["fcfs", "lpm", "random"] | None = None
-    disable_radix_cache: bool | None = None
-    enable_mixed_chunk: bool | None = None
-    attention_backend: Literal["fa3", "flashinfer", "triton", "torch_native"] | None = None
-    sampling_backend: Literal["flashinfer", "pytorch"] | None = None
-    quantization: Literal["fp8"] | None = None
-    kv_cache_dtype: Literal["auto", "fp8_e4m3", "fp8_e5m2"] | None = None
-    log_level: Literal["debug", "info", "warning", "error"] | None = None
-
-    def over(self, other: "Flags") -> "Flags":
-        """These flags, with the other's where these say nothing."""
-        return Flags(**{**other.said(), **self.said()})
-
-    def said(self) -> dict[str, Any]:
-        """The flags that are set."""
-        return self.model_dump(exclude_none=True)
-
-    def arguments(self) -> dict[str, Any]:
-        """Names and values as SGLang 0.5.17 to 0.5.23 take them.
-
-        `--cuda-graph-max-bs` is ambiguous in 0.5.23, the longer name is known to both; a flag that is
-        false is left out.
-        """
-        names = {"cuda_graph_max_bs": "cuda-graph-max-bs-decode"}
-        said = {names.get(key, key.replace("_", "-")): value for key, value in self.said().items()}
-        return {key: value for key, value in said.items() if value is not False}
 
 
 class Scenario(Frozen):
@@ -97,8 +57,12 @@ def check(matrix: Matrix, wanted: str) -> None:
         raise OperatorError(f"--scenario {wanted}: there are {', '.join(matrix.scenarios)} and auto")
 
 
-def choose(matrix: Matrix, wanted: str, gpu: str, vram_gib: float, gpus: int = 1) -> Choice:
+def choose(
+    matrix: Matrix, wanted: str, gpu: str, vram_gib: float, *, gpus: int = 1, over: Flags | None = None
+) -> Choice:
     """The row for a GPU of `vram_gib` GiB, by name or `auto`, with as much static memory as fits.
+
+    `over` are flags that are laid over the row's.
 
     Raises OperatorError for an unknown row, a GPU that no row is for, or a row that cannot hold.
     """
@@ -109,7 +73,8 @@ def choose(matrix: Matrix, wanted: str, gpu: str, vram_gib: float, gpus: int = 1
         reason = f"{name}: {gpu} with {vram_gib:.1f} GiB seen, needs {needs:g}"
     else:
         name, reason = wanted, f"{wanted}: asked for, on {gpu} with {vram_gib:.1f} GiB"
-    flags, warning = fit(matrix.scenarios[name].flags.over(matrix.common), vram_gib, gpus)
+    row = matrix.scenarios[name].flags.over(matrix.common)
+    flags, warning = fit(over.over(row) if over else row, vram_gib, gpus)
     return Choice(name, flags, f"{reason}{'; ' + warning if warning else ''}")
 
 

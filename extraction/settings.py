@@ -6,22 +6,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from extraction.arrow import struct_of
 from extraction.errors import OperatorError
+from extraction.flags import Flags
+from extraction.frozen import Count, Frozen, Seconds
 from extraction.prompt import Prompt
 from extraction.rules import fields
 
 Engine = Literal["sglang", "llamacpp", "endpoint"]
-Count = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(gt=0)]
-
-
-class Frozen(BaseModel):
-    """Base of all settings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Columns(Frozen):
@@ -100,10 +94,12 @@ class LlamaCpp(Frozen):
 class Sglang(Frozen):
     """SGLang on GPUs: the scenario's name, `auto` by the memory of the actor's own GPU.
 
-    `vram_gib` is taken for that memory where NVML can't tell (some virtual GPUs and containers).
+    `flags` are laid over the row's. `vram_gib` is taken for the GPU's memory where NVML can't tell (some
+    virtual GPUs and containers).
     """
 
     scenario: str = "auto"
+    flags: Flags = Flags()
     vram_gib: Annotated[float, Field(gt=0)] | None = None
     command: tuple[str, ...] = ("python", "-m", "sglang.launch_server")
 

@@ -27,8 +27,6 @@ def connected() -> Iterator[None]:
         _configure_data()
         yield
         return
-    # Ray warns, as an error, of the arguments of every actor that Ray Data makes.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address = os.environ.get("RAY_ADDRESS")
     logging.getLogger("ray").setLevel(logging.WARNING)
     if address:

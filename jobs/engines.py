@@ -93,7 +93,7 @@ def _sglang(settings: Settings) -> Fleet:
     files = find_files(settings.model, download=True)
     served = files.folder.name if files.folder else settings.model.name
     wanted = [row for name, row in matrix.scenarios.items() if settings.sglang.scenario in (name, "auto")]
-    flags = [row.flags.over(matrix.common) for row in wanted]
+    flags = [settings.sglang.flags.over(row.flags.over(matrix.common)) for row in wanted]
     bounded = all(f.grammar_backend in BOUNDED_GRAMMARS for f in flags)
     return Fleet(
         engine="sglang",

@@ -1,7 +1,7 @@
 """Progress of the extract stage: a bar on a terminal, a line now and then in a log."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -27,10 +27,12 @@ class Tally:
     cached_tokens: int = 0
     completion_tokens: int = 0
     busy: int = 0
-    began: float = field(default_factory=time.monotonic)
+    began: float | None = None
 
     def add(self, answers: pa.Table) -> None:
-        """Count a table of ANSWERS."""
+        """Count a table of ANSWERS. Time begins when the first of them was asked, not while servers start."""
+        if self.began is None:
+            self.began = time.monotonic() - (pc.max(answers["latency_s"]).as_py() or 0)
         failed = answers.num_rows - answers["fault"].null_count
         self.answered += answers.num_rows - failed
         self.failed += failed
@@ -46,8 +48,8 @@ class Tally:
 
     @property
     def seconds(self) -> float:
-        """Time since the stage began."""
-        return max(1e-9, time.monotonic() - self.began)
+        """Time since the first request."""
+        return max(1e-9, time.monotonic() - self.began) if self.began is not None else 0.0
 
     @property
     def in_flight(self) -> float:
@@ -57,7 +59,7 @@ class Tally:
     @property
     def tokens_per_s(self) -> float:
         """Prompt and output tokens a second."""
-        return (self.prompt_tokens + self.completion_tokens) / self.seconds
+        return (self.prompt_tokens + self.completion_tokens) / self.seconds if self.done else 0.0
 
     @property
     def tokens(self) -> Tokens:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extraction.errors import OperatorError
-from extraction.scenarios import Flags, Matrix, choose, fit, load_matrix, reserve_mib, step_down
+from extraction.flags import Flags
+from extraction.scenarios import Matrix, choose, fit, load_matrix, reserve_mib, step_down
 
 MATRIX = load_matrix(Path("configs/scenarios.yaml"))
 GUIDE = {  # mem_fraction, chunked prefill, running, graphs, max prefill
@@ -85,6 +86,12 @@ def test_what_fits_leaves_the_reserve(gib: float, fraction: float, chunk: int, g
     assert flags.mem_fraction_static is not None
     assert (1 - flags.mem_fraction_static) * gib * 1024 >= reserve_mib(asked) - 1e-6
     assert (warning is None) == (flags == asked)
+
+
+def test_flags_of_the_settings_lie_over_the_rows() -> None:
+    choice = choose(MATRIX, "auto", "H100", 79.6, over=Flags(grammar_backend="llguidance", max_running_requests=64))
+    assert (choice.flags.grammar_backend, choice.flags.max_running_requests) == ("llguidance", 64)
+    assert choice.flags.chunked_prefill_size == 8192
 
 
 def test_the_ladder_goes_down_and_ends() -> None:
