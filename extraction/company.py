@@ -20,6 +20,7 @@ Headcount = Annotated[int, Field(ge=0, le=100_000_000)]
 FOUNDING = (
     *("founded", "foundation", "founding", "establish", "since", "incorporat", "set up", "opened", "started"),
     *("fundad", "fundou", "fundacao", "desde", "criad", "criou", "constitu", "abert", "abri", "nasc", "surgi"),
+    *("comecou", "inicio de ativ", "inicio das ativ", "began", "in business"),
     *("gegrund", "seit", "fonde", "depuis", "grundad", "opgericht", "costituit"),
 )
 STAFF = (
