@@ -172,7 +172,8 @@ def reduce_all(run: Run, planned: plan.Plan, before: Index, work: pool.Work, tal
     published = manifest.publish(run, counts, tally.tokens, reduced.profiles, dead_letters)
     out = summary.console()
     summary.show_profiles(out, run.storage, published, run.model)
-    summary.show_counts(out, run.storage, published, tally, run.fleet.limit, time.monotonic() - began)
+    limit = None if run.fleet.gpus else run.fleet.limit  # GPU servers differ, each has its own
+    summary.show_counts(out, run.storage, published, tally, limit, time.monotonic() - began)
     dead_fraction = counts.dead_letters / max(1, counts.documents)
     if dead_fraction > run.settings.max_dead_fraction:
         LOG.print(

@@ -65,16 +65,15 @@ def _plain(text: str) -> Text:
 
 
 def show_counts(
-    out: Console, storage: Storage, manifest: Manifest, tally: Tally, limit: int, seconds: float
+    out: Console, storage: Storage, manifest: Manifest, tally: Tally, limit: int | None, seconds: float
 ) -> None:
-    """The run in numbers, and where its files are."""
+    """The run in numbers, and where its files are; `limit` where all servers take as many requests at a time."""
     counts, tokens = manifest.counts, manifest.tokens
     root = storage.full("")
     asked = counts.chunks_answered - counts.chunks_from_ledger
     missing = counts.chunks - counts.chunks_answered
-    extracting = (
-        f", {clock(tally.seconds)} extracting, {tally.in_flight:.1f} of {limit} requests in flight a server"
-    )
+    of = f" of {limit}" if limit else ""
+    extracting = f", {clock(tally.seconds)} extracting, {tally.in_flight:.1f}{of} requests in flight a server"
     lines = [
         ("documents", f"{counts.documents:,} in, {counts.companies:,} companies out, {counts.dead_letters:,} dead"),
         ("chunks", f"{counts.chunks:,}: {asked:,} answered now, {counts.chunks_from_ledger:,} from the ledger, "
