@@ -89,7 +89,7 @@ class Client:
             answer = replace(answer, attempts=number)
             try:
                 answer, body = await self._send(question, attempt, answer)
-                reply = parse(*_content(body), self.model).model_dump_json()
+                reply = parse(*_content(body), self.model).model_dump_json(by_alias=True)
                 answer = replace(answer, reply=reply, fault=None, message="")
                 break
             except ReplyFault as failure:

@@ -3,6 +3,8 @@
 import os
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from actors.server import Address
 from extraction.errors import OperatorError
 from extraction.settings import Settings
@@ -11,16 +13,16 @@ NO_KEY = "none"  # servers without authentication still want a header
 
 
 class EndpointServer:
-    """Owns nothing: an address from the settings, its key from the environment."""
+    """Owns nothing: an address from the settings, its key from the driver or the environment."""
 
     name = "endpoint"
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, key: SecretStr | None = None) -> None:
+        self.settings, self.key = settings, key
 
     def start(self) -> Address:
         """The address to ask. The canary that follows shows whether it answers."""
-        key = os.environ.get("OPENAI_API_KEY") or NO_KEY
+        key = self.key.get_secret_value() if self.key else os.environ.get("OPENAI_API_KEY") or NO_KEY
         return Address(
             endpoint_url(self.settings.endpoint.url),
             key,

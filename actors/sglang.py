@@ -91,7 +91,7 @@ class SglangServer:
         said: dict[str, Any] = {
             **self.flags.arguments(),
             "context-length": min(self.flags.context_length or limit, limit),
-            "model-path": model.name,
+            "model-path": os.path.expanduser(model.name),
             "revision": model.revision,
             "load-format": model.load_format,
             "served-model-name": self.served_name,

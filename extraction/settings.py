@@ -80,7 +80,7 @@ class Servers(Frozen):
     max_servers: Count | None = None
     gpus_per_server: Count = 1
     start_timeout_s: Seconds = 900
-    max_deaths: Count = 5
+    max_deaths: Count = 10  # more than requests.attempts, or one chunk that kills servers ends the actor
     deaths_within_s: Seconds = 600
 
 

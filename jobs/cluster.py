@@ -59,6 +59,13 @@ def reason(error: BaseException) -> ProfilesError | None:
     return OUR_ERRORS[told[1]](told[2].strip()) if told else None
 
 
+def require_gpus(wanted: int) -> None:
+    """Raise OperatorError where a local Ray has fewer GPUs than one server wants; a cluster may grow."""
+    have = int(ray.cluster_resources().get("GPU", 0))
+    if have < wanted and not os.environ.get("RAY_ADDRESS"):
+        raise OperatorError(f"--engine sglang wants {wanted} GPU(s) a server, Ray sees {have} on this machine")
+
+
 def gpus() -> int:
     """GPUs of the cluster, or of this machine where the run has no cluster."""
     if os.environ.get("RAY_ADDRESS") or ray.is_initialized():

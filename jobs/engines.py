@@ -1,12 +1,15 @@
 """Engines as the driver sees them: what it must know to plan and to ask Ray for actors."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import cast
+
+from pydantic import SecretStr
 
 from actors.endpoint import EndpointServer
 from actors.llamacpp import LlamaCppServer
@@ -72,14 +75,15 @@ def _llamacpp(settings: Settings) -> Fleet:
 
 
 def _endpoint(settings: Settings) -> Fleet:
-    files = find_files(settings.model, download=False)
+    key = os.environ.get("OPENAI_API_KEY")
     return Fleet(
         engine="endpoint",
-        make_server=partial(_endpoint_server, settings),
+        make_server=partial(_endpoint_server, settings, SecretStr(key) if key else None),
         model=settings.model.name,
         bounded=settings.wire == "bounded",
-        tokenizer=files.tokenizer,
-        template=files.template,
+        # Not what the hub's cache may hold: the same run on another machine is to make the same chunks.
+        tokenizer=settings.model.tokenizer,
+        template=settings.model.template,
         weights=None,
         limit=settings.endpoint.concurrency,
         gpus=0,
@@ -109,8 +113,8 @@ def _sglang(settings: Settings) -> Fleet:
     )
 
 
-def _endpoint_server(settings: Settings, _: Path) -> Server:
-    return EndpointServer(settings)
+def _endpoint_server(settings: Settings, key: SecretStr | None, _: Path) -> Server:
+    return EndpointServer(settings, key)
 
 
 def _sglang_server(settings: Settings, matrix: Matrix, served: str, logs: Path) -> Server:

@@ -26,7 +26,7 @@ from jobs.ledger import Index
 from jobs.manifest import Counts
 from jobs.progress import Progress, Tally
 from jobs.run import Run, new_run_id
-from jobs.storage import Storage
+from jobs.storage import storage_at
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 DEFAULTS: dict[Engine, str] = {"sglang": "extract.yaml", "endpoint": "extract.yaml", "llamacpp": "demo.yaml"}
@@ -109,14 +109,16 @@ def run(flags: argparse.Namespace) -> int:
     began = time.monotonic()
     if flags.limit is not None and flags.limit < 0:
         raise OperatorError(f"--limit {flags.limit}: a number of documents is expected")
-    engine = choose(flags.engine)
+    engine = choose("endpoint" if flags.endpoint and flags.engine == "auto" else flags.engine)
     settings = load(flags.config or CONFIGS / DEFAULTS[engine], overrides(flags, engine))
+    servers = fleet(engine, settings)
+    found = intake.find(flags.input, settings.columns, flags.limit)
     run_id = new_run_id()
     logs = Path(tempfile.gettempdir(), "company-profiles", run_id)
-    this = Run(run_id, settings, fleet(engine, settings), Storage(flags.output), logs)
+    this = Run(run_id, settings, servers, storage_at(flags.output), logs)
     reduce.profile_schema(this)
-    found = intake.find(flags.input, settings.columns, flags.limit)
     with cluster.connected():
+        cluster.require_gpus(this.fleet.gpus)
         planned = plan.plan(this, found)
         index = this.ledger.index()
         work = pool.work_of(this, planned, index.answered if flags.retry_failed else index.settled)
@@ -153,6 +155,8 @@ def reduce_all(run: Run, planned: plan.Plan, before: Index, work: pool.Work, tal
     index = run.ledger.index() if work.missing else before
     for path in index.skipped:
         LOG.print(f"skipped  {path} is no segment of the ledger")
+    if not work.known_to(index):
+        raise RunError("the ledger lacks answers that were written to it: nothing is published, run again")
     reduced = reduce.reduce(run, planned, index)
     dead_letters = (*planned.dead_letter_files, *reduced.dead_letters)
     accounted = reduced.in_profiles + reduced.dead_documents + planned.dead_documents

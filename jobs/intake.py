@@ -84,9 +84,10 @@ def _files(given: str) -> list[str]:
             raise OperatorError(f"--input {given}: there is no such file or folder")
     except (ImportError, ValueError, OSError) as error:
         raise OperatorError(f"--input {given} can't be opened: {error}") from None
+    found = [p for p in found if found == [path] or not _hidden(str(p))]
     if not found:
         raise OperatorError(f"--input {given}: there are no Parquet files (*.parquet) there")
-    return [filesystem.unstrip_protocol(str(p)) for p in sorted(found) if not _hidden(str(p))]
+    return [filesystem.unstrip_protocol(str(p)) for p in sorted(found)]
 
 
 def _hidden(path: str) -> bool:
@@ -101,6 +102,7 @@ def _look_over(url: str, columns: Columns) -> list[Part] | DeadLetter:
             names, footer = parquet.schema_arrow.names, parquet.metadata
             counts = [footer.row_group(n).num_rows for n in range(footer.num_row_groups)]
     except (pa.ArrowException, OSError) as error:
+        _raise_if_of_storage(error)
         why = f"this is no readable Parquet file ({_short(error)})"
         return DeadLetter(None, url, "plan", Fault.UNREADABLE, why)
     missing = [getattr(columns, name) for name in REQUIRED if getattr(columns, name) not in names]
@@ -140,6 +142,7 @@ def read(part: Part, columns: Columns) -> Iterator[pa.Table]:
                 if done >= part.rows:
                     break
     except (pa.ArrowException, OSError) as error:
+        _raise_if_of_storage(error)
         lost = f"rows {part.first_row + done} to {part.first_row + part.rows - 1} can't be read ({_short(error)})"
         row: dict[str, Any] = dict.fromkeys(DOCUMENT_ROWS.names)
         row |= {
@@ -214,6 +217,12 @@ def _text(column: pa.Array) -> tuple[pa.Array, pa.Array]:
             decoded.append(None)
             bad.append(True)
     return pa.array(decoded, pa.large_string()), pa.array(bad, pa.bool_())
+
+
+def _raise_if_of_storage(error: Exception) -> None:
+    """A file that can't be had is no bad document: the run stops, and goes on another time."""
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error
 
 
 def _short(error: Exception) -> str:

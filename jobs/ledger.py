@@ -45,7 +45,9 @@ class Ledger:
                 table = self.storage.read_table(path, KEYS)
                 if table.schema != pa.schema([ANSWERS.field(key) for key in KEYS]):
                     raise pa.ArrowInvalid("other columns")
-            except (pa.ArrowException, OSError, KeyError):
+            except (pa.ArrowException, OSError, KeyError) as error:
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise  # the storage failed, not the segment
                 skipped.append(path)
                 continue
             paths.append(path)
@@ -74,6 +76,11 @@ class Index:
         self._segment: npt.NDArray[np.int32] = np.repeat(
             np.arange(len(tables), dtype=np.int32), [table.num_rows for table in tables]
         )
+
+    @cached_property
+    def known(self) -> pa.Array:
+        """Ids of the chunks that were asked about, whatever came of it."""
+        return pc.unique(self._rows["chunk_id"])
 
     @cached_property
     def answered(self) -> pa.Array:

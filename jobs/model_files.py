@@ -5,9 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RemoteEntryNotFoundError,
+)
 
-from extraction.errors import OperatorError
+from extraction.errors import OperatorError, RunError
 from extraction.settings import Model
 
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
@@ -23,7 +28,10 @@ class ModelFiles:
 
 
 def find_files(model: Model, *, download: bool) -> ModelFiles:
-    """Find them; `download` lets the hub be asked for what its cache lacks (a few MB, not the weights)."""
+    """Find them; `download` lets the hub be asked for what its cache lacks (a few MB, not the weights).
+
+    Raises RunError when the hub can't be asked: to go on with estimates would make other chunks.
+    """
     folder = Path(model.name).expanduser()
     if folder.is_dir():
         if not (folder / TOKENIZER).is_file() and not model.tokenizer:
@@ -46,8 +54,16 @@ def _from_hub(model: Model, name: str, download: bool) -> Path | None:
                 model.name, name, revision=model.revision, local_files_only=not download, etag_timeout=5
             )
         )
-    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError):
+    except (RemoteEntryNotFoundError, HFValidationError):
         return None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        if not download:
+            return None
+        said = " ".join(str(error).split())[:160]
+        raise RunError(
+            f"{name} of {model.name} can't be had from the model hub ({said}): give --model a folder, or set "
+            "model.tokenizer"
+        ) from None
 
 
 def _template(config: Path | None) -> str | None:

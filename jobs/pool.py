@@ -39,7 +39,15 @@ class Work:
 
     def answered_of(self, index: Index) -> int:
         """How many of them a ledger's index has an answer to."""
-        return int(pc.sum(pc.is_in(self.ids, value_set=index.answered)).as_py() or 0)
+        return _count_in(self.ids, index.answered)
+
+    def known_to(self, index: Index) -> bool:
+        """Whether a ledger's index knows what became of every one of them."""
+        return _count_in(self.ids, index.known) == self.chunks
+
+
+def _count_in(ids: pa.Array, those: pa.Array) -> int:
+    return int(pc.sum(pc.is_in(ids, value_set=those)).as_py() or 0)
 
 
 def work_of(run: Run, plan: Plan, settled: pa.Array) -> Work:
@@ -70,7 +78,7 @@ def extract(run: Run, work: Work) -> Iterator[pa.Table]:
     servers, fleet = run.settings.servers, run.fleet
     rows = max(1, min(MOST_ROWS, work.missing // TASKS_WANTED))
     calls = max(2, -(-OVERBOOKING * fleet.limit // rows))
-    most = max(servers.min_servers, min(_room(run), work.missing))
+    most = max(servers.min_servers, _room(run, work.missing))
     items = [{"path": path, "rows": numbers} for path, numbers in work.rows.items()]
     answered = (
         ray.data.from_items(items, override_num_blocks=len(items))
@@ -106,13 +114,12 @@ def read_rows(batch: pa.Table, run: Run) -> Iterator[pa.Table]:
         yield table.take(pa.array(item["rows"], pa.int64()))
 
 
-def _room(run: Run) -> int:
-    """The most servers that may run: as set, or one a GPU, or one where there is none."""
+def _room(run: Run, missing: int) -> int:
+    """The most servers that may run: as set; on GPUs as many as the work keeps full, since a cluster may
+    have none of its GPU nodes yet; else one."""
     if run.settings.servers.max_servers:
-        return run.settings.servers.max_servers
-    if run.fleet.gpus:
-        return max(1, int(ray.cluster_resources().get("GPU", 0)) // run.fleet.gpus)
-    return 1
+        return min(run.settings.servers.max_servers, missing)
+    return max(1, -(-missing // run.fleet.limit)) if run.fleet.gpus else 1
 
 
 def _server(run: Run) -> Server:

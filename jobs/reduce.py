@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import ray.data
+from pydantic import BaseModel, ValidationError
 
 from extraction.arrow import struct_of
 from extraction.chunking import Chunk
@@ -159,8 +160,8 @@ def _company(run: Run, company_id: str, chunks: list[Chunk], answers: dict[str, 
     missing: list[dict[str, Any]] = []
     for chunk in chunks:
         answer = answers.get(chunk.chunk_id) or NOT_ASKED
-        if answer["reply"] is not None:
-            profile = run.model.model_validate_json(answer["reply"])
+        profile = _profile(run, answer)
+        if profile is not None:
             evidence = merge(evidence, observe(profile, chunk.chunk_id, chunk.content, chunk.pieces))
             answered |= {piece.document_id for piece in chunk.pieces}
             continue
@@ -183,6 +184,17 @@ def _company(run: Run, company_id: str, chunks: list[Chunk], answers: dict[str, 
         "evidence": resolved.evidence,
     }
     return Company(row, dead)
+
+
+def _profile(run: Run, answer: dict[str, Any]) -> BaseModel | None:
+    """The profile in an answer; one that the profile model has since come to refuse counts as a fault."""
+    if answer["reply"] is None:
+        return None
+    try:
+        return run.model.model_validate_json(answer["reply"])
+    except ValidationError:
+        answer.update(fault=Fault.INVALID.value, message="the stored answer no longer fits the profile model")
+        return None
 
 
 NOT_ASKED: dict[str, Any] = {

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from actors.weights import local_model
 from extraction.chunking import Chunker
 from extraction.fingerprint import fingerprint
 from extraction.settings import Settings
@@ -16,6 +17,7 @@ from extraction.tokens import load_counter
 from extraction.wire import wire_schema
 from jobs.engines import Fleet
 from jobs.ledger import Ledger
+from jobs.model_files import find_files
 from jobs.storage import Storage
 
 
@@ -68,10 +70,19 @@ class Run:
             model=self.model,
             prompt=self.settings.prompt,
             limits=self.settings.limits,
-            counter=load_counter(self.fleet.tokenizer),
+            counter=load_counter(self._tokenizer()),
             template=self.fleet.template,
             fingerprint=self.fingerprint,
         )
+
+    def _tokenizer(self) -> str | None:
+        """The tokenizer's path on this node, found anew where the driver's path leads nowhere."""
+        path = self.fleet.tokenizer
+        if path is None or Path(path).exists():
+            return path
+        if self.fleet.engine == "llamacpp":
+            return str(local_model(self.settings.model.name, self.settings.model.template).path)
+        return find_files(self.settings.model, download=True).tokenizer
 
 
 def new_run_id() -> str:

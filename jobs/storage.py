@@ -25,6 +25,18 @@ class Written:
     sha256: str
 
 
+def storage_at(given: str) -> "Storage":
+    """The storage at a path or URL, the same from any working directory. Raises OperatorError if it can't be
+    written to."""
+    try:
+        filesystem, path = fsspec.url_to_fs(given)
+        storage = Storage(str(filesystem.unstrip_protocol(path)))
+        storage.write("work/.probe", b"")
+    except (ImportError, ValueError, OSError) as error:
+        raise OperatorError(f"--output {given} can't be written to: {error}") from None
+    return storage
+
+
 @dataclass(frozen=True)
 class Storage:
     """A root, by path or URL (`s3://`, `gs://`, `file://`). Small enough to be sent to every task."""
