@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from extraction.documents import DeadLetter
 from extraction.errors import Fault, OperatorError
 from extraction.settings import Columns
+from jobs.storage import is_outage
 
 FOOTER_THREADS = 16
 ROWS_PER_BATCH = 1_000
@@ -102,7 +103,8 @@ def _look_over(url: str, columns: Columns) -> list[Part] | DeadLetter:
             names, footer = parquet.schema_arrow.names, parquet.metadata
             counts = [footer.row_group(n).num_rows for n in range(footer.num_row_groups)]
     except (pa.ArrowException, OSError) as error:
-        _raise_if_of_storage(error)
+        if is_outage(error):
+            raise
         why = f"this is no readable Parquet file ({_short(error)})"
         return DeadLetter(None, url, "plan", Fault.UNREADABLE, why)
     missing = [getattr(columns, name) for name in REQUIRED if getattr(columns, name) not in names]
@@ -142,7 +144,8 @@ def read(part: Part, columns: Columns) -> Iterator[pa.Table]:
                 if done >= part.rows:
                     break
     except (pa.ArrowException, OSError) as error:
-        _raise_if_of_storage(error)
+        if is_outage(error):
+            raise
         lost = f"rows {part.first_row + done} to {part.first_row + part.rows - 1} can't be read ({_short(error)})"
         row: dict[str, Any] = dict.fromkeys(DOCUMENT_ROWS.names)
         row |= {
@@ -217,12 +220,6 @@ def _text(column: pa.Array) -> tuple[pa.Array, pa.Array]:
             decoded.append(None)
             bad.append(True)
     return pa.array(decoded, pa.large_string()), pa.array(bad, pa.bool_())
-
-
-def _raise_if_of_storage(error: Exception) -> None:
-    """A file that can't be had is no bad document: the run stops, and goes on another time."""
-    if isinstance(error, OSError) and error.errno is not None:
-        raise error
 
 
 def _short(error: Exception) -> str:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from actors.client import Answer
 from actors.extractor import ANSWERS
 from extraction.errors import Fault
-from jobs.storage import Storage
+from jobs.storage import Storage, is_outage
 
 RETRYABLE = [fault.value for fault in Fault if fault.retryable]
 KEYS = ["chunk_id", "fault"]
@@ -46,8 +46,8 @@ class Ledger:
                 if table.schema != pa.schema([ANSWERS.field(key) for key in KEYS]):
                     raise pa.ArrowInvalid("other columns")
             except (pa.ArrowException, OSError, KeyError) as error:
-                if isinstance(error, OSError) and error.errno is not None:
-                    raise  # the storage failed, not the segment
+                if is_outage(error):
+                    raise
                 skipped.append(path)
                 continue
             paths.append(path)

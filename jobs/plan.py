@@ -96,7 +96,7 @@ def plan(run: Run, found: Input) -> Plan:
             plan_block, batch_size=None, batch_format="pyarrow", fn_kwargs={"run": run}
         )
         rows = planned.take_all()
-    dead = [_written(row, "dead_") for row in rows if row["dead_path"]]
+    dead = [Written.of(row, "dead_") for row in rows if row["dead_path"]]
     if found.dead_letters:
         dead.append(write_dead_letters(run, "plan", found.dead_letters))
     return Plan(
@@ -184,7 +184,3 @@ def chunks_of(table: pa.Table) -> Iterator[Chunk]:
     for row in table.to_pylist():
         pieces = tuple(Piece(**piece) for piece in row.pop("pieces"))
         yield Chunk(**row, pieces=pieces)
-
-
-def _written(row: dict[str, Any], prefix: str) -> Written:
-    return Written(**{key: row[prefix + key] for key in Written.__dataclass_fields__})

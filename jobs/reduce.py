@@ -99,8 +99,8 @@ def reduce(run: Run, plan: Plan, index: Index) -> Reduced:
     )
     written = {kind: sorted((r for r in rows if r["kind"] == kind), key=lambda r: r["path"]) for kind in KINDS}
     return Reduced(
-        profiles=tuple(_written(row) for row in written["profiles"]),
-        dead_letters=tuple(_written(row) for row in written["dead_letters"]),
+        profiles=tuple(Written.of(row) for row in written["profiles"]),
+        dead_letters=tuple(Written.of(row) for row in written["dead_letters"]),
         in_profiles=sum(row["documents"] for row in written["profiles"]),
         dead_documents=sum(row["documents"] for row in written["dead_letters"]),
     )
@@ -218,7 +218,3 @@ def _dead_letter(document_id: str, source: str, answer: dict[str, Any]) -> DeadL
     fault = Fault(answer["fault"])
     stage = "reduce" if fault is Fault.NO_COMPANY else "extract"
     return DeadLetter(document_id, source, stage, fault, answer["message"], answer["attempts"])
-
-
-def _written(row: dict[str, Any]) -> Written:
-    return Written(**{key: row[key] for key in Written.__dataclass_fields__})

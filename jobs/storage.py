@@ -3,9 +3,10 @@
 import hashlib
 import os
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import fsspec
 import pyarrow as pa
@@ -23,6 +24,16 @@ class Written:
     rows: int
     bytes: int
     sha256: str
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], prefix: str = "") -> Self:
+        """From a row that has its fields as columns, each with a prefix."""
+        return cls(**{field.name: row[prefix + field.name] for field in fields(cls)})
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether a store failed, rather than what it holds: such a run stops, and goes on another time."""
+    return isinstance(error, OSError) and error.errno is not None
 
 
 def storage_at(given: str) -> "Storage":
@@ -118,7 +129,3 @@ class Storage:
             return []
         names = (str(name).rsplit("/", 1)[-1] for name in found)
         return sorted(f"{folder}/{name}" for name in names if name.endswith(suffix) and not name.startswith("."))
-
-    def exists(self, path: str) -> bool:
-        """Whether there is a file or folder."""
-        return bool(self.filesystem.exists(self.full(path)))
