@@ -43,9 +43,13 @@ class Model(Frozen):
 
 
 class Limits(Frozen):
-    """Tokens, bytes and counts. `max_chunk_tokens` holds the prompt as well as the document's text."""
+    """Tokens, bytes and counts. `max_chunk_tokens` holds the prompt as well as the document's text.
+
+    Small documents of one company share a chunk of up to `group_target_tokens` of text; null keeps them apart.
+    """
 
     max_chunk_tokens: Count = 12_000
+    group_target_tokens: Count | None = 8_000
     system_prompt_overhead: Count = 3_000
     max_output_tokens: Count = 4_096
     context_length: Count = 32_768
@@ -119,7 +123,7 @@ class Ledger(Frozen):
 
 
 class Settings(Frozen):
-    """Everything that a run is told."""
+    """Everything that a run is told. `trust` weighs a document's vote by its document_type; others weigh 1."""
 
     profile: str = "extraction.company:CompanyProfile"
     prompt: Prompt
@@ -134,6 +138,7 @@ class Settings(Frozen):
     llamacpp: LlamaCpp = LlamaCpp()
     sglang: Sglang = Sglang()
     endpoint: Endpoint = Endpoint()
+    trust: dict[str, Annotated[float, Field(gt=0)]] = {}
     max_dead_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
 
     def profile_model(self) -> type[BaseModel]:
