@@ -1,0 +1,265 @@
+"""Names of companies, people and certificates: when two are the same, and what is no name at all."""
+
+import re
+from functools import cache, lru_cache
+from typing import Any
+
+from cleanco import termdata  # type: ignore[import-untyped]
+from nameparser import HumanName
+from nameparser.config import CONSTANTS
+
+from extraction.keys import text_key
+from extraction.places import STREETS, is_country, is_state
+
+# Legal forms that are never a company's own name.
+FORMS = frozenset(
+    (
+        *(
+            "inc",
+            "incorporated",
+            "corp",
+            "corporation",
+            "co",
+            "company",
+            "llc",
+            "llp",
+            "lp",
+            "plc",
+            "ltd",
+            "limited",
+        ),
+        *("ltda", "limitada", "eireli", "me", "epp", "mei", "sa", "spa", "srl", "sarl", "lda", "gmbh", "ag", "kg"),
+        *(
+            "nv",
+            "bv",
+            "ab",
+            "publ",
+            "oy",
+            "oyj",
+            "as",
+            "asa",
+            "pty",
+            "pte",
+            "pvt",
+            "kk",
+            "kgaa",
+            "se",
+            "aktiebolag",
+        ),
+        *("aktiengesellschaft", "sociedade anonima", "sociedad anonima", "societe anonyme", "unipessoal"),
+        *("public limited company", "em recuperacao judicial", "em liquidacao", "in liquidation"),
+    )
+)
+# Of cleanco's terms, those that are a word or a country's code too.
+WORDS_TOO = frozenset(("at", "da", "et", "ok", "uk", "sp", "sd", "nl", "ent", "private"))
+STATE = re.compile(r"(?:\s[\\/]|[\\/](?=\w+[\\/]))\s?[A-Za-z]{2,4}[\\/]?\s*$")  # EDGAR's "INC /DE/"
+AND = frozenset(("and", "e", "y", "et", "und", "og", "och", "en"))
+SMALL = AND | frozenset(
+    ("the", "of", "for", "in", "de", "da", "do", "das", "dos", "del", "la", "le", "les", "du", "der")
+)
+
+NOUNS = "company|corporation|registrant|issuer|firm|business|organi[sz]ation|entity|employer|group|name"
+NO_NAME = re.compile(
+    rf"(?:(?:the|our|this|a|an|your) )?(?:{NOUNS})(?: s)?(?: name)?|(?:legal|trade|business|brand) name|"
+    r"(?:(?:a|o|as|os|la|el|nossa|nuestra) )?(?:empresa|companhia|cia|sociedade|sociedad|firma|grupo|emissora)|"
+    r"nome(?: da empresa| fantasia)?|razao social|n a|na|nd|nil|none|null|unknown|unnamed|untitled|"
+    r"(?:not|nao|no) (?:available|applicable|stated|given|found|provided|specified|informado|informada|disponivel|"
+    r"consta|mencionado|especificado)|desconhecid[oa]|nenhum[a]?|we|us|it|exact name of .*|table of contents|"
+    r"(?:form )?(?:10 [kq]|8 k|20 f|6 k|s 1)|annual report|quarterly report|current report|"
+    r"(?:united states |u s |us )?securities and exchange commission|sec"
+)
+ADDRESS = re.compile(r"^\S+://|^www\.|\S@\S+\.\S|^\S+\.\w{2,}/\S", re.IGNORECASE)
+MONTH = (
+    r"(?:jan(?:uary|eiro|uar)?|feb(?:ruary|ruar)?|fev(?:ereiro)?|mar(?:ch|co)|apr(?:il)?|abr(?:il)?|may|maio?|mayo|"
+    r"june?|junho|juni|july?|julho|juli|aug(?:ust)?|agosto?|sep(?:t|tember)?|set(?:embro)?|oct(?:ober)?|out(?:ubro)?|"
+    r"okt(?:ober)?|nov(?:ember|embro)?|dec(?:ember)?|dez(?:ember|embro)?|enero|febrero|marzo|junio|julio|"
+    r"septiembre|octubre|noviembre|diciembre)"
+)
+DAY = rf"(?:{MONTH} \d\d?|\d\d? (?:de )?{MONTH})"
+DATE = re.compile(rf"\b(?:{DAY}|{MONTH}) (?:de )?(?:1[89]|20)\d\d\b|^{DAY}$")
+CODES_READ = ("us", "usa", "uk", "uae")  # countries; GE and BT are companies
+LONGEST = 14  # words: what is longer is a sentence
+
+# Words that say nothing of which company is meant, alone or together: First National Bank.
+COMMON = frozenset(
+    (
+        *("first", "second", "new", "old", "great", "grand", "royal", "general", "national", "international"),
+        *("global", "world", "worldwide", "united", "american", "european", "british", "north", "south", "east"),
+        *("west", "central", "northern", "southern", "eastern", "western", "pacific", "atlantic", "public"),
+        *("bank", "banco", "group", "grupo", "groupe", "holding", "holdings", "companhia", "cia", "trust", "fund"),
+        *("capital", "financial", "insurance", "partners", "services", "servicos", "solutions", "systems"),
+        *("industries", "industria", "industrias", "comercio", "technologies", "technology", "tecnologia"),
+        *(
+            "primeira",
+            "primeiro",
+            "nacional",
+            "nova",
+            "novo",
+            "sao",
+            "santa",
+            "san",
+            "saint",
+            "rio",
+            "sul",
+            "norte",
+        ),
+    )
+).union(SMALL, FORMS)
+# Words that say nothing alone, though General Motors or Casa Sol may be meant.
+TRADES = frozenset(
+    (
+        *("energy", "power", "electric", "oil", "gas", "water", "steel", "motors", "media", "digital", "health"),
+        *("pharma", "foods", "alimentos", "products", "produtos", "materials", "resources", "brands", "real"),
+        *("lojas", "casa", "cooperativa", "associacao", "construtora", "transportes", "metalurgica", "fabrica"),
+        *("smart", "open", "clear", "star", "sun", "blue", "green", "red", "black", "white", "gold", "silver"),
+    )
+)
+NUMERALS = frozenset(("ii", "iii", "iv", "vi", "vii", "viii", "ix", "xi", "xii"))
+
+
+@cache
+def _forms() -> frozenset[str]:
+    """Legal forms as they end a key, spelled with and without spaces."""
+    terms = (*termdata.terms_by_type.values(), *termdata.terms_by_country.values())
+    known = {text_key(term) for group in terms for term in group} - WORDS_TOO
+    dotted = {k.replace(" ", "") for k in known if all(len(word) == 1 for word in k.split())}
+    return frozenset(k for k in known | dotted | FORMS if len(k) > 1)
+
+
+def company_key(value: Any) -> str:
+    """A company's name without legal form, article, state of registration and signs: never empty for a name."""
+    return _company_key(str(value))
+
+
+@lru_cache(maxsize=65_536)
+def _company_key(value: str) -> str:
+    words = text_key(STATE.sub("", value).replace("'", "").replace("’", "")).split() or text_key(value).split()
+    while True:
+        bare = _joined(_without_articles(_without_form(words)))
+        if bare == words:
+            return " ".join(words)
+        words = bare
+
+
+def _without_form(words: list[str]) -> list[str]:
+    """All words but the legal forms that they end with; a name's first word stays."""
+    for count in range(min(5, len(words) - 1), 0, -1):
+        tail, rest = words[-count:], words[:-count]
+        letters = all(len(word) == 1 for word in tail)
+        if rest != ["the"] and ((" " if not letters else "").join(tail) in _forms() or tail in (["and"], ["the"])):
+            return _without_form(rest)
+    return words
+
+
+def _without_articles(words: list[str]) -> list[str]:
+    """Without a leading `the`, and without what joins two names, which an & may stand for."""
+    named = words[1:] if words[:1] == ["the"] and len(words) > 1 else words
+    return [w for at, w in enumerate(named) if w not in AND or at in (0, len(named) - 1)]
+
+
+def _joined(words: list[str]) -> list[str]:
+    """Initials as one word: J. B. Hunt and JB Hunt, C&A and CA."""
+    joined: list[str] = []
+    for at, word in enumerate(words):
+        if len(word) == 1 and at and len(words[at - 1]) == 1:
+            joined[-1] += word
+        else:
+            joined.append(word)
+    return joined
+
+
+def same_company(one: str, other: str) -> bool:
+    """Whether two of `company_key`'s keys may name one company: a name and its longer form or its initials.
+
+    What is left of the longer name may hold no number (a fund's or a plant's), and a word that many names
+    share says nothing. Not transitive.
+    """
+    if not one or not other:
+        return False
+    if one.replace(" ", "") == other.replace(" ", ""):
+        return True
+    few, many = sorted((one.split(), other.split()), key=len)
+    if _numbers(few) != _numbers(many):
+        return False
+    return _is_start(few, many) or _is_run(few, many) or _is_acronym(few, many)
+
+
+def _numbers(words: list[str]) -> set[str]:
+    return {word for word in words if word in NUMERALS or any(map(str.isdigit, word))}
+
+
+def _is_start(few: list[str], many: list[str]) -> bool:
+    """A name begins with the other; one word has to be the company's own."""
+    own = len(few) > 1 or few[0] not in TRADES
+    return few == many[: len(few)] and own and any(_tells(word) for word in few)
+
+
+def _is_run(few: list[str], many: list[str]) -> bool:
+    """At least two words of a name, together, one of them telling, are the other."""
+    runs = (many[at : at + len(few)] for at in range(len(many) - len(few) + 1))
+    return len(few) > 1 and few in runs and any(_tells(word) for word in few)
+
+
+def _is_acronym(few: list[str], many: list[str]) -> bool:
+    initials = ["".join(w[0] for w in words) for words in (many, [w for w in many if w not in SMALL])]
+    return len(few) == 1 and len(few[0]) > 2 and few[0] in initials
+
+
+def _tells(word: str) -> bool:
+    return len(word) > 2 and word not in COMMON and not word.isdigit() and not is_country(word)
+
+
+def is_company_name(value: Any) -> bool:
+    """Whether a text can be a company's name: no date, address, number, sentence, country or filler."""
+    text = str(value).strip()
+    key = text_key(text)
+    words = key.split()
+    if len(key) < 2 or key.replace(" ", "").isdigit() or len(words) > LONGEST or ADDRESS.search(text):
+        return False
+    if NO_NAME.fullmatch(key) or DATE.search(key) or _is_place(key, words):
+        return False
+    return not (key in FORMS or key.replace(" ", "") in FORMS or set(words) <= FORMS | {"the", "s", "a"})
+
+
+def _is_place(key: str, words: list[str]) -> bool:
+    country = is_country(key) and (len(key) > 3 or key in CODES_READ)
+    return country or is_state(key) or (words[0].isdigit() and not STREETS.isdisjoint(words[1:]))
+
+
+def person_key(value: Any) -> str:
+    """A person's name without titles, suffixes and middle initials; `Silva, Ana` is `Ana Silva`."""
+    return _person_key(str(value))
+
+
+@lru_cache(maxsize=65_536)
+def _person_key(value: str) -> str:
+    plain = value.replace("'", "").replace("’", "")
+    words = text_key(plain).split()
+    first, middle, last = words[:1], words[1:-1], words[1:][-1:]
+    if "," in plain or not _honours().isdisjoint(words):  # nameparser takes 200 times as long
+        name = HumanName(" , ".join(text_key(part) for part in plain.split(",")))
+        first, middle, last = (text_key(part).split() for part in (name.first, name.middle, name.last))
+    return " ".join((*first, *(word for word in middle if len(word) > 1), *last)) or text_key(value)
+
+
+@cache
+def _honours() -> frozenset[str]:
+    """Titles and suffixes: dr, sra, jr, phd."""
+    known = (*CONSTANTS.titles, *CONSTANTS.suffix_acronyms, *CONSTANTS.suffix_not_acronyms)
+    return frozenset(word for term in known for word in text_key(term).split())
+
+
+# What stands around the number of a standard and does not change which one it is: ABNT NBR ISO/IEC 27001.
+STANDARD = re.compile(
+    r"(?:(?:norma|standard|abnt|nbr|nf|ne|en|bs|din|uni|une|ts) )*"
+    r"iso(?: (?:iec|ts|iatf))? ?(\d{3,5})(?: (\d))?(?: (?:19|20)\d\d)?"
+)
+CERTIFIED = re.compile(r"\b(?:certifi(?:ed|cation|cate|cacao|cad[oa]|cacion|e|ee)|zertifizier(?:t|ung))\b")
+
+
+def certification_key(value: Any) -> str:
+    """A certificate or award without its edition: ISO 9001:2015 is ISO 9001, never ISO 14001."""
+    key = text_key(value)
+    bare = " ".join(CERTIFIED.sub(" ", key).split())
+    standard = STANDARD.fullmatch(bare)
+    return " ".join(("iso", *filter(None, standard.groups()))) if standard else bare or key

@@ -1,0 +1,175 @@
+"""Which names are of one company, and which texts are no names."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extraction.keys import text_key
+from extraction.names import certification_key, company_key, is_company_name, person_key, same_company
+
+WORDS = st.lists(st.sampled_from(["Açaí", "Norte", "Tools", "B", "42", "Água", "Zinn"]), min_size=1, max_size=4)
+FORMS = st.sampled_from(
+    ["Inc.", "LTDA", "S.A.", "S/A", "Ltda ME", "EIRELI", "AB (publ)", "GmbH & Co. KG", "\\WA\\", "/DE/"]
+)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Quimbrava Tintas S.A.", "QUIMBRAVA TINTAS S/A"),
+        ("Quimbrava Tintas Ltda ME", "Quimbrava Tintas EIRELI - EPP"),
+        ("Acme Co., Ltd.", "ACME"),
+        ("Acme Holdings Inc /DE/", "Acme Holdings, Inc."),
+        ("ACME CO/", "Acme"),
+        ("Tannvik AB (publ)", "Tannvik"),
+        ("Tannvik A/S", "Tannvik ApS"),
+        ("Acme Company (The)", "The Acme Company"),
+        ("Acme & Sons", "Acme and Sons"),
+        ("Silva & Cia. Ltda.", "Silva e Cia"),
+        ("J. B. Acme Limited", "JB Acme Pvt. Ltd."),
+        ("Acme’s Kitchen", "Acmes Kitchen"),
+        ("Acme Sociedade Anônima", "ACME"),
+        ("Grupo E S.A.", "Grupo E"),
+    ],
+)
+def test_spellings_of_one_name_have_one_key(one: str, other: str) -> None:
+    assert company_key(one) == company_key(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Limited Brands", "Brands"), ("Ltd", "Inc"), ("Acme 1", "Acme 2"), ("Vitamin A", "Vitamin"), ("The", "A")],
+)
+def test_other_names_have_other_keys(one: str, other: str) -> None:
+    assert company_key(one) != company_key(other)
+
+
+@given(WORDS, FORMS)
+def test_a_legal_form_and_capitals_change_no_key(words: list[str], form: str) -> None:
+    name = " ".join(["Ypê", *words])
+    assert company_key(f"{name} {form}") == company_key(name) == company_key(name.upper())
+
+
+@given(
+    st.text() | st.lists(st.sampled_from(["Acme", "S", "A", "&", "e", "The", "Co", "Inc.", "/DE/"])).map(" ".join)
+)
+def test_a_key_of_a_company_is_its_own_key_and_never_lost(text: str) -> None:
+    key = company_key(text)
+    assert company_key(key) == key
+    assert key or not any(c.isascii() and c.isalnum() for c in text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Serra Alta", "Serra Alta Cerâmica"),
+        ("Serra Alta", "Cerâmica Serra Alta"),
+        ("Acme", "Acme Tools Inc"),
+        ("General Lanterns", "General Lanterns Finance"),
+        ("WLM", "Western Lantern Makers"),
+        ("BDN", "Banco do Nilo"),
+        ("Lantern Works", "LanternWorks"),
+    ],
+)
+def test_a_name_and_its_longer_form_are_alike(one: str, other: str) -> None:
+    assert same_company(company_key(one), company_key(other))
+    assert same_company(company_key(other), company_key(one))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("First", "First Bank"),
+        ("First National", "First National Bank of Nowhere"),
+        ("Therapeutics", "Acme Therapeutics"),
+        ("Brasil", "Brasil Lanternas"),
+        ("Steel", "Steel Lantern"),
+        ("Acme Fund", "Acme Fund II"),
+        ("Acme", "Acme 2"),
+        ("Serra Alta", "Serra Baixa"),
+        ("", "Acme"),
+        ("", ""),
+    ],
+)
+def test_a_word_that_many_names_share_makes_none_alike(one: str, other: str) -> None:
+    assert not same_company(company_key(one), company_key(other))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Acme", "3W", "GE", "AT & Q", "Onboard.example", "Companhia de Lanternas do Norte - COLANOR", "4 Luas Ltda",
+     "東京", "The Essential Lantern", "May Lanterns", "Society of 1890 Brewers", "Reading Lanterns plc", "refine"],
+)  # fmt: skip
+def test_names_are_names(name: str) -> None:
+    assert is_company_name(name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "-", "2024", "1,234", "December 31, 2023", "31 de dezembro de 2023", "CHICAGO, May 5, 2003", "June 30",
+     "info@acme.example", "https://acme.example", "www.acme.example", "acme.example/en", "Company", "The Company",
+     "the registrant", "Our company's name", "Inc.", "S.A.", "Co., Ltd.", "Ltda ME", "A Empresa", "N/A", "Unknown",
+     "Not stated", "não informado", "Brazil", "Estados Unidos", "USA", "Delaware", "Form 10-K", "Table of Contents",
+     "U.S. Securities and Exchange Commission", "100 Lantern Boulevard", "none",
+     "We are a company that makes lanterns for ships and sells them all over the whole world"],
+)  # fmt: skip
+def test_other_texts_are_no_names(text: str) -> None:
+    assert not is_company_name(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Dr. Ana B. Lima Jr.", "ana lima"),
+        ("Lima, Ana B.", "Ana Lima"),
+        ("LIMA, ANA", "Ana Lima"),
+        ("Sra. Ana de Souza Neto", "ana de souza neto"),
+        ("Ms. Eva O'Dell, PhD", "Eva ODell"),
+    ],
+)
+def test_titles_and_initials_make_nobody_another(one: str, other: str) -> None:
+    assert person_key(one) == person_key(other)
+
+
+def test_full_middle_names_tell_people_apart() -> None:
+    assert person_key("José Carlos Lima") != person_key("José Roberto Lima")
+    assert person_key("J. Lima") == "j lima"
+    assert person_key("CEO") == "ceo"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ISO 9001:2015", "ISO 9001"),
+        ("iso9001", "ABNT NBR ISO 9001:2015"),
+        ("ISO/IEC 27001:2013", "ISO 27001"),
+        ("ISO 9001 certified", "Certificação ISO 9001"),
+    ],
+)
+def test_editions_of_a_standard_are_one(one: str, other: str) -> None:
+    assert certification_key(one) == certification_key(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ISO 9001", "ISO 14001"),
+        ("ISO 9001", "ISO 9001 and ISO 14001"),
+        ("Best Lantern 2019", "Best Lantern 2020"),
+        ("ISO 3834-2", "ISO 3834-3"),
+    ],
+)
+def test_digits_are_never_merged_away(one: str, other: str) -> None:
+    assert certification_key(one) != certification_key(other)
+
+
+@given(st.text() | st.integers())
+def test_any_value_has_an_answer(value: str | int) -> None:
+    assert isinstance(is_company_name(value), bool)
+    assert certification_key(certification_key(value)) == certification_key(value)
+    assert person_key(value) or not text_key(value)
+
+
+@given(st.text(), st.text())
+def test_likeness_has_no_direction(one: str, other: str) -> None:
+    assert same_company(company_key(one), company_key(other)) == same_company(company_key(other), company_key(one))
