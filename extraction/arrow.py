@@ -10,6 +10,7 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from extraction.errors import OperatorError
+from extraction.rules import Rule
 
 SCALARS: dict[type, pa.DataType] = {
     str: pa.string(),
@@ -22,9 +23,14 @@ SCALARS: dict[type, pa.DataType] = {
 
 
 def struct_of(model: type[BaseModel]) -> pa.StructType:
-    """The struct of a model, one nullable field each, in the order declared."""
+    """The struct of a model, one nullable field each, in the order declared; without what is about the answer."""
+    columns = {
+        name: info.annotation
+        for name, info in model.model_fields.items()
+        if not any(isinstance(m, Rule) and m.about_answer for m in info.metadata)
+    }
     try:
-        return pa.struct([pa.field(name, type_of(i.annotation)) for name, i in model.model_fields.items()])
+        return pa.struct([pa.field(name, type_of(annotation)) for name, annotation in columns.items()])
     except RecursionError:
         raise OperatorError(f"the profile model {model.__name__} holds itself, which no column can") from None
 

@@ -4,29 +4,32 @@ Fields are in the order in which the model writes them. Descriptions are read by
 list limits are checked on its reply (and bound it while it writes, where the grammar can).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from extraction.countries import country_key, is_country
-from extraction.rules import digits_key, latest, name_key, same_words, union, url_key, vote
+from extraction.amounts import amount_key, is_amount
+from extraction.contacts import (
+    email_key,
+    is_email,
+    is_phone,
+    is_website,
+    phone_key,
+    same_phone,
+    url_key,
+    website_key,
+)
+from extraction.cues import FOUNDING, LISTING, SEAT, STAFF, TAX
+from extraction.identifiers import identifier_key, is_identifier, is_tax_id, is_ticker, tax_id_key, ticker_key
+from extraction.keys import digits_key
+from extraction.names import certification_key, company_key, is_company_name, person_key, same_company
+from extraction.places import address_key, city_key, city_name, country_key, country_spellings, is_city, is_country
+from extraction.rules import latest, medoid, quoted, subject, union, vote
 
 Short = Annotated[str, StringConstraints(max_length=60)]
 Line = Annotated[str, StringConstraints(max_length=160)]
 Year = Annotated[int, Field(ge=1000, le=2100)]
 Headcount = Annotated[int, Field(ge=0, le=100_000_000)]
-
-# Beginnings of words, folded, beside which a year is that of the founding and a number one of people.
-FOUNDING = (
-    *("founded", "foundation", "founding", "establish", "since", "incorporat", "set up", "opened", "started"),
-    *("fundad", "fundou", "fundacao", "desde", "criad", "criou", "constitu", "abert", "abri", "nasc", "surgi"),
-    *("comecou", "inicio de ativ", "inicio das ativ", "began", "in business"),
-    *("gegrund", "seit", "fonde", "depuis", "grundad", "opgericht", "costituit"),
-)
-STAFF = (
-    *("employ", "staff", "people", "person", "team", "work", "headcount", "payroll"),
-    *("colaborador", "funcionar", "empregad", "trabalha", "pessoa", "quadro", "equipe", "mitarbeit", "salari"),
-)
 
 Sector = Literal[
     "agriculture", "mining_energy", "utilities", "construction", "manufacturing", "wholesale_distribution",
@@ -36,22 +39,41 @@ Sector = Literal[
 ]  # fmt: skip
 
 
+def _without_titles(schema: dict[str, Any]) -> None:
+    """Titles repeat the names of fields: a seventh of the schema."""
+    for node in (schema, *schema.get("properties", {}).values()):
+        node.pop("title", None)
+
+
 class Part(BaseModel):
     """A piece of a profile: nothing beside its own fields, and every field given."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_without_titles)
 
 
 class ShortProfile(Part):
     """The most wanted facts, for models of a few hundred million parameters."""
 
-    name: Annotated[Short | None, vote(key=name_key, alike=same_words)] = Field(description="the company's name")
-    city: Annotated[Short | None, vote()] = Field(description="city of its head office")
-    country: Annotated[Short | None, vote(key=country_key, valid=is_country)] = Field(
+    name: Annotated[Short | None, vote(key=company_key, alike=same_company, valid=is_company_name)] = Field(
+        description="the company's name"
+    )
+    city: Annotated[Short | None, vote(key=city_key, valid=is_city, hints=SEAT, form=city_name)] = Field(
+        description="city of its head office"
+    )
+    country: Annotated[Short | None, vote(key=country_key, valid=is_country, spellings=country_spellings)] = Field(
         description="country of its head office"
     )
     founded_year: Annotated[Year | None, vote(cues=FOUNDING)] = Field(description="year in which it was founded")
-    website: Annotated[Short | None, vote(key=url_key)] = Field(description="its web address")
+    website: Annotated[Short | None, vote(key=website_key, valid=is_website)] = Field(description="its web address")
+    phone: Annotated[Short | None, vote(key=phone_key, alike=same_phone, valid=is_phone)] = Field(
+        description="its telephone number"
+    )
+    tax_id: Annotated[Short | None, vote(key=tax_id_key, valid=is_tax_id, hints=TAX)] = Field(
+        description="tax number: EIN, CNPJ, VAT"
+    )
+    ticker: Annotated[Short | None, vote(key=ticker_key, valid=is_ticker, cues=LISTING)] = Field(
+        description="stock exchange symbol"
+    )
     employees: Annotated[Headcount | None, latest(cues=STAFF)] = Field(description="how many people work for it")
     products: Annotated[list[Short], union(limit=12), Field(max_length=4)] = Field(
         description="main products and services"
@@ -76,22 +98,24 @@ class IndustryCode(Part):
 class Identity(Part):
     """Who the company is."""
 
-    legal_name: Annotated[Line | None, vote(key=name_key, alike=same_words)] = Field(
+    legal_name: Annotated[Line | None, vote(key=company_key, alike=same_company, valid=is_company_name)] = Field(
         description="registered name with its suffix (Inc., Ltd, LTDA, S.A., EIRELI)"
     )
-    trade_name: Annotated[Line | None, vote(key=name_key, alike=same_words)] = Field(
+    trade_name: Annotated[Line | None, vote(key=company_key, alike=same_company, valid=is_company_name)] = Field(
         description="name that it trades under"
     )
-    former_names: Annotated[list[Line], union(key=name_key, limit=10), Field(max_length=6)]
+    former_names: Annotated[list[Line], union(key=company_key, limit=10), Field(max_length=6)]
     identifiers: Annotated[
-        list[Identifier], union(key=digits_key, anchor="value", limit=20), Field(max_length=10)
+        list[Identifier],
+        union(key=identifier_key, anchor="value", whole=True, valid=is_identifier, limit=20),
+        Field(max_length=10),
     ] = Field(description="registration numbers, copied exactly")
     legal_form: Annotated[Short | None, vote()]
     founded_year: Annotated[Year | None, vote(cues=FOUNDING)] = Field(description="only if stated")
     status: Annotated[Literal["active", "acquired", "merged", "inactive"] | None, latest(verbatim=False)]
-    parent_company: Annotated[Line | None, latest(key=name_key)]
-    subsidiaries: Annotated[list[Line], union(key=name_key, limit=50), Field(max_length=20)]
-    description: Annotated[Annotated[str, StringConstraints(max_length=600)] | None, vote(verbatim=False)] = Field(
+    parent_company: Annotated[Line | None, latest(key=company_key)]
+    subsidiaries: Annotated[list[Line], union(key=company_key, limit=50), Field(max_length=20)]
+    description: Annotated[Annotated[str, StringConstraints(max_length=600)] | None, medoid()] = Field(
         description="what it does, one to three neutral sentences from this text alone"
     )
 
@@ -100,7 +124,7 @@ class Classification(Part):
     """What kind of company it is."""
 
     sector: Annotated[Sector | None, vote(verbatim=False)]
-    industry: Annotated[Line | None, vote(verbatim=False)] = Field(description="specific industry, a phrase")
+    industry: Annotated[Line | None, medoid()] = Field(description="specific industry, a phrase")
     industry_codes: Annotated[
         list[IndustryCode], union(key=digits_key, anchor="code", limit=12), Field(max_length=8)
     ]
@@ -128,9 +152,11 @@ class Scale(Part):
     employees: Annotated[Headcount | None, latest(cues=STAFF)] = Field(
         description="number of people, only if stated"
     )
-    revenue: Annotated[Short | None, latest()] = Field(description="amount with currency, as written")
+    revenue: Annotated[Short | None, latest(key=amount_key, valid=is_amount)] = Field(
+        description="amount with currency, as written"
+    )
     revenue_year: Annotated[Year | None, latest()]
-    people: Annotated[list[Person], union(anchor="name", limit=30), Field(max_length=15)] = Field(
+    people: Annotated[list[Person], union(key=person_key, anchor="name", limit=30), Field(max_length=15)] = Field(
         description="founders, executives, directors"
     )
 
@@ -140,7 +166,9 @@ class Offering(Part):
 
     name: Line = Field(description="as written")
     kind: Literal["product", "service", "platform", "brand"]
-    category: Short | None = Field(description="a few words, such as hydraulic pumps")
+    category: Annotated[Short | None, vote(verbatim=False)] = Field(
+        description="a few words, such as hydraulic pumps"
+    )
 
 
 class Offerings(Part):
@@ -162,10 +190,12 @@ class Award(Part):
 class Reputation(Part):
     """What others say of it."""
 
-    certifications: Annotated[list[Award], union(anchor="name", limit=30), Field(max_length=12)]
+    certifications: Annotated[
+        list[Award], union(key=certification_key, anchor="name", limit=30), Field(max_length=12)
+    ]
     awards: Annotated[list[Award], union(anchor="name", limit=30), Field(max_length=10)]
-    partners: Annotated[list[Line], union(key=name_key, limit=40), Field(max_length=15)]
-    clients: Annotated[list[Line], union(key=name_key, limit=60), Field(max_length=20)]
+    partners: Annotated[list[Line], union(key=company_key, limit=40), Field(max_length=15)]
+    clients: Annotated[list[Line], union(key=company_key, limit=60), Field(max_length=20)]
 
 
 class Address(Part):
@@ -182,21 +212,38 @@ class Address(Part):
 class Contact(Part):
     """How to reach it."""
 
-    website: Annotated[Line | None, vote(key=url_key)]
-    emails: Annotated[list[Line], union(limit=12), Field(max_length=8)]
-    phones: Annotated[list[Short], union(key=digits_key, limit=12), Field(max_length=8)] = Field(
+    website: Annotated[Line | None, vote(key=website_key, valid=is_website)]
+    emails: Annotated[list[Line], union(key=email_key, valid=is_email, limit=12), Field(max_length=8)]
+    phones: Annotated[list[Short], union(key=phone_key, valid=is_phone, limit=12), Field(max_length=8)] = Field(
         description="as written, with area code"
     )
     social_urls: Annotated[list[Line], union(key=url_key, limit=12), Field(max_length=8)]
-    addresses: Annotated[list[Address], union(anchor="city", limit=20), Field(max_length=10)]
+    addresses: Annotated[
+        list[Address],
+        union(key=address_key, anchor=("street", "postal_code", "city"), whole=True, limit=20),
+        Field(max_length=10),
+    ]
+
+
+class Quote(Part):
+    """The words from which a field was taken."""
+
+    field: Literal["legal_name", "founded_year", "status", "parent_company", "sector", "employees", "revenue"]
+    quote: Line = Field(description="copied from the text, exactly")
 
 
 class CompanyProfile(Part):
     """Facts about ONE company stated in the text. null or [] for what it does not say."""
 
+    about: Annotated[Literal["company", "no_company"], subject(none="no_company")] = Field(
+        description="no_company if the text is about no company; then all else is null or []"
+    )
     identity: Identity
     classification: Classification
     scale: Scale
     offerings: Offerings
     reputation: Reputation
     contact: Contact
+    quotes: Annotated[list[Quote], quoted(), Field(max_length=7)] = Field(
+        description="one for each of these fields that is given"
+    )

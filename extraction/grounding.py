@@ -2,35 +2,28 @@
 
 Exact first, then folded: case, accents, kinds of quotes and dashes, and runs of white space do not
 matter. A value is found whole or not at all: 14 does not stand in 2014. Scripts that put no spaces
-between words have no such wholes: there, any run of characters is one.
+between words have no such wholes: there, any run of characters is one. Last, words that differ by a
+letter here and there (FUZZY), never by a digit.
 """
 
-import math
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
-UNSEEN = "\u00ad\u200b\u200c\u200d\u2060\ufeff"  # soft hyphen, zero-width spaces and joiners
-PLAIN = str.maketrans(
-    {
-        **dict.fromkeys("’‘‚‛", "'"),
-        **dict.fromkeys("“”„‟«»", '"'),
-        **dict.fromkeys("–—‐‑‒―−", "-"),
-        **dict.fromkeys(UNSEEN),
-    }
-)
+from rapidfuzz import fuzz
+
+from extraction.folding import SPACED, WORD, Folded, fold
+
 SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 WWW = re.compile(r"^www\.", re.IGNORECASE)
-# Thai, Lao, Burmese, Khmer, Japanese, Chinese, Korean (whose particles follow without a space)
-UNSPACED = (
-    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9d"
-    r"\U00020000-\U0003ffff"
-)
-SPACED = re.compile(rf"[^\W_{UNSPACED}]")
 GROUPING = ",.'’\u00a0\u2009\u202f"  # signs that only stand between the digits of one number
+CODE = re.compile(r"[\d\s()./+-]+")  # registration and telephone numbers, whatever stands between their digits
+CODE_DIGITS = 7  # a telephone number without its area code; fewer is a number
 CUE_REACH = 60  # characters to either side: less than a line
+HINT_REACH = 200  # an address and what it is the address of
+FUZZY = 90  # of 100, rapidfuzz's partial_ratio
+FUZZY_LENGTH = 8  # characters; in less, one letter makes another word
 Span = tuple[int, int]
 
 
@@ -41,29 +34,34 @@ class Text:
         self.text = text
 
     @cached_property
-    def _folded(self) -> tuple[str, list[int]]:
-        """The folded text, and for each of its characters the offset in the text it came from."""
-        folded: list[str] = []
-        offsets: list[int] = []
-        for offset, character in enumerate(self.text):
-            for plain in " " if character.isspace() else fold(character):
-                if plain == " " and folded[-1:] == [" "]:
-                    continue
-                folded.append(plain)
-                offsets.append(offset)
-        return "".join(folded), offsets
+    def _folded(self) -> Folded:
+        return Folded(self.text)
 
-    def find(self, value: Any, cues: Sequence[str] = ()) -> Span | None:
-        """The first place where a value stands as a whole: (start, end) in characters of the text.
+    def find(
+        self, value: Any, cues: Sequence[str] = (), hints: Sequence[str] = (), *, within: Span | None = None
+    ) -> Span | None:
+        """The first place where a value stands as a whole, `within` a span: (start, end) in characters of the text.
 
         With cues (folded beginnings of words), the first place that has one of them near: 12 is a number
-        of employees where somebody is employed.
+        of employees where somebody is employed. Hints are cues for a text that has any of them: where it
+        says where somebody is headquartered, no other place is the headquarters.
         """
-        return next((span for span in self._places(value) if not cues or self._near(span, cues)), None)
+        needed = [(tuple(cues), CUE_REACH)] if cues else []
+        if hints and _beginning(tuple(hints)).search(self._folded.text):
+            needed.append((tuple(hints), HINT_REACH))
+        for span in self._places(value):
+            inside = within is None or (within[0] <= span[0] and span[1] <= within[1])
+            if inside and all(self._near(span, *words) for words in needed):
+                return span
+        return None
 
-    def _near(self, span: Span, cues: Sequence[str]) -> bool:
-        around = fold(self.text[max(0, span[0] - CUE_REACH) : span[1] + CUE_REACH])
-        return any(re.search(rf"(?<!\w){re.escape(cue)}", around) for cue in cues)
+    def find_exactly(self, value: str) -> Span | None:
+        """The first place where a value stands as a whole, letter by letter: US is no "us"."""
+        return next(_wholes(value, self.text), None)
+
+    def _near(self, span: Span, cues: tuple[str, ...], reach: int) -> bool:
+        around = fold(self.text[max(0, span[0] - reach) : span[1] + reach])
+        return _beginning(cues).search(around) is not None
 
     def _places(self, value: Any) -> Iterator[Span]:
         if isinstance(value, bool) or value is None:
@@ -74,24 +72,26 @@ class Text:
         for spelling in spellings(str(value)):
             yield from _wholes(spelling, self.text)
             yield from self._folded_places(spelling)
+        yield from self._code(str(value))
+        yield from self._fuzzy(str(value))
 
     def _folded_places(self, value: str) -> Iterator[Span]:
-        folded, offsets = self._folded
-        bounds = [*offsets, len(self.text)]
-        for start, end in _wholes(" ".join(fold(value).split()), folded):
+        for start, end in _wholes(" ".join(fold(value).split()), self._folded.text):
             # Not a part of what one character folds to: 1 does not stand in ½.
-            if bounds[start] != bounds[start - 1] and bounds[end] != bounds[end - 1]:
-                yield bounds[start], bounds[end]
+            if span := self._folded.origin(start, end):
+                yield span
 
     def _numbers(self, value: float) -> Iterator[Span]:
         """A number, its thousands grouped by comma, point, space or apostrophe or not at all."""
-        if not math.isfinite(value):
+        if value != value or value in (float("inf"), float("-inf")):
             return
         if value != int(value):
             spelled = str(value)
             yield from (s for v in (spelled, spelled.replace(".", ",")) for s in _wholes(v, self.text))
             return
         sign, plain = "[-−–]" if value < 0 else "", str(abs(int(value)))
+        if plain not in self.text and len(plain) < 4:
+            return
         grouped = f"{abs(int(value)):,}".replace(",", f"[ {GROUPING}]?")
         before, after = f"(?<!{SPACED.pattern})", f"(?!{SPACED.pattern}|[{GROUPING}]\\d)"
         patterns = [rf"{before}(?<!\d[{GROUPING}]){sign}{grouped}(?:[.,]00?)?{after}"]
@@ -100,11 +100,40 @@ class Text:
         for pattern in patterns:
             yield from (match.span() for match in re.finditer(pattern, self.text))
 
+    def _code(self, value: str) -> Iterator[Span]:
+        """A number such as 12.345.678/0001-90 or +1 (555) 010-4477, its digits set apart in any way."""
+        digits = re.sub(r"\D", "", value)
+        if len(digits) < CODE_DIGITS or not CODE.fullmatch(value):
+            return
+        apart = r"[\s()./+\-‐‑–]{0,3}".join(digits)
+        yield from (match.span() for match in re.finditer(rf"(?<![\d]){apart}(?!\d)", self.text))
 
-def fold(text: str) -> str:
-    """Case, accents, quotes and dashes folded; may be shorter or longer than the text."""
-    decomposed = unicodedata.normalize("NFKD", text.translate(PLAIN)).casefold()
-    return "".join(c for c in decomposed if not unicodedata.combining(c))
+    def _fuzzy(self, value: str) -> Iterator[Span]:
+        """Several words, nearly as they stand in the text; their digits exactly."""
+        wanted = " ".join(fold(value).split())
+        if " " not in wanted or len(wanted) < FUZZY_LENGTH:
+            return
+        found = fuzz.partial_ratio_alignment(wanted, self._folded.text, score_cutoff=FUZZY)
+        if found is None or found.dest_end - found.dest_start < FUZZY_LENGTH:
+            return
+        text = self._folded.text
+        start, end = found.dest_start, found.dest_end
+        while start > 0 and WORD.match(text[start - 1]) and WORD.match(text[start]):
+            start -= 1
+        while end < len(text) and WORD.match(text[end]) and WORD.match(text[end - 1]):
+            end += 1
+        stands = text[start:end].strip()
+        start = text.index(stands, start)
+        if fuzz.ratio(wanted, stands) < FUZZY or re.findall(r"\d+", stands) != re.findall(r"\d+", wanted):
+            return
+        if span := self._folded.origin(start, start + len(stands)):
+            yield span
+
+
+@cache
+def _beginning(cues: tuple[str, ...]) -> re.Pattern[str]:
+    """Any of some beginnings of words."""
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, cues))})")
 
 
 def spellings(value: str) -> list[str]:

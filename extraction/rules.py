@@ -1,12 +1,10 @@
 """Merge rules: how the values that several documents give for one field become one.
 
-A rule stands on the field that it governs, `name: Annotated[str | None, vote(key=name_key)]`, so the
+A rule stands on the field that it governs, `name: Annotated[str | None, vote(key=company_key)]`, so the
 reducer knows no field names and any pydantic model with such annotations works.
 """
 
-import re
-import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from types import UnionType
@@ -15,94 +13,62 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from extraction.errors import OperatorError
+from extraction.keys import text_key
 
 Key = Callable[[Any], str]
 Alike = Callable[[str, str], bool]
+Kind = Literal["vote", "latest", "medoid", "union", "subject", "quotes"]
+Words = tuple[str, ...]
 
-LEGAL_SUFFIXES = frozenset(
-    {
-        *(
-            "inc",
-            "incorporated",
-            "corp",
-            "corporation",
-            "co",
-            "company",
-            "llc",
-            "llp",
-            "lp",
-            "plc",
-            "ltd",
-            "limited",
-        ),
-        *("ltda", "eireli", "me", "epp", "mei", "sa", "s", "a", "spa", "srl", "gmbh", "ag", "kg", "se", "nv", "bv"),
-        *("ab", "oy", "as", "asa", "lda", "pty", "pte", "kk", "publ"),
-    }
-)
-
-
-def text_key(value: Any) -> str:
-    """Equal for texts that differ in case, accents, punctuation or spacing only."""
-    folded = unicodedata.normalize("NFKD", str(value)).casefold()
-    letters = [c for c in folded if not unicodedata.combining(c)]
-    # What marks the vowel in Hindi or Thai is no letter, and no accent either.
-    kept = (c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in letters)
-    return " ".join("".join(kept).split())
-
-
-def name_key(value: Any) -> str:
-    """As `text_key`, with legal suffixes (Inc., LTDA, S.A.) left off the end."""
-    words = text_key(value).split()
-    kept = list(words)
-    while len(kept) > 1 and kept[-1] in LEGAL_SUFFIXES:
-        kept.pop()
-    return " ".join(kept)
-
-
-def url_key(value: Any) -> str:
-    """The host and path of a web address, without scheme, `www.` and closing slash."""
-    bare = re.sub(r"^[a-z]+://", "", str(value).strip().casefold())
-    return re.sub(r"^www\.", "", bare).rstrip("/")
-
-
-def same_words(one: str, other: str) -> bool:
-    """Whether all words of one key stand in the other: a name and its longer form."""
-    few, many = sorted((set(one.split()), set(other.split())), key=len)
-    return bool(few) and few <= many
-
-
-def digits_key(value: Any) -> str:
-    """The digits and letters of an identifier or phone number."""
-    return text_key(value).replace(" ", "")
+SIMILAR = 92  # of 100, rapidfuzz's token_sort_ratio: spellings of one item, not its neighbours
 
 
 @dataclass(frozen=True)
 class Rule:
     """How one field merges.
 
-    `key` maps a value to what makes it the same value; keys that are `alike` support each other, though
-    each is published as it is. `anchor` names the attribute of a structured item that stands for it.
+    `form` rewrites a value first (a city without its state). `key` maps it to what makes it the same value;
+    keys that are `alike` support each other, though each is published as it is. The first of `anchor`'s
+    attributes that a structured item has stands for it; with `whole`, `key` and `valid` get all of the item.
+    `spellings` tells how else a text may write a value, letter by letter (United States: US, EUA).
 
     A `verbatim` value must stand in a document to be published as a fact, be `valid`, and have one of its
-    `cues` (folded beginnings of words) near; others (a sector, a summary) are the model's reading.
+    `cues` (folded beginnings of words) near, and one of its `hints` where the text has any of them; others
+    (a sector, a summary) are the model's reading.
     """
 
-    kind: Literal["vote", "union", "latest"]
+    kind: Kind
     key: Key = text_key
-    anchor: str | None = None
+    anchor: Words = ()
+    whole: bool = False
     verbatim: bool = True
     limit: int = 20
     alike: Alike | None = None
-    cues: tuple[str, ...] = ()
+    cues: Words = ()
+    hints: Words = ()
     valid: Callable[[Any], bool] | None = None
+    form: Callable[[Any], Any] | None = None
+    spellings: Callable[[Any], Iterable[str]] | None = None
+    none: str | None = None
+
+    @property
+    def about_answer(self) -> bool:
+        """Whether the field speaks of the answer itself, and so is no fact and no column."""
+        return self.kind in ("subject", "quotes")
 
     def key_of(self, value: Any) -> str:
-        """The key of a value, taken from its anchor where it is structured."""
-        return self.key(self.quote_of(value))
+        """The key of a value."""
+        return self.key(value if self.whole else self.quote_of(value))
 
     def quote_of(self, value: Any) -> Any:
         """The part of a value that has to stand in the document."""
-        return value[self.anchor] if self.anchor and isinstance(value, dict) else value
+        if not self.anchor or not isinstance(value, dict):
+            return value
+        return next((value[part] for part in self.anchor if value.get(part) is not None), None)
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a value is one that the field can have."""
+        return self.valid is None or self.valid(value if self.whole else self.quote_of(value))
 
 
 def vote(
@@ -110,29 +76,75 @@ def vote(
     *,
     verbatim: bool = True,
     alike: Alike | None = None,
-    cues: tuple[str, ...] = (),
+    cues: Words = (),
+    hints: Words = (),
+    valid: Callable[[Any], bool] | None = None,
+    form: Callable[[Any], Any] | None = None,
+    spellings: Callable[[Any], Iterable[str]] | None = None,
+) -> Rule:
+    """One value: the one that most distinct documents give, weighed by trust, grounded ones first."""
+    return Rule(
+        "vote",
+        key,
+        verbatim=verbatim,
+        alike=alike,
+        cues=cues,
+        hints=hints,
+        valid=valid,
+        form=form,
+        spellings=spellings,
+    )
+
+
+def latest(
+    key: Key = text_key,
+    *,
+    verbatim: bool = True,
+    cues: Words = (),
     valid: Callable[[Any], bool] | None = None,
 ) -> Rule:
-    """One value: the one that most distinct documents give, grounded ones first."""
-    return Rule("vote", key, verbatim=verbatim, alike=alike, cues=cues, valid=valid)
-
-
-def latest(key: Key = text_key, *, verbatim: bool = True, cues: tuple[str, ...] = ()) -> Rule:
     """One value that changes with time: the one of the newest dated document, then by vote."""
-    return Rule("latest", key, verbatim=verbatim, cues=cues)
+    return Rule("latest", key, verbatim=verbatim, cues=cues, valid=valid)
 
 
-def union(key: Key = text_key, *, anchor: str | None = None, verbatim: bool = True, limit: int = 20) -> Rule:
-    """A list: every distinct value, best supported first, `limit` at the most."""
-    return Rule("union", key, anchor=anchor, verbatim=verbatim, limit=limit)
+def medoid(key: Key = text_key) -> Rule:
+    """One of several free texts: the one that is most like all others. It is the model's reading."""
+    return Rule("medoid", key, verbatim=False)
+
+
+def union(
+    key: Key = text_key,
+    *,
+    anchor: str | Words = (),
+    whole: bool = False,
+    verbatim: bool = True,
+    limit: int = 20,
+    valid: Callable[[Any], bool] | None = None,
+) -> Rule:
+    """A list: every distinct value, best supported first, `limit` at the most. Spellings that differ by a
+    letter or two are one item; digits never do."""
+    named = (anchor,) if isinstance(anchor, str) else anchor
+    return Rule("union", key, named, whole, verbatim, limit, valid=valid)
+
+
+def subject(*, none: str) -> Rule:
+    """What the text is about. An answer that gives `none` abstains: nothing else in it counts."""
+    return Rule("subject", verbatim=False, none=none)
+
+
+def quoted() -> Rule:
+    """A list of {field, quote}: the words from which the answer took a field, by the field's last name."""
+    return Rule("quotes", verbatim=False)
 
 
 @dataclass(frozen=True)
 class Field:
-    """A leaf of a profile model: where it stands and how it merges."""
+    """A leaf of a profile model: where it stands and how it merges. `parts` are the attributes of its
+    structured items that have to stand in the text too, True for those that may be null."""
 
     path: tuple[str, ...]
     rule: Rule
+    parts: tuple[tuple[str, bool], ...] = ()
 
     @property
     def name(self) -> str:
@@ -151,29 +163,49 @@ def fields(model: type[BaseModel]) -> tuple[Field, ...]:
         nested = _model_among(options)
         rule = next((m for m in info.metadata if isinstance(m, Rule)), None)
         if nested is not None and rule is None:
-            found += [Field((name, *inner.path), inner.rule) for inner in fields(nested)]
+            found += [Field((name, *inner.path), inner.rule, inner.parts) for inner in fields(nested)]
             continue
         if rule is None:
             rule = union() if lists else vote(verbatim=bool not in values)
         _check(f"{model.__name__}.{name}", rule, values, listed=bool(lists))
-        found.append(Field((name,), rule))
+        found.append(Field((name,), rule, _parts(rule, _model_among(values))))
+    return tuple(found)
+
+
+def facts(model: type[BaseModel]) -> tuple[Field, ...]:
+    """The leaves that are published: all but those that speak of the answer itself."""
+    return tuple(field for field in fields(model) if not field.rule.about_answer)
+
+
+def _parts(rule: Rule, structure: type[BaseModel] | None) -> tuple[tuple[str, bool], ...]:
+    """The attributes of an item that are text or numbers, unless its field or they themselves are readings."""
+    found = []
+    for name, info in structure.model_fields.items() if structure and rule.verbatim else ():
+        options = _options(info.annotation)
+        own = next((m for m in info.metadata if isinstance(m, Rule)), None)
+        if own.verbatim if own else any(o in (str, int, float) for o in options):
+            found.append((name, type(None) in options))
     return tuple(found)
 
 
 def _check(where: str, rule: Rule, values: tuple[Any, ...], *, listed: bool) -> None:
     """Refuse a rule that would publish nothing, or a list where there is none."""
-    if listed != (rule.kind == "union"):
-        raise OperatorError(f"{where} can't merge by {rule.kind}(): union() is for lists, and lists for union()")
-    if rule.verbatim and bool in values:
-        raise OperatorError(f"{where} is true or false, which stands in no text: its rule needs verbatim=False")
     structure = _model_among(values)
     parts = structure.model_fields if structure else {}
-    if rule.anchor is None and (not parts or not rule.verbatim):
+    if listed != (rule.kind in ("union", "quotes")):
+        raise OperatorError(f"{where} can't merge by {rule.kind}(): union() is for lists, and lists for union()")
+    if rule.kind == "quotes":
+        if not {"field", "quote"} <= set(parts):
+            raise OperatorError(f"{where} has the rule quoted(): its items need the attributes field and quote")
         return
-    if rule.anchor not in parts:
-        given = f"anchor={rule.anchor!r}" if rule.anchor else "no anchor"
-        wanted = f"one of {', '.join(parts)}" if parts else "none: its values have no parts"
-        raise OperatorError(f"{where} has a rule with {given}, it takes {wanted}")
+    if rule.verbatim and bool in values:
+        raise OperatorError(f"{where} is true or false, which stands in no text: its rule needs verbatim=False")
+    wrong = [name for name in rule.anchor if name not in parts]
+    if not wrong and (rule.anchor or not parts or not rule.verbatim):
+        return
+    given = f"anchor={wrong[0]!r}" if wrong else "no anchor"
+    wanted = f"one of {', '.join(parts)}" if parts else "none: its values have no parts"
+    raise OperatorError(f"{where} has a rule with {given}, it takes {wanted}")
 
 
 def _options(annotation: Any) -> tuple[Any, ...]:

@@ -4,54 +4,29 @@ Each task takes one chunk file, which holds all chunks of its companies, and the
 answers stand; nothing is shuffled, and nothing waits for a GPU.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import groupby
-from operator import attrgetter
+from itertools import chain, groupby
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray.data
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from extraction.arrow import struct_of
 from extraction.chunking import Chunk
 from extraction.documents import DeadLetter
-from extraction.errors import Fault, OperatorError
-from extraction.merging import Observation, Resolved, merge, observe, resolve
+from extraction.errors import Fault
+from extraction.evidence import Evidence
+from extraction.observing import observe
+from extraction.resolving import Resolved, resolve
 from jobs.ledger import Index
 from jobs.plan import Plan, chunks_of, write_dead_letters
+from jobs.profiles import profile_schema
 from jobs.run import Run
 from jobs.storage import Written
 
-PLACE = pa.struct(
-    [("document_id", pa.string()), ("start", pa.int64()), ("end", pa.int64()), ("quote", pa.string())]
-)
-EVIDENCE = pa.struct(
-    [
-        ("field", pa.string()),
-        ("value", pa.string()),
-        ("chosen", pa.bool_()),
-        ("grounded", pa.bool_()),
-        ("support", pa.int32()),
-        ("places", pa.list_(PLACE)),
-    ]
-)
-MISSING = pa.struct(
-    [
-        ("chunk_id", pa.string()),
-        ("document_id", pa.string()),
-        ("start", pa.int64()),
-        ("end", pa.int64()),
-        ("fault", pa.string()),
-    ]
-)
-OWN = pa.schema(
-    [
-        ("documents", pa.list_(pa.string())),
-        ("chunks_missing", pa.list_(MISSING)),
-        ("evidence", pa.list_(EVIDENCE)),
-    ]
-)
+CHUNKS_READ = 500  # at a time: 16 MB of text at the default limits
 
 
 @dataclass(frozen=True)
@@ -72,20 +47,9 @@ class Company:
     dead_letters: list[DeadLetter]
 
 
-def profile_schema(run: Run) -> pa.Schema:
-    """The published table: company_id, the profile's fields as columns, then documents and evidence."""
-    own = pa.schema([pa.field("company_id", pa.string())])
-    columns = [*own, *struct_of(run.model), *OWN]
-    names = [column.name for column in columns]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise OperatorError(f"profile: {run.settings.profile} may not name a field {twice.pop()!r}: rename it")
-    return pa.schema(columns)
-
-
 def reduce(run: Run, plan: Plan, index: Index) -> Reduced:
     """Merge and resolve everything that was planned and answered."""
-    profile_schema(run)
+    profile_schema(run.model)
     items = []
     for number, path in enumerate(plan.chunk_files):
         ids = run.storage.read_table(path, ["chunk_id"])["chunk_id"].combine_chunks()
@@ -113,11 +77,11 @@ def reduce_files(batch: pa.Table, run: Run) -> pa.Table:
     """Ray Data: chunk files to rows that tell what was written for them."""
     told: list[dict[str, Any]] = []
     for item in batch.to_pylist():
-        companies = _companies(run, item["path"], item["segments"])
+        companies = list(_companies(run, item["path"], item["segments"]))
         profiles = [company.row for company in companies if company.row]
         dead = [letter for company in companies for letter in company.dead_letters]
         if profiles:
-            table = pa.Table.from_pylist(profiles, profile_schema(run))
+            table = pa.Table.from_pylist(profiles, profile_schema(run.model))
             name = f"profiles/{run.run_id}/{item['number']:05}-{{sha}}.parquet"
             written = run.storage.write_table(name, table)
             documents = sum(len(row["documents"]) for row in profiles)
@@ -140,36 +104,42 @@ RESULT = pa.schema(
 )
 
 
-def _companies(run: Run, path: str, segments: list[str]) -> list[Company]:
-    table = run.storage.read_table(path)
-    answers = run.ledger.read(segments, table["chunk_id"].combine_chunks())
-    by_chunk = {row["chunk_id"]: row for row in answers.to_pylist()}
-    chunks = sorted(chunks_of(table), key=lambda chunk: (chunk.company_id, chunk.pieces[0].document_id))
-    return [
-        _company(run, company_id, list(group), by_chunk)
-        for company_id, group in groupby(chunks, key=attrgetter("company_id"))
-    ]
+def _companies(run: Run, path: str, segments: list[str]) -> Iterator[Company]:
+    """The companies of a chunk file, whose rows stand together by company; a batch of chunks at a time."""
+    ids = run.storage.read_table(path, ["chunk_id"])["chunk_id"].combine_chunks()
+    answers = run.ledger.read(segments, ids)
+    batches = (_answered(table, answers) for table in run.storage.read_batches(path, CHUNKS_READ))
+    pairs = chain.from_iterable(batches)
+    for company_id, group in groupby(pairs, key=lambda pair: pair[0].company_id):
+        yield _company(run, company_id, group)
 
 
-def _company(run: Run, company_id: str, chunks: list[Chunk], answers: dict[str, dict[str, Any]]) -> Company:
+def _answered(chunks: pa.Table, answers: pa.Table) -> Iterator[tuple[Chunk, dict[str, Any]]]:
+    """Chunks with what the ledger has of them."""
+    theirs = answers.filter(pc.is_in(answers["chunk_id"], value_set=chunks["chunk_id"].combine_chunks()))
+    by_chunk = {row["chunk_id"]: row for row in theirs.to_pylist()}
+    for chunk in chunks_of(chunks):
+        yield chunk, by_chunk.get(chunk.chunk_id, NOT_ASKED)
+
+
+def _company(run: Run, company_id: str, chunks: Iterable[tuple[Chunk, dict[str, Any]]]) -> Company:
     """Merge one company's answers. Every one of its documents is in the row or a dead letter."""
-    evidence: frozenset[Observation] = frozenset()
+    evidence = Evidence()
     answered: set[str] = set()
     failed: dict[str, dict[str, Any]] = {}
-    source = {piece.document_id: piece.source_path for chunk in chunks for piece in chunk.pieces}
+    source: dict[str, str] = {}
     missing: list[dict[str, Any]] = []
-    for chunk in chunks:
-        answer = answers.get(chunk.chunk_id) or NOT_ASKED
-        profile = _profile(run, answer)
-        if profile is not None:
-            evidence = merge(evidence, observe(profile, chunk.chunk_id, chunk.content, chunk.pieces))
+    for chunk, answer in chunks:
+        source |= {piece.document_id: piece.source_path for piece in chunk.pieces}
+        fault = _observe(run, chunk, answer, evidence)
+        if fault is None:
             answered |= {piece.document_id for piece in chunk.pieces}
             continue
         for piece in chunk.pieces:
-            failed.setdefault(piece.document_id, answer)
+            failed.setdefault(piece.document_id, fault)
             place = {"document_id": piece.document_id, "start": piece.start, "end": piece.end}
-            missing.append({"chunk_id": chunk.chunk_id, **place, "fault": answer["fault"]})
-    resolved = resolve(run.model, evidence)
+            missing.append({"chunk_id": chunk.chunk_id, **place, "fault": fault["fault"]})
+    resolved = resolve(run.model, evidence, run.settings.trust)
     if not _says_anything(resolved):
         failed |= dict.fromkeys(answered - set(failed), SAYS_NOTHING)
         answered = set()
@@ -182,23 +152,31 @@ def _company(run: Run, company_id: str, chunks: list[Chunk], answers: dict[str, 
         "documents": sorted(answered),
         "chunks_missing": [m for m in missing if m["document_id"] in answered],
         "evidence": resolved.evidence,
+        "conflicts": resolved.conflicts,
     }
     return Company(row, dead)
 
 
-def _profile(run: Run, answer: dict[str, Any]) -> BaseModel | None:
-    """The profile in an answer; one that the profile model has since come to refuse counts as a fault."""
-    if answer["reply"] is None:
-        return None
+def _observe(run: Run, chunk: Chunk, answer: dict[str, Any], evidence: Evidence) -> dict[str, Any] | None:
+    """Take a chunk's answer into the evidence; what is wrong with it, if anything is."""
+    if not answer["replies"]:
+        return answer
     try:
-        return run.model.model_validate_json(answer["reply"])
+        profiles = [run.model.model_validate_json(reply) for reply in answer["replies"]]
     except ValidationError:
-        answer.update(fault=Fault.INVALID.value, message="the stored answer no longer fits the profile model")
-        return None
+        return {
+            **answer,
+            "fault": Fault.INVALID.value,
+            "message": "the stored answer no longer fits the profile model",
+        }
+    for profile in profiles:
+        for observation in observe(profile, chunk.chunk_id, chunk.content, chunk.pieces):
+            evidence.add(observation)
+    return None
 
 
 NOT_ASKED: dict[str, Any] = {
-    "reply": None,
+    "replies": [],
     "fault": Fault.UNAVAILABLE.value,
     "message": "it was not asked",
     "attempts": 0,

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Self
@@ -119,6 +119,12 @@ class Storage:
         """A Parquet file's table."""
         with self.filesystem.open(self.full(path), "rb") as file:
             return pq.read_table(file, columns=columns)
+
+    def read_batches(self, path: str, rows: int) -> Iterator[pa.Table]:
+        """A Parquet file's table, a number of rows at a time."""
+        with self.filesystem.open(self.full(path), "rb") as file:
+            for batch in pq.ParquetFile(file).iter_batches(rows):
+                yield pa.Table.from_batches([batch])
 
     def list(self, folder: str, suffix: str) -> list[str]:
         """Paths under the root of the files in a folder, in order; none where the folder is missing."""

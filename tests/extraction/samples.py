@@ -8,8 +8,11 @@ from typing import Annotated, Any, Literal
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from extraction.merging import Observation, Resolved, resolve
-from extraction.rules import digits_key, fields, latest, name_key, same_words, union, vote
+from extraction.evidence import Evidence, Observation
+from extraction.keys import digits_key
+from extraction.names import company_key, same_company
+from extraction.resolving import Resolved, resolve
+from extraction.rules import fields, latest, medoid, union, vote
 
 
 class Soil(StrEnum):
@@ -29,7 +32,7 @@ class Cellar(BaseModel):
 
 
 class Vineyard(BaseModel):
-    owner: Annotated[Annotated[str, Field(max_length=30)] | None, vote(key=name_key, alike=same_words)]
+    owner: Annotated[Annotated[str, Field(max_length=30)] | None, vote(key=company_key, alike=same_company)]
     style: Annotated[Literal["red", "white", "sparkling"] | None, vote(verbatim=False)]
     soil: Soil | None = None
     cellar: Cellar
@@ -37,6 +40,7 @@ class Vineyard(BaseModel):
     plots: Annotated[list[Plot], union(anchor="name"), Field(max_length=4)] = []
     prizes: list[str] = []
     organic: bool | None = None
+    story: Annotated[str | None, medoid()] = None
 
 
 VALUES: dict[str, tuple[Any, ...]] = {
@@ -50,6 +54,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "plots": ({"name": "Cima", "hectares": 2.5}, {"name": "CIMA", "hectares": None}, {"name": "Fundo"}),
     "prizes": ("Gold", "Silver"),
     "organic": (True, False),
+    "story": ("Old vines above the river.", "The vines stand above the river.", "Wine.", "They press olives."),
 }
 RULES = {field.name: field.rule for field in fields(Vineyard)}
 
@@ -90,7 +95,7 @@ evidence_sets = st.frozensets(observations, max_size=25)
 
 def told(resolved: Resolved) -> str:
     """What is published, in bytes that show the order of everything."""
-    return json.dumps([resolved.values, resolved.evidence], ensure_ascii=False)
+    return json.dumps([resolved.values, resolved.evidence, resolved.conflicts], ensure_ascii=False)
 
 
 def resolved_in_a_set_order() -> str:
@@ -108,4 +113,4 @@ def resolved_in_a_set_order() -> str:
         for field in VALUES
         for _ in range(40)
     }
-    return told(resolve(Vineyard, list(many)))
+    return told(resolve(Vineyard, Evidence(many)))

@@ -4,10 +4,12 @@ from typing import Annotated
 
 from pydantic import BaseModel
 
-from extraction.chunking import Piece
-from extraction.company import FOUNDING, STAFF
+from extraction.cues import FOUNDING, STAFF
+from extraction.evidence import Evidence, Observation
 from extraction.grounding import Text
-from extraction.merging import Observation, observe, resolve
+from extraction.observing import observe
+from extraction.pieces import Piece
+from extraction.resolving import resolve
 from extraction.rules import vote
 
 TEXT = "In 1999 the kilns went out. The firm was founded in 1987 and employs 240; since 1987 it has sold 240 ovens."
@@ -21,7 +23,7 @@ class Firm(BaseModel):
 
 
 def seen(firm: Firm, text: str, date: str = "", document: str = "d") -> set[Observation]:
-    piece = Piece(document, 0, len(text), 0, None, date or None, "x")
+    piece = Piece(document, 0, len(text), 0, len(text), None, date or None, "x")
     return set(observe(firm, f"chunk-of-{document}", text, [piece]))
 
 
@@ -45,7 +47,7 @@ def test_cues_are_beginnings_of_words_whatever_their_case_and_accents() -> None:
 
 
 def test_what_is_not_grounded_is_evidence_and_no_fact() -> None:
-    resolved = resolve(Firm, seen(Firm(year=1999, land="portugal"), "In 1999 it rained in portugal."))
+    resolved = resolve(Firm, Evidence(seen(Firm(year=1999, land="portugal"), "In 1999 it rained in portugal.")))
     assert resolved.values == {"year": None, "land": None}
     assert {row["field"]: row["grounded"] for row in resolved.evidence} == {"year": False, "land": False}
 
@@ -53,6 +55,6 @@ def test_what_is_not_grounded_is_evidence_and_no_fact() -> None:
 def test_of_equal_votes_the_newer_document_wins() -> None:
     old = seen(Firm(year=1987, land=None), "Founded in 1987.", "2014-01-01", "old")
     new = seen(Firm(year=1991, land=None), "Founded in 1991.", "2023-01-01", "new")
-    assert resolve(Firm, old | new).values["year"] == 1991
+    assert resolve(Firm, Evidence(old | new)).values["year"] == 1991
     third = seen(Firm(year=1987, land=None), "Founded in 1987.", "2001-01-01", "third")
-    assert resolve(Firm, old | new | third).values["year"] == 1987
+    assert resolve(Firm, Evidence(old | new | third)).values["year"] == 1987

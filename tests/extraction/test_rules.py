@@ -1,69 +1,15 @@
-"""Keys say which values are the same, and a model's annotations say how each of its fields merges."""
+"""A model's annotations say how each of its fields merges."""
 
 import datetime
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from extraction.company import CompanyProfile, ShortProfile
 from extraction.errors import OperatorError
-from extraction.rules import digits_key, fields, latest, name_key, same_words, text_key, union, url_key, vote
+from extraction.rules import facts, fields, latest, quoted, subject, union, vote
 from tests.extraction.samples import Plot, Vineyard
-
-
-@pytest.mark.parametrize(
-    ("key", "one", "other"),
-    [
-        (text_key, "São Paulo", "SAO  PAULO"),
-        (text_key, "sa\u0303o paulo", "são-paulo!"),
-        (text_key, "Straße", "STRASSE"),
-        (text_key, 1874, "1874"),
-        (name_key, "Serra Alta Cerâmica LTDA", "Serra Alta Cerâmica"),
-        (name_key, "Quimbrava Tintas S.A.", "Quimbrava Tintas S/A"),
-        (name_key, "Acme Co., Ltd.", "ACME"),
-        (url_key, "https://www.Acme.example/", "acme.example"),
-        (url_key, "http://acme.example/en/", "acme.example/en"),
-        (digits_key, "+55 (47) 3322-1100", "55 47 33221100"),
-        (digits_key, "12.345.678/0001-90", "12345678000190"),
-        (digits_key, "１２３", "123"),
-    ],
-)
-def test_different_spellings_have_one_key(key: Callable[[Any], str], one: Any, other: Any) -> None:
-    assert key(one) == key(other)
-
-
-@pytest.mark.parametrize(
-    ("key", "one", "other"),
-    [
-        (text_key, "राम", "रीमा"),
-        (text_key, "กา", "กี"),
-        (text_key, "株式会社東京", "株式会社大阪"),
-        (name_key, "Limited Brands", "Brands"),
-        (name_key, "Ltd", "Inc"),
-        (url_key, "acme.example/en", "acme.example/de"),
-        (digits_key, "١٢٣", "٤٥٦"),
-    ],
-)
-def test_different_values_have_different_keys(key: Callable[[Any], str], one: str, other: str) -> None:
-    assert key(one) != key(other)
-
-
-@given(st.text())
-def test_a_key_exists_for_any_text(text: str) -> None:
-    for key in (text_key, name_key, url_key, digits_key):
-        assert key(text) == key(text).strip()
-    assert bool(name_key(text)) == bool(text_key(text))
-
-
-def test_a_name_is_alike_its_longer_form() -> None:
-    assert same_words("serra alta", "serra alta ceramica")
-    assert same_words("serra alta ceramica", "alta serra")
-    assert not same_words("serra alta", "serra baixa")
-    assert not same_words("", "serra alta")
 
 
 def test_fields_are_the_leaves_in_the_order_declared() -> None:
@@ -79,6 +25,7 @@ def test_fields_are_the_leaves_in_the_order_declared() -> None:
         ("plots", "union"),
         ("prizes", "union"),
         ("organic", "vote"),
+        ("story", "medoid"),
     ]
 
 
@@ -140,6 +87,10 @@ class QuotedFlag(BaseModel):
     listed: Annotated[bool | None, vote()]
 
 
+class Unquoting(BaseModel):
+    words: Annotated[list[Plot], quoted()]
+
+
 @pytest.mark.parametrize(
     ("model", "complaint"),
     [
@@ -150,8 +101,42 @@ class QuotedFlag(BaseModel):
         (AnchorOnText, r"anchor='name', it takes none"),
         (WholePlot, r"WholePlot\.plot has a rule with no anchor"),
         (QuotedFlag, r"QuotedFlag\.listed is true or false"),
+        (Unquoting, r"Unquoting\.words has the rule quoted\(\): its items need"),
     ],
 )
 def test_a_rule_that_would_publish_nothing_is_refused(model: type[BaseModel], complaint: str) -> None:
     with pytest.raises(OperatorError, match=complaint):
         fields(model)
+
+
+class Words(BaseModel):
+    field: str
+    quote: str
+
+
+class Answer(BaseModel):
+    about: Annotated[str, subject(none="nothing")]
+    name: str | None
+    words: Annotated[list[Words], quoted()]
+
+
+def test_what_speaks_of_the_answer_is_no_fact() -> None:
+    assert [field.name for field in fields(Answer)] == ["about", "name", "words"]
+    assert [field.name for field in facts(Answer)] == ["name"]
+
+
+class Shed(BaseModel):
+    name: str
+    area: float | None
+    kind: Literal["barn", "hut"] | None
+    note: Annotated[str | None, vote(verbatim=False)]
+
+
+class Farm(BaseModel):
+    sheds: Annotated[list[Shed], union(anchor=("name", "area"))]
+
+
+def test_the_parts_of_an_item_have_to_stand_in_the_text_unless_they_are_readings() -> None:
+    (field,) = fields(Farm)
+    assert field.parts == (("name", False), ("area", True))
+    assert field.rule.quote_of({"name": None, "area": 2.0}) == 2.0

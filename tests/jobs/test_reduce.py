@@ -53,3 +53,37 @@ def test_work_and_publication_are_files_that_a_person_can_read(tmp_path: Path, f
     assert row(0)["text"] in chunk["content"]
     assert chunk["pieces"][0]["source_path"].endswith("in.parquet#row=0")
     assert set(reduce.KINDS) == {"profiles", "dead_letters"}
+
+
+def test_what_documents_disagree_on_is_published_beside_the_profile(tmp_path: Path, fake: FakeServer) -> None:
+    texts = [f"Lantern Works Ltd was founded in {year} in Galway, Ireland." for year in (1931, 1931, 1950)]
+    rows = [row(n, company=7, text=text) for n, text in enumerate(texts)]
+    job(
+        write(tmp_path / "in.parquet", rows), tmp_path / "out", fake.url, "--set", "limits.group_target_tokens=null"
+    )
+    (profile,) = rows_of(tmp_path / "out", "profiles")
+    assert profile["founded_year"] == 1931
+    (conflict,) = [c for c in profile["conflicts"] if c["field"] == "founded_year"]
+    assert (conflict["chosen"], conflict["support"], conflict["rule"]) == ("1931", 2, "vote")
+    (other,) = conflict["alternatives"]
+    place = other["place"]
+    assert (other["value"], other["support"]) == ("1950", 1)
+    assert texts[2][place["start"] : place["end"]] == place["quote"] == "1950"
+
+
+def test_every_quote_is_cut_from_its_document(tmp_path: Path, fake: FakeServer) -> None:
+    rows = [
+        row(n, text=f"\u00a0Caf\u00c3\u00a9 {n} Ltd <|im_end|>\r\nfounded in 19{n:02} in Galway, Ireland")
+        for n in range(10, 20)
+    ]
+    texts = {r["document_id"]: r["text"] for r in rows}
+    job(write(tmp_path / "in.parquet", rows), tmp_path / "out", fake.url)
+    places = [
+        place
+        for profile in rows_of(tmp_path / "out", "profiles")
+        for e in profile["evidence"]
+        for place in e["places"]
+    ]
+    assert len(places) > 10
+    for place in places:
+        assert texts[place["document_id"]][place["start"] : place["end"]] == place["quote"]

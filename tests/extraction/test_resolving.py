@@ -1,4 +1,4 @@
-"""Evidence is a set, and what it comes to is a pure function of that set."""
+"""What the evidence comes to: a pure function of it, that publishes facts, and hides no conflict."""
 
 import os
 import subprocess
@@ -8,43 +8,18 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
-from extraction.chunking import Piece
-from extraction.merging import Observation, merge, observe, resolve
+from extraction.evidence import Evidence, Observation
+from extraction.resolving import resolve
 from extraction.rules import fields
-from tests.extraction.samples import RULES, VALUES, Cellar, Plot, Vineyard, evidence_sets, observation, told
+from tests.extraction.samples import RULES, VALUES, Vineyard, evidence_sets, observation
 
 ROOT = Path(__file__).resolve().parents[2]
-Evidence = frozenset[Observation]
-TEXT = "ANA  BRANDT\nmakes Tinta Roriz in Pinhão since 1874; 2.5 ha at Cima."
+Set = frozenset[Observation]
 
 
 def resolved(*observations: Observation) -> dict[str, Any]:
-    return resolve(Vineyard, observations).values
-
-
-@given(evidence_sets, evidence_sets, evidence_sets)
-def test_union_is_associative_commutative_and_idempotent(a: Evidence, b: Evidence, c: Evidence) -> None:
-    assert merge(merge(a, b), c) == merge(a, merge(b, c)) == merge(a, b, c)
-    assert merge(a, b) == merge(b, a)
-    assert merge(a, a) == merge(a) == merge(a, [])
-
-
-@given(evidence_sets, st.data())
-def test_order_and_repetition_change_nothing(evidence: Evidence, data: st.DataObject) -> None:
-    again = st.lists(st.sampled_from(sorted(evidence)), max_size=9) if evidence else st.just([])
-    shuffled = data.draw(st.permutations([*evidence, *data.draw(again)]))
-    assert told(resolve(Vineyard, shuffled)) == told(resolve(Vineyard, sorted(evidence)))
-
-
-@given(st.lists(evidence_sets, min_size=2, max_size=4), st.data())
-def test_bracketing_changes_nothing(sets: list[Evidence], data: st.DataObject) -> None:
-    left = sets
-    while len(left) > 1:
-        cut = data.draw(st.integers(0, len(left) - 2))
-        left = [*left[:cut], merge(left[cut], left[cut + 1]), *left[cut + 2 :]]
-    assert told(resolve(Vineyard, left[0])) == told(resolve(Vineyard, merge(*reversed(sets))))
+    return resolve(Vineyard, Evidence(observations)).values
 
 
 def test_the_hash_seed_changes_nothing() -> None:
@@ -64,13 +39,13 @@ def test_the_hash_seed_changes_nothing() -> None:
 
 
 @given(evidence_sets)
-def test_a_verbatim_field_publishes_only_what_stands_in_a_document(evidence: Evidence) -> None:
-    values = resolve(Vineyard, evidence).values
+def test_a_verbatim_field_publishes_only_what_stands_in_a_document(observations: Set) -> None:
+    values = resolve(Vineyard, Evidence(observations)).values
     for field in fields(Vineyard):
         published: Any = values
         for part in field.path:
             published = published[part]
-        given_ = [o for o in evidence if o.field == field.name]
+        given_ = [o for o in observations if o.field == field.name]
         grounded = {o.key for o in given_ if o.grounded}
         keys = {
             field.rule.key_of(v)
@@ -85,9 +60,11 @@ def test_a_verbatim_field_publishes_only_what_stands_in_a_document(evidence: Evi
 
 
 @given(evidence_sets)
-def test_evidence_tells_of_every_value_and_marks_the_published_ones(evidence: Evidence) -> None:
-    rows = resolve(Vineyard, evidence).evidence
-    assert sorted(row["field"] for row in rows) == sorted(name for name, _ in {(o.field, o.key) for o in evidence})
+def test_evidence_tells_of_every_value_and_marks_the_published_ones(observations: Set) -> None:
+    rows = resolve(Vineyard, Evidence(observations)).evidence
+    assert sorted(row["field"] for row in rows) == sorted(
+        name for name, _ in {(o.field, o.key) for o in observations}
+    )
     for row in rows:
         assert row["grounded"] == bool(row["places"])
         assert 1 <= row["support"] <= 3
@@ -115,7 +92,7 @@ def test_the_model_s_own_reading_goes_by_documents_even_where_its_word_stands_in
 
 def test_alike_names_support_each_other() -> None:
     rival = [observation("owner", "Quinta Nova", document, start=3) for document in ("d1", "d2")]
-    longer = observation("owner", "Ana Maria Brandt", "d3", start=9)
+    longer = observation("owner", "Ana Brandt Vinhos", "d3", start=9)
     shorter = [observation("owner", n, d, start=9) for n, d in (("Ana Brandt Ltda.", "d4"), ("Ana Brandt", "d5"))]
     assert resolved(*rival, longer)["owner"] == "Quinta Nova"
     assert resolved(*rival, longer, *shorter)["owner"] == "Ana Brandt Ltda."
@@ -152,38 +129,76 @@ def test_a_list_keeps_its_best_supported_values() -> None:
     assert resolved(*given_)["grapes"] == ["Rufete", "Tinta Roriz", "Sousão"]
 
 
-def test_an_answer_is_looked_up_in_every_document_of_its_chunk() -> None:
-    profile = Vineyard(
-        owner="Ana Brandt",
-        style="red",
-        cellar=Cellar(town="Porto", opened=1874, phones=[""]),
-        grapes=["tinta roriz"],
-        plots=[Plot(name="Cima", hectares=2.5)],
-        organic=True,
-    )
-    pieces = [
-        Piece(d, s, s + len(TEXT), 4, None, "2024", f"{d}.parquet#row=0") for d, s in (("d1", 0), ("d2", 1000))
-    ]
-    seen = sorted(observe(profile, "c", f"# A\n{TEXT}", pieces))
-    assert {(o.field, o.document_id) for o in seen if o.grounded} == {
-        (field, document) for field in ("owner", "cellar.opened", "grapes", "plots") for document in ("d1", "d2")
-    }
-    assert {o.field for o in seen if not o.grounded} == {"style", "cellar.town", "organic"}
-    for o in seen:
-        assert o.start < 0 or TEXT[o.start % 1000 : o.end % 1000] == o.quote
-    assert resolve(Vineyard, seen).values == {
-        "owner": "Ana Brandt",
-        "style": "red",
-        "soil": None,
-        "grapes": ["tinta roriz"],
-        "organic": True,
-        "prizes": [],
-        "plots": [{"name": "Cima", "hectares": 2.5}],
-        "cellar": {"town": None, "opened": 1874, "phones": []},
-    }
-
-
 def test_nothing_observed_is_an_empty_profile() -> None:
-    nothing = resolve(Vineyard, [])
-    assert nothing.evidence == []
+    nothing = resolve(Vineyard, Evidence())
+    assert nothing.evidence == nothing.conflicts == []
     assert set(VALUES) >= {name for name, value in nothing.values.items() if value in (None, [])}
+
+
+def test_a_trusted_document_outweighs_two_others() -> None:
+    said = [observation("cellar.opened", 1920, d, start=5) for d in ("d1", "d2")]
+    register = observation("cellar.opened", 1874, "d3", start=5)._replace(document_type="register")
+    evidence = Evidence([*said, register])
+    assert resolve(Vineyard, evidence).values["cellar"]["opened"] == 1920
+    assert resolve(Vineyard, evidence, {"register": 2.5}).values["cellar"]["opened"] == 1874
+
+
+def test_a_conflict_is_told_with_what_each_side_has_for_it() -> None:
+    said = [observation("cellar.opened", 1920, d, start=5, date="2020-01-01") for d in ("d1", "d2")]
+    other = observation("cellar.opened", 1874, "d3", start=7, date="2023-04-05")
+    (conflict,) = resolve(Vineyard, Evidence([*said, other])).conflicts
+    place = {"document_id": "d3", "start": 7, "end": 11, "quote": "1874"}
+    alternative = {"value": "1874", "support": 1, "newest": "2023-04-05", "place": place}
+    assert conflict == {
+        "field": "cellar.opened",
+        "chosen": "1920",
+        "support": 2,
+        "rule": "vote",
+        "alternatives": [alternative],
+    }
+
+
+def test_what_is_no_other_opinion_is_no_conflict() -> None:
+    slip = [observation("cellar.opened", 1920, f"d{n}", start=5) for n in range(9)]
+    invented = [observation("cellar.opened", 1800, f"e{n}") for n in range(9)]
+    longer = [
+        observation("owner", name, "d1", start=n) for n, name in enumerate(("Ana Brandt", "Ana Brandt Vinhos"))
+    ]
+    history = [observation("cellar.town", t, t, start=0, date=d) for t, d in (("Régua", "2019"), ("Porto", "2024"))]
+    several = [observation("grapes", grape, "d1", start=3) for grape in ("Sousão", "Rufete")]
+    rare = observation("cellar.opened", 1874, "d10", start=7)
+    evidence = Evidence([*slip, rare, *invented, *longer, *history, *several])
+    assert resolve(Vineyard, evidence).conflicts == []
+
+
+def test_spellings_of_one_item_are_one_and_numbers_never_are() -> None:
+    names = ["Donzelinho Tinto", "Donzelinho Tintto", "Clone 115", "Clone 116"]
+    listed = [observation("prizes", name, f"d{n}", start=4) for n, name in enumerate(names)]
+    found = resolve(Vineyard, Evidence(listed))
+    assert sorted(found.values["prizes"]) == ["Clone 115", "Clone 116", "Donzelinho Tinto"]
+    supports = {row["value"]: row["support"] for row in found.evidence}
+    assert supports == {"Donzelinho Tinto": 2, "Clone 115": 1, "Clone 116": 1}
+
+
+def test_a_chain_of_small_differences_ties_no_two_ends_together() -> None:
+    chain = [
+        "aaaaaaaaaaaaaaaaaaaaaaaa",
+        "aaaaaaaaaaaaaaaaaaaaaaab",
+        "aaaaaaaaaaaaaaaaaaaaaabb",
+        "aaaaaaaaaaaaaaaaaaaaabbb",
+    ]
+    listed = [observation("prizes", name, f"d{n}", start=4) for n, name in enumerate(chain)]
+    assert len(resolve(Vineyard, Evidence(listed)).values["prizes"]) == 2
+
+
+def test_an_item_is_filled_with_what_others_say_of_it() -> None:
+    bare = [observation("plots", {"name": "Cima", "hectares": None}, d, start=3) for d in ("d1", "d2")]
+    told = observation("plots", {"name": "CIMA", "hectares": 2.5}, "d3", start=8)
+    assert resolved(*bare, told)["plots"] == [{"name": "Cima", "hectares": 2.5}]
+
+
+def test_of_free_texts_the_one_most_like_the_others_is_published() -> None:
+    texts = ["Old vines above the river.", "The vines stand above the river.", "They press olives."]
+    told = [observation("story", text, f"d{n}") for n, text in enumerate(texts)]
+    assert resolved(*told)["story"] in texts[:2]
+    assert resolved(told[2])["story"] == texts[2]

@@ -1,0 +1,31 @@
+"""Words beside which a value is what it is taken for: beginnings of words, folded."""
+
+# A year is that of the founding, and a number one of people.
+FOUNDING = (
+    *("founded", "foundation", "founding", "establish", "since", "incorporat", "set up", "opened", "started"),
+    *("fundad", "fundou", "fundacao", "desde", "criad", "criou", "constitu", "abert", "abri", "nasc", "surgi"),
+    *("comecou", "inicio de ativ", "inicio das ativ", "began", "in business"),
+    *("gegrund", "seit", "fonde", "depuis", "grundad", "opgericht", "costituit"),
+)
+STAFF = (
+    *("employ", "staff", "people", "person", "team", "work", "headcount", "payroll"),
+    *("colaborador", "funcionar", "empregad", "trabalha", "pessoa", "quadro", "equipe", "mitarbeit", "salari"),
+)
+
+# Words beside the place where a company has its seat: another place that the text names is a branch or a client's.
+SEAT = (
+    *("headquarter", "head office", "based in", "principal executive office", "principal place of business"),
+    *("registered office", "hq", "sede", "matriz", "sediad", "siege", "hauptsitz", "sitz in"),
+)
+
+# Words beside a tax number.
+TAX = (
+    *("employer identification", "irs", "i.r.s", "tax", "vat", "cnpj", "cadastro", "inscricao", "registration"),
+    *("registered", "nif", "nipc", "cif", "cuit", "rfc", "abn", "gst", "ust-id", "partita iva", "tva", "siren"),
+)
+
+# Words beside the symbol under which a company's shares are traded.
+LISTING = (
+    *("ticker", "trading symbol", "symbol", "stock exchange", "listed", "nyse", "nasdaq", "amex", "otc", "b3"),
+    *("bovespa", "lse", "tsx", "asx", "euronext", "xetra", "bolsa", "borse", "bourse", "exchange"),
+)
