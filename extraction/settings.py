@@ -69,7 +69,9 @@ class Sampling(Frozen):
 
 
 class Requests(Frozen):
-    """How servers are asked. `deadline_s` is for one attempt, from when it is sent to the end of its reply."""
+    """How servers are asked. `deadline_s` is for one attempt, from when it is sent to the end of its reply;
+    `attempts` for a chunk, or each part of one that is asked in parts. What a server's death cost is not counted.
+    """
 
     deadline_s: Seconds = 900
     attempts: Count = 5
@@ -84,7 +86,7 @@ class Servers(Frozen):
     max_servers: Count | None = None
     gpus_per_server: Count = 1
     start_timeout_s: Seconds = 900
-    max_deaths: Count = 10  # more than requests.attempts, or one chunk that kills servers ends the actor
+    max_deaths: Count = 10  # before an actor gives up; those under a chunk that is asked alone don't count
     deaths_within_s: Seconds = 600
 
 
@@ -138,21 +140,24 @@ class Settings(Frozen):
     llamacpp: LlamaCpp = LlamaCpp()
     sglang: Sglang = Sglang()
     endpoint: Endpoint = Endpoint()
-    trust: dict[str, Annotated[float, Field(gt=0)]] = {}
+    trust: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     max_dead_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
 
     def profile_model(self) -> type[BaseModel]:
         """The pydantic model that `profile` names. Raises OperatorError when there is none."""
-        module, _, name = self.profile.partition(":")
-        try:
-            found = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError, TypeError) as error:
-            raise OperatorError(
-                f"profile: {self.profile!r} can't be imported ({error}): give module:Model"
-            ) from None
-        if not (isinstance(found, type) and issubclass(found, BaseModel)):
-            raise OperatorError(f"profile: {self.profile!r} is no pydantic model: give module:Model")
-        return found
+        return profile_model(self.profile)
+
+
+def profile_model(named: str) -> type[BaseModel]:
+    """The pydantic model of a `module:Model`. Raises OperatorError when there is none."""
+    module, _, name = named.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise OperatorError(f"profile: {named!r} can't be imported ({error}): give module:Model") from None
+    if not (isinstance(found, type) and issubclass(found, BaseModel)):
+        raise OperatorError(f"profile: {named!r} is no pydantic model: give module:Model")
+    return found
 
 
 def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Settings:

@@ -57,6 +57,7 @@ class Manifest(Published):
 
     run_id: str
     fingerprint: str
+    profile: str | None = None
     created_at: str
     counts: Counts
     tokens: Tokens
@@ -72,6 +73,7 @@ def publish(
     manifest = Manifest(
         run_id=run.run_id,
         fingerprint=run.fingerprint,
+        profile=run.settings.profile,
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         counts=counts,
         tokens=tokens,

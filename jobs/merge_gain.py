@@ -1,0 +1,74 @@
+"""Merge gain: how much better a company's profile is than the answers that it was made of, each taken alone."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from extraction.chunking import Chunk
+from extraction.evidence import Evidence
+from extraction.figures import Share, f1, mean, ratio
+from extraction.labels import Label
+from extraction.observing import observe
+from extraction.resolving import resolve
+from extraction.scoring import COUNTS, Counts, Scorer
+from jobs.published import Published, Values
+
+
+@dataclass(frozen=True)
+class MergeGain:
+    """Mean F1 of profiles and of the answers behind them, over companies of several chunks, and the difference."""
+
+    companies: int
+    chunks: int
+    profile_f1: float
+    chunk_f1: float
+    gain: Share
+
+
+def merge_gain(
+    published: Published,
+    model: type[BaseModel],
+    scorer: Scorer,
+    labels: Mapping[str, Sequence[Label | None]],
+    counts: Mapping[str, Counts],
+    replies: Mapping[str, Collection[str]],
+) -> MergeGain | None:
+    """Score what each chunk's replies would make by themselves; None where no company has several answers.
+
+    `labels` and `counts` are by company, `replies` by chunk.
+    """
+    single: dict[str, list[float]] = defaultdict(list)
+    for chunk in published.chunks(labels.keys()):
+        values = alone(model, chunk, replies.get(chunk.chunk_id, ()))
+        if values is not None:
+            single[chunk.company_id].append(company_f1(scorer.counts(values, labels[chunk.company_id])))
+    several = {company_id: values for company_id, values in sorted(single.items()) if len(values) > 1}
+    pairs = [(company_f1(counts[company_id]), float(np.mean(values))) for company_id, values in several.items()]
+    pairs = [pair for pair in pairs if not np.isnan(pair).any()]
+    if not pairs:
+        return None
+    whole, part = np.mean(pairs, axis=0)
+    chunks = sum(map(len, several.values()))
+    return MergeGain(len(pairs), chunks, float(whole), float(part), mean([one - other for one, other in pairs]))
+
+
+def alone(model: type[BaseModel], chunk: Chunk, replies: Collection[str]) -> Values | None:
+    """The profile that one chunk's replies make by themselves; None without any, or where they don't fit."""
+    try:
+        profiles = [model.model_validate_json(reply) for reply in replies]
+    except ValidationError:
+        return None
+    evidence = Evidence()
+    for profile in profiles:
+        for observation in observe(profile, chunk.chunk_id, chunk.content, chunk.pieces):
+            evidence.add(observation)
+    return resolve(model, evidence).values if profiles else None
+
+
+def company_f1(counts: Counts) -> float:
+    """F1 of one company's profile over all its labels; NaN where none stands in its documents."""
+    of = dict(zip(COUNTS, counts.sum(axis=0).astype(float), strict=True))
+    return f1(*(float(ratio(of[a], of[b])) for a, b in (("right", "given"), ("found", "in_text"))))

@@ -1,0 +1,209 @@
+"""The score of published profiles."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from actors.client import Answer
+from extraction.errors import Fault
+from jobs import evaluate
+from tests.fakes.process import FakeServer
+from tests.jobs.helpers import job, row, rows_of, write
+from tests.jobs.models import Workshop
+from tests.jobs.outputs import ask, publish, reply
+
+LABELS = {
+    "alder": {"name": "Alder Ltd", "city": "Galway", "website": None},
+    "birch": {"name": ["Birch", "Birch GmbH"], "city": "Bautzen", "in_text": {"city": False}},
+    "elder": None,
+}
+PROFILES = {
+    "alder": {"name": "ALDER LIMITED", "website": "alder.example"},
+    "birch": {"name": "Birch", "city": "Dresden"},
+    "cedar": {"name": "Cedar"},
+}
+
+
+def labelled(folder: Path, labels: dict[str, Any] = LABELS) -> Path:
+    """A file of labels."""
+    path = folder / "labels.yaml"
+    path.write_text(json.dumps(labels))
+    return path
+
+
+def scored(folder: Path, out: Path, labels: Path, *more: str) -> dict[str, Any]:
+    """The score as JSON, its fields by name."""
+    path = folder / "score.json"
+    assert evaluate.main(["--profiles", str(out), "--labels", str(labels), "--json", str(path), *more]) == 0
+    found: dict[str, Any] = json.loads(path.read_text())
+    return {**found, "fields": {row["field"]: row for row in found["fields"]}}
+
+
+def test_each_field_is_scored(tmp_path: Path) -> None:
+    found = scored(tmp_path, publish(tmp_path / "out", PROFILES), labelled(tmp_path))
+    assert set(found["fields"]) == {"name", "city", "website", "all fields"}
+    name, city, website = (found["fields"][field] for field in ("name", "city", "website"))
+    assert (name["precision"]["value"], name["recall"]["value"], name["f1"]) == (1, 1, 1)
+    assert (city["precision"]["value"], city["recall"]["value"], city["f1"]) == (0, 0, 0)
+    assert website["recall"]["value"] is None
+    assert city["counts"]["invented"] == website["counts"]["invented"] == 1
+    assert found["fields"]["all fields"]["counts"]["given"] == 4
+    assert found["companies"] == {"labelled": 3, "read": 2, "with_profile": 2}
+    assert {(m["company_id"], m["field"], m["kind"]) for m in found["mistakes"]} == {
+        ("alder", "city", "missing"),
+        ("alder", "website", "invented"),
+        ("birch", "city", "invented"),
+    }
+
+
+def test_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = publish(tmp_path / "out", PROFILES)
+    assert evaluate.main(["--profiles", str(out), "--labels", str(labelled(tmp_path)), "--errors", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert [line.split()[0] for line in printed.splitlines()[:5]] == ["field", "name", "city", "website", "all"]
+    assert "invented  birch: Dresden  |  Bautzen" not in printed  # the second mistake of its field
+    assert "missing   alder: -  |  Galway" in printed
+    assert "note         the run's plan is gone" in printed
+
+
+def test_labels_are_looked_up_in_the_documents(tmp_path: Path) -> None:
+    text = {"alder": "Alder Ltd of Galway", "birch": "BIRCH   GmbH sits in Bautzen"}
+    rows = [{"document_id": c, "company_id": c, "text": said} for c, said in text.items()]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
+    out, labels = publish(tmp_path / "out", PROFILES), labelled(tmp_path)
+    city = scored(tmp_path, out, labels, "--documents", str(tmp_path / "in.parquet"))["fields"]["city"]
+    assert city["counts"]["in_text"] == 2  # Bautzen does stand there, whatever the labels say
+    assert city["counts"]["invented"] == 0
+
+
+def test_a_label_of_another_name_is_mapped(tmp_path: Path) -> None:
+    out = publish(tmp_path / "out", {"alder": {"city": "Galway"}})
+    labels = labelled(tmp_path, {"alder": {"location": "Galway"}})
+    found = scored(tmp_path, out, labels, "--map", "city=location")
+    assert found["fields"]["city"]["recall"]["value"] == 1
+
+
+def test_companies_that_were_read_and_got_no_profile_miss_all(tmp_path: Path) -> None:
+    out = publish(tmp_path / "out", {"alder": {"name": "Alder"}})
+    none = Answer("b", fault=Fault.INVALID, message="no JSON", attempts=2)
+    ask(out, [("alder", "Alder", Answer("a", (reply(name="Alder"),), attempts=1)), ("birch", "Birch", none)])
+    found = scored(tmp_path, out, labelled(tmp_path))
+    assert found["companies"] == {"labelled": 3, "read": 2, "with_profile": 1}
+    assert found["fields"]["name"]["recall"]["value"] == 0.5
+
+
+def test_what_evidence_and_ledger_tell(tmp_path: Path) -> None:
+    evidence = [
+        ("name", "Alder", True, True),
+        ("city", "Cork", False, False),
+        ("city", "Galway", False, True),
+        ("website", "x", False, False),
+    ]
+    out = publish(tmp_path / "out", {"alder": {"name": "Alder", "evidence": evidence}})
+    answers = [
+        Answer("a", (reply(name="Alder"),), attempts=2, truncated=1),
+        Answer("b", (reply(name="Alder"),), attempts=1),
+        Answer("c", fault=Fault.REPETITION, message="", attempts=3, looped=2, truncated=1),
+        Answer("d", (reply(),), attempts=2, looped=1),
+    ]
+    ask(out, [("alder", f"Alder {answer.chunk_id}", answer) for answer in answers])
+    rates = scored(tmp_path, out, labelled(tmp_path))["rates"]
+    assert rates == {
+        "grounded": 0.5,
+        "published": 1.0,
+        "answered": 0.75,
+        "truncated": 0.5,
+        "looped": 0.5,
+        "attempts": 2.0,
+    }
+
+
+def test_merge_gain_is_what_a_profile_knows_more_than_each_chunk(tmp_path: Path) -> None:
+    out = publish(tmp_path / "out", {"alder": {"name": "Alder", "city": "Galway"}, "birch": {"name": "Birch"}})
+    one, other = (reply(name="Alder Ltd", city="Cork"),), (reply(name=None, city="Galway"),)
+    text = "Alder Ltd, whose head office is in Galway, Ireland"
+    ask(
+        out,
+        [
+            ("alder", text, Answer("a", one)),
+            ("alder", f"{text}.", Answer("b", other)),
+            ("birch", "Birch", Answer("c", (reply(name="Birch"),))),
+        ],
+    )
+    gain = scored(tmp_path, out, labelled(tmp_path))["merge_gain"]
+    # Cork stands in no document: the first chunk alone would publish a name, the second a city.
+    assert (gain["companies"], gain["chunks"]) == (1, 2)
+    assert gain["profile_f1"] == 1
+    assert gain["chunk_f1"] == pytest.approx(2 / 3)
+    assert gain["gain"]["value"] == pytest.approx(1 / 3)
+
+
+def test_a_ledger_of_another_version_is_left_out_and_said(tmp_path: Path) -> None:
+    out = publish(tmp_path / "out", {"alder": {"name": "Alder"}})
+    ask(out, [("alder", "Alder", Answer("a", (reply(name="Alder"),)))])
+    (segment,) = (out / "work" / "ledger").glob("*/*.parquet")
+    pq.write_table(pq.read_table(segment).drop_columns(["replies", "looped"]), segment)
+    found = scored(tmp_path, out, labelled(tmp_path))
+    assert set(found["rates"]) == set()
+    assert any("ledger is of another version" in note for note in found["notes"])
+
+
+def test_another_model(tmp_path: Path) -> None:
+    profile = {"master": "Ana", "place": {"town": "Porto", "since": 1998}, "goods": ["chairs", "beds"]}
+    out = publish(tmp_path / "out", {"alder": profile}, Workshop)
+    labels = labelled(tmp_path, {"alder": {"town": "PORTO", "since": 1999, "goods": ["beds", "chairs", "tables"]}})
+    found = scored(tmp_path, out, labels, "--schema", "tests.jobs.models:Workshop")["fields"]
+    assert found["place.town"]["recall"]["value"] == 1
+    assert found["place.since"]["precision"]["value"] == 0
+    assert found["goods"]["recall"]["value"] == pytest.approx(2 / 3)
+
+
+def test_what_the_job_published(tmp_path: Path, fake: FakeServer, cluster: None) -> None:
+    """A profile scored by what it says itself is right in all."""
+    job(write(tmp_path / "in.parquet", [row(n, n // 2) for n in range(6)]), tmp_path / "out", fake.url)
+    profiles = rows_of(tmp_path / "out", "profiles")
+    labels = {p["company_id"]: {"name": p["name"], "products": p["products"]} for p in profiles}
+    found = scored(tmp_path, tmp_path / "out", labelled(tmp_path, labels))
+    every = found["fields"]["all fields"]
+    assert every["counts"]["right"] == every["counts"]["given"] == every["counts"]["in_text"] > 0
+    assert found["rates"]["answered"] == found["rates"]["published"] == 1
+    assert found["mistakes"] == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--labels", "labels.yaml"], "the following arguments are required: --profiles"),
+        (["--profiles", "nowhere", "--labels", "labels.yaml"], "nothing is published there"),
+        (["--profiles", "labels.yaml", "--labels", "labels.yaml"], "labels.yaml"),
+        (["--profiles", "out", "--labels", "nowhere.yaml"], "nowhere.yaml can't be read"),
+        (["--profiles", "out", "--labels", "labels.yaml", "--map", "city"], "FIELD=KEY is expected"),
+        (["--profiles", "out", "--labels", "labels.yaml", "--map", "town=city"], "the profile has no field 'town'"),
+        (["--profiles", "out", "--labels", "labels.yaml", "--map", "city=place"], "no labels 'place'"),
+        (["--profiles", "out", "--labels", "other.yaml"], "none of the labelled companies was read"),
+        (["--profiles", "out", "--labels", "odd.yaml"], "no label is called as a field is"),
+        (["--profiles", "out", "--labels", "labels.yaml", "--schema", "nowhere:Model"], "can't be imported"),
+        (["--profiles", "out", "--labels", "labels.yaml", "--documents", "nowhere"], "no such file"),
+        (["--profiles", "out", "--labels", "labels.yaml", "--json", "out"], "can't be written"),
+    ],
+)
+def test_the_operators_mistakes_are_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    publish(tmp_path / "out", PROFILES)
+    labelled(tmp_path)
+    (tmp_path / "other.yaml").write_text("zeder: {name: Zeder}")
+    (tmp_path / "odd.yaml").write_text("alder: {hue: red}")
+    assert evaluate.main(flags) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "labels.yaml", "other.yaml", "odd.yaml"}
