@@ -2,32 +2,24 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import semchunk
 from pydantic import BaseModel
 
+from extraction.boilerplate import Boilerplate
+from extraction.cleaning import clean
 from extraction.documents import DeadLetter, Document
 from extraction.errors import Fault, OperatorError
+from extraction.packing import packs
+from extraction.pieces import Piece
 from extraction.prompt import Prompt, content_of
+from extraction.reading import Reading, separator
 from extraction.settings import Limits
+from extraction.splitting import Ruler
 from extraction.tokens import Counter, render
 
 OUTPUT_FLOOR = 512  # tokens of an answer to a chunk of no length: the keys of a profile and some values
 MIN_BUDGET = 64  # tokens; less room than this for a document's text is a mistake in the limits
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """`document.text[start:end]`, which stands at `at` in the chunk's content."""
-
-    document_id: str
-    start: int
-    end: int
-    at: int
-    document_type: str | None
-    document_date: str | None
-    source_path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +35,7 @@ class Chunk:
 
 
 class Chunker:
-    """Splits documents for one prompt, tokenizer and set of limits."""
+    """Splits and packs documents for one prompt, tokenizer and set of limits."""
 
     def __init__(
         self,
@@ -58,72 +50,93 @@ class Chunker:
         self.counter, self.limits, self.fingerprint = counter, limits, fingerprint
         self.overhead = counter.count(render(template, prompt.messages(model, "")))
         self.budget = limits.max_chunk_tokens - max(limits.system_prompt_overhead, self.overhead)
+        self.room = min(limits.group_target_tokens or 0, self.budget)
         if self.budget < MIN_BUDGET:
             raise OperatorError(
                 f"limits.max_chunk_tokens = {limits.max_chunk_tokens:,} leaves {self.budget:,} tokens for the "
                 f"document: the prompt takes {self.overhead:,}, limits.system_prompt_overhead reserves "
                 f"{limits.system_prompt_overhead:,}. Raise the first or shorten the prompt"
             )
+        if limits.max_chunk_tokens + limits.max_output_tokens > limits.context_length:
+            raise OperatorError(
+                f"limits.max_chunk_tokens = {limits.max_chunk_tokens:,} and limits.max_output_tokens = "
+                f"{limits.max_output_tokens:,} together exceed limits.context_length = "
+                f"{limits.context_length:,}: lower one of the first two"
+            )
 
-    def chunks(self, document: Document) -> list[Chunk] | DeadLetter:
-        """The chunks of a document in its order, or why it has none."""
-        header = self.counter.count(content_of(document.title, "")[0])
-        limit = self.budget - header
+    def chunks(self, documents: Sequence[Document]) -> tuple[list[Chunk], list[DeadLetter]]:
+        """The chunks of one company's documents, and a dead letter for each document that has none.
+
+        The documents' order does not matter: they are taken by date, then by id.
+        """
+        made = [each for pack in packs(self._read(documents), self.room) for each in self._pack(pack)]
+        chunks = [each for each in made if isinstance(each, Chunk)]
+        return distinct(chunks), [each for each in made if isinstance(each, DeadLetter)]
+
+    def _read(self, documents: Sequence[Document]) -> Iterator[Reading]:
+        ordered = sorted(documents, key=lambda document: (document.document_date or "", document.document_id))
+        boilerplate = Boilerplate(ordered)
+        for document in ordered:
+            text = clean(document.text, boilerplate.left_out(document.text))
+            ruler, line = Ruler(text.text, self.counter.count), separator(document)
+            yield Reading(document, text, ruler, line, ruler.total + self.counter.count(f"\n\n{line}\n\n"))
+
+    def _pack(self, pack: Sequence[Reading]) -> Sequence[Chunk | DeadLetter]:
+        """One chunk of several documents, or those of a document that is alone."""
+        if len(pack) == 1:
+            return self._alone(pack[0])
+        content = ""
+        pieces: list[Piece] = []
+        for reading in pack:
+            start, end = reading.stripped(0, len(reading.clean.text))
+            content += ("\n\n" if content else "") + f"{reading.separator}\n\n"
+            pieces.append(reading.piece(start, end, len(content)))
+            content += reading.clean.text[start:end]
+        tokens = self.counter.count(content)
+        if tokens > self.budget:  # counts of parts do not quite add up
+            middle = len(pack) // 2
+            return [*self._pack(pack[:middle]), *self._pack(pack[middle:])]
+        return [self._chunk(pack[0].document.company_id, content, tokens, pieces)]
+
+    def _alone(self, reading: Reading) -> Sequence[Chunk | DeadLetter]:
+        """The chunks of a document in its order, or a dead letter that says why it has none."""
         most = self.limits.max_chunks_per_document
-        if limit < MIN_BUDGET:
-            return self._refuse(document, f"its title alone takes {header:,} tokens")
         chunks: list[Chunk] = []
-        try:
-            for start, end in self._split(document, 0, len(document.text), limit):
-                if len(chunks) == most:
-                    return self._refuse(document, f"it makes more than limits.max_chunks_per_document = {most:,}")
-                chunks.append(self._chunk(document, start, end))
-        except RecursionError:  # semchunk goes one call deeper for each length of white space
-            return self._refuse(document, "it holds white space of hundreds of different lengths")
+        start = reading.next_word(0)
+        while start < len(reading.clean.text):
+            if len(chunks) == most:
+                why = f"the document is too large: it makes more than limits.max_chunks_per_document = {most:,}"
+                return [DeadLetter(reading.document_id, reading.document.place, "plan", Fault.TOO_LARGE, why)]
+            end, chunk = self._next(reading, start)
+            chunks.append(chunk)
+            start = reading.next_word(end)
         return chunks
 
-    def _split(self, document: Document, begin: int, stop: int, limit: int) -> Iterator[tuple[int, int]]:
-        """Spans that fit the budget, of about `limit` tokens, without white space at their ends."""
-        # Memoized, semchunk would keep every text that it ever counted.
-        splitter = semchunk.chunkerify(self.counter.count, chunk_size=limit, memoize=False)
-        _, spans = splitter(document.text[begin:stop], offsets=True)
-        for start, end in spans:
-            piece = document.text[begin + start : begin + end]
-            left, right = len(piece) - len(piece.lstrip()), len(piece.rstrip())
-            if left > right:
-                continue
-            span = begin + start + left, begin + start + right
-            # Counts of parts do not quite add up, and what is defused takes more: the message itself is counted.
-            content, _ = content_of(document.title, piece.strip())
-            if self.counter.count(content) > self.budget and limit > 1:
-                yield from self._split(document, *span, limit * 9 // 10)
-            else:
-                yield span
+    def _next(self, reading: Reading, start: int) -> tuple[int, Chunk]:
+        """The chunk of a document that begins at `start`, and where the next may begin."""
+        heading = reading.heading(start)
+        limit = self.budget - self.counter.count(content_of(heading, "")[0])
+        if 2 * limit < self.budget:
+            heading, limit = None, self.budget
+        while True:
+            end = reading.splitter.end_of_piece(start, limit)
+            _, stop = reading.stripped(start, end)
+            content, at = content_of(heading, reading.clean.text[start:stop])
+            tokens = self.counter.count(content)
+            if tokens <= self.budget or limit == 1:
+                piece = reading.piece(start, stop, at)
+                return end, self._chunk(reading.document.company_id, content, tokens, [piece])
+            limit = max(1, min(limit - (tokens - self.budget), limit * 19 // 20))
 
-    def _chunk(self, document: Document, start: int, end: int) -> Chunk:
-        content, at = content_of(document.title, document.text[start:end])
-        tokens = self.counter.count(content)
-        piece = Piece(
-            document_id=document.document_id,
-            start=start,
-            end=end,
-            at=at,
-            document_type=document.document_type,
-            document_date=document.document_date,
-            source_path=f"{document.source_path}#row={document.row}",
-        )
+    def _chunk(self, company_id: str, content: str, tokens: int, pieces: Sequence[Piece]) -> Chunk:
         return Chunk(
             chunk_id=chunk_id(self.fingerprint, content),
-            company_id=document.company_id,
+            company_id=company_id,
             content=content,
             prompt_tokens=self.overhead + tokens,
             max_tokens=min(self.limits.max_output_tokens, OUTPUT_FLOOR + tokens),
-            pieces=(piece,),
+            pieces=tuple(pieces),
         )
-
-    def _refuse(self, document: Document, why: str) -> DeadLetter:
-        where = f"{document.source_path}#row={document.row}"
-        return DeadLetter(document.document_id, where, "plan", Fault.TOO_LARGE, f"the document is too large: {why}")
 
 
 def chunk_id(fingerprint: str, content: str) -> str:
@@ -135,12 +148,8 @@ def distinct(chunks: Sequence[Chunk]) -> list[Chunk]:
     """One chunk for each question; the same text in several documents keeps all its places."""
     merged: dict[str, Chunk] = {}
     for chunk in chunks:
-        first = merged.get(chunk.chunk_id)
-        if first is None:
-            merged[chunk.chunk_id] = chunk
-        else:
+        first = merged.setdefault(chunk.chunk_id, chunk)
+        if first is not chunk:
             pieces = tuple(dict.fromkeys(first.pieces + chunk.pieces))
-            merged[chunk.chunk_id] = Chunk(
-                first.chunk_id, first.company_id, first.content, first.prompt_tokens, first.max_tokens, pieces
-            )
+            merged[chunk.chunk_id] = replace(first, pieces=pieces)
     return list(merged.values())

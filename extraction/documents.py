@@ -5,6 +5,9 @@ from typing import Any
 
 from extraction.errors import Fault
 
+CONTROL = {*range(0x20), *range(0x7F, 0xA0), 0xFEFF, *range(0xFFF9, 0xFFFD)}
+UNSEEN = "".join(c for c in map(chr, range(0x10000)) if c.isspace() or ord(c) in CONTROL or c in "\u200b\u2060")
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -18,6 +21,12 @@ class Document:
     document_date: str | None = None
     source_path: str = ""
     row: int = 0
+    url: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where the input holds it."""
+        return f"{self.source_path}#row={self.row}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +83,8 @@ def _fault(row: dict[str, Any], max_bytes: int) -> tuple[Fault, str] | None:
     if row.get("not_text"):
         return Fault.NOT_TEXT, "the text is not valid UTF-8"
     text = row["text"]
-    if text is None or not text.strip():
-        return Fault.EMPTY, "the text is null, empty or only white space"
+    if text is None or not text.strip(UNSEEN):
+        return Fault.EMPTY, "the text is null, empty or only white space and control characters"
     size = len(text.encode("utf-8", errors="replace"))
     if size > max_bytes:
         return Fault.TOO_LARGE, f"{size:,} bytes are more than limits.max_document_bytes = {max_bytes:,}"

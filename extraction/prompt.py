@@ -63,7 +63,12 @@ def content_of(title: str | None, text: str) -> tuple[str, int]:
     turn of its own (`<|im_end|>`) is defused by one look-alike character.
     """
     header = "" if _opens_with(text, title) else f"# {' '.join((title or '').split())}\n\n"
-    return DEFUSED.sub("‹", header + text), len(header)
+    return defused(header + text), len(header)
+
+
+def defused(text: str) -> str:
+    """The text without what a chat template would read as a turn of its own, as long as before."""
+    return DEFUSED.sub("‹", text)
 
 
 def _opens_with(text: str, title: str | None) -> bool:

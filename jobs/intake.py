@@ -20,7 +20,7 @@ FOOTER_THREADS = 16
 ROWS_PER_BATCH = 1_000
 GLOB_SIGNS = "*?["
 REQUIRED = ("document_id", "text")
-OPTIONAL = ("company_id", "title", "document_type", "document_date")
+OPTIONAL = ("company_id", "title", "url", "document_type", "document_date")
 
 DOCUMENT_ROWS = pa.schema(
     [
@@ -28,6 +28,7 @@ DOCUMENT_ROWS = pa.schema(
         ("company_id", pa.string()),
         ("text", pa.large_string()),
         ("title", pa.string()),
+        ("url", pa.string()),
         ("document_type", pa.string()),
         ("document_date", pa.string()),
         ("source_path", pa.string()),

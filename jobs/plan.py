@@ -13,14 +13,24 @@ from typing import Any
 import pyarrow as pa
 import ray.data
 
-from extraction.chunking import Chunk, Chunker, Piece, distinct
+from extraction.chunking import Chunk, Chunker
 from extraction.documents import DeadLetter, admit
 from extraction.errors import Fault
+from extraction.pieces import Edit, Piece
 from extraction.settings import Columns
 from jobs.intake import Input, Part, read
 from jobs.run import Run
 from jobs.storage import Written
 
+EDIT = pa.struct(
+    [
+        ("at", pa.int64()),
+        ("length", pa.int64()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("original", pa.large_string()),
+    ]
+)
 CHUNKS = pa.schema(
     [
         ("chunk_id", pa.string()),
@@ -37,9 +47,11 @@ CHUNKS = pa.schema(
                         ("start", pa.int64()),
                         ("end", pa.int64()),
                         ("at", pa.int64()),
+                        ("length", pa.int64()),
                         ("document_type", pa.string()),
                         ("document_date", pa.string()),
                         ("source_path", pa.string()),
+                        ("edits", pa.list_(EDIT)),
                     ]
                 )
             ),
@@ -152,19 +164,12 @@ class Companies:
         """Plan one company's rows."""
         unreadable = [row for row in rows if row["unreadable"]]
         intake = admit([row for row in rows if not row["unreadable"]], max_bytes)
-        made: list[Chunk] = []
-        dead = list(intake.dead_letters)
-        alive: set[str | None] = set()
-        for document in intake.documents:
-            chunks = chunker.chunks(document)
-            if isinstance(chunks, DeadLetter):
-                dead.append(chunks)
-            else:
-                made += chunks
-                alive.add(document.document_id)
-        named = {letter.document_id for letter in dead} - {None} - alive
+        chunks, refused = chunker.chunks(intake.documents)
+        dead = [*intake.dead_letters, *refused]
+        alive = {piece.document_id for chunk in chunks for piece in chunk.pieces}
+        named = {letter.document_id for letter in dead if letter.document_id} - alive
         nameless = sum(letter.document_id is None for letter in dead)
-        self.chunks += distinct(made)
+        self.chunks += chunks
         self.dead_letters += dead
         self.dead_letters += [
             DeadLetter(None, row["source_path"], "plan", Fault.UNREADABLE, row["unreadable"]) for row in unreadable
@@ -182,5 +187,5 @@ def write_dead_letters(run: Run, stage: str, dead: Sequence[DeadLetter]) -> Writ
 def chunks_of(table: pa.Table) -> Iterator[Chunk]:
     """The chunks in a table of CHUNKS."""
     for row in table.to_pylist():
-        pieces = tuple(Piece(**piece) for piece in row.pop("pieces"))
-        yield Chunk(**row, pieces=pieces)
+        pieces = [{**piece, "edits": tuple(Edit(**e) for e in piece["edits"])} for piece in row.pop("pieces")]
+        yield Chunk(**row, pieces=tuple(Piece(**piece) for piece in pieces))

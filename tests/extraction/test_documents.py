@@ -14,7 +14,7 @@ SECRET = "the text of a document"
 
 
 def row(number: int, document_id: str | None = "d1", text: str | None = SECRET, **more: Any) -> dict[str, Any]:
-    blank = dict.fromkeys(("title", "document_type", "document_date"))
+    blank = dict.fromkeys(("title", "url", "document_type", "document_date"))
     given_ = {
         "document_id": document_id,
         "company_id": "c1",
@@ -26,9 +26,10 @@ def row(number: int, document_id: str | None = "d1", text: str | None = SECRET, 
 
 
 def test_a_good_row_is_a_document() -> None:
-    intake = admit([row(3, title="T", document_type="news", document_date="2024")], 1_000)
+    intake = admit([row(3, title="T", document_type="news", document_date="2024", url="a.example")], 1_000)
     assert intake.dead_letters == []
-    assert intake.documents == [Document("d1", "c1", SECRET, "T", "news", "2024", "a.parquet", 3)]
+    assert intake.documents == [Document("d1", "c1", SECRET, "T", "news", "2024", "a.parquet", 3, "a.example")]
+    assert intake.documents[0].place == "a.parquet#row=3"
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,7 @@ def test_a_good_row_is_a_document() -> None:
         (row(0, text=None), Fault.EMPTY, "null, empty or only white space"),
         (row(0, text=""), Fault.EMPTY, "empty"),
         (row(0, text=" \n\u00a0"), Fault.EMPTY, "white space"),
+        (row(0, text="\x00\ufeff \x07\u200b"), Fault.EMPTY, "control characters"),
         (row(0, text=None, not_text=True), Fault.NOT_TEXT, "not valid UTF-8"),
         (row(0, text="é" * 51), Fault.TOO_LARGE, r"102 bytes .* limits\.max_document_bytes = 100"),
     ],

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from extraction.company import CompanyProfile
 from extraction.errors import OperatorError
-from extraction.prompt import Example, Prompt, content_of, field_guide
+from extraction.prompt import Example, Prompt, content_of, defused, field_guide
 from tests.extraction.samples import Cellar, Plot, Soil, Vineyard
 
 PROFILE: dict[str, Any] = {
@@ -86,6 +86,12 @@ def test_a_piece_keeps_its_place_and_length(title: str | None, text: str) -> Non
 def test_what_a_template_reads_as_a_turn_is_defused(title: str | None, text: str) -> None:
     content, _ = content_of(title, text)
     assert not [marker for marker in MARKERS if marker in content]
+
+
+@given(texts)
+def test_what_is_defused_stays_so(text: str) -> None:
+    assert defused(defused(text)) == defused(text)
+    assert len(defused(text)) == len(text)
 
 
 def test_ordinary_text_is_sent_as_it_is() -> None:

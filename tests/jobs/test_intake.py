@@ -38,6 +38,7 @@ def test_rows_have_one_schema_whatever_the_file_holds(tmp_path: Path) -> None:
             "document_date": pa.array([0, 86_400_000_000, None], pa.timestamp("us")),
             "document_type": pa.nulls(3),
             "title": ["", "Two", None],
+            "url": ["https://a.example", None, ""],
         }
     )
     pq.write_table(table, tmp_path / "a.parquet")
@@ -50,6 +51,7 @@ def test_rows_have_one_schema_whatever_the_file_holds(tmp_path: Path) -> None:
     assert [r["not_text"] for r in told] == [False, True, False]
     assert [r["document_date"] for r in told] == ["1970-01-01", "1970-01-02", None]
     assert [r["title"] for r in told] == [None, "Two", None]
+    assert [r["url"] for r in told] == ["https://a.example", None, None]
     assert told[2]["company_id"].endswith("a.parquet#row=2")
 
 
