@@ -1,21 +1,31 @@
 """The client: one chunk in, one answer or one fault out. All retries of the project live here."""
 
 import asyncio
+import math
 import random
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
 
-from actors.connection import Attempt, Connection, Unreachable
+from actors.attempt import Attempt
+from actors.completion import Completion
+from actors.connection import Connection, Unreachable
+from actors.keeper import Keeper
 from actors.server import Address
+from actors.slots import Slots
 from extraction.errors import Fault
+from extraction.halving import halves
 from extraction.parsing import ReplyFault, parse
 from extraction.settings import Settings
 
-MOST_TOKENS = 1 << 40  # that anybody counts: sums still fit the ledger's columns
+HALVINGS = 2  # down to quarters
+DOUBT = 8  # with each death of the server, who was near is asked in so much smaller company
+DEATHS_ALONE = 2  # of the server under one question, which is to blame then
+FORGIVEN = 8  # deaths that cost a question no attempt, for a server that dies of itself
+SEEN_DEAD_S = 1.0  # a process ends a moment after its sockets do
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +40,15 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a question: a profile as JSON text, or a fault. Tokens are summed over its attempts.
+    """What came of a question: profiles as JSON texts, or a fault. Tokens are summed over its attempts.
 
-    `in_flight` is the number of requests that the server worked on when this one ended, itself included.
+    `replies` is one profile, or one for each part of a chunk that had to be asked in parts; `truncated` and
+    `looped` count the attempts that were cut off or repeated themselves. `in_flight` is the number of requests
+    that the server worked on when this one ended, itself included.
     """
 
     chunk_id: str
-    reply: str | None = None
+    replies: tuple[str, ...] = ()
     fault: Fault | None = None
     message: str = ""
     attempts: int = 0
@@ -45,30 +57,59 @@ class Answer:
     completion_tokens: int = 0
     latency_s: float = 0.0
     in_flight: int = 0
+    truncated: int = 0
+    looped: int = 0
+
+
+@dataclass(slots=True)
+class Effort:
+    """What a question has taken so far, over all its parts and attempts.
+
+    `deaths` is how often the server died while it worked on it, `deaths_alone` on it alone.
+    """
+
+    attempts: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    in_flight: int = 0
+    truncated: int = 0
+    looped: int = 0
+    deaths: int = 0
+    deaths_alone: int = 0
+
+    def add(self, completion: Completion, in_flight: int) -> None:
+        """Count one more reply."""
+        self.prompt_tokens += completion.prompt_tokens
+        self.cached_tokens += completion.cached_tokens
+        self.completion_tokens += completion.completion_tokens
+        self.in_flight = in_flight
+
+
+class Lost(Exception):
+    """The server died while it worked on a request."""
 
 
 class Client:
     """Asks one server, never more than its limit at a time, and judges what it says.
 
-    `revive` is awaited when the server can't be reached; it returns once the server may answer again.
+    The keeper, where there is one, starts the server again when it dies or hangs. Questions that it
+    worked on then are asked again in smaller company, in the end alone; one that it dies of alone, twice, is
+    given up.
     """
 
     def __init__(
-        self,
-        address: Address,
-        settings: Settings,
-        schema: dict[str, Any],
-        revive: Callable[[], Awaitable[None]] | None = None,
+        self, address: Address, settings: Settings, schema: dict[str, Any], keeper: Keeper | None = None
     ) -> None:
-        self.settings, self.schema, self.revive = settings, schema, revive
+        self.settings, self.schema, self.keeper = settings, schema, keeper
         self.model: type[BaseModel] = settings.profile_model()
-        self.in_flight = 0
-        self._slots = asyncio.Semaphore(address.limit)
+        self._slots = Slots(address.limit)
         self._connection = self._connect(address)
 
     async def reconnect(self, address: Address) -> None:
-        """Turn to a server's new address after a restart. The slots stay, with those who wait for one."""
+        """Turn to a server's new address after a restart. Who waits for a slot goes on waiting."""
         old, self._connection = self._connection, self._connect(address)
+        self._slots.resize(address.limit)
         await old.close()
 
     def _connect(self, address: Address) -> Connection:
@@ -83,72 +124,114 @@ class Client:
 
         Raises OperatorError when the server says that asking is a mistake (key, model, URL).
         """
-        answer, attempt = Answer(question.chunk_id), self._first(question)
-        began, last = time.monotonic(), self.settings.requests.attempts
-        for number in range(1, last + 1):
-            answer = replace(answer, attempts=number)
+        began, effort = time.monotonic(), Effort()
+        replies: tuple[str, ...] = ()
+        fault, message = None, ""
+        try:
+            replies = await self._replies(question, effort, HALVINGS)
+        except (ReplyFault, Unreachable) as failure:
+            fault, message = failure.fault, str(failure)
+        return Answer(
+            chunk_id=question.chunk_id,
+            replies=replies,
+            fault=fault,
+            message=message,
+            attempts=effort.attempts,
+            prompt_tokens=effort.prompt_tokens,
+            cached_tokens=effort.cached_tokens,
+            completion_tokens=effort.completion_tokens,
+            latency_s=time.monotonic() - began,
+            in_flight=effort.in_flight,
+            truncated=effort.truncated,
+            looped=effort.looped,
+        )
+
+    async def _replies(self, question: Question, effort: Effort, halvings: int) -> tuple[str, ...]:
+        """The question's profile, or those of its parts where the whole is too much. Raises their first failure."""
+        try:
+            return (await self._reply(question, effort),)
+        except ReplyFault as failure:
+            too_much = failure.fault in (Fault.TRUNCATED, Fault.TOO_LONG)
+            parts = halves(question.content) if too_much and halvings else None
+            if parts is None:
+                raise
+        first, second = (replace(question, content=part) for part in parts)
+        return (
+            *await self._replies(first, effort, halvings - 1),
+            *await self._replies(second, effort, halvings - 1),
+        )
+
+    async def _reply(self, question: Question, effort: Effort) -> str:
+        """A profile as JSON. Raises ReplyFault or Unreachable after the last attempt that is worth it."""
+        drawn, last = self.settings.sampling, self.settings.requests.attempts
+        room = self.settings.limits.context_length - question.prompt_tokens - 1
+        attempt, number = Attempt.first(drawn, question.max_tokens), 1
+        tried: set[Fault] = set()
+        while True:
             try:
-                answer, body = await self._send(question, attempt, answer)
-                reply = parse(*_content(body), self.model).model_dump_json(by_alias=True)
-                answer = replace(answer, reply=reply, fault=None, message="")
-                break
+                completion = await self._send(question, attempt, effort)
+                return parse(completion.text, completion.finish_reason, self.model).model_dump_json(by_alias=True)
+            except Lost:
+                continue  # no attempt of the document's
             except ReplyFault as failure:
-                changed = self._changed(failure.fault, attempt, question, answer)
-                answer = replace(answer, fault=failure.fault, message=str(failure))
+                effort.truncated += failure.fault is Fault.TRUNCATED
+                effort.looped += failure.fault is Fault.REPETITION
+                changed = None if failure.fault in tried else attempt.after(failure.fault, drawn, room)
                 if changed is None or number == last:
-                    break
+                    raise
                 attempt = changed
                 if failure.fault.retryable:
                     await self._back_off(number, None)
+                else:
+                    tried.add(failure.fault)
             except Unreachable as failure:
-                answer = replace(answer, fault=failure.fault, message=str(failure))
                 if number == last:
-                    break
-                if self.revive:
-                    await self.revive()
+                    raise
                 await self._back_off(number, failure.retry_after_s)
-        return replace(answer, latency_s=time.monotonic() - began)
+            number += 1
 
-    async def _send(self, question: Question, attempt: Attempt, answer: Answer) -> tuple[Answer, dict[str, Any]]:
-        """Send once a slot is free; the answer with what this attempt cost, and the reply."""
-        async with self._slots:
-            self.in_flight += 1
+    async def _send(self, question: Question, attempt: Attempt, effort: Effort) -> Completion:
+        """Send once a slot is free. Who finds the server dead keeps the slot until there is a new one."""
+        most = max(1, self._slots.limit // DOUBT**effort.deaths) if effort.deaths else math.inf
+        async with self._slots.one(most):
+            connection = self._connection
+            blamed = most == 1 and (connection.has_replied or await connection.answers())
+            messages, sent_at = self.settings.prompt.messages(self.model, question.content), time.monotonic()
+            effort.attempts += 1
             try:
-                messages = self.settings.prompt.messages(self.model, question.content)
-                body = await self._connection.send(messages, attempt)
-                return _with_usage(replace(answer, in_flight=self.in_flight), body), body
-            finally:
-                self.in_flight -= 1
+                completion = Completion.of(await connection.send(messages, attempt))
+            except Unreachable as failure:
+                if not await self._died(connection, sent_at, failure, blamed):
+                    raise
+                effort.deaths += 1
+                effort.deaths_alone += blamed
+                if effort.deaths_alone == DEATHS_ALONE:
+                    said = f"the server died {DEATHS_ALONE} times while it worked on this alone"
+                    raise ReplyFault(Fault.POISON, said) from None
+                if effort.deaths > FORGIVEN:
+                    raise
+                raise Lost from None
+            effort.add(completion, self._slots.taken)
+            return completion
 
-    def _first(self, question: Question) -> Attempt:
-        drawn = self.settings.sampling
-        return Attempt(
-            temperature=drawn.temperature,
-            frequency_penalty=drawn.frequency_penalty,
-            presence_penalty=drawn.presence_penalty,
-            max_tokens=question.max_tokens,
-            seed=drawn.seed,
-        )
+    async def _died(self, connection: Connection, sent_at: float, failure: Unreachable, blamed: bool) -> bool:
+        """Whether the server died or hung under a request; another one is there then.
 
-    def _changed(self, fault: Fault, last: Attempt, question: Question, answer: Answer) -> Attempt | None:
-        """How to ask after a bad reply, one change for each fault; None when nothing is left to try."""
-        drawn = self.settings.sampling
-        if fault.retryable:
-            return last
-        if answer.fault == fault:
-            return None
-        if fault in (Fault.INVALID, Fault.REPETITION):
-            return replace(
-                last,
-                temperature=drawn.retry_temperature,
-                frequency_penalty=drawn.retry_frequency_penalty,
-                seed=last.seed + 1,
+        A death that the request is to blame for does not count against the server.
+        """
+        if self.keeper and connection is self._connection:
+            await self.keeper.revive(
+                self.reconnect,
+                hung=partial(self._hung, connection, sent_at) if failure.fault is Fault.DEADLINE else None,
+                patience_s=SEEN_DEAD_S if failure.broken else 0,
+                counted=not blamed,
             )
-        if fault is Fault.TRUNCATED:
-            room = self.settings.limits.context_length - question.prompt_tokens - 1
-            more = min(2 * last.max_tokens, room)
-            return replace(last, max_tokens=more) if more > last.max_tokens else None
-        return None
+        return connection is not self._connection
+
+    async def _hung(self, connection: Connection, sent_at: float) -> bool:
+        """Whether a server has answered nobody since a request was sent, and does not answer a small one."""
+        quiet = connection is self._connection and connection.replied_at < sent_at
+        return quiet and not await connection.answers()
 
     async def _back_off(self, number: int, retry_after_s: float | None) -> None:
         """Full jitter, or what the server asks for, never more than the cap."""
@@ -156,31 +239,3 @@ class Client:
         ceiling = min(asked.backoff_max_s, asked.backoff_s * 2**number)
         pause = random.uniform(0, ceiling) if retry_after_s is None else min(retry_after_s, asked.backoff_max_s)
         await asyncio.sleep(pause)
-
-
-def _content(body: dict[str, Any]) -> tuple[str, str | None]:
-    """The text of the first choice and why it ended. Raises ReplyFault when there is none."""
-    try:
-        choice = body["choices"][0]
-        content, reason = choice["message"]["content"], choice["finish_reason"]
-    except (KeyError, IndexError, TypeError):
-        raise ReplyFault(Fault.INVALID, "the reply holds no choice with a message") from None
-    return content if isinstance(content, str) else "", reason if isinstance(reason, str) else None
-
-
-def _with_usage(answer: Answer, body: dict[str, Any]) -> Answer:
-    """The answer with the tokens of one more attempt."""
-    usage = body.get("usage")
-    usage = usage if isinstance(usage, dict) else {}
-    details = usage.get("prompt_tokens_details")
-    details = details if isinstance(details, dict) else {}
-    return replace(
-        answer,
-        prompt_tokens=answer.prompt_tokens + _count(usage.get("prompt_tokens")),
-        cached_tokens=answer.cached_tokens + _count(details.get("cached_tokens")),
-        completion_tokens=answer.completion_tokens + _count(usage.get("completion_tokens")),
-    )
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and 0 <= value < MOST_TOKENS else 0

@@ -2,46 +2,59 @@
 
 import asyncio
 import json
+import math
+import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import openai
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
+from actors.attempt import Attempt
 from actors.server import Address
 from extraction.errors import Fault, OperatorError
 from extraction.parsing import ReplyFault
 from extraction.tokens import Message
 
 MAX_REPLY_BYTES = 4 << 20
+MAX_ERROR_BYTES = 64 << 10
+PROBE_S = 30
+PROBE = Attempt(temperature=0, frequency_penalty=0, presence_penalty=0, max_tokens=1, seed=0)
 TOO_LONG_SIGNS = ("longer than", "context length", "context size", "maximum context", "too long", "exceeds")
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """How a question is asked this time. `max_tokens` bounds the answer."""
-
-    temperature: float
-    frequency_penalty: float
-    presence_penalty: float
-    max_tokens: int
-    seed: int
-
-
 class Unreachable(Exception):
-    """The server did not answer as a server should: worth another try."""
+    """The server did not answer as a server should: worth another try. `broken`: the connection failed."""
 
-    def __init__(self, message: str, fault: Fault = Fault.UNAVAILABLE, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        fault: Fault = Fault.UNAVAILABLE,
+        *,
+        retry_after_s: float | None = None,
+        broken: bool = False,
+    ) -> None:
         super().__init__(message)
-        self.fault, self.retry_after_s = fault, retry_after_s
+        self.fault, self.retry_after_s, self.broken = fault, retry_after_s, broken
+
+
+class Refusal(openai.OpenAIError):
+    """A reply with a status that is no success, and the beginning of what it says."""
+
+    def __init__(self, status: int, said: str, retry_after: str | None) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status, self.said, self.retry_after = status, said, retry_after
 
 
 class Connection:
-    """Talks to one address and to nothing else: no proxy of the environment, no redirect."""
+    """Talks to one address and to nothing else: no proxy of the environment, no redirect.
+
+    `replied_at` is the monotonic time of the last reply.
+    """
 
     def __init__(self, address: Address, schema: dict[str, Any], deadline_s: float) -> None:
         self.address, self.deadline_s = address, deadline_s
+        self.replied_at = -math.inf
         self._format: Any = {
             "type": "json_schema",
             "json_schema": {"name": "profile", "schema": schema, "strict": True},
@@ -51,34 +64,57 @@ class Connection:
             api_key=address.api_key,
             max_retries=0,
             timeout=deadline_s,
-            http_client=DefaultAsyncHttpxClient(trust_env=False, follow_redirects=False),
+            http_client=DefaultAsyncHttpxClient(
+                trust_env=False, follow_redirects=False, event_hooks={"response": [_refuse]}
+            ),
         )
+
+    @property
+    def has_replied(self) -> bool:
+        """Whether there was a reply at all."""
+        return self.replied_at > -math.inf
 
     async def close(self) -> None:
         """Give the sockets back."""
         await self._openai.close()
 
-    async def send(self, messages: list[Message], attempt: Attempt) -> dict[str, Any]:
+    async def answers(self) -> bool:
+        """Whether the smallest request gets a reply; a server may take connections and say nothing."""
+        try:
+            await self.send([{"role": "user", "content": "Hello"}], PROBE, min(PROBE_S, self.deadline_s))
+        except Unreachable:
+            return False
+        except ReplyFault:
+            return True
+        return True
+
+    async def send(
+        self, messages: list[Message], attempt: Attempt, deadline_s: float | None = None
+    ) -> dict[str, Any]:
         """The reply's JSON within the deadline, the whole of it counted.
 
         Raises Unreachable when another try may help, ReplyFault for a request that the server refuses,
         OperatorError for a wrong key, model or URL.
         """
         try:
-            async with asyncio.timeout(self.deadline_s):
+            async with asyncio.timeout(deadline_s or self.deadline_s):
                 body = json.loads(await self._post(messages, attempt))
         except TimeoutError:
             raise Unreachable(
                 f"no answer within requests.deadline_s = {self.deadline_s:g} s", Fault.DEADLINE
             ) from None
-        except openai.APIStatusError as error:
-            raise _judge(error, self.address) from None
         except openai.APITimeoutError:
             raise Unreachable("the server stopped answering", Fault.DEADLINE) from None
-        except (openai.APIError, ValueError, RecursionError, OSError) as error:
-            raise Unreachable(f"the connection failed ({type(error).__name__})") from None
+        except (ValueError, RecursionError) as error:
+            raise Unreachable(f"the reply is no JSON ({type(error).__name__})") from None
+        except (openai.OpenAIError, OSError, RuntimeError) as error:  # RuntimeError: closed meanwhile
+            refusal = error if isinstance(error, Refusal) else error.__cause__  # some releases of openai wrap it
+            if isinstance(refusal, Refusal):
+                raise _judge(refusal, self.address) from None
+            raise Unreachable(f"the connection failed ({type(error).__name__})", broken=True) from None
         if not isinstance(body, dict):
             raise Unreachable("the reply is no JSON object")
+        self.replied_at = time.monotonic()
         return body
 
     async def _post(self, messages: Any, attempt: Attempt) -> bytes:
@@ -92,27 +128,45 @@ class Connection:
             max_tokens=attempt.max_tokens,
             seed=attempt.seed,
         ) as response:
-            return await _read(response.iter_bytes())
+            body = await _read(response.iter_bytes(), MAX_REPLY_BYTES)
+        if len(body) > MAX_REPLY_BYTES:
+            raise ReplyFault(Fault.INVALID, f"the reply is larger than {MAX_REPLY_BYTES:,} bytes")
+        return body
 
 
-async def _read(parts: AsyncIterator[bytes]) -> bytes:
-    """A reply's body. openai lets the errors of the HTTP library beneath it through while a body is read."""
+async def _read(parts: AsyncIterator[bytes], most: int) -> bytes:
+    """A body, or its beginning once that is longer than `most`.
+
+    openai lets the errors of the HTTP library beneath it through while a body is read.
+    """
     body = bytearray()
     try:
         async for part in parts:
             body += part
-            if len(body) > MAX_REPLY_BYTES:
+            if len(body) > most:
                 break
     except Exception as error:
-        raise Unreachable(f"the reply broke off ({type(error).__name__})") from None
-    if len(body) > MAX_REPLY_BYTES:
-        raise ReplyFault(Fault.INVALID, f"the reply is larger than {MAX_REPLY_BYTES:,} bytes")
+        raise Unreachable(f"the reply broke off ({type(error).__name__})", broken=True) from None
     return bytes(body)
 
 
-def _judge(error: openai.APIStatusError, address: Address) -> Exception:
+async def _refuse(response: Any) -> None:
+    """Raise Refusal for what is no success, before openai reads its body, however long that is."""
+    if response.status_code >= 300:
+        said = await _read(response.aiter_bytes(), MAX_ERROR_BYTES)
+        raise Refusal(
+            response.status_code, said.decode("utf-8", errors="replace"), response.headers.get("retry-after")
+        )
+
+
+def _judge(refusal: Refusal, address: Address) -> Exception:
     """What an HTTP status means: a fault of the document, of the server, or the operator's mistake."""
-    status = error.status_code
+    status = refusal.status
+    if status < 400:
+        return OperatorError(
+            f"{address.url} sends requests elsewhere (HTTP {status}), and no redirect is followed: "
+            "give --endpoint the URL that it leads to"
+        )
     if status in (401, 403):
         return OperatorError(f"{address.url} refused the key (HTTP {status}): set OPENAI_API_KEY")
     if status == 404:
@@ -121,14 +175,14 @@ def _judge(error: openai.APIStatusError, address: Address) -> Exception:
             "check --endpoint and --model"
         )
     if status in (400, 413, 422):
-        said = str(error.message).lower()
+        said = refusal.said.lower()
         fault = Fault.TOO_LONG if any(sign in said for sign in TOO_LONG_SIGNS) else Fault.REJECTED
         return ReplyFault(fault, f"the server refused the request (HTTP {status})")
-    return Unreachable(f"the server answered HTTP {status}", retry_after_s=_retry_after(error))
+    return Unreachable(f"the server answered HTTP {status}", retry_after_s=_seconds(refusal.retry_after))
 
 
-def _retry_after(error: openai.APIStatusError) -> float | None:
+def _seconds(retry_after: str | None) -> float | None:
     try:
-        return max(0.0, float(error.response.headers["retry-after"]))
-    except (KeyError, ValueError):
+        return None if retry_after is None else max(0.0, float(retry_after))
+    except ValueError:
         return None

@@ -22,7 +22,7 @@ CANARY_TOKENS = 1024
 ANSWERS = pa.schema(
     [
         ("chunk_id", pa.string()),
-        ("reply", pa.string()),
+        ("replies", pa.list_(pa.string())),
         ("fault", pa.string()),
         ("message", pa.string()),
         ("attempts", pa.int32()),
@@ -31,6 +31,8 @@ ANSWERS = pa.schema(
         ("completion_tokens", pa.int64()),
         ("latency_s", pa.float64()),
         ("in_flight", pa.int32()),
+        ("truncated", pa.int32()),
+        ("looped", pa.int32()),
     ]
 )
 
@@ -66,7 +68,7 @@ class Extractor:
         """Ask for every chunk of a batch at once; the server's limit decides how many are under way."""
         questions = [Question(**row) for row in batch.select(Question.__slots__).to_pylist()]
         answers = await asyncio.gather(*map(self._answer, questions))
-        return pa.Table.from_pylist([asdict(answer) for answer in answers], ANSWERS).drop_columns(["reply"])
+        return pa.Table.from_pylist([asdict(answer) for answer in answers], ANSWERS).drop_columns(["replies"])
 
     async def _answer(self, question: Question) -> Answer:
         if question.chunk_id in self.held:
@@ -79,15 +81,13 @@ class Extractor:
 
     @cached_property
     def _client(self) -> Client:
-        return Client(self.address, self.settings, self.schema, self._revive)
+        self.keeper.farewell = self._commit.flush
+        return Client(self.address, self.settings, self.schema, self.keeper)
 
     @cached_property
     def _commit(self) -> GroupCommit:
         asked = self.settings.ledger
         return GroupCommit(self.journal, rows=asked.flush_rows, age_s=asked.flush_s)
-
-    async def _revive(self) -> None:
-        await self.keeper.revive(self._client.reconnect)
 
     async def _canary(self) -> None:
         """One request with the real schema must come back as a profile before any document is sent."""

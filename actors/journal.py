@@ -31,6 +31,11 @@ class GroupCommit:
         self._timer: asyncio.TimerHandle | None = None
         self._writes: set[asyncio.Task[None]] = set()
 
+    async def flush(self) -> None:
+        """Return once all that was added so far is written, or has failed to be."""
+        self._flush()
+        await asyncio.gather(*self._writes)
+
     async def add(self, answer: Answer) -> None:
         """Return once the answer is written. Raises what the journal raises."""
         self._waiting.append(answer)
@@ -45,6 +50,8 @@ class GroupCommit:
         if self._timer:
             self._timer.cancel()
             self._timer = None
+        if not self._waiting:
+            return
         answers, self._waiting = self._waiting, []
         written, self._written = self._written, self._loop.create_future()
         task = self._loop.create_task(self._write(answers, written))

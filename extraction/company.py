@@ -19,7 +19,7 @@ from extraction.contacts import (
     url_key,
     website_key,
 )
-from extraction.cues import FOUNDING, LISTING, SEAT, STAFF, TAX
+from extraction.cues import FOUNDING, LISTING, NAMED, PERSON, SEAT, STAFF, TAX
 from extraction.identifiers import identifier_key, is_identifier, is_tax_id, is_ticker, tax_id_key, ticker_key
 from extraction.keys import digits_key
 from extraction.names import certification_key, company_key, is_company_name, person_key, same_company
@@ -30,6 +30,8 @@ Short = Annotated[str, StringConstraints(max_length=60)]
 Line = Annotated[str, StringConstraints(max_length=160)]
 Year = Annotated[int, Field(ge=1000, le=2100)]
 Headcount = Annotated[int, Field(ge=0, le=100_000_000)]
+
+NAME = vote(key=company_key, alike=same_company, valid=is_company_name, hints=NAMED, unless=PERSON)
 
 Sector = Literal[
     "agriculture", "mining_energy", "utilities", "construction", "manufacturing", "wholesale_distribution",
@@ -54,9 +56,7 @@ class Part(BaseModel):
 class ShortProfile(Part):
     """The most wanted facts, for models of a few hundred million parameters."""
 
-    name: Annotated[Short | None, vote(key=company_key, alike=same_company, valid=is_company_name)] = Field(
-        description="the company's name"
-    )
+    name: Annotated[Short | None, NAME] = Field(description="the company's name")
     city: Annotated[Short | None, vote(key=city_key, valid=is_city, hints=SEAT, form=city_name)] = Field(
         description="city of its head office"
     )
@@ -98,12 +98,12 @@ class IndustryCode(Part):
 class Identity(Part):
     """Who the company is."""
 
-    legal_name: Annotated[Line | None, vote(key=company_key, alike=same_company, valid=is_company_name)] = Field(
+    legal_name: Annotated[Line | None, NAME] = Field(
         description="registered name with its suffix (Inc., Ltd, LTDA, S.A., EIRELI)"
     )
-    trade_name: Annotated[Line | None, vote(key=company_key, alike=same_company, valid=is_company_name)] = Field(
-        description="name that it trades under"
-    )
+    trade_name: Annotated[
+        Line | None, vote(key=company_key, alike=same_company, valid=is_company_name, unless=PERSON)
+    ] = Field(description="name that it trades under")
     former_names: Annotated[list[Line], union(key=company_key, limit=10), Field(max_length=6)]
     identifiers: Annotated[
         list[Identifier],

@@ -29,3 +29,14 @@ LISTING = (
     *("ticker", "trading symbol", "symbol", "stock exchange", "listed", "nyse", "nasdaq", "amex", "otc", "b3"),
     *("bovespa", "lse", "tsx", "asx", "euronext", "xetra", "bolsa", "borse", "bourse", "exchange"),
 )
+
+# Words of a form beside which the name of the company stands.
+NAMED = (
+    *("exact name of registrant", "name of registrant", "exact name of issuer", "razao social", "nome empresarial"),
+    *("company name", "legal name", "registered name", "firmenname", "denominacion social", "raison sociale"),
+)
+# Words after which a name is a person's, or a label.
+PERSON = (
+    *("founder", "fundador", "chief", "ceo", "cfo", "cto", "coo", "director", "diretor", "president", "chairman"),
+    *("manager", "gerente", "partner", "socio", "officer", "mr", "mrs", "ms", "dr", "tags", "batch", "auditor"),
+)

@@ -40,6 +40,7 @@ class Fault(StrEnum):
     INVALID = "invalid"
     REJECTED = "rejected"
     NO_COMPANY = "no_company"
+    POISON = "poison"  # it kills the server that works on it
     # of the server
     UNAVAILABLE = "unavailable"
     DEADLINE = "deadline"

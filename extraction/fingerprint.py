@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from extraction.settings import Settings
 from extraction.wire import judging_schema
 
-PARSER_VERSION = 1  # raise it when the same reply would be judged otherwise
+PARSER_VERSION = 2  # raise it when the same reply would be judged otherwise
 
 
 def fingerprint(

@@ -7,8 +7,9 @@ letter here and there (FUZZY), never by a digit.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache, cached_property
+from itertools import chain
 from typing import Any
 
 from rapidfuzz import fuzz
@@ -16,6 +17,7 @@ from rapidfuzz import fuzz
 from extraction.folding import SPACED, WORD, Folded, fold
 
 SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+ADDRESS = re.compile(r"://|www\.|@", re.IGNORECASE)
 WWW = re.compile(r"^www\.", re.IGNORECASE)
 GROUPING = ",.'’\u00a0\u2009\u202f"  # signs that only stand between the digits of one number
 CODE = re.compile(r"[\d\s()./+-]+")  # registration and telephone numbers, whatever stands between their digits
@@ -25,6 +27,7 @@ HINT_REACH = 200  # an address and what it is the address of
 FUZZY = 90  # of 100, rapidfuzz's partial_ratio
 FUZZY_LENGTH = 8  # characters; in less, one letter makes another word
 Span = tuple[int, int]
+Words = tuple[str, ...]  # folded beginnings of words
 
 
 class Text:
@@ -37,21 +40,32 @@ class Text:
     def _folded(self) -> Folded:
         return Folded(self.text)
 
+    @cached_property
+    def _has_addresses(self) -> bool:
+        return ADDRESS.search(self.text) is not None
+
     def find(
-        self, value: Any, cues: Sequence[str] = (), hints: Sequence[str] = (), *, within: Span | None = None
+        self,
+        value: Any,
+        cues: Words = (),
+        hints: Words = (),
+        unless: Words = (),
+        *,
+        within: Span | None = None,
     ) -> Span | None:
         """The first place where a value stands as a whole, `within` a span: (start, end) in characters of the text.
 
         With cues (folded beginnings of words), the first place that has one of them near: 12 is a number
         of employees where somebody is employed. Hints are cues for a text that has any of them: where it
-        says where somebody is headquartered, no other place is the headquarters.
+        says where somebody is headquartered, no other place is the headquarters. A place in whose line one of
+        `unless` stands shortly before it is none: who comes after "founders:" is no company.
         """
-        needed = [(tuple(cues), CUE_REACH)] if cues else []
-        if hints and _beginning(tuple(hints)).search(self._folded.text):
-            needed.append((tuple(hints), HINT_REACH))
+        needed = [(_beginning(cues), CUE_REACH)] if cues else []
+        if hints and _beginning(hints).search(self._folded.text):
+            needed.append((_beginning(hints), HINT_REACH))
         for span in self._places(value):
             inside = within is None or (within[0] <= span[0] and span[1] <= within[1])
-            if inside and all(self._near(span, *words) for words in needed):
+            if inside and all(self._near(span, *words) for words in needed) and not self._after(span, unless):
                 return span
         return None
 
@@ -59,9 +73,14 @@ class Text:
         """The first place where a value stands as a whole, letter by letter: US is no "us"."""
         return next(_wholes(value, self.text), None)
 
-    def _near(self, span: Span, cues: tuple[str, ...], reach: int) -> bool:
+    def _near(self, span: Span, words: re.Pattern[str], reach: int) -> bool:
         around = fold(self.text[max(0, span[0] - reach) : span[1] + reach])
-        return _beginning(cues).search(around) is not None
+        return words.search(around) is not None
+
+    def _after(self, span: Span, words: Words) -> bool:
+        """Whether one of some words stands before a span, in its line and not far from it."""
+        line = self.text[max(0, span[0] - CUE_REACH) : span[0]].rpartition("\n")[2]
+        return bool(words) and _beginning(words).search(fold(line)) is not None
 
     def _places(self, value: Any) -> Iterator[Span]:
         if isinstance(value, bool) or value is None:
@@ -69,11 +88,21 @@ class Text:
         if isinstance(value, int | float):
             yield from self._numbers(value)
             return
-        for spelling in spellings(str(value)):
-            yield from _wholes(spelling, self.text)
-            yield from self._folded_places(spelling)
-        yield from self._code(str(value))
-        yield from self._fuzzy(str(value))
+        said = str(value)
+        for spelling in spellings(said):
+            for span in chain(_wholes(spelling, self.text), self._folded_places(spelling)):
+                if "." in said or not self._in_address(span):
+                    yield span
+        yield from self._code(said)
+        yield from self._fuzzy(said)
+
+    def _in_address(self, span: Span) -> bool:
+        """Whether a place is a part of a web or mail address, where a name is no name."""
+        if not self._has_addresses:
+            return False
+        before = self.text[max(0, span[0] - CUE_REACH) : span[0]].split(" ")[-1]
+        after = self.text[span[1] : span[1] + CUE_REACH].split(" ", 1)[0]
+        return ADDRESS.search(before.rpartition("\n")[2]) is not None or after[:1] == "@"
 
     def _folded_places(self, value: str) -> Iterator[Span]:
         for start, end in _wholes(" ".join(fold(value).split()), self._folded.text):
@@ -130,16 +159,24 @@ class Text:
             yield span
 
 
+def as_written(value: str, quote: str) -> str:
+    """A value that differs by a letter from where it stands, the way it is written there; else as it is."""
+    wanted, stands = " ".join(fold(value).split()), " ".join(fold(quote).split())
+    return " ".join(quote.split()) if wanted != stands and fuzz.ratio(wanted, stands) >= FUZZY else value
+
+
 @cache
-def _beginning(cues: tuple[str, ...]) -> re.Pattern[str]:
+def _beginning(cues: Words) -> re.Pattern[str]:
     """Any of some beginnings of words."""
     return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, cues))})")
 
 
 def spellings(value: str) -> list[str]:
     """Ways in which a document may write a value: a web address with or without its scheme."""
-    bare = SCHEME.sub("", value.strip()).rstrip("/")
-    found = [value.strip(), bare, WWW.sub("", bare)] if "." in bare else [value.strip()]
+    found = [value.strip()]
+    if "." in value:
+        bare = SCHEME.sub("", found[0]).rstrip("/")
+        found += [bare, WWW.sub("", bare)]
     return [spelling for spelling in dict.fromkeys(found) if any(map(str.isalnum, spelling))]
 
 

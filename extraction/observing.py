@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
 from extraction.evidence import Observation
-from extraction.grounding import Span, Text
+from extraction.grounding import Span, Text, as_written
 from extraction.pieces import Piece
 from extraction.rules import Field, Rule, fields
 
+CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
+NOWHERE = (-1, -1, "")
 NEAR = 400  # characters to either side of an item in which its parts have to stand: a few lines
 
 
@@ -26,8 +28,9 @@ class Source:
         """Where a value stands, once in each piece: in the words quoted for it, if it stands there."""
         for piece, text in zip(self.pieces, self.texts, strict=True):
             quoted = text.find(quote) if quote else None
-            span = text.find(value, rule.cues, rule.hints, within=quoted) if quoted else None
-            span = span or text.find(value, rule.cues, rule.hints)
+            needed = rule.cues, rule.hints, rule.unless
+            span = text.find(value, *needed, within=quoted) if quoted else None
+            span = span or text.find(value, *needed)
             if span is None and rule.spellings:
                 found = (text.find_exactly(spelling) for spelling in rule.spellings(value))
                 span = next(filter(None, found), None)
@@ -49,44 +52,67 @@ def observe(profile: BaseModel, chunk_id: str, content: str, pieces: Iterable[Pi
             continue
         for value in _values(data, field):
             formed = field.rule.form(value) if field.rule.form else value
-            if field.rule.quote_of(formed) is not None and field.rule.key_of(formed):
-                found += _observations(field, formed, chunk_id, source, quoted.get(field.path[-1]))
+            if field.rule.quote_of(formed) is not None and (key := field.rule.key_of(formed)):
+                seen = _Value(field, key, formed, chunk_id)
+                found += _observations(seen, source, quoted.get(field.path[-1]))
     return found
 
 
-def _observations(
-    field: Field, value: Any, chunk_id: str, source: Source, quote: str | None
-) -> Iterator[Observation]:
+class _Value(NamedTuple):
+    """A value of an answer."""
+
+    field: Field
+    key: str
+    value: Any
+    chunk_id: str
+
+    def at(self, piece: Piece, place: tuple[int, int, str] = NOWHERE) -> Observation:
+        """The observation of it at a place of a document."""
+        return Observation(
+            self.field.name,
+            self.key,
+            CANONICAL.encode(self.value),
+            piece.document_id,
+            self.chunk_id,
+            *place,
+            piece.document_date or "",
+            piece.document_type or "",
+        )
+
+
+def _observations(seen: _Value, source: Source, quote: str | None) -> Iterator[Observation]:
     """One observation for each piece in which the value stands, else one without a place."""
-    rule = field.rule
+    rule = seen.field.rule
     stands = False
     if not rule.verbatim:
         for piece, text in zip(source.pieces, source.texts, strict=True):
             if quote and (span := text.find(quote)):  # a reading stands where its quote does
                 stands = True
-                yield _observation(field, value, chunk_id, source, piece, span)
-    elif rule.accepts(value):
-        for piece, text, span in source.places(rule.quote_of(value), rule, quote):
-            kept = _with_its_parts(field, value, text, span)
-            if kept is not None:
+                yield seen.at(piece, piece.cut(source.content, *span))
+    elif rule.accepts(seen.value):
+        for piece, text, span in source.places(rule.quote_of(seen.value), rule, quote):
+            there = _as_it_stands(seen, text, span)
+            if there:
                 stands = True
-                yield _observation(field, kept, chunk_id, source, piece, span)
+                yield there.at(piece, piece.cut(source.content, *span))
     if not stands:
-        yield _observation(field, value, chunk_id, source, source.pieces[0], None)
+        yield seen.at(source.pieces[0])
 
 
-def _with_its_parts(field: Field, value: Any, text: Text, span: Span) -> Any | None:
-    """An item with null for those of its parts that do not stand near it; None where one may not be null."""
-    if not field.parts or not isinstance(value, dict):
-        return value
+def _as_it_stands(seen: _Value, text: Text, span: Span) -> _Value | None:
+    """A value as a place bears it out: words the way they are written there, an item without those of its
+    parts that do not stand near; None where one of these may not be null."""
+    value = seen.value
+    if isinstance(value, str):
+        written = as_written(value, text.text[slice(*span)])
+        return seen if written == value else seen._replace(value=written, key=seen.field.rule.key_of(written))
+    if not seen.field.parts or not isinstance(value, dict):
+        return seen
     near = Text(text.text[max(0, span[0] - NEAR) : span[1] + NEAR])
-    kept = dict(value)
-    for name, nullable in field.parts:
-        if kept.get(name) is not None and near.find(kept[name]) is None:
-            if not nullable:
-                return None
-            kept[name] = None
-    return kept
+    wrong = {name for name, _ in seen.field.parts if value.get(name) is not None and near.find(value[name]) is None}
+    if any(name in wrong and not nullable for name, nullable in seen.field.parts):
+        return None
+    return seen._replace(value={name: None if name in wrong else part for name, part in value.items()})
 
 
 def _quotes(data: Mapping[str, Any], model: type[BaseModel]) -> dict[str, str]:
@@ -103,21 +129,3 @@ def _values(data: Mapping[str, Any], field: Field) -> list[Any]:
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
-
-
-def _observation(
-    field: Field, value: Any, chunk_id: str, source: Source, piece: Piece, span: Span | None
-) -> Observation:
-    start, end, quote = piece.cut(source.content, *span) if span else (-1, -1, "")
-    return Observation(
-        field=field.name,
-        key=field.rule.key_of(value),
-        value=json.dumps(value, ensure_ascii=False, sort_keys=True),
-        document_id=piece.document_id,
-        chunk_id=chunk_id,
-        start=start,
-        end=end,
-        quote=quote,
-        document_date=piece.document_date or "",
-        document_type=piece.document_type or "",
-    )

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from extraction.errors import Fault
+from extraction.loops import loops
 
 P = TypeVar("P", bound=BaseModel)
 
@@ -18,7 +19,6 @@ PRUNED = {
     "string_too_long", "too_long", "greater_than_equal", "less_than_equal", "string_too_short",
     "greater_than", "less_than",
 }  # fmt: skip
-LOOP_TIMES, LOOP_LENGTH, BLANK = 8, 60, 200  # counts of characters but for the first
 SURROGATE = re.compile("[\ud800-\udfff]")
 Errors = Sequence[Mapping[str, Any]]
 Place = tuple[int, int | str]  # a container's id, which outlives what moves in it, and an index or key
@@ -63,19 +63,6 @@ def parse(reply: str, finish_reason: str | None, model: type[P]) -> P:
     if not _storable(profile.model_dump()):
         raise ReplyFault(Fault.INVALID, "the answer holds half a character or a number that no column takes")
     return profile
-
-
-def loops(reply: str) -> bool:
-    """Whether a reply ends in something short said eight times and more, or in a long blank."""
-    if len(reply) >= BLANK and not reply[-BLANK:].strip():
-        return True
-    tail = reply[-(LOOP_TIMES + 1) * LOOP_LENGTH :]
-    for end in range(len(tail), len(tail) - LOOP_LENGTH, -1):  # it may stop in the middle
-        for length in range(2, min(LOOP_LENGTH, end // LOOP_TIMES) + 1):
-            said = tail[end - length : end]
-            if tail.endswith(said * LOOP_TIMES, 0, end) and not said.isspace():
-                return True
-    return False
 
 
 def _validate(value: Any, model: type[P]) -> P:

@@ -44,6 +44,8 @@ class Piece:
 
         `document.text[start:end] == quote`. A span that touches an edit takes the whole of it.
         """
+        if not self.edits:
+            return self.start + start, self.start + end, content[self.at + start : self.at + end]
         return original_span(self.text(content), self.edits, start, end, offset=self.start)
 
 

@@ -6,7 +6,7 @@ reducer knows no field names and any pydantic model with such annotations works.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -33,8 +33,8 @@ class Rule:
     `spellings` tells how else a text may write a value, letter by letter (United States: US, EUA).
 
     A `verbatim` value must stand in a document to be published as a fact, be `valid`, and have one of its
-    `cues` (folded beginnings of words) near, and one of its `hints` where the text has any of them; others
-    (a sector, a summary) are the model's reading.
+    `cues` (folded beginnings of words) near, and one of its `hints` where the text has any of them, and none
+    of `unless` before it in its line; others (a sector, a summary) are the model's reading.
     """
 
     kind: Kind
@@ -46,6 +46,7 @@ class Rule:
     alike: Alike | None = None
     cues: Words = ()
     hints: Words = ()
+    unless: Words = ()
     valid: Callable[[Any], bool] | None = None
     form: Callable[[Any], Any] | None = None
     spellings: Callable[[Any], Iterable[str]] | None = None
@@ -78,6 +79,7 @@ def vote(
     alike: Alike | None = None,
     cues: Words = (),
     hints: Words = (),
+    unless: Words = (),
     valid: Callable[[Any], bool] | None = None,
     form: Callable[[Any], Any] | None = None,
     spellings: Callable[[Any], Iterable[str]] | None = None,
@@ -90,6 +92,7 @@ def vote(
         alike=alike,
         cues=cues,
         hints=hints,
+        unless=unless,
         valid=valid,
         form=form,
         spellings=spellings,
@@ -146,7 +149,7 @@ class Field:
     rule: Rule
     parts: tuple[tuple[str, bool], ...] = ()
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The dotted path, as evidence names it."""
         return ".".join(self.path)

@@ -88,10 +88,16 @@ def _largest(matrix: Matrix, gpu: str, vram_gib: float) -> str:
 
 
 def reserve_mib(flags: Flags, gpus: int = 1) -> float:
-    """What SGLang keeps free of static memory (its `server_args.py`), in MiB, beside prefill graphs:
-    512 + 1.5 a token of prefill chunk + 1 GiB x tp/8 + 2 a request in a CUDA graph."""
+    """What SGLang keeps free of static memory on each of a server's GPUs (its `server_args.py`), in MiB:
+    512 + 1.5 a token of prefill chunk + 1 GiB x tp/8 + 2 a request in a CUDA graph + 8 a prefill graph."""
     chunk = max(flags.chunked_prefill_size or 8192, 2048)
-    return 512 + 1.5 * chunk + gpus / 8 * MIB_PER_GIB * (gpus > 1) + 2 * (flags.cuda_graph_max_bs or 256)
+    prefill = 0 if flags.disable_prefill_cuda_graph else 8 * _prefill_graphs(chunk)
+    return 512 + 1.5 * chunk + gpus / 8 * MIB_PER_GIB + 2 * (flags.cuda_graph_max_bs or 256) + prefill
+
+
+def _prefill_graphs(chunk: int) -> int:
+    """How many sizes of prefill chunks SGLang makes a CUDA graph for: 38 up to 1,024 tokens, then fewer."""
+    return 38 + min(12, (chunk - 1024) // 256) + max(0, (chunk - 4096) // 512)
 
 
 def fit(flags: Flags, vram_gib: float, gpus: int = 1) -> tuple[Flags, str | None]:

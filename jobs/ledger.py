@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,13 +56,14 @@ class Ledger:
         return Index(self, paths, tables, tuple(skipped))
 
     def read(self, paths: Iterable[str], chunk_ids: pa.Array) -> pa.Table:
-        """The answers to some chunks in some segments, one each: a profile rather than a fault."""
+        """The answers to some chunks in some segments, one each: a profile rather than a fault, a fault of the
+        document rather than one of the server. The same rows give the same answers in whatever order they stand.
+        """
         tables = [self.storage.read_table(path) for path in paths]
         found = pa.concat_tables(tables) if tables else ANSWERS.empty_table()
         found = found.filter(pc.is_in(found["chunk_id"], value_set=chunk_ids))
-        found = found.append_column("failed", pc.is_valid(found["fault"]))
-        found = found.sort_by([("failed", "ascending"), ("chunk_id", "ascending"), ("reply", "ascending")])
-        return found.take(_first_of_each(found["chunk_id"])).drop_columns(["failed"])
+        found = found.take(_in_order(found))
+        return found.take(_first_of_each(found["chunk_id"]))
 
 
 class Index:
@@ -115,7 +117,7 @@ class LedgerWriter:
         for path in self.ledger.storage.list(self.ledger.folder, ".parquet"):
             if path.startswith(mine):
                 rows = self.ledger.storage.read_table(path).select(names).to_pylist()
-                found |= {row["chunk_id"]: Answer(**row) for row in rows}
+                found |= {row["chunk_id"]: _answer(row) for row in rows}
         return found
 
     def append(self, answers: list[Answer]) -> None:
@@ -123,6 +125,20 @@ class LedgerWriter:
         table = pa.Table.from_pylist([asdict(answer) for answer in answers], ANSWERS)
         path = f"{self.ledger.folder}/{self.run_id}.{self.actor}.{uuid.uuid4().hex[:12]}.parquet"
         self.ledger.storage.write_table(path, table)
+
+
+def _answer(row: dict[str, Any]) -> Answer:
+    fault = row["fault"] and Fault(row["fault"])
+    return Answer(**{**row, "replies": tuple(row["replies"]), "fault": fault})
+
+
+def _in_order(found: pa.Table) -> pa.Array:
+    """Row numbers, the best answers first; all columns decide, so that no order of files or rows shows."""
+    again = pc.is_in(found["fault"], value_set=pa.array(RETRYABLE, pa.string()))
+    rank = pc.add(pc.cast(pc.is_valid(found["fault"]), pa.int8()), pc.cast(again, pa.int8()))
+    plain = found.set_column(found.schema.names.index("replies"), "replies", pc.binary_join(found["replies"], "\n"))
+    keys = [(name, "ascending") for name in ("rank", *plain.schema.names)]
+    return pc.sort_indices(plain.append_column("rank", rank), sort_keys=keys)
 
 
 def _first_of_each(ids: pa.ChunkedArray) -> pa.Array:

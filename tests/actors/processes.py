@@ -62,7 +62,7 @@ class OwnedFake:
         """Start a process and wait until it answers."""
         self.stop()
         port, key = free_port(), new_key()
-        flags = (*self.flags, "--api-key", key, "--journal", str(self.journal))
+        flags = (*self.flags, f"--api-key={key}", "--journal", str(self.journal))
         self.process = fake_process(self.folder, port, *flags)
         self.process.start()
         wait_until_healthy(self.process, f"http://127.0.0.1:{port}/health", timeout_s=30)

@@ -3,19 +3,17 @@
 import json
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from actors.server import Address
+from extraction.company import ShortProfile
 
-PROFILE: dict[str, Any] = {
+PROFILE: dict[str, Any] = dict.fromkeys(ShortProfile.model_fields) | {
     "name": "Acme",
-    "city": None,
-    "country": None,
     "founded_year": 1987,
-    "website": None,
-    "employees": None,
     "products": [],
 }
 PROFILE_TEXT = json.dumps(PROFILE)
@@ -68,7 +66,8 @@ class ScriptedServer:
                 for name, value in (headers | reply.headers).items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(reply.body)
+                with suppress(ConnectionError):  # who asked may have read enough
+                    self.wfile.write(reply.body)
 
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""

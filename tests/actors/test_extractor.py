@@ -52,17 +52,17 @@ def test_every_chunk_becomes_one_row_in_order(endpoint: EndpointServer) -> None:
     assert rows["chunk_id"].to_pylist() == [f"c{n}" for n in range(10)]
     assert rows["fault"].null_count == 10
     assert sorted(answer.chunk_id for answer in journal.written) == sorted(rows["chunk_id"].to_pylist())
-    assert all(answer.reply and "Acme" in answer.reply for answer in journal.written)
+    assert all(answer.replies and "Acme" in answer.replies[0] for answer in journal.written)
 
 
 def test_rows_carry_no_replies(endpoint: EndpointServer) -> None:
     (rows,) = answer_all(extractor(endpoint), texts(TEXT))
-    assert rows.schema == ANSWERS.remove(ANSWERS.get_field_index("reply"))
+    assert rows.schema == ANSWERS.remove(ANSWERS.get_field_index("replies"))
 
 
 def test_an_empty_batch_is_an_empty_table(endpoint: EndpointServer) -> None:
     (rows,) = answer_all(extractor(endpoint), texts(TEXT).slice(0, 0))
-    assert (rows.num_rows, rows.schema.names) == (0, [n for n in ANSWERS.names if n != "reply"])
+    assert (rows.num_rows, rows.schema.names) == (0, [n for n in ANSWERS.names if n != "replies"])
 
 
 def test_batches_share_one_server(endpoint: EndpointServer) -> None:
@@ -73,7 +73,7 @@ def test_batches_share_one_server(endpoint: EndpointServer) -> None:
 
 
 def test_what_the_journal_holds_is_not_asked_again(fake: FakeServer, endpoint: EndpointServer) -> None:
-    held = Answer("c1", reply="{}", attempts=7, prompt_tokens=123)
+    held = Answer("c1", replies=("{}",), attempts=7, prompt_tokens=123)
     journal = MemoryJournal(held, Answer("c2", fault=Fault.INVALID, message="as before"))
     before = fake.stats()["requests"]
     (rows,) = answer_all(extractor(endpoint, journal), texts(*(f"{TEXT} {n}" for n in range(4))))
@@ -90,7 +90,7 @@ def test_a_fault_of_a_document_is_a_row(endpoint: EndpointServer) -> None:
     (rows,) = answer_all(extractor(endpoint, journal), texts(*marked, TEXT))
     assert rows["fault"].to_pylist() == [*(fault.value for fault in SPOILED.values()), None]
     assert all(rows["message"].to_pylist()[:-1])
-    assert sum(answer.reply is None for answer in journal.written) == len(SPOILED)
+    assert sum(not answer.replies for answer in journal.written) == len(SPOILED)
 
 
 def test_a_mistake_of_the_operator_is_raised(endpoint: EndpointServer) -> None:

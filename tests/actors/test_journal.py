@@ -163,6 +163,40 @@ def test_a_lone_failure_that_nobody_waits_for_makes_no_noise(caplog: pytest.LogC
     assert caplog.text == ""
 
 
+def test_a_flush_writes_what_waits_and_what_is_being_written() -> None:
+    async def check() -> None:
+        journal = MemoryJournal()
+        journal.gate.clear()
+        commit = GroupCommit(journal, rows=2, age_s=LONG_S)
+        tasks = add_all(commit, answers(3))
+        await asyncio.sleep(0)
+        flush = asyncio.create_task(commit.flush())
+        await asyncio.sleep(0.05)
+        assert not flush.done()
+        journal.gate.set()
+        await flush
+        assert journal.groups == [["c0", "c1"], ["c2"]]
+        await asyncio.gather(*tasks)
+
+    run(check())
+
+
+def test_a_flush_of_nothing_writes_nothing_and_one_that_fails_raises_to_who_waits_alone() -> None:
+    async def check() -> None:
+        journal = MemoryJournal(failures=1)
+        commit = GroupCommit(journal, rows=100, age_s=LONG_S)
+        await commit.flush()
+        assert journal.failures == 1
+        (task,) = add_all(commit, answers(1))
+        await asyncio.sleep(0)
+        await commit.flush()
+        with pytest.raises(OSError, match="no space left"):
+            await task
+        assert journal.groups == []
+
+    run(check())
+
+
 def test_the_memory_journal_is_a_journal() -> None:
     journal: Journal = MemoryJournal()
     assert journal.held() == {}

@@ -1,68 +1,14 @@
-"""The keeper: a dead server is started again, once for all who ask, and not for ever."""
+"""The keeper: a server that is dead or hung is started again, once for all who ask."""
 
 import asyncio
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from actors.keeper import Keeper
 from actors.server import Address
 from extraction.errors import OperatorError, RunError
 from extraction.settings import Servers
-from tests.fakes.process import ROOT
-
-LENIENT = Servers(max_deaths=100)
-
-
-class Mortal:
-    """A server without a process: starting takes a moment, and it dies when told to."""
-
-    name = "mortal"
-
-    def __init__(self, failure: Exception | None = None, start_s: float = 0.05) -> None:
-        self.failure, self.start_s = failure, start_s
-        self.alive, self.starts, self.stops = False, 0, 0
-        self.threads: set[int] = set()
-
-    def start(self) -> Address:
-        time.sleep(self.start_s)
-        self.threads.add(threading.get_ident())
-        self.starts += 1
-        if self.failure and self.starts > 1:
-            raise self.failure
-        self.alive = True
-        return Address(f"http://127.0.0.1:{self.starts}/v1", "k", "house", 1)
-
-    def stop(self) -> None:
-        self.alive = False
-        self.stops += 1
-
-
-@contextmanager
-def kept(server: Mortal, asked: Servers = LENIENT) -> Iterator[Keeper]:
-    keeper = Keeper(server, asked)
-    keeper.start()
-    try:
-        yield keeper
-    finally:
-        keeper.stop()
-
-
-async def revive_all(keeper: Keeper, callers: int) -> list[Address]:
-    """Many callers find the server dead at once; the addresses that the client is turned to."""
-    turned: list[Address] = []
-
-    async def turn_to(address: Address) -> None:
-        await asyncio.sleep(0.01)
-        turned.append(address)
-
-    await asyncio.gather(*(keeper.revive(turn_to) for _ in range(callers)))
-    return turned
+from tests.actors.mortal import Mortal, kept, revive_all, stay, verdict
 
 
 def test_a_dead_server_is_started_again_once_for_all_who_ask() -> None:
@@ -132,19 +78,46 @@ def test_each_death_is_followed_by_a_start_in_the_same_thread() -> None:
     assert len(server.threads) == 1 and threading.get_ident() not in server.threads
 
 
-def test_deaths_far_apart_are_forgiven() -> None:
-    server = Mortal(start_s=0)
-    asked = Servers(max_deaths=2, deaths_within_s=0.05)
+@pytest.mark.parametrize(("hung", "starts", "stops"), [(False, 1, 0), (True, 2, 1)])
+def test_a_server_that_lives_is_killed_and_started_again_if_it_is_hung(hung: bool, starts: int, stops: int) -> None:
+    server = Mortal()
+    with kept(server) as keeper:
+        asyncio.run(keeper.revive(stay, hung=verdict(hung)))
+        assert (server.starts, server.stops) == (starts, stops)
 
-    async def die_now_and_then() -> None:
-        for _ in range(4):
-            server.alive = False
-            await revive_all(keeper, 1)
-            await asyncio.sleep(0.1)
 
-    with kept(server, asked) as keeper:
-        asyncio.run(die_now_and_then())
-    assert server.starts == 5
+def test_a_dead_server_is_not_asked_whether_it_is_hung() -> None:
+    server = Mortal()
+    with kept(server) as keeper:
+        server.alive = False
+        asyncio.run(keeper.revive(stay, hung=verdict(False)))
+    assert server.starts == 2
+
+
+def test_what_lives_on_when_it_is_stopped_is_somebody_elses() -> None:
+    class Foreign(Mortal):
+        def stop(self) -> None:
+            self.stops += 1
+
+    server = Foreign()
+    with kept(server, Servers(max_deaths=1)) as keeper:
+        asyncio.run(keeper.revive(stay, hung=verdict(True)))
+        assert (server.starts, server.stops) == (1, 1)
+
+
+@pytest.mark.parametrize(("patience_s", "starts"), [(0, 1), (10, 2)])
+def test_a_death_may_take_a_moment_to_be_seen(patience_s: float, starts: int) -> None:
+    server = Mortal()
+
+    async def die_late() -> None:
+        revival = asyncio.create_task(keeper.revive(stay, patience_s=patience_s))
+        await asyncio.sleep(0.05)
+        server.alive = False
+        await revival
+
+    with kept(server) as keeper:
+        asyncio.run(die_late())
+    assert server.starts == starts
 
 
 def test_a_failed_first_start_is_raised() -> None:
@@ -167,46 +140,3 @@ def test_stop_ends_the_server() -> None:
     with kept(server):
         assert server.alive
     assert (server.alive, server.stops) == (False, 1)
-
-
-def die(failure: Exception | None, deaths: int) -> None:
-    """Run in a process of its own: the server dies again and again."""
-
-    class Loud(Mortal):
-        def stop(self) -> None:
-            print("stopped", flush=True)
-
-    server = Loud(failure, start_s=0)
-    keeper = Keeper(server, Servers(max_deaths=3))
-    keeper.start()
-
-    async def live() -> None:
-        for number in range(1, deaths + 1):
-            server.alive = False
-            print("death", number, flush=True)
-            await revive_all(keeper, 2)
-            print("alive", flush=True)
-
-    try:
-        asyncio.run(live())
-    except BaseException:
-        print("raised", flush=True)
-        raise
-
-
-@pytest.mark.parametrize(
-    ("failure", "seen", "said"),
-    [
-        (
-            "None",
-            ["death 1", "alive", "death 2", "alive", "death 3", "stopped"],
-            "mortal: died 3 times in 0 s, giving up",
-        ),
-        ("RunError('no memory')", ["death 1"], "mortal: no memory"),
-    ],
-)
-def test_the_process_ends_with_status_1_when_there_is_no_hope(failure: str, seen: list[str], said: str) -> None:
-    code = f"from tests.actors.test_keeper import RunError, die; die({failure}, 9)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout.splitlines()) == (1, seen)
-    assert done.stderr.splitlines()[-1] == said

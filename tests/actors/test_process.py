@@ -75,7 +75,7 @@ def test_a_stubborn_process_is_killed_after_the_grace(tmp_path: Path, started: l
 
 
 def test_stop_ends_children_that_outlive_their_parent(tmp_path: Path, started: list[ServerProcess]) -> None:
-    code = "import os, time; pid = os.fork(); print(os.getpid(), flush=True); time.sleep(0 if pid else 60)"
+    code = "import os, time; pid = os.fork(); os.write(1, b'%d\\n' % os.getpid()); time.sleep(0 if pid else 60)"
     process = start(python(code, tmp_path / "log"), started)
     family = [int(line) for line in printed(process, 2)]
     assert eventually(lambda: not process.alive) and not all(map(gone, family))

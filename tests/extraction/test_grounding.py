@@ -217,3 +217,17 @@ def test_a_word_of_the_text_is_found_whatever_stands_around_it(parts: list[str],
     written = data.draw(st.sampled_from(["Wöllstein", "wollstein", "WÖLLSTEIN", "Wo\u0308llstein"]))
     span = Text(text).find(written)
     assert span and text[span[0] : span[1]] == "Wöllstein"
+
+
+def test_a_name_inside_an_address_is_no_name() -> None:
+    text = Text("Mail ada@lantern.example or see https://lantern.example/lantern. We are Lantern.")
+    assert text.text[slice(*(text.find("Lantern") or (0, 0)))] == "Lantern"
+    assert Text("see www.lantern.example").find("lantern") is None
+    assert Text("see www.lantern.example").find("www.lantern.example") == (4, 23)
+
+
+def test_a_place_after_a_word_for_something_else_is_none() -> None:
+    text = Text("Founders: Ida Lund, Per Lund\nLund Lamps is new")
+    assert text.find("Ida Lund", unless=("founder",)) is None
+    assert text.find("Per Lund", unless=("founder",)) is None
+    assert text.find("Lund Lamps", unless=("founder",)) == (29, 39)

@@ -141,3 +141,8 @@ def test_a_value_stands_where_the_text_writes_it_otherwise_letter_by_letter() ->
 
     assert asked(Club(land="United States"), "Contact us. Boise, US")["land"].quote == "US"
     assert not asked(Club(land="United States"), "Contact us in Boise.")["land"].grounded
+
+
+def test_a_value_that_is_off_by_a_letter_is_published_as_the_document_writes_it() -> None:
+    seen = asked(Inn(town="Sankt Georgen im Schwarzwlad"), "Die Post in St. Sankt Georgen im Schwarzwald.")["town"]
+    assert (seen.value, seen.key) == ('"Sankt Georgen im Schwarzwald"', "sankt georgen im schwarzwald")

@@ -68,12 +68,35 @@ def test_a_row_that_is_too_large_is_stepped_down_with_the_arithmetic() -> None:
     assert choice.flags.mem_fraction_static is not None
     assert 0.3 <= choice.flags.mem_fraction_static < 0.5
     assert "stepped down" in choice.reason
-    assert "SGLang reserves 12.6" in choice.reason
+    assert "SGLang reserves 13.2" in choice.reason
 
 
 def test_a_row_that_can_not_hold_is_refused() -> None:
     with pytest.raises(OperatorError, match=r"the row cannot hold: mem_fraction_static 0\.85 leaves"):
         choose(MATRIX, "long_prompts", "L4", 22.5)
+
+
+@pytest.mark.parametrize(("chunk", "graphs"), [(2048, 42), (4096, 50), (8192, 58), (16384, 74)])
+def test_the_reserve_is_sglangs_own(chunk: int, graphs: int) -> None:
+    flags = Flags(chunked_prefill_size=chunk, cuda_graph_max_bs=64)
+    assert reserve_mib(flags) == 512 + 1.5 * chunk + 128 + 2 * 64 + 8 * graphs
+    assert reserve_mib(flags, gpus=4) - reserve_mib(flags) == 3 * 128
+    without = flags.model_copy(update={"disable_prefill_cuda_graph": True})
+    assert reserve_mib(flags) - reserve_mib(without) == 8 * graphs
+
+
+def test_the_fp8_row_is_taken_by_name_alone() -> None:
+    row = MATRIX.scenarios["auto_80gb_fp8"]
+    assert (row.needs_gib, row.flags.quantization, row.flags.kv_cache_dtype) == (None, "fp8", "fp8_e4m3")
+    choice = choose(MATRIX, "auto_80gb_fp8", "H100", 79.6)
+    assert choice.flags.mem_fraction_static == pytest.approx(0.83, abs=0.002)
+
+
+def test_more_gpus_a_server_reserve_more_on_each() -> None:
+    flags = choose(MATRIX, "auto_80gb", "H100", 79.2, gpus=8).flags
+    alone = choose(MATRIX, "auto_80gb", "H100", 79.2).flags
+    assert flags.mem_fraction_static is not None and alone.mem_fraction_static == 0.83
+    assert flags.mem_fraction_static < 0.83
 
 
 @given(st.floats(8, 200), st.floats(0.3, 0.95), st.sampled_from([2048, 4096, 8192, 16384]), st.integers(1, 512))

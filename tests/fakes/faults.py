@@ -36,7 +36,7 @@ SPOILERS = ("truncated", "invalid", "wrong_schema", "abort", "whitespace", "loop
 BREAKERS = ("reset", "malformed", "wrong_length")
 TRICKLES = ("slow_loris", "huge")
 ENDINGS = ("crash", "exit0", "kill")
-WAITS = ("delay", "hang")
+WAITS = ("delay", "hang", "wedge")
 NUMERIC = ("delay", "slow_loris", "huge")
 NAMES = frozenset([*REFUSALS, *SPOILERS, *BREAKERS, *TRICKLES, *ENDINGS, *WAITS])
 
@@ -97,7 +97,10 @@ class FaultBook:
 
     def take(self, text: str) -> Fault | None:
         """The fault that this request meets; an order goes before a marker."""
-        return self._ordered() or self._marked(text)
+        fault = self._ordered() or self._marked(text)
+        if fault and fault.name == "wedge":  # it holds back all that comes after it too
+            self.orders = deque([Order(Fault("hang"), None, 0)])
+        return fault
 
     def _ordered(self) -> Fault | None:
         if not self.orders:
@@ -152,7 +155,7 @@ def end_process(fault: Fault) -> None:
 
 async def wait(fault: Fault) -> None:
     """Hold the request back: for a while, or until the client goes."""
-    if fault.name == "hang":
+    if fault.name in ("hang", "wedge"):
         await asyncio.Event().wait()
     await asyncio.sleep(fault.number(1.0))
 

@@ -7,109 +7,30 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import hmac
-import ipaddress
 import json
 import os
 import resource
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Any
 
-import yaml
 from aiohttp import web
 
 from tests.fakes import faults
 from tests.fakes.answers import Ask, Completion
 from tests.fakes.faults import Fault, FaultBook
+from tests.fakes.ledger import Ledger, Ticket
+from tests.fakes.options import parse_options
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-FLAGS: list[tuple[str, Callable[[str], Any], Any]] = [
-    ("config", Path, None),
-    ("port", int, 30000),
-    ("host", str, "127.0.0.1"),
-    ("served-model-name", str, None),
-    ("api-key", str, None),
-    ("admin-api-key", str, None),
-    ("journal", Path, None),
-    ("latency", float, 0.0),
-    ("max-running-requests", int, 64),
-    ("crash-after", int, None),
-    ("exit-zero-after", int, None),
-    ("start-delay", float, 0.0),
-    ("fail-start", str, None),
-    ("order", str, "[]"),
-]
 SLEEPER = """
 import ctypes, os, signal, sys, time
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 while os.getppid() == int(sys.argv[1]):
     time.sleep(1)
 """
-
-
-class Ledger:
-    """The count of what came and went, and the journal of it that outlives the process."""
-
-    def __init__(self, path: Path | None) -> None:
-        self.file = path.open("ab", buffering=0) if path else None
-        self.requests = self.in_flight = self.most = 0
-        self.by_status: Counter[str] = Counter()
-
-    def arrive(self, text: str) -> Ticket:
-        """Note a request at its arrival."""
-        self.requests += 1
-        self.in_flight += 1
-        self.most = max(self.most, self.in_flight)
-        ticket = Ticket(self, self.requests, hashlib.sha256(text.encode()).hexdigest())
-        self.write("request", ticket)
-        return ticket
-
-    def write(self, event: str, ticket: Ticket, **more: Any) -> None:
-        """Append one journal line in one write, so that a kill never cuts it."""
-        if self.file:
-            row = {"event": event, "id": ticket.number, "sha": ticket.sha, "t": time.monotonic(), **more}
-            self.file.write(json.dumps({**row, "pid": os.getpid()}).encode() + b"\n")
-
-    def stats(self) -> dict[str, Any]:
-        """The counts as /stats gives them."""
-        return {
-            "requests": self.requests,
-            "answered": sum(n for status, n in self.by_status.items() if status != "broken"),
-            "in_flight": self.in_flight,
-            "max_in_flight": self.most,
-            "by_status": dict(self.by_status),
-        }
-
-
-class Ticket:
-    """One request from arrival to end; only its first end counts."""
-
-    def __init__(self, ledger: Ledger, number: int, sha: str) -> None:
-        self.ledger = ledger
-        self.number = number
-        self.sha = sha
-        self.open = True
-
-    def answer(self, status: int, finish: str | None, fault: Fault | None) -> None:
-        """Note a whole HTTP answer; called before its last byte, so that who has it finds it noted."""
-        self._end("answer", str(status), status=status, finish_reason=finish, fault=fault and fault.name)
-
-    def broken(self, fault: Fault | None) -> None:
-        """Note that no whole answer was sent: a fault broke it off, or the client went."""
-        self._end("broken", "broken", fault=fault and fault.name)
-
-    def _end(self, event: str, key: str, **more: Any) -> None:
-        if self.open:
-            self.open = False
-            self.ledger.in_flight -= 1
-            self.ledger.by_status[key] += 1
-            self.ledger.write(event, self, **more)
 
 
 class Server:
@@ -242,34 +163,6 @@ class Server:
         ticket.answer(200, completion.finish, fault)
         await response.write(held)
         return response
-
-
-def parse_options(argv: list[str]) -> argparse.Namespace:
-    """The options of the command line, and below them those of --config; unknown flags pass unseen."""
-    parser = argparse.ArgumentParser(prog="tests.fakes.server", allow_abbrev=False)
-    for flag, kind, default in FLAGS:
-        parser.add_argument(f"--{flag}", type=kind, default=default)
-    parser.add_argument("--model-path", "--model", default="fake-model")
-    for switch in ("--never-ready", "--child"):
-        parser.add_argument(switch, action="store_true")
-    options, _ = parser.parse_known_args(argv)
-    if options.config:
-        options, _ = parser.parse_known_args(flags_of(options.config) + argv)
-    if options.host != "localhost" and not ipaddress.ip_address(options.host).is_loopback:
-        parser.error(f"--host {options.host}: the fake serves loopback only")
-    return options
-
-
-def flags_of(path: Path) -> list[str]:
-    """The flags that a YAML file of flat keys stands for."""
-    flags: list[str] = []
-    for key, value in (yaml.safe_load(path.read_text()) or {}).items():
-        flag = f"--{str(key).replace('_', '-')}"
-        if isinstance(value, bool):
-            flags += [flag] if value else []
-        elif value is not None:
-            flags += [f"{flag}={json.dumps(value) if isinstance(value, dict | list) else value}"]
-    return flags
 
 
 def main() -> None:

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from extraction.rules import text_key, union, vote
+from extraction.keys import text_key
+from extraction.rules import union, vote
 
 
 class Place(BaseModel):

@@ -2,6 +2,8 @@
 
 import uuid
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pyarrow as pa
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ from jobs.storage import Storage
 
 
 def answer(chunk: str, fault: Fault | None = None, reply: str = "{}") -> Answer:
-    return Answer(chunk, None if fault else reply, fault, attempts=1)
+    return Answer(chunk, () if fault else (reply,), fault, attempts=1)
 
 
 def ids(array: pa.Array) -> set[str]:
@@ -45,7 +47,7 @@ def test_an_answer_beats_a_fault_however_they_came(tmp_path: Path) -> None:
         writer.append([given_answer])
     index = ledger.index()
     wanted = pa.array(["a"])
-    assert [row["reply"] for row in ledger.read(index.segments_of(wanted), wanted).to_pylist()] == ["{1}"]
+    assert [row["replies"] for row in ledger.read(index.segments_of(wanted), wanted).to_pylist()] == [["{1}"]]
     assert ids(index.answered) == {"a"}
 
 
@@ -72,6 +74,51 @@ def test_an_actor_finds_what_it_wrote_before_a_restart(tmp_path: Path) -> None:
     LedgerWriter(ledger, "run", "two").append([answer("b")])
     LedgerWriter(ledger, "old", "one").append([answer("c")])
     assert LedgerWriter(ledger, "run", "one").held() == {"a": answer("a")}
+
+
+def test_an_answer_comes_back_as_it_was_given(tmp_path: Path) -> None:
+    ledger = ledger_at(tmp_path)
+    parts = Answer("a", ('{"name": "A"}', "{}"), attempts=4, truncated=2, looped=1)
+    poison = Answer("b", fault=Fault.POISON, message="the server died", attempts=4)
+    LedgerWriter(ledger, "run", "one").append([parts, poison])
+    assert LedgerWriter(ledger, "run", "one").held() == {"a": parts, "b": poison}
+    wanted = pa.array(["a", "b"])
+    rows = {row["chunk_id"]: row for row in ledger.read(ledger.index().segments_of(wanted), wanted).to_pylist()}
+    assert (rows["a"]["replies"], rows["a"]["truncated"], rows["a"]["looped"]) == (['{"name": "A"}', "{}"], 2, 1)
+    assert (rows["b"]["replies"], rows["b"]["fault"]) == ([], "poison")
+
+
+ANSWERS = st.builds(
+    Answer,
+    chunk_id=st.sampled_from("ab"),
+    replies=st.lists(st.sampled_from(["{}", '{"name": "A"}']), max_size=2).map(tuple),
+    fault=st.sampled_from([None, Fault.INVALID, Fault.TRUNCATED, Fault.DEADLINE, Fault.ABORTED]),
+    message=st.sampled_from(["", "no"]),
+    attempts=st.integers(0, 2),
+    in_flight=st.integers(0, 1),
+    latency_s=st.sampled_from([0.0, 1.5]),
+)
+
+
+@given(st.lists(ANSWERS, min_size=1, max_size=8), st.randoms(use_true_random=False))
+@settings(max_examples=50, deadline=None, derandomize=True)
+def test_the_same_answers_are_read_in_whatever_order_they_were_written(some: list[Answer], drawn: Random) -> None:
+    def read(answers: list[Answer], each: int) -> list[dict[str, Any]]:
+        ledger = Ledger(Storage(f"memory://{uuid.uuid4().hex}"), "f" * 64)
+        for first in range(0, len(answers), each):
+            LedgerWriter(ledger, "run", "actor").append(answers[first : first + each])
+        wanted = pa.array(["a", "b"])
+        rows: list[dict[str, Any]] = ledger.read(ledger.index().segments_of(wanted), wanted).to_pylist()
+        return rows
+
+    shuffled = drawn.sample(some, len(some))
+    rows = read(some, 2)
+    assert rows == read(shuffled, 3)
+    for row in rows:
+        faults = {each.fault for each in some if each.chunk_id == row["chunk_id"]}
+        retryable = [fault is not None and fault.retryable for fault in faults]
+        assert (row["fault"] is None) == (None in faults)
+        assert row["fault"] not in ("deadline", "aborted") or all(retryable)
 
 
 FAULTS = st.one_of(st.none(), st.sampled_from(list(Fault)))

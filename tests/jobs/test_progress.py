@@ -18,8 +18,8 @@ def answers(*given: Answer) -> pa.Table:
     return pa.Table.from_pylist([asdict(a) for a in given], ANSWERS)
 
 
-GOOD = Answer("a", "{}", attempts=1, prompt_tokens=100, cached_tokens=60, completion_tokens=20, in_flight=3)
-BAD = Answer("b", None, Fault.INVALID, "no", 2, 200, 120, 40, in_flight=1)
+GOOD = Answer("a", ("{}",), attempts=1, prompt_tokens=100, cached_tokens=60, completion_tokens=20, in_flight=3)
+BAD = Answer("b", (), Fault.INVALID, "no", 2, 200, 120, 40, in_flight=1)
 
 
 def test_a_tally_adds_up() -> None:

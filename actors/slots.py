@@ -1,0 +1,54 @@
+"""The slots of a client: how many of its requests are under way at a time."""
+
+import asyncio
+import heapq
+import math
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+
+
+class Slots:
+    """Room for `limit` requests; `taken` are under way.
+
+    A request may ask for small company. Those that do go first, the most demanding before the others.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.taken = limit, 0
+        self._inside: Counter[float] = Counter()
+        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._order = count()
+
+    def resize(self, limit: int) -> None:
+        """Change the limit. Who is under way goes on."""
+        self.limit = limit
+        self._admit()
+
+    @asynccontextmanager
+    async def one(self, most: float = math.inf) -> AsyncIterator[None]:
+        """Hold a slot while no more than `most` requests are under way, this one included."""
+        ticket = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (most, next(self._order), ticket))
+        self._admit()
+        try:
+            await ticket
+            yield
+        finally:
+            if not ticket.cancelled():
+                self.taken -= 1
+                self._inside -= Counter([most])
+            self._admit()
+
+    def _admit(self) -> None:
+        """Let in whoever has a right to it now."""
+        while self._waiting:
+            most, _, ticket = self._waiting[0]
+            if not ticket.cancelled():
+                if self.taken >= min(self.limit, most, *self._inside):
+                    return
+                self.taken += 1
+                self._inside[most] += 1
+                ticket.set_result(None)
+            heapq.heappop(self._waiting)
