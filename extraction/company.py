@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from extraction.amounts import amount_key, is_amount
+from extraction.certificates import certification_key
 from extraction.contacts import (
     email_key,
     is_email,
@@ -22,7 +23,8 @@ from extraction.contacts import (
 from extraction.cues import FOUNDING, LISTING, NAMED, PERSON, SEAT, STAFF, TAX
 from extraction.identifiers import identifier_key, is_identifier, is_tax_id, is_ticker, tax_id_key, ticker_key
 from extraction.keys import digits_key
-from extraction.names import certification_key, company_key, is_company_name, person_key, same_company
+from extraction.names import company_key, is_company_name, same_company
+from extraction.people import person_key
 from extraction.places import address_key, city_key, city_name, country_key, country_spellings, is_city, is_country
 from extraction.rules import latest, medoid, quoted, subject, union, vote
 

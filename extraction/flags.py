@@ -20,6 +20,7 @@ class Flags(Frozen):
     grammar_backend: Literal["xgrammar", "outlines", "llguidance", "none"] | None = None
     constrained_json_disable_any_whitespace: bool | None = None
     schedule_policy: Literal["fcfs", "lpm", "random"] | None = None
+    disable_prefill_cuda_graph: bool | None = None
     disable_radix_cache: bool | None = None
     enable_mixed_chunk: bool | None = None
     attention_backend: Literal["fa3", "flashinfer", "triton", "torch_native"] | None = None

@@ -1,12 +1,10 @@
-"""Names of companies, people and certificates: when two are the same, and what is no name at all."""
+"""Names of companies: when two are the same, and what is no name at all."""
 
 import re
 from functools import cache, lru_cache
 from typing import Any
 
 from cleanco import termdata  # type: ignore[import-untyped]
-from nameparser import HumanName
-from nameparser.config import CONSTANTS
 
 from extraction.keys import text_key
 from extraction.places import STREETS, is_country, is_state
@@ -224,42 +222,3 @@ def is_company_name(value: Any) -> bool:
 def _is_place(key: str, words: list[str]) -> bool:
     country = is_country(key) and (len(key) > 3 or key in CODES_READ)
     return country or is_state(key) or (words[0].isdigit() and not STREETS.isdisjoint(words[1:]))
-
-
-def person_key(value: Any) -> str:
-    """A person's name without titles, suffixes and middle initials; `Silva, Ana` is `Ana Silva`."""
-    return _person_key(str(value))
-
-
-@lru_cache(maxsize=65_536)
-def _person_key(value: str) -> str:
-    plain = value.replace("'", "").replace("’", "")
-    words = text_key(plain).split()
-    first, middle, last = words[:1], words[1:-1], words[1:][-1:]
-    if "," in plain or not _honours().isdisjoint(words):  # nameparser takes 200 times as long
-        name = HumanName(" , ".join(text_key(part) for part in plain.split(",")))
-        first, middle, last = (text_key(part).split() for part in (name.first, name.middle, name.last))
-    return " ".join((*first, *(word for word in middle if len(word) > 1), *last)) or text_key(value)
-
-
-@cache
-def _honours() -> frozenset[str]:
-    """Titles and suffixes: dr, sra, jr, phd."""
-    known = (*CONSTANTS.titles, *CONSTANTS.suffix_acronyms, *CONSTANTS.suffix_not_acronyms)
-    return frozenset(word for term in known for word in text_key(term).split())
-
-
-# What stands around the number of a standard and does not change which one it is: ABNT NBR ISO/IEC 27001.
-STANDARD = re.compile(
-    r"(?:(?:norma|standard|abnt|nbr|nf|ne|en|bs|din|uni|une|ts) )*"
-    r"iso(?: (?:iec|ts|iatf))? ?(\d{3,5})(?: (\d))?(?: (?:19|20)\d\d)?"
-)
-CERTIFIED = re.compile(r"\b(?:certifi(?:ed|cation|cate|cacao|cad[oa]|cacion|e|ee)|zertifizier(?:t|ung))\b")
-
-
-def certification_key(value: Any) -> str:
-    """A certificate or award without its edition: ISO 9001:2015 is ISO 9001, never ISO 14001."""
-    key = text_key(value)
-    bare = " ".join(CERTIFIED.sub(" ", key).split())
-    standard = STANDARD.fullmatch(bare)
-    return " ".join(("iso", *filter(None, standard.groups()))) if standard else bare or key
