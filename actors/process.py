@@ -17,10 +17,20 @@ TAIL_BYTES = 16_384
 
 
 class ServerProcess:
-    """Owns one process group. Nothing of it survives `stop`, nor the process that called `start`."""
+    """Owns one process group. Nothing of it survives `stop`, nor the process that called `start`.
 
-    def __init__(self, argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> None:
-        self.argv, self.log, self.env = list(argv), log, dict(env or {})
+    `secrets` are words that never get into the log, whatever the command prints.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        secrets: Sequence[str] = (),
+    ) -> None:
+        self.argv, self.log, self.env, self.secrets = list(argv), log, dict(env or {}), tuple(secrets)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -30,12 +40,15 @@ class ServerProcess:
         with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as log:
             self._process = subprocess.Popen(
                 tied,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 env={**os.environ, **self.env},
             )
+        assert self._process.stdin
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as told:
+            told.write("\n".join(self.secrets).encode())
 
     @property
     def pid(self) -> int | None:
@@ -86,4 +99,4 @@ def free_port() -> int:
 
 def new_key() -> str:
     """A random key, so that a server accepts its owner alone and a stranger on the port is noticed."""
-    return secrets.token_urlsafe(24)
+    return secrets.token_hex(24)  # never a leading dash, which a parser of flags takes for one

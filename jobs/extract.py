@@ -24,6 +24,7 @@ from jobs import cluster, intake, manifest, plan, pool, reduce, summary
 from jobs.engines import choose, fleet
 from jobs.ledger import Index
 from jobs.manifest import Counts
+from jobs.profiles import profile_schema
 from jobs.progress import Progress, Tally
 from jobs.run import Run, new_run_id
 from jobs.storage import storage_at
@@ -116,7 +117,7 @@ def run(flags: argparse.Namespace) -> int:
     run_id = new_run_id()
     logs = Path(tempfile.gettempdir(), "company-profiles", run_id)
     this = Run(run_id, settings, servers, storage_at(flags.output), logs)
-    reduce.profile_schema(this)
+    profile_schema(this.model)
     with cluster.connected():
         cluster.require_gpus(this.fleet.gpus)
         planned = plan.plan(this, found)
