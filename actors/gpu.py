@@ -1,13 +1,16 @@
 """The GPUs that this process may use, as NVML sees them."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pynvml
 
 from extraction.errors import RunError
 
-BYTES_PER_GIB = 1 << 30
+BYTES_PER_GIB, BYTES_PER_MIB = 1 << 30, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,30 @@ def visible() -> list[Gpu]:
 
     Raises RunError when there is no driver or no such device.
     """
+    with _nvml():
+        asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = [str(n) for n in range(pynvml.nvmlDeviceGetCount())] if asked is None else asked.split(",")
+        return [_gpu(name.strip()) for name in names if name.strip()]
+
+
+def processes() -> list[dict[str, Any]]:
+    """The processes that compute on this machine's GPUs: `gpu` (its index), `uuid`, `pid`, `memory_mib`.
+
+    Raises RunError when there is no driver.
+    """
+    found = []
+    with _nvml():
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            uuid = str(pynvml.nvmlDeviceGetUUID(handle))
+            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+                used = (process.usedGpuMemory or 0) // BYTES_PER_MIB
+                found.append({"gpu": index, "uuid": uuid, "pid": process.pid, "memory_mib": used})
+    return found
+
+
+@contextlib.contextmanager
+def _nvml() -> Iterator[None]:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
@@ -30,9 +57,7 @@ def visible() -> list[Gpu]:
             f"no GPU can be seen: NVML says {error}. Is the driver there, has the actor a GPU?"
         ) from None
     try:
-        asked = os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = [str(n) for n in range(pynvml.nvmlDeviceGetCount())] if asked is None else asked.split(",")
-        return [_gpu(name.strip()) for name in names if name.strip()]
+        yield
     finally:
         pynvml.nvmlShutdown()
 

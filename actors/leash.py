@@ -1,6 +1,9 @@
 """Run a command whose whole process group dies with the process that started it, however that one dies.
 
-    python leash.py PARENT_PID COMMAND [ARGUMENT ...]
+    python leash.py PARENT_PID COMMAND [ARGUMENT ...] < SECRETS
+
+What the command prints goes to standard output, without the secrets that standard input names, one a line:
+SGLang prints its keys.
 
 Ray kills an actor's process group only, and a server in a session of its own would survive the actor and
 keep its memory. The kernel's tie (PR_SET_PDEATHSIG) holds one process, not its children, and breaks when the
@@ -16,8 +19,11 @@ import subprocess
 import sys
 import threading
 import time
+from typing import IO
 
 POLL_S = 0.5
+LAST_WORDS_S = 0.5  # what the command printed may still be on its way when it has ended
+HIDDEN = b"[key]"
 PR_SET_PDEATHSIG = 1
 
 
@@ -26,13 +32,34 @@ def main() -> None:
     parent, command = int(sys.argv[1]), sys.argv[2:]
     if os.getppid() != parent:
         sys.exit("the process that started this one is gone already")
+    secrets = sys.stdin.buffer.read().split()
     try:
-        child = subprocess.Popen(command, preexec_fn=_tie)
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_tie,
+        )
     except OSError as error:
         sys.exit(f"{command[0]} can't be run: {error.strerror}")
     signal.signal(signal.SIGTERM, lambda *_: None)  # the whole group is asked: the command decides
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    _end_as(child.wait())
+    copied = threading.Thread(target=_copy, args=(child.stdout, secrets), daemon=True)
+    copied.start()
+    status = child.wait()
+    copied.join(LAST_WORDS_S)  # children of the command's may hold its output open
+    _end_as(status)
+
+
+def _copy(printed: IO[bytes], secrets: list[bytes]) -> None:
+    """Pass each line on without the secrets. It never stops, or the command would wait for a full pipe."""
+    for line in printed:
+        for secret in secrets:
+            line = line.replace(secret, HIDDEN)
+        with contextlib.suppress(OSError):  # the disk is full
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
 
 
 def _watch(parent: int) -> None:

@@ -76,7 +76,8 @@ class SglangServer:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             yaml.safe_dump({"api-key": key, "admin-api-key": admin_key}, file)
         command = [sys.executable if word == "python" else word for word in self.settings.sglang.command]
-        self._process = ServerProcess([*command, *self._arguments(port), "--config", secrets], log=self.log)
+        command += [*self._arguments(port), "--config", secrets]
+        self._process = ServerProcess(command, log=self.log, secrets=(key, admin_key))
         root = f"http://127.0.0.1:{port}"
         try:
             self._process.start()
@@ -95,7 +96,7 @@ class SglangServer:
             "revision": model.revision,
             "load-format": model.load_format,
             "served-model-name": self.served_name,
-            "tp": self.settings.servers.gpus_per_server,
+            "tp-size": self.settings.servers.gpus_per_server,
             "host": "127.0.0.1",
             "port": port,
             # The model's own generation_config has a repetition penalty, which garbles JSON.

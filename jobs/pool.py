@@ -22,6 +22,7 @@ from jobs.run import Run
 OVERBOOKING = 3  # rows handed to an actor for each request that its server works on: it never runs dry
 MOST_ROWS = 32  # of a task: few enough to be done together, many enough for Ray to keep up
 TASKS_WANTED = 64  # of a small run, so that its progress is seen
+TASKS_TO_FILL = 16  # a server: Ray hands over some tens a second
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,12 @@ def work_of(run: Run, plan: Plan, settled: pa.Array) -> Work:
     return Work(rows, places["id"].combine_chunks(), missing.num_rows)
 
 
-def extract(run: Run, work: Work) -> Iterator[pa.Table]:
-    """Ask for everything; yields what became of it while it goes on (ANSWERS without the replies)."""
+def extract(run: Run, work: Work, extractor: type[Extractor] = Extractor) -> Iterator[pa.Table]:
+    """Ask for everything; yields what became of it while it goes on (what `extractor` gives)."""
     servers, fleet = run.settings.servers, run.fleet
-    rows = max(1, min(MOST_ROWS, work.missing // TASKS_WANTED))
-    calls = max(2, -(-OVERBOOKING * fleet.limit // rows))
+    share = -(-work.missing // servers.min_servers)  # the first actor that is ready leaves theirs to the others
+    rows = min(MOST_ROWS, max(1, work.missing // TASKS_WANTED, min(fleet.limit, share) // TASKS_TO_FILL))
+    calls = max(2, -(-min(OVERBOOKING * fleet.limit, share) // rows))
     most = max(servers.min_servers, _room(run, work.missing))
     items = [{"path": path, "rows": numbers} for path, numbers in work.rows.items()]
     answered = (
@@ -85,7 +87,7 @@ def extract(run: Run, work: Work) -> Iterator[pa.Table]:
         .map_batches(read_rows, batch_size=1, batch_format="pyarrow", fn_kwargs={"run": run})
         .repartition(target_num_rows_per_block=rows)
         .map_batches(
-            Extractor,
+            extractor,
             batch_size=rows,
             batch_format="pyarrow",
             num_cpus=1,
@@ -95,6 +97,7 @@ def extract(run: Run, work: Work) -> Iterator[pa.Table]:
                 max_size=most,
                 initial_size=servers.min_servers,
                 max_concurrent_calls_per_actor=calls,
+                max_tasks_in_flight_per_actor=max(2, min(2 * calls, -(-share // rows))),
             ),
             fn_constructor_kwargs={
                 "settings": run.settings,

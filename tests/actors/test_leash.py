@@ -29,7 +29,7 @@ time.sleep(60)
 
 def run(*command: str, parent: int | None = None) -> subprocess.CompletedProcess[str]:
     tied = [sys.executable, leash.__file__, str(parent or os.getpid()), *command]
-    return subprocess.run(tied, capture_output=True, text=True, timeout=20, start_new_session=True)
+    return subprocess.run(tied, input="", capture_output=True, text=True, timeout=20, start_new_session=True)
 
 
 @pytest.fixture
@@ -105,5 +105,39 @@ def test_a_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
     try:
         assert printed(process) == ["up"]
         assert not eventually(lambda: not process.alive, within_s=2 * leash.POLL_S)
+    finally:
+        process.stop()
+
+
+def test_a_secret_that_the_command_prints_is_not_passed_on() -> None:
+    code = "import sys; print('key=s3cret,', 'admin=other'); print('s3cret', file=sys.stderr); sys.exit(4)"
+    tied = [sys.executable, leash.__file__, str(os.getpid()), sys.executable, "-S", "-c", code]
+    done = subprocess.run(
+        tied, input="s3cret\nother", capture_output=True, text=True, timeout=20, start_new_session=True
+    )
+    assert sorted(done.stdout.splitlines()) == ["[key]", "key=[key], admin=[key]"]
+    assert done.returncode == 4
+
+
+def test_what_was_printed_before_a_kill_is_there(tmp_path: Path) -> None:
+    process = python("import time; print('s3cret', 'up', flush=True); time.sleep(60)", tmp_path / "log")
+    process.secrets = ("s3cret",)
+    process.start()
+    try:
+        printed(process)
+        assert process.pid
+        os.kill(process.pid, signal.SIGKILL)
+        assert eventually(lambda: not process.alive)
+        assert process.tail() == "[key] up"
+    finally:
+        process.stop()
+
+
+def test_a_full_disk_does_not_stop_the_command() -> None:
+    process = python("print('x' * 100 + chr(10) * 300_000)", Path("/dev/full"))
+    process.start()
+    try:
+        assert eventually(lambda: not process.alive)
+        assert process.exit_status == 0
     finally:
         process.stop()

@@ -16,6 +16,7 @@ from extraction.errors import OperatorError, RunError
 from extraction.scenarios import load_matrix
 from extraction.settings import Settings
 from tests.actors.asking import settings
+from tests.actors.flags import KNOWN, options
 
 MATRIX = load_matrix(Path("configs/scenarios.yaml"))
 FAKE = ["python", "-m", "tests.fakes.server"]
@@ -59,6 +60,31 @@ def test_keys_are_in_no_command_line_and_their_file_is_gone(tmp_path: Path) -> N
             DIRECT.open(f"{address.url}/models", timeout=5)
     finally:
         running.stop()
+
+
+def test_its_log_does_not_hold_the_keys_that_it_prints(tmp_path: Path) -> None:
+    loud = f'cat "${{@: -1}}"; exec {sys.executable} -m tests.fakes.server "$@"'
+    asked = settings(sglang={"command": ["bash", "-c", loud, "bash"], "vram_gib": 79.6})
+    running = SglangServer(asked, MATRIX, "house", tmp_path)
+    try:
+        key = running.start().api_key
+        log = running.log.read_text()
+    finally:
+        running.stop()
+    assert log.splitlines()[:2] == ["admin-api-key: [key]", "api-key: [key]"]
+    assert key not in log
+
+
+@pytest.mark.parametrize("version", KNOWN)
+def test_every_option_on_its_command_line_is_one_that_sglang_has(tmp_path: Path, version: str) -> None:
+    asked = settings(
+        sglang={"command": FAKE, "vram_gib": 79.6},
+        model={"name": "house", "revision": "main", "load_format": "dummy"},
+    )
+    words = SglangServer(asked, MATRIX, "house", tmp_path)._arguments(1)
+    said = {word for word in words if word.startswith("--")}
+    assert {"--config", "--admin-api-key", *said} <= options(version)
+    assert len(said) > 15 and not said & {"--api-key", "--admin-api-key", "--trust-remote-code"}
 
 
 def test_nothing_of_its_tree_is_left(tmp_path: Path) -> None:
@@ -120,7 +146,7 @@ def test_tensor_parallel_takes_the_smallest_of_its_gpus(tmp_path: Path) -> None:
     asked = settings(sglang={"command": FAKE, "vram_gib": 40}, servers={"gpus_per_server": 2})
     running = SglangServer(asked, MATRIX, "house", tmp_path)
     arguments = running._arguments(1)
-    assert arguments[arguments.index("--tp") + 1] == "2"
+    assert arguments[arguments.index("--tp-size") + 1] == "2"
     assert running.choice.name == "auto_40gb"
 
 

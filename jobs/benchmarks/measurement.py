@@ -1,0 +1,133 @@
+"""What was measured: samples, what they come to, and how that is shown."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from rich.table import Table
+
+Wire = Literal["full", "bounded", "light"]
+Path = Literal["bare", "job"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One chunk: when it was handed over and when it was done (seconds since the epoch), how long its answer
+    took, and its tokens. `server` tells servers apart; `fault` is None for a profile."""
+
+    began: float
+    ended: float
+    latency_s: float
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    fault: str | None
+    first_token_s: float | None = None
+    server: int = 0
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A row on one path: `bare` is a client straight at the server, `job` the extract stage through Ray.
+
+    Times start with the first chunk that is handed over, not while servers start; the job's latencies hold
+    the wait for a free slot. `processes` is what NVML saw on each GPU meanwhile.
+    """
+
+    row: str
+    path: Path
+    wire: Wire
+    servers: int
+    limit: int
+    startup_s: float
+    flags: dict[str, Any]
+    samples: tuple[Sample, ...]
+    processes: tuple[dict[str, Any], ...] = field(default=())
+
+    @property
+    def seconds(self) -> float:
+        """From the first chunk handed over to the last one done."""
+        return max(s.ended for s in self.samples) - min(s.began for s in self.samples)
+
+    @property
+    def chunks_per_s(self) -> float:
+        """Chunks a second, whatever came of them."""
+        return len(self.samples) / self.seconds
+
+    def tokens_per_s(self, name: Literal["prompt_tokens", "cached_tokens", "completion_tokens"]) -> float:
+        """Tokens of a kind a second; prompts count the part that the cache held, too."""
+        return self._total(name) / self.seconds
+
+    def percentile(self, share: float, name: Literal["latency_s", "first_token_s"] = "latency_s") -> float | None:
+        """The latency that this share of the chunks did not exceed; None where it was not measured."""
+        known = sorted(value for s in self.samples if (value := getattr(s, name)) is not None)
+        return known[max(0, math.ceil(share * len(known)) - 1)] if known else None
+
+    @property
+    def cached(self) -> float:
+        """The share of prompt tokens that the server's prefix cache held."""
+        return self._total("cached_tokens") / max(1, self._total("prompt_tokens"))
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """How many chunks ended in which fault."""
+        return dict(Counter(s.fault for s in self.samples if s.fault))
+
+    def _total(self, name: str) -> int:
+        return sum(getattr(s, name) for s in self.samples)
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures, and the samples they come from, a list each, times from the first one's."""
+        told = {key: value for key, value in asdict(self).items() if key != "samples"}
+        began = min(s.began for s in self.samples)
+        figures = {
+            "chunks": len(self.samples),
+            "seconds": self.seconds,
+            "chunks_per_s": self.chunks_per_s,
+            "prompt_tokens_per_s": self.tokens_per_s("prompt_tokens"),
+            "output_tokens_per_s": self.tokens_per_s("completion_tokens"),
+            "output_tokens_per_chunk": self._total("completion_tokens") / len(self.samples),
+            "latency_p50_s": self.percentile(0.5),
+            "latency_p95_s": self.percentile(0.95),
+            "first_token_p50_s": self.percentile(0.5, "first_token_s"),
+            "cached_share": self.cached,
+            "faults": self.faults,
+        }
+        rounded = {key: round(v, 4) if isinstance(v, float) else v for key, v in {**told, **figures}.items()}
+        return {**rounded, "sample_columns": list(Sample.__slots__), "samples": self._rows(began)}
+
+    def _rows(self, began: float) -> list[list[Any]]:
+        rows = [list(asdict(s).values()) for s in self.samples]
+        return [[round(row[0] - began, 3), round(row[1] - began, 3), round(row[2], 3), *row[3:]] for row in rows]
+
+
+def table(measured: Sequence[Measurement]) -> Table:
+    """A line each; `x` compares chunks a second with the first line."""
+    shown = Table(box=None, pad_edge=False)
+    for name in ("row", "path"):
+        shown.add_column(name, no_wrap=True)
+    for name in ("chunks/s", "x", "prompt/s", "output/s", "p50 s", "p95 s", "first s", "cached", "start s"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    shown.add_column("faults")
+    for one in measured:
+        shown.add_row(
+            one.row,
+            f"{one.path} x{one.servers}" if one.servers > 1 else one.path,
+            f"{one.chunks_per_s:.2f}",
+            f"{one.chunks_per_s / measured[0].chunks_per_s:.2f}",
+            f"{one.tokens_per_s('prompt_tokens'):,.0f}",
+            f"{one.tokens_per_s('completion_tokens'):,.0f}",
+            _seconds(one.percentile(0.5)),
+            _seconds(one.percentile(0.95)),
+            _seconds(one.percentile(0.5, "first_token_s")),
+            f"{one.cached:.0%}",
+            f"{one.startup_s:.0f}",
+            ", ".join(f"{count} {fault}" for fault, count in sorted(one.faults.items())) or "-",
+        )
+    return shown
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

@@ -1,0 +1,163 @@
+"""How fast answers become profiles: the whole reduce stage over made-up companies, in extractions a second.
+
+Nothing is asked of a model: chunk files and ledger segments are written as a run leaves them, then reduced.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+
+from actors.client import Answer
+from actors.extractor import ANSWERS
+from extraction.company import ShortProfile
+from extraction.pieces import Piece
+from extraction.settings import load
+from jobs import cluster
+from jobs.engines import fleet
+from jobs.extract import CONFIGS, PUBLISHED
+from jobs.plan import CHUNKS, Plan
+from jobs.reduce import reduce
+from jobs.run import Run, new_run_id
+from jobs.storage import storage_at
+
+NOWHERE = "http://127.0.0.1:9/v1"  # nobody is asked
+FILE_ROWS = 5_000  # about what a block of the plan holds
+FIRST = (
+    "Amber",
+    "Birch",
+    "Cobalt",
+    "Dune",
+    "Ember",
+    "Fjord",
+    "Garnet",
+    "Heron",
+    "Iris",
+    "Juniper",
+    "Kelp",
+    "Linden",
+)
+SECOND = ("Bearings", "Looms", "Ovens", "Pumps", "Sails", "Valves", "Violins", "Wheels", "Lamps", "Kilns")
+CITIES = (("Bergen", "Norway"), ("Braga", "Portugal"), ("Duluth", "United States"), ("Londrina", "Brasil"))
+INVENTED = 0.3  # of the answers hold a value that stands nowhere, as a small model's do
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The benchmark's flags."""
+    parser.add_argument("--companies", type=int, default=100_000, metavar="N")
+    parser.add_argument("--extractions", type=int, default=10, metavar="N", help="of each company")
+    parser.add_argument("--characters", type=int, default=700, metavar="N", help="of each chunk")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Measure, print and write."""
+    found = measure(flags.companies, flags.extractions, flags.characters)
+    for name, value in found.items():
+        print(f"{name:<42} {value:>12,}")
+    if flags.json:
+        flags.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return PUBLISHED
+
+
+def measure(companies: int, extractions: int, characters: int) -> dict[str, float]:
+    """Write what a run leaves, reduce it, and tell how long that took."""
+    with tempfile.TemporaryDirectory(prefix="merging-") as folder:
+        this = _run(folder)
+        began = time.monotonic()
+        files = tuple(_write(this, companies, extractions, characters))
+        written_s = time.monotonic() - began
+        total = companies * extractions
+        plan = Plan(files, (), total, 0, 0, True)
+        with cluster.connected():
+            began = time.monotonic()
+            index = this.ledger.index()
+            indexed_s = time.monotonic() - began
+            reduced = reduce(this, plan, index)
+        seconds = time.monotonic() - began
+    return {
+        "companies": sum(file.rows for file in reduced.profiles),
+        "extractions": total,
+        "seconds": round(seconds, 1),
+        "of them for the ledger's index": round(indexed_s, 1),
+        "extractions/s": round(total / seconds),
+        "seconds to make the data, not counted": round(written_s, 1),
+    }
+
+
+def _run(folder: str) -> Run:
+    settings = load(CONFIGS / "demo.yaml", {"endpoint.url": NOWHERE})
+    return Run(new_run_id(), settings, fleet("endpoint", settings), storage_at(folder), Path(folder, "logs"))
+
+
+def _write(run: Run, companies: int, extractions: int, characters: int) -> Iterator[str]:
+    """Chunk files, all chunks of a company in one, and for each a ledger segment with the answers."""
+    at_once = max(1, FILE_ROWS // extractions)
+    for first in range(0, companies, at_once):
+        chunks: list[dict[str, Any]] = []
+        answers: list[dict[str, Any]] = []
+        for company in range(first, min(companies, first + at_once)):
+            for number in range(extractions):
+                chunk, reply = _extraction(company, number, characters)
+                chunks.append(chunk)
+                answers.append(asdict(Answer(chunk["chunk_id"], (reply,), attempts=1)))
+        name = f"{run.ledger.folder}/{run.run_id}.made.{first:09}.parquet"
+        run.storage.write_table(name, pa.Table.from_pylist(answers, ANSWERS))
+        yield run.storage.write_table(
+            f"{run.folder}/chunks/{{sha}}.parquet", pa.Table.from_pylist(chunks, CHUNKS)
+        ).path
+
+
+def _extraction(company: int, number: int, characters: int) -> tuple[dict[str, Any], str]:
+    """A document about a company as a chunk, and what a model would answer."""
+    chance = Random(company * 1_000_003 + number)
+    known = Random(company)
+    name = f"{known.choice(FIRST)} {known.choice(SECOND)} {company} Ltd"
+    city, country = known.choice(CITIES)
+    facts: dict[str, Any] = {
+        "name": name,
+        "city": city,
+        "country": country,
+        "founded_year": known.randrange(1900, 2020),
+        "website": f"www.company{company}.example",
+        "phone": f"+47 555 {known.randrange(10_000):04}",
+        "tax_id": None,
+        "ticker": None,
+        "employees": known.randrange(10, 900),
+        "products": [f"{word.lower()} of kind {known.randrange(9)}" for word in known.sample(SECOND, 3)],
+    }
+    text = (
+        f"{name} of {city}, {country}, was founded in {facts['founded_year']} and has {facts['employees']} "
+        f"employees.\nIt makes {', '.join(facts['products'])}. Telephone {facts['phone']}, {facts['website']}.\n"
+    )
+    while len(text) < characters:
+        text += (
+            f"{chance.choice(FIRST)} and {chance.choice(SECOND).lower()} are told of in part {chance.random()}. "
+        )
+    if chance.random() < INVENTED:
+        facts = {
+            **facts,
+            "phone": "+1 999 000 0000",
+            "products": [*facts["products"], "gold rings and other things"],
+        }
+    document_id = f"d{company}-{number}"
+    chunk_id = f"{company:032x}{number:032x}"
+    piece = Piece(
+        document_id, 0, len(text), 0, len(text), "page", f"20{number % 25:02}-01-01", f"made#{document_id}"
+    )
+    chunk = {
+        "chunk_id": chunk_id,
+        "company_id": f"{company:08}",
+        "content": text,
+        "prompt_tokens": 0,
+        "max_tokens": 0,
+        "pieces": [asdict(piece)],
+    }
+    return chunk, ShortProfile.model_validate(facts).model_dump_json()
