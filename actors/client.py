@@ -128,7 +128,8 @@ class Client:
         replies: tuple[str, ...] = ()
         fault, message = None, ""
         try:
-            replies = await self._replies(question, effort, HALVINGS)
+            depth = HALVINGS if self.settings.requests.attempts > 1 else 0
+            replies = await self._replies(question, effort, depth)
         except (ReplyFault, Unreachable) as failure:
             fault, message = failure.fault, str(failure)
         return Answer(
