@@ -28,7 +28,9 @@ BEFORE_LINES = re.compile(r"\S(?=\n)")
 BEFORE_BLANKS = re.compile(r"\.(?= )")  # a seam of all forms, for lines as long as a book
 SEAMS = {GPT2: BEFORE_LINES, DIGITS: BEFORE_LINES, QWEN: BEHIND_LINES, LLAMA: BEHIND_LINES}
 LONG_LINE = 4_000  # characters
+LONGEST_BLOCK = 100_000  # characters; of ten times as many blanks the regular expression overflows
 BLOCKS_KEPT = 1 << 16  # of a line or sentence each: what was counted to split a document, its chunks hold again
+LONGEST_KEPT = 300  # characters of a block that is kept, so that those kept are 80 MB at most, mostly 10
 CHECK = (
     "Founded in 1987, we'll serve 12,345 CUSTOMERS; it's 3.5% of São Paulo's R$ 1.000.000,00.\r\n\r\n"
     "  indented\tand   spaced \n\n\n株式会社アルダー は家具を作る。 한국어 ไทย हिन्दी\n"
@@ -50,10 +52,10 @@ class BytePairCounter:
         self._specials = re.compile("|".join(map(re.escape, specials)) or r"(?!)")
         letters = _byte_of_letter().items()
         self._nameless = bytes(byte for letter, byte in letters if letter not in told["model"]["vocab"])
-        self._count = lru_cache(BLOCKS_KEPT)(self._count_block)
+        self._kept = lru_cache(BLOCKS_KEPT)(self._count_block)
 
     def count(self, text: str) -> int:
-        """Number of tokens in a text."""
+        """Number of tokens in a text, but for a token or two at each LONGEST_BLOCK of a block without a seam."""
         plain = self._specials.split(text)
         return len(plain) - 1 + sum(map(self._count_plain, plain))
 
@@ -65,6 +67,12 @@ class BytePairCounter:
             blocks = _cut(line, BEFORE_BLANKS) if len(line) > LONG_LINE else [line]
             total += sum(map(self._count, blocks))
         return total
+
+    def _count(self, block: str) -> int:
+        if len(block) <= LONGEST_KEPT:
+            return self._kept(block)
+        starts = range(0, len(block), LONGEST_BLOCK)
+        return sum(self._count_block(block[start : start + LONGEST_BLOCK]) for start in starts)
 
     def _count_block(self, block: str) -> int:
         if self._nameless:  # small vocabularies leave out bytes that are rare, and tokenizers skip those

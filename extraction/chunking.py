@@ -146,10 +146,11 @@ def chunk_id(fingerprint: str, content: str) -> str:
 
 def distinct(chunks: Sequence[Chunk]) -> list[Chunk]:
     """One chunk for each question; the same text in several documents keeps all its places."""
-    merged: dict[str, Chunk] = {}
+    found: dict[str, list[Chunk]] = {}
     for chunk in chunks:
-        first = merged.setdefault(chunk.chunk_id, chunk)
-        if first is not chunk:
-            pieces = tuple(dict.fromkeys(first.pieces + chunk.pieces))
-            merged[chunk.chunk_id] = replace(first, pieces=pieces)
-    return list(merged.values())
+        found.setdefault(chunk.chunk_id, []).append(chunk)
+    return [replace(same[0], pieces=_places(same)) if len(same) > 1 else same[0] for same in found.values()]
+
+
+def _places(chunks: Sequence[Chunk]) -> tuple[Piece, ...]:
+    return tuple(dict.fromkeys(piece for chunk in chunks for piece in chunk.pieces))

@@ -1,27 +1,31 @@
 """Cleaning: what a model should read of a document, with a way back to each of the document's own characters.
 
-Mojibake, ligatures, HTML entities and control characters are mended by ftfy, composed to NFC; what a chat template
-would read as a turn of its own is defused.
+Mojibake, ligatures, HTML entities and control characters are mended by ftfy, composed to NFC; then what a chat
+template would read as a turn of its own is defused, wherever in the text it stands.
 """
 
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import merge
+from io import StringIO
 
 import ftfy
 from rapidfuzz.distance import Levenshtein
 
 from extraction.pieces import Edit, original_span
-from extraction.prompt import defused
+from extraction.prompt import DEFUSED, defused
 
 MEND = ftfy.TextFixerConfig(
     uncurl_quotes=False, fix_character_width=False, fix_line_breaks=False, normalization="NFC", explain=False
 )
 SEGMENT = re.compile(r"[^\n]{1,2000}(?!\S)|[^\n]{1,2000}")  # lines, long ones cut at white space
-# What ftfy would look at twice: control characters and ligatures, entities and markers, and accented letters or
-# signs in a row, which UTF-8 leaves where it is read as something else. (Two of À to ÿ in a row are Portuguese.)
+MOST_EDITS = 200_000  # of a document; of more than that those near each other are one
+NEAR = 300  # characters
+# What ftfy would look at twice: control characters and ligatures, entities, and accented letters or signs in a
+# row, which UTF-8 leaves where it is read as something else. (Two of À to ÿ in a row are Portuguese.)
 STRANGE = (
     r"\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u0132\u0133\u0149\u01c4-\u01cc\u01f1-\u01f3\u206a-\u206f"
     r"\ud800-\udfff\ufb00-\ufb06\ufeff\ufff9-\ufffd"
@@ -31,7 +35,7 @@ SIGNS = (
     r"\u2027-\u206f\u2071-\u25ff"  # but not – — ’ “ ” • … and blanks
 )
 ODD = re.compile(  # one class of characters first, so that the search runs over all others at once
-    rf"[&<\xc0-\xff{STRANGE}{SIGNS}](?:(?<=&)#?\w{{1,24}};|(?<=<)[|/bepsu]|(?<=[ÃÂ])(?![A-Z])"
+    rf"[&\xc0-\xff{STRANGE}{SIGNS}](?:(?<=&)#?\w{{1,24}};|(?<=[ÃÂ])(?![A-Z])"
     rf"|(?<=[\xc0-\xff])[\x80-\xbf\u0100-\uffff]|(?<=[{STRANGE}])|(?<=[{SIGNS}])[^\x00-\x7f])"
 )
 Change = tuple[int, int, str]  # [start, end) of the document's text, and what to read there
@@ -60,9 +64,8 @@ def _clipped(edit: Edit, start: int, end: int) -> Edit:
 
 def clean(text: str, left_out: Sequence[tuple[int, int]] = ()) -> Clean:
     """Mend a text and leave out some spans of it. Says what is changed, character by character."""
-    changes = sorted([*_mended(text, left_out), *((start, end, "") for start, end in left_out)])
-    read = _changed(text, changes)
-    return read if read.text.strip() else Clean(text)
+    read = _changed(text, merge(_mended(text, left_out), ((start, end, "") for start, end in left_out)))
+    return _defused(text, read if read.text.strip() else Clean(text))
 
 
 def _mended(text: str, left_out: Sequence[tuple[int, int]]) -> Iterator[Change]:
@@ -73,10 +76,12 @@ def _mended(text: str, left_out: Sequence[tuple[int, int]]) -> Iterator[Change]:
         number = bisect_right(left_out, at, key=lambda span: span[0])
         if number and at < left_out[number - 1][1]:
             continue
-        if ODD.search(said) or not unicodedata.is_normalized("NFC", said):
-            read = defused(ftfy.fix_and_explain(said.replace("\x0b", " "), MEND).text)
-            for start, end, new in _differences(said, read):
-                yield at + start, at + end, new
+        if ODD.search(said):
+            read = ftfy.fix_and_explain(said.replace("\x0b", " "), MEND).text
+        else:
+            read = unicodedata.normalize("NFC", said)
+        for start, end, new in _differences(said, read) if read != said else ():
+            yield at + start, at + end, new
 
 
 def _differences(said: str, read: str) -> list[Change]:
@@ -94,17 +99,43 @@ def _differences(said: str, read: str) -> list[Change]:
     return [(start, end, read[new_start:new_end]) for start, end, new_start, new_end in found]
 
 
-def _changed(text: str, changes: Sequence[Change]) -> Clean:
-    parts: list[str] = []
+def _changed(text: str, changes: Iterable[Change]) -> Clean:
+    read = StringIO()
     edits: list[Edit] = []
-    reached, length = 0, 0
+    reached = 0
     for start, end, new in changes:
-        parts += [text[reached:start], new]
-        at = length + start - reached
-        last = edits[-1] if edits else None
-        if last and not new and (last.end, last.length) == (start, 0):
-            edits[-1] = Edit(last.at, 0, last.start, end, text[last.start : end])
-        else:
-            edits.append(Edit(at, len(new), start, end, text[start:end]))
-        reached, length = end, at + len(new)
-    return Clean("".join([*parts, text[reached:]]), tuple(edits))
+        read.write(text[reached:start])
+        _add(edits, text, Edit(read.tell(), len(new), start, end, text[start:end]))
+        read.write(new)
+        reached = end
+    read.write(text[reached:])
+    return Clean(read.getvalue(), tuple(edits))
+
+
+def _defused(text: str, read: Clean) -> Clean:
+    """What is defused is an edit, unless it stands in one already. No place moves."""
+    if not DEFUSED.search(read.text):
+        return read
+    edits: list[Edit] = []
+    for edit in merge(read.edits, _defusals(read), key=lambda edit: edit.start):
+        _add(edits, text, edit)
+    return Clean(defused(read.text), tuple(edits))
+
+
+def _defusals(read: Clean) -> Iterator[Edit]:
+    for found in DEFUSED.finditer(read.text):
+        start, end, within = read.span(found.start(), found.end())
+        if not within:
+            yield Edit(found.start(), len(found[0]), start, end, found[0])
+
+
+def _add(edits: list[Edit], text: str, edit: Edit) -> None:
+    """One more edit of a text. Of spans left out in a row, and of all too many, it is one with the last."""
+    last = edits[-1] if edits else None
+    if last and (
+        (last.end, last.length, edit.length) == (edit.start, 0, 0)
+        or (len(edits) >= MOST_EDITS and edit.start - last.start < NEAR)
+    ):
+        edits.pop()
+        edit = Edit(last.at, edit.at + edit.length - last.at, last.start, edit.end, text[last.start : edit.end])
+    edits.append(edit)

@@ -4,9 +4,9 @@ Fields are in the order in which the model writes them. Descriptions are read by
 list limits are checked on its reply (and bound it while it writes, where the grammar can).
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from extraction.amounts import amount_key, is_amount
 from extraction.certificates import certification_key
@@ -14,6 +14,7 @@ from extraction.contacts import (
     email_key,
     is_email,
     is_phone,
+    is_url,
     is_website,
     phone_key,
     same_phone,
@@ -21,17 +22,35 @@ from extraction.contacts import (
     website_key,
 )
 from extraction.cues import FOUNDING, LISTING, NAMED, PERSON, SEAT, STAFF, TAX
-from extraction.identifiers import identifier_key, is_identifier, is_tax_id, is_ticker, tax_id_key, ticker_key
-from extraction.keys import digits_key
+from extraction.identifiers import (
+    identifier_key,
+    industry_code_key,
+    is_identifier,
+    is_industry_code,
+    is_tax_id,
+    is_ticker,
+    tax_id_key,
+    ticker_key,
+)
+from extraction.items import (
+    Address,
+    Award,
+    Headcount,
+    Identifier,
+    IndustryCode,
+    Line,
+    Offering,
+    Part,
+    Person,
+    Quote,
+    Revenue,
+    Short,
+    Year,
+)
 from extraction.names import company_key, is_company_name, same_company
 from extraction.people import person_key
 from extraction.places import address_key, city_key, city_name, country_key, country_spellings, is_city, is_country
 from extraction.rules import latest, medoid, quoted, subject, union, vote
-
-Short = Annotated[str, StringConstraints(max_length=60)]
-Line = Annotated[str, StringConstraints(max_length=160)]
-Year = Annotated[int, Field(ge=1000, le=2100)]
-Headcount = Annotated[int, Field(ge=0, le=100_000_000)]
 
 NAME = vote(key=company_key, alike=same_company, valid=is_company_name, hints=NAMED, unless=PERSON)
 
@@ -41,18 +60,6 @@ Sector = Literal[
     "financial_services", "real_estate", "professional_services", "education", "health_pharma",
     "public_nonprofit", "other",
 ]  # fmt: skip
-
-
-def _without_titles(schema: dict[str, Any]) -> None:
-    """Titles repeat the names of fields: a seventh of the schema."""
-    for node in (schema, *schema.get("properties", {}).values()):
-        node.pop("title", None)
-
-
-class Part(BaseModel):
-    """A piece of a profile: nothing beside its own fields, and every field given."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_without_titles)
 
 
 class ShortProfile(Part):
@@ -82,21 +89,6 @@ class ShortProfile(Part):
     )
 
 
-class Identifier(Part):
-    """A number under which a company is registered or listed."""
-
-    scheme: Literal["CNPJ", "EIN", "CIK", "LEI", "VAT", "ISIN", "DUNS", "COMPANY_NUMBER", "TICKER", "OTHER"]
-    value: Short
-    issuer: Short | None = Field(description="country, exchange or registry, when stated")
-
-
-class IndustryCode(Part):
-    """An entry of an official classification of economic activities."""
-
-    system: Literal["CNAE", "NAICS", "SIC", "NACE", "ISIC", "GICS"]
-    code: Short
-
-
 class Identity(Part):
     """Who the company is."""
 
@@ -106,7 +98,9 @@ class Identity(Part):
     trade_name: Annotated[
         Line | None, vote(key=company_key, alike=same_company, valid=is_company_name, unless=PERSON)
     ] = Field(description="name that it trades under")
-    former_names: Annotated[list[Line], union(key=company_key, limit=10), Field(max_length=6)]
+    former_names: Annotated[
+        list[Line], union(key=company_key, valid=is_company_name, limit=10), Field(max_length=6)
+    ]
     identifiers: Annotated[
         list[Identifier],
         union(key=identifier_key, anchor="value", whole=True, valid=is_identifier, limit=20),
@@ -115,8 +109,10 @@ class Identity(Part):
     legal_form: Annotated[Short | None, vote()]
     founded_year: Annotated[Year | None, vote(cues=FOUNDING)] = Field(description="only if stated")
     status: Annotated[Literal["active", "acquired", "merged", "inactive"] | None, latest(verbatim=False)]
-    parent_company: Annotated[Line | None, latest(key=company_key)]
-    subsidiaries: Annotated[list[Line], union(key=company_key, limit=50), Field(max_length=20)]
+    parent_company: Annotated[Line | None, latest(key=company_key, valid=is_company_name)]
+    subsidiaries: Annotated[
+        list[Line], union(key=company_key, valid=is_company_name, limit=50), Field(max_length=20)
+    ]
     description: Annotated[Annotated[str, StringConstraints(max_length=600)] | None, medoid()] = Field(
         description="what it does, one to three neutral sentences from this text alone"
     )
@@ -128,7 +124,9 @@ class Classification(Part):
     sector: Annotated[Sector | None, vote(verbatim=False)]
     industry: Annotated[Line | None, medoid()] = Field(description="specific industry, a phrase")
     industry_codes: Annotated[
-        list[IndustryCode], union(key=digits_key, anchor="code", limit=12), Field(max_length=8)
+        list[IndustryCode],
+        union(key=industry_code_key, anchor="code", whole=True, valid=is_industry_code, limit=12),
+        Field(max_length=8),
     ]
     business_models: Annotated[
         list[Literal["B2B", "B2C", "B2G", "marketplace", "saas", "manufacturer", "distributor", "reseller",
@@ -141,35 +139,15 @@ class Classification(Part):
     )
 
 
-class Person(Part):
-    """Somebody who leads or founded the company."""
-
-    name: Line
-    role: Line | None = Field(description="title as written: CEO, founder, diretor")
-
-
 class Scale(Part):
     """How large it is."""
 
     employees: Annotated[Headcount | None, latest(cues=STAFF)] = Field(
         description="number of people, only if stated"
     )
-    revenue: Annotated[Short | None, latest(key=amount_key, valid=is_amount)] = Field(
-        description="amount with currency, as written"
-    )
-    revenue_year: Annotated[Year | None, latest()]
+    revenue: Annotated[Revenue | None, latest(key=amount_key, anchor="amount", valid=is_amount)]
     people: Annotated[list[Person], union(key=person_key, anchor="name", limit=30), Field(max_length=15)] = Field(
         description="founders, executives, directors"
-    )
-
-
-class Offering(Part):
-    """A product or service."""
-
-    name: Line = Field(description="as written")
-    kind: Literal["product", "service", "platform", "brand"]
-    category: Annotated[Short | None, vote(verbatim=False)] = Field(
-        description="a few words, such as hydraulic pumps"
     )
 
 
@@ -182,13 +160,6 @@ class Offerings(Part):
     brands: Annotated[list[Short], union(limit=30), Field(max_length=15)]
 
 
-class Award(Part):
-    """A certificate or prize."""
-
-    name: Line
-    year: Year | None
-
-
 class Reputation(Part):
     """What others say of it."""
 
@@ -196,19 +167,8 @@ class Reputation(Part):
         list[Award], union(key=certification_key, anchor="name", limit=30), Field(max_length=12)
     ]
     awards: Annotated[list[Award], union(anchor="name", limit=30), Field(max_length=10)]
-    partners: Annotated[list[Line], union(key=company_key, limit=40), Field(max_length=15)]
-    clients: Annotated[list[Line], union(key=company_key, limit=60), Field(max_length=20)]
-
-
-class Address(Part):
-    """A place of the company."""
-
-    kind: Literal["headquarters", "registered", "branch", "plant", "store", "other"]
-    street: Line | None
-    city: Short | None
-    region: Short | None = Field(description="state, province or UF")
-    postal_code: Short | None
-    country: Short | None = Field(description="as written")
+    partners: Annotated[list[Line], union(key=company_key, valid=is_company_name, limit=40), Field(max_length=15)]
+    clients: Annotated[list[Line], union(key=company_key, valid=is_company_name, limit=60), Field(max_length=20)]
 
 
 class Contact(Part):
@@ -216,22 +176,15 @@ class Contact(Part):
 
     website: Annotated[Line | None, vote(key=website_key, valid=is_website)]
     emails: Annotated[list[Line], union(key=email_key, valid=is_email, limit=12), Field(max_length=8)]
-    phones: Annotated[list[Short], union(key=phone_key, valid=is_phone, limit=12), Field(max_length=8)] = Field(
-        description="as written, with area code"
-    )
-    social_urls: Annotated[list[Line], union(key=url_key, limit=12), Field(max_length=8)]
+    phones: Annotated[
+        list[Short], union(key=phone_key, alike=same_phone, valid=is_phone, limit=12), Field(max_length=8)
+    ] = Field(description="as written, with area code")
+    social_urls: Annotated[list[Line], union(key=url_key, valid=is_url, limit=12), Field(max_length=8)]
     addresses: Annotated[
         list[Address],
         union(key=address_key, anchor=("street", "postal_code", "city"), whole=True, limit=20),
         Field(max_length=10),
     ]
-
-
-class Quote(Part):
-    """The words from which a field was taken."""
-
-    field: Literal["legal_name", "founded_year", "status", "parent_company", "sector", "employees", "revenue"]
-    quote: Line = Field(description="copied from the text, exactly")
 
 
 class CompanyProfile(Part):

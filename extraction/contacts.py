@@ -70,17 +70,17 @@ def _email(value: str) -> str:
         return ""
 
 
-def phone_key(value: Any, region: str | None = None) -> str:
-    """A number in E.164 (+551133221100) if it names its country or lies in `region` (BR); else its digits."""
-    return _phone_key(str(value), region)
+def phone_key(value: Any) -> str:
+    """A number in E.164 (+551133221100) if it names its country, else its digits."""
+    return _phone_key(str(value))
 
 
 @lru_cache(maxsize=65_536)
-def _phone_key(value: str, region: str | None) -> str:
+def _phone_key(value: str) -> str:
     text = _called(value)
-    if text.startswith("+") or region:
+    if text.startswith("+"):
         try:
-            number = phonenumbers.parse(text, region)
+            number = phonenumbers.parse(text)
         except phonenumbers.NumberParseException:
             number = None
         if number and phonenumbers.is_possible_number(number):
@@ -148,6 +148,11 @@ def is_website(value: Any) -> bool:
     """Whether a value is a web address, and not one of a directory or social network."""
     domain = _domain(str(value))
     return bool(domain) and domain not in DIRECTORIES
+
+
+def is_url(value: Any) -> bool:
+    """Whether a value is a web address of any site."""
+    return bool(_domain(str(value)))
 
 
 def url_key(value: Any) -> str:

@@ -1,27 +1,43 @@
-"""Words beside which a value is what it is taken for: beginnings of words, folded."""
+"""Words beside which a value is what it is taken for: `grounding.Words`, short ones whole, long ones beginnings."""
 
 # A year is that of the founding, and a number one of people.
 FOUNDING = (
     *("founded", "foundation", "founding", "establish", "since", "incorporat", "set up", "opened", "started"),
-    *("fundad", "fundou", "fundacao", "desde", "criad", "criou", "constitu", "abert", "abri", "nasc", "surgi"),
+    *("fundad", "fundou", "fundacao", "desde", "criad", "criou", "constitu", "abert", "abriu", "abrimos"),
+    *("nasceu", "nascid", "surgiu", "surgimos"),
     *("comecou", "inicio de ativ", "inicio das ativ", "began", "in business"),
     *("gegrund", "seit", "fonde", "depuis", "grundad", "opgericht", "costituit"),
 )
 STAFF = (
-    *("employ", "staff", "people", "person", "team", "work", "headcount", "payroll"),
+    *("employ", "staff", "people", "persons", "team", "work", "works", "worker", "workforce", "headcount"),
+    *("payroll", "of us"),
     *("colaborador", "funcionar", "empregad", "trabalha", "pessoa", "quadro", "equipe", "mitarbeit", "salari"),
 )
 
 # Words beside the place where a company has its seat: another place that the text names is a branch or a client's.
 SEAT = (
-    *("headquarter", "head office", "based in", "principal executive office", "principal place of business"),
+    *("headquarter", "head office", "based in ", "principal executive office", "principal place of business"),
     *("registered office", "hq", "sede", "matriz", "sediad", "siege", "hauptsitz", "sitz in"),
 )
 
 # Words beside a tax number.
 TAX = (
-    *("employer identification", "irs", "i.r.s", "tax", "vat", "cnpj", "cadastro", "inscricao", "registration"),
-    *("registered", "nif", "nipc", "cif", "cuit", "rfc", "abn", "gst", "ust-id", "partita iva", "tva", "siren"),
+    *("employer identification", "irs", "i.r.s", "ein", "tin", "tax", "vat", "cnpj", "c.n.p.j", "cadastro"),
+    *(
+        "inscricao",
+        "company number",
+        "nif",
+        "nipc",
+        "cif",
+        "cuit",
+        "rfc",
+        "abn",
+        "gst",
+        "ust-id",
+        "partita iva",
+        "tva",
+        "siren",
+    ),
 )
 
 # Words beside the symbol under which a company's shares are traded.
@@ -33,10 +49,21 @@ LISTING = (
 # Words of a form beside which the name of the company stands.
 NAMED = (
     *("exact name of registrant", "name of registrant", "exact name of issuer", "razao social", "nome empresarial"),
-    *("company name", "legal name", "registered name", "firmenname", "denominacion social", "raison sociale"),
+    *("legal name", "firmenname", "denominacion social", "raison sociale"),
 )
 # Words after which a name is a person's, or a label.
 PERSON = (
-    *("founder", "fundador", "chief", "ceo", "cfo", "cto", "coo", "director", "diretor", "president", "chairman"),
-    *("manager", "gerente", "partner", "socio", "officer", "mr", "mrs", "ms", "dr", "tags", "batch", "auditor"),
+    *("founder", "fundador", "chief ", "ceo", "cfo", "cto", "coo", "director ", "director:", "directors"),
+    *(
+        "diretor",
+        "president ",
+        "president:",
+        "presidente",
+        "chairman",
+        "manager ",
+        "manager:",
+        "gerente",
+        "partners:",
+    ),
+    *("socio", "officer", "mr", "mrs", "ms", "dr", "tags", "batch", "auditor"),
 )

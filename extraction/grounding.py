@@ -27,7 +27,8 @@ HINT_REACH = 200  # an address and what it is the address of
 FUZZY = 90  # of 100, rapidfuzz's partial_ratio
 FUZZY_LENGTH = 8  # characters; in less, one letter makes another word
 Span = tuple[int, int]
-Words = tuple[str, ...]  # folded beginnings of words
+Words = tuple[str, ...]  # folded: one of up to WHOLE letters is a word, a longer one the beginning of a word
+WHOLE = 4
 
 
 class Text:
@@ -70,8 +71,14 @@ class Text:
         return None
 
     def find_exactly(self, value: str) -> Span | None:
-        """The first place where a value stands as a whole, letter by letter: US is no "us"."""
-        return next(_wholes(value, self.text), None)
+        """The first place where a value stands as a whole, letter by letter: US is no "us", and not in US$.
+
+        What a value begins with and is no word (", DE" for a code after a comma) has to stand there, and is no
+        part of the place.
+        """
+        before = len(value) - len(value.lstrip(", "))
+        places = ((start + before, end) for start, end in _wholes(value, self.text))
+        return next((span for span in places if self.text[span[1] : span[1] + 1] != "$"), None)
 
     def _near(self, span: Span, words: re.Pattern[str], reach: int) -> bool:
         around = fold(self.text[max(0, span[0] - reach) : span[1] + reach])
@@ -153,6 +160,8 @@ class Text:
             end += 1
         stands = text[start:end].strip()
         start = text.index(stands, start)
+        if stands[:1] != wanted[:1]:  # unprofitable growth is no profitable growth
+            return
         if fuzz.ratio(wanted, stands) < FUZZY or re.findall(r"\d+", stands) != re.findall(r"\d+", wanted):
             return
         if span := self._folded.origin(start, start + len(stands)):
@@ -167,8 +176,9 @@ def as_written(value: str, quote: str) -> str:
 
 @cache
 def _beginning(cues: Words) -> re.Pattern[str]:
-    """Any of some beginnings of words."""
-    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, cues))})")
+    """Any of some words."""
+    words = (re.escape(cue) + (r"(?!\w)" if len(cue) <= WHOLE else "") for cue in cues)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(words)})")
 
 
 def spellings(value: str) -> list[str]:

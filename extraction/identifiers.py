@@ -33,6 +33,7 @@ LABEL = re.compile(
     r"^(?:irs )?(?:cnpj(?: mf)?|ein|tin|cik|lei|isin|d ?u ?n ?s|vat(?: ?id)?|ust idnr|nipc|nif|tax id|"
     r"iva|tva)(?: (?:no|nr|number|code|n))?(?= )"
 )
+DASHES = str.maketrans(dict.fromkeys("‐‑‒–—−", "-"))
 EIN = re.compile(r"\d\d-?\d{7}")
 OTHER_NUMBER = re.compile(r"[(+,]|^\s*\d{5}-\d{3,4}\s*$")  # a telephone number, an amount, a postal code
 EXCHANGES = (
@@ -59,6 +60,23 @@ NO_TICKERS = frozenset(
         *("ltda", "par", "value", "each", "trade", "traded", "ein", "cik", "cnpj", "usa", "irs", "notes", "notas"),
     )
 )
+# A code of a classification, with the system's name and edition before it and what it is called behind it:
+# NACE Rev. 2: J62.01, CNAE 62.01-5/01 - Software.
+INDUSTRY = re.compile(
+    r"\W*(?:(?:cnae|naics|sic|nace|isic|gics)\b"
+    r"(?:\W*(?:(?:19|20)[0-9]{2}|(?:rev\W*)?[0-9](?:\.[0-9])?)(?=[^\d.]\D*[0-9]{2}))?\D*?)?"
+    r"(?:\b(?P<section>[A-V])\W?)?(?P<code>[0-9][0-9./-]*)(?:\s*[-:]\s+\D+|\s*\(\D+)?\W*",
+    re.I,
+)
+INDUSTRY_DIGITS = {  # Brazil's CNAE has 5 or 7, Spain's 4; the SIC of Britain has 5
+    "CNAE": (4, 5, 7),
+    "NAICS": (2, 3, 4, 5, 6),
+    "SIC": (2, 3, 4, 5),
+    "NACE": (2, 3, 4),
+    "ISIC": (2, 3, 4),
+    "GICS": (2, 4, 6, 8),
+}
+WITH_SECTION = ("CNAE", "NACE", "ISIC")  # whose codes may begin with a letter, which says nothing more
 TAX_CHECKS: tuple[Check, ...] = (
     *(cnpj.validate, vat.validate, gb_vat.validate, uid.validate, abn.validate, gstin.validate),
     *(rfc.validate, cuit.validate, rut.validate, nif.validate),
@@ -81,25 +99,15 @@ def _is_filler(number: str) -> bool:
     return len(set(number)) < 2 or number in "01234567890123456789" or number in "9876543210"
 
 
-def cnpj_key(value: Any) -> str:
-    """The 14 characters of a Brazilian company number, letters among them since 2026."""
-    return _compact(value)
-
-
 def is_cnpj(value: Any) -> bool:
     """Whether a CNPJ has its check digits, with signs or without."""
     return _passes(cnpj.validate, _compact(value))
 
 
-def ein_key(value: Any) -> str:
-    """The nine digits of an employer number of the United States."""
-    return _compact(value)
-
-
 def is_ein(value: Any) -> bool:
     """Whether a number is written as an EIN is, 94-2404110 or plain, and begins as one that is given out."""
     number = _compact(value)
-    written = re.sub(r"^\D+", "", str(value).translate({ord(dash): "-" for dash in "‐‑‒–—−"})).strip(" .,;)")
+    written = re.sub(r"^\D+", "", str(value).translate(DASHES)).strip(" .,;)")
     return bool(EIN.fullmatch(written)) and not _is_filler(number) and _passes(ein.validate, number)
 
 
@@ -175,3 +183,26 @@ def is_identifier(item: Any) -> bool:
             return bool(re.fullmatch(r"[0-9]{9}", number)) and not _is_filler(number)
         case _:
             return 3 <= len(number) <= 40 and any(map(str.isdigit, number))
+
+
+def industry_code_key(item: Any) -> str:
+    """The digits of a classification's code with its system: CNAE 6201501. Takes an item with `system`, `code`."""
+    if not isinstance(item, dict):
+        return digits_key(item)
+    found = _industry_code(item)
+    digits = digits_key(found["code"]) if found else digits_key(item.get("code"))
+    return f"{item.get('system')} {digits}"
+
+
+def is_industry_code(item: Any) -> bool:
+    """Whether an item's code has as many digits as codes of its system have. Whether there is such a code is
+    not known."""
+    found = _industry_code(item) if isinstance(item, dict) else None
+    if not found or (found["section"] and item.get("system") not in WITH_SECTION):
+        return False
+    digits = digits_key(found["code"])
+    return len(digits) in INDUSTRY_DIGITS.get(str(item.get("system")), ()) and bool(digits.strip("0"))
+
+
+def _industry_code(item: dict[str, Any]) -> re.Match[str] | None:
+    return INDUSTRY.fullmatch(str(item.get("code")).translate(DASHES))

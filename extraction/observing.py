@@ -66,6 +66,11 @@ class _Value(NamedTuple):
     value: Any
     chunk_id: str
 
+    def saying(self, value: Any) -> "_Value":
+        """The same, written otherwise."""
+        same = value == self.value
+        return self if same else self._replace(value=value, key=self.field.rule.key_of(value) or self.key)
+
     def at(self, piece: Piece, place: tuple[int, int, str] = NOWHERE) -> Observation:
         """The observation of it at a place of a document."""
         return Observation(
@@ -95,8 +100,8 @@ def _observations(seen: _Value, source: Source, quote: str | None) -> Iterator[O
             if there:
                 stands = True
                 yield there.at(piece, piece.cut(source.content, *span))
-    if not stands:
-        yield seen.at(source.pieces[0])
+    if not stands:  # of no document in particular: the newest, which stands last
+        yield seen.at(source.pieces[-1])
 
 
 def _as_it_stands(seen: _Value, text: Text, span: Span) -> _Value | None:
@@ -104,19 +109,27 @@ def _as_it_stands(seen: _Value, text: Text, span: Span) -> _Value | None:
     parts that do not stand near; None where one of these may not be null."""
     value = seen.value
     if isinstance(value, str):
-        written = as_written(value, text.text[slice(*span)])
-        return seen if written == value else seen._replace(value=written, key=seen.field.rule.key_of(written))
+        return seen.saying(as_written(value, text.text[slice(*span)]))
     if not seen.field.parts or not isinstance(value, dict):
         return seen
     near = Text(text.text[max(0, span[0] - NEAR) : span[1] + NEAR])
-    wrong = {name for name, _ in seen.field.parts if value.get(name) is not None and near.find(value[name]) is None}
-    if any(name in wrong and not nullable for name, nullable in seen.field.parts):
-        return None
-    return seen._replace(value={name: None if name in wrong else part for name, part in value.items()})
+    there = dict(value)
+    for name, nullable in seen.field.parts:
+        if value.get(name) is None:
+            continue
+        place = near.find(value[name])
+        if place is None and not nullable:
+            return None
+        there[name] = place and _as_written(value[name], near.text[slice(*place)])
+    return seen.saying(there)
+
+
+def _as_written(value: Any, quote: str) -> Any:
+    return as_written(value, quote) if isinstance(value, str) else value
 
 
 def _quotes(data: Mapping[str, Any], model: type[BaseModel]) -> dict[str, str]:
-    """The words quoted for each field, by its last name."""
+    """The words quoted for each field, by its last name; the last words where there are several."""
     rows = (row for f in fields(model) if f.rule.kind == "quotes" for row in _values(data, f))
     return {row["field"]: row["quote"] for row in rows if row["quote"]}
 

@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 LONGEST = 120  # characters of a heading; a longer line is text
@@ -35,16 +35,18 @@ class Outline:
         self.headings = list(_headings(text))
         self._starts = [heading.start for heading in self.headings]
         self._ends = {heading.end for heading in self.headings}
+        self._above = _above([heading.level for heading in self.headings])
 
     def path(self, position: int) -> tuple[str, ...]:
         """Names of the headings that a position stands below; of one that begins there, those above it."""
-        stack: list[Heading] = []
         number = bisect_left(self._starts, position)
-        for heading in self.headings[:number]:
-            stack = [above for above in stack if above.level < heading.level] + [heading]
-        if number < len(self.headings) and self._starts[number] == position:
-            stack = [above for above in stack if above.level < self.headings[number].level]
-        return tuple(heading.name for heading in stack[-DEPTH:])
+        begins_there = number < len(self._starts) and self._starts[number] == position
+        above = self._above[number] if begins_there else number - 1
+        names: list[str] = []
+        while above >= 0 and len(names) < DEPTH:
+            names.append(self.headings[above].name)
+            above = self._above[above]
+        return tuple(reversed(names))
 
     def between(self, start: int, end: int) -> list[Heading]:
         """The headings that begin behind `start`, up to `end`."""
@@ -53,6 +55,17 @@ class Outline:
     def ends_at(self, line_break: int) -> bool:
         """Whether the line that ends with this line break is a heading, which belongs to what follows."""
         return line_break in self._ends
+
+
+def _above(levels: Sequence[int]) -> list[int]:
+    """For each heading the number of the one that it stands below, -1 without one."""
+    found: list[int] = []
+    for number, level in enumerate(levels):
+        above = number - 1
+        while above >= 0 and levels[above] >= level:
+            above = found[above]
+        found.append(above)
+    return found
 
 
 def heading_level(line: str, alone: bool = False) -> int:

@@ -28,7 +28,7 @@ SPOKEN = {
 CITIES_FIRST = ("brasilia", "salvador", "granada", "franca", "norfolk", "guadalupe", "san martin", "santa lucia")
 
 ABBREVIATED = {
-    "US": ("USA", "U.S.", "U.S.A.", "EUA", "EE.UU."),
+    "US": ("USA", "US", "U.S.", "U.S.A.", "EUA", "EE.UU."),
     "GB": ("UK", "U.K.", "Great Britain", "England", "Scotland", "Wales"),
     "AE": ("UAE", "U.A.E."),
     "NL": ("Holland",),
@@ -135,16 +135,14 @@ def country_key(value: Any) -> str:
 
 @lru_cache(maxsize=1_024)
 def country_spellings(value: Any) -> tuple[str, ...]:
-    """A country's names and codes as texts write them: of United States, USA, US, EUA and Vereinigte Staaten."""
-    code = country_key(value)
+    """A country's names as texts write them, letter by letter: of United States, USA, US and Vereinigte Staaten;
+    its code behind a comma, unless a state has it too."""
     if not is_country(value):
         return ()
-    named = [
-        Locale(language).territories[code.upper()]
-        for language in LANGUAGES
-        if code.upper() in Locale(language).territories
-    ]
-    return tuple(dict.fromkeys((*named, *ABBREVIATED.get(code, ()), code)))
+    code = country_key(value)
+    known = (Locale(language).territories.get(code) for language in LANGUAGES)
+    coded = () if code.casefold() in _state_codes() else (f", {code}",)
+    return tuple(dict.fromkeys((*filter(None, known), *ABBREVIATED.get(code, ()), *coded)))
 
 
 def is_country(value: Any) -> bool:

@@ -39,7 +39,7 @@ class Prompt(BaseModel):
         turns: list[Message] = [{"role": "system", "content": instructions}]
         for example in self.examples:
             profile = json.dumps(example.profile, ensure_ascii=False)
-            turns.append({"role": "user", "content": content_of(example.title, example.text.strip())[0]})
+            turns.append({"role": "user", "content": content_of(example.title, defused(example.text.strip()))[0]})
             turns.append({"role": "assistant", "content": profile})
         return [*turns, {"role": "user", "content": content}]
 
@@ -59,24 +59,25 @@ class Prompt(BaseModel):
 def content_of(title: str | None, text: str) -> tuple[str, int]:
     """The user message for a piece of a document, and where in it the piece begins.
 
-    The piece keeps its length, so that offsets carry over; what the model's template would read as a
-    turn of its own (`<|im_end|>`) is defused by one look-alike character.
+    The piece stands there as it is: cleaning has defused it, and told where.
     """
-    header = "" if _opens_with(text, title) else f"# {' '.join((title or '').split())}\n\n"
-    return defused(header + text), len(header)
+    name = defused(" ".join((title or "").split()))
+    header = "" if _opens_with(text, name) else f"# {name}\n\n"
+    return header + text, len(header)
 
 
 def defused(text: str) -> str:
-    """The text without what a chat template would read as a turn of its own, as long as before."""
+    """The text without what a chat template would read as a turn of its own, such as `<|im_end|>`.
+
+    One character of it becomes another that looks alike, so the text is as long as before.
+    """
     return DEFUSED.sub("‹", text)
 
 
-def _opens_with(text: str, title: str | None) -> bool:
-    """Whether there is no title, or the text's first lines say it already."""
-    if not title or not title.strip():
-        return True
-    opening = text.lstrip()[: 2 * len(title) + 40]
-    return " ".join(title.split()).casefold() in " ".join(opening.split()).casefold()
+def _opens_with(text: str, name: str) -> bool:
+    """Whether the text's first lines say the name already, or there is none."""
+    opening = text.lstrip()[: 2 * len(name) + 40]
+    return name.casefold() in " ".join(opening.split()).casefold()
 
 
 def field_guide(model: type[BaseModel], indent: str = "") -> str:

@@ -10,7 +10,7 @@ from extraction.pieces import Piece
 from extraction.prompt import defused
 from extraction.splitting import Ruler, Splitter
 
-LONGEST_TITLE = 200  # characters that are shown of a title or an address
+LONGEST_TITLE = 200  # characters that are shown of a title, an address, a type or a date
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,11 @@ class Reading:
 
 def separator(document: Document) -> str:
     """The line before a document that shares its chunk with others."""
-    told = (shown(document.title) or shown(document.url), document.document_type, document.document_date)
+    named = shown(document.title) or shown(document.url)
+    told = (named, shown(document.document_type), shown(document.document_date))
     return defused(f"=== {' | '.join(filter(None, told)) or 'document'} ===")
 
 
 def shown(name: str | None) -> str:
-    """A title or an address in one line."""
+    """A title, an address, a type or a date in one line."""
     return " ".join((name or "").split())[:LONGEST_TITLE]

@@ -20,21 +20,20 @@ Alike = Callable[[str, str], bool]
 Kind = Literal["vote", "latest", "medoid", "union", "subject", "quotes"]
 Words = tuple[str, ...]
 
-SIMILAR = 92  # of 100, rapidfuzz's token_sort_ratio: spellings of one item, not its neighbours
-
 
 @dataclass(frozen=True)
 class Rule:
     """How one field merges.
 
     `form` rewrites a value first (a city without its state). `key` maps it to what makes it the same value;
-    keys that are `alike` support each other, though each is published as it is. The first of `anchor`'s
+    keys that are `alike` support each other in a vote, and are one item in a list; in a list of free words
+    (`fuzzy`), so are keys that differ by a letter. The first of `anchor`'s
     attributes that a structured item has stands for it; with `whole`, `key` and `valid` get all of the item.
     `spellings` tells how else a text may write a value, letter by letter (United States: US, EUA).
 
     A `verbatim` value must stand in a document to be published as a fact, be `valid`, and have one of its
-    `cues` (folded beginnings of words) near, and one of its `hints` where the text has any of them, and none
-    of `unless` before it in its line; others (a sector, a summary) are the model's reading.
+    `cues` (see `grounding.Words`) near, and one of its `hints` where the text has any of them, and none of
+    `unless` before it in its line; others (a sector, a summary) are the model's reading.
     """
 
     kind: Kind
@@ -44,6 +43,7 @@ class Rule:
     verbatim: bool = True
     limit: int = 20
     alike: Alike | None = None
+    fuzzy: bool = False
     cues: Words = ()
     hints: Words = ()
     unless: Words = ()
@@ -102,12 +102,13 @@ def vote(
 def latest(
     key: Key = text_key,
     *,
+    anchor: str | Words = (),
     verbatim: bool = True,
     cues: Words = (),
     valid: Callable[[Any], bool] | None = None,
 ) -> Rule:
     """One value that changes with time: the one of the newest dated document, then by vote."""
-    return Rule("latest", key, verbatim=verbatim, cues=cues, valid=valid)
+    return Rule("latest", key, _names(anchor), verbatim=verbatim, cues=cues, valid=valid)
 
 
 def medoid(key: Key = text_key) -> Rule:
@@ -122,12 +123,21 @@ def union(
     whole: bool = False,
     verbatim: bool = True,
     limit: int = 20,
+    alike: Alike | None = None,
+    fuzzy: bool | None = None,
     valid: Callable[[Any], bool] | None = None,
 ) -> Rule:
-    """A list: every distinct value, best supported first, `limit` at the most. Spellings that differ by a
-    letter or two are one item; digits never do."""
-    named = (anchor,) if isinstance(anchor, str) else anchor
-    return Rule("union", key, named, whole, verbatim, limit, valid=valid)
+    """A list: every distinct value, best supported first, `limit` at the most.
+
+    Words that differ by a letter are one item where `fuzzy`: by default where the key is the text's own. Never
+    where digits differ.
+    """
+    by_letter = key is text_key and alike is None if fuzzy is None else fuzzy
+    return Rule("union", key, _names(anchor), whole, verbatim, limit, alike, by_letter, valid=valid)
+
+
+def _names(anchor: str | Words) -> Words:
+    return (anchor,) if isinstance(anchor, str) else anchor
 
 
 def subject(*, none: str) -> Rule:

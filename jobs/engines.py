@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,7 +31,8 @@ class Fleet:
 
     `model` is the name that servers know it by, `tokenizer` a path that every node can read, None where
     counts are estimates. `bounded` says that the grammar takes bounds on strings cheaply. `limit` is the
-    most requests at a time of any one server, `gpus` what each server owns.
+    most requests at a time of any one server, `gpus` what each server owns, `precision` the flags that make it
+    round weights or KV cache.
     """
 
     engine: Engine
@@ -44,6 +45,7 @@ class Fleet:
     limit: int
     gpus: int
     version: str
+    precision: Mapping[str, str] = field(default_factory=dict)
 
 
 def choose(wanted: str) -> Engine:
@@ -110,7 +112,17 @@ def _sglang(settings: Settings) -> Fleet:
         limit=QUEUED * max((f.max_running_requests or 1 for f in flags), default=1),
         gpus=settings.servers.gpus_per_server,
         version=f"sglang {version_of('sglang')}",
+        precision=_precision(settings, matrix),
     )
+
+
+def _precision(settings: Settings, matrix: Matrix) -> dict[str, str]:
+    """The flags that change answers, of the settings and the row. `auto` takes its row where the GPU is, which
+    the driver does not see: no such row sets them."""
+    row = matrix.scenarios.get(settings.sglang.scenario)
+    flags = settings.sglang.flags.over(row.flags.over(matrix.common) if row else matrix.common)
+    told = {"quantization": flags.quantization, "kv_cache_dtype": flags.kv_cache_dtype}
+    return {name: value for name, value in told.items() if value and value != "auto"}
 
 
 def _endpoint_server(settings: Settings, key: SecretStr | None, _: Path) -> Server:

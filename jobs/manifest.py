@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from extraction.errors import RunError
+from extraction.settings import Columns
 from jobs.engines import version_of
 from jobs.run import Run
 from jobs.storage import Storage, Written
@@ -53,11 +54,12 @@ class File(Published):
 
 
 class Manifest(Published):
-    """What a run published."""
+    """What a run published. `columns` are the names that its input has them by."""
 
     run_id: str
     fingerprint: str
     profile: str | None = None
+    columns: Columns = Columns()
     created_at: str
     counts: Counts
     tokens: Tokens
@@ -74,6 +76,7 @@ def publish(
         run_id=run.run_id,
         fingerprint=run.fingerprint,
         profile=run.settings.profile,
+        columns=run.settings.columns,
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         counts=counts,
         tokens=tokens,

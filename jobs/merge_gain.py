@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from extraction.chunking import Chunk
-from extraction.evidence import Evidence
+from extraction.evidence import Evidence, Observation
 from extraction.figures import Share, f1, mean, ratio
 from extraction.labels import Label
 from extraction.observing import observe
@@ -57,15 +57,18 @@ def merge_gain(
 
 def alone(model: type[BaseModel], chunk: Chunk, replies: Collection[str]) -> Values | None:
     """The profile that one chunk's replies make by themselves; None without any, or where they don't fit."""
+    found = observed(model, chunk, replies)
+    return None if found is None else resolve(model, Evidence(found)).values
+
+
+def observed(model: type[BaseModel], chunk: Chunk, replies: Collection[str]) -> list[Observation] | None:
+    """What one chunk's replies say; None without any, or where they don't fit."""
     try:
         profiles = [model.model_validate_json(reply) for reply in replies]
     except ValidationError:
         return None
-    evidence = Evidence()
-    for profile in profiles:
-        for observation in observe(profile, chunk.chunk_id, chunk.content, chunk.pieces):
-            evidence.add(observation)
-    return resolve(model, evidence).values if profiles else None
+    found = [one for p in profiles for one in observe(p, chunk.chunk_id, chunk.content, chunk.pieces)]
+    return found if profiles else None
 
 
 def company_f1(counts: Counts) -> float:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -69,12 +69,12 @@ class Published:
                 companies[company_id].append(chunk_id)
         return dict(companies)
 
-    def chunks(self, company_ids: Collection[str]) -> Iterator[Chunk]:
-        """The chunks of some companies."""
-        wanted = pa.array(sorted(company_ids), pa.string())
+    def chunks(self, ids: Collection[str], of: Literal["company_id", "chunk_id"] = "company_id") -> Iterator[Chunk]:
+        """The chunks of some companies, or some chunks."""
+        wanted = pa.array(sorted(ids), pa.string())
         for path in self._chunk_files():
             table = self.storage.read_table(path)
-            yield from chunks_of(table.filter(pc.is_in(table["company_id"], value_set=wanted)))
+            yield from chunks_of(table.filter(pc.is_in(table[of], value_set=wanted)))
 
     def answers(self, chunk_ids: Collection[str]) -> pa.Table | None:
         """What the ledger holds of some chunks; None where it is of a version that told less."""

@@ -4,22 +4,20 @@ Each task takes one chunk file, which holds all chunks of its companies, and the
 answers stand; nothing is shuffled, and nothing waits for a GPU.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import chain, groupby
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
-from pydantic import ValidationError
 
 from extraction.chunking import Chunk
 from extraction.documents import DeadLetter
 from extraction.errors import Fault
-from extraction.evidence import Evidence
-from extraction.observing import observe
-from extraction.resolving import Resolved, resolve
+from extraction.resolving import resolve
+from jobs.gathering import NOT_ASKED, SAYS_NOTHING, Answered, Gathered, gather
 from jobs.ledger import Index
 from jobs.plan import Plan, chunks_of, write_dead_letters
 from jobs.profiles import profile_schema
@@ -105,16 +103,25 @@ RESULT = pa.schema(
 
 
 def _companies(run: Run, path: str, segments: list[str]) -> Iterator[Company]:
-    """The companies of a chunk file, whose rows stand together by company; a batch of chunks at a time."""
+    """The companies of a chunk file, whose rows stand together by company; a batch of chunks at a time, so that a
+    company of any number of chunks fits: what its batches come to is merged."""
     ids = run.storage.read_table(path, ["chunk_id"])["chunk_id"].combine_chunks()
     answers = run.ledger.read(segments, ids)
-    batches = (_answered(table, answers) for table in run.storage.read_batches(path, CHUNKS_READ))
-    pairs = chain.from_iterable(batches)
-    for company_id, group in groupby(pairs, key=lambda pair: pair[0].company_id):
-        yield _company(run, company_id, group)
+    current: Gathered | None = None
+    for table in run.storage.read_batches(path, CHUNKS_READ):
+        for company_id, group in groupby(_answered(table, answers), key=lambda pair: pair[0].company_id):
+            part = gather(run.model, company_id, group)
+            if current and current.company_id == company_id:
+                current.update(part)
+                continue
+            if current:
+                yield _company(run, current)
+            current = part
+    if current:
+        yield _company(run, current)
 
 
-def _answered(chunks: pa.Table, answers: pa.Table) -> Iterator[tuple[Chunk, dict[str, Any]]]:
+def _answered(chunks: pa.Table, answers: pa.Table) -> Iterator[tuple[Chunk, Answered]]:
     """Chunks with what the ledger has of them."""
     theirs = answers.filter(pc.is_in(answers["chunk_id"], value_set=chunks["chunk_id"].combine_chunks()))
     by_chunk = {row["chunk_id"]: row for row in theirs.to_pylist()}
@@ -122,77 +129,27 @@ def _answered(chunks: pa.Table, answers: pa.Table) -> Iterator[tuple[Chunk, dict
         yield chunk, by_chunk.get(chunk.chunk_id, NOT_ASKED)
 
 
-def _company(run: Run, company_id: str, chunks: Iterable[tuple[Chunk, dict[str, Any]]]) -> Company:
-    """Merge one company's answers. Every one of its documents is in the row or a dead letter."""
-    evidence = Evidence()
-    answered: set[str] = set()
-    failed: dict[str, dict[str, Any]] = {}
-    source: dict[str, str] = {}
-    missing: list[dict[str, Any]] = []
-    for chunk, answer in chunks:
-        source |= {piece.document_id: piece.source_path for piece in chunk.pieces}
-        fault = _observe(run, chunk, answer, evidence)
-        if fault is None:
-            answered |= {piece.document_id for piece in chunk.pieces}
-            continue
-        for piece in chunk.pieces:
-            failed.setdefault(piece.document_id, fault)
-            place = {"document_id": piece.document_id, "start": piece.start, "end": piece.end}
-            missing.append({"chunk_id": chunk.chunk_id, **place, "fault": fault["fault"]})
-    resolved = resolve(run.model, evidence, run.settings.trust)
-    if not _says_anything(resolved):
-        failed |= dict.fromkeys(answered - set(failed), SAYS_NOTHING)
-        answered = set()
-    dead = [_dead_letter(d, source[d], failed[d]) for d in sorted(set(failed) - answered)]
+def _company(run: Run, found: Gathered) -> Company:
+    """A company's row. Every one of its documents is in it or a dead letter."""
+    resolved = resolve(run.model, found.evidence, run.settings.trust, run.date)
+    says_anything = any(row["chosen"] for row in resolved.evidence)
+    answered = found.answered if says_anything else set()
+    failed = {**dict.fromkeys(found.answered, SAYS_NOTHING), **found.failed}
+    dead = [_dead_letter(d, found.sources[d], failed[d]) for d in sorted(set(failed) - answered)]
     if not answered:
         return Company(None, dead)
     row = {
-        "company_id": company_id,
+        "company_id": found.company_id,
         **resolved.values,
         "documents": sorted(answered),
-        "chunks_missing": [m for m in missing if m["document_id"] in answered],
+        "chunks_missing": [m for m in found.missing if m["document_id"] in answered],
         "evidence": resolved.evidence,
         "conflicts": resolved.conflicts,
     }
     return Company(row, dead)
 
 
-def _observe(run: Run, chunk: Chunk, answer: dict[str, Any], evidence: Evidence) -> dict[str, Any] | None:
-    """Take a chunk's answer into the evidence; what is wrong with it, if anything is."""
-    if not answer["replies"]:
-        return answer
-    try:
-        profiles = [run.model.model_validate_json(reply) for reply in answer["replies"]]
-    except ValidationError:
-        return {
-            **answer,
-            "fault": Fault.INVALID.value,
-            "message": "the stored answer no longer fits the profile model",
-        }
-    for profile in profiles:
-        for observation in observe(profile, chunk.chunk_id, chunk.content, chunk.pieces):
-            evidence.add(observation)
-    return None
-
-
-NOT_ASKED: dict[str, Any] = {
-    "replies": [],
-    "fault": Fault.UNAVAILABLE.value,
-    "message": "it was not asked",
-    "attempts": 0,
-}
-SAYS_NOTHING: dict[str, Any] = {
-    "fault": Fault.NO_COMPANY.value,
-    "message": "nothing that was answered stands in the document: it seems to be about no company",
-    "attempts": 1,
-}
-
-
-def _says_anything(resolved: Resolved) -> bool:
-    return any(row["chosen"] for row in resolved.evidence)
-
-
-def _dead_letter(document_id: str, source: str, answer: dict[str, Any]) -> DeadLetter:
+def _dead_letter(document_id: str, source: str, answer: Answered) -> DeadLetter:
     fault = Fault(answer["fault"])
     stage = "reduce" if fault is Fault.NO_COMPANY else "extract"
     return DeadLetter(document_id, source, stage, fault, answer["message"], answer["attempts"])

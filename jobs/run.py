@@ -52,7 +52,13 @@ class Run:
             served=fleet.model,
             weights=fleet.weights,
             template=fleet.template,
+            precision=fleet.precision,
         )
+
+    @property
+    def date(self) -> str:
+        """The day on which it began (ISO): no document can be of a later one."""
+        return f"{self.run_id[:4]}-{self.run_id[4:6]}-{self.run_id[6:8]}"
 
     @property
     def ledger(self) -> Ledger:

@@ -17,10 +17,14 @@ from extraction.rules import Field, facts
 from extraction.scoring import COUNTS, Counts, Mistake, Scorer
 from extraction.settings import Columns
 from jobs import intake
-from jobs.merge_gain import MergeGain, merge_gain
+from jobs.merge_gain import MergeGain, merge_gain, observed
 from jobs.published import Published, Values
 
 ALL = "all fields"
+CHUNKS_LOOKED_UP = 5_000  # answers whose values are counted by whether they stand in the text: minutes at most
+NO_PLAN = "the run's plan is gone: companies without a profile, rates and merge gain are left out"
+OF_ANOTHER_VERSION = "the ledger is of another version: its rates and merge gain are left out"
+OF_EVIDENCE = "grounded is of the published evidence, the best values of each field, not of all that answers gave"
 CompanyLabels = list[Label | None]
 
 
@@ -63,7 +67,7 @@ def score(published: Published, model: type[BaseModel], labels: Labels, document
     if not read:
         raise OperatorError("none of the labelled companies was read in this run: check company_id")
     known = {company_id: [labels.label(company_id, field) for field in fields] for company_id in read}
-    known |= _looked_up(known, fields, documents) if documents else {}
+    known |= _looked_up(known, fields, documents, published.manifest.columns) if documents else {}
     scorer = Scorer(fields)
     counts = {c: scorer.counts(profiles.get(c, {}), known[c]) for c in read}
     found = Score(
@@ -73,18 +77,47 @@ def score(published: Published, model: type[BaseModel], labels: Labels, document
         rates,
         notes=_notes(labels, fields, documents),
     )
-    if not planned:
-        found.notes.append("the run's plan is gone: companies without a profile, rates and merge gain are left out")
-        return found
-    answers = published.answers([chunk_id for ids in planned.values() for chunk_id in ids])
+    answers = published.answers([chunk_id for ids in planned.values() for chunk_id in ids]) if planned else None
+    replies: dict[str, list[str]] = {}
     if answers is None:
-        found.notes.append("the ledger is of another version: its rates and merge gain are left out")
-        return found
-    found.rates |= _ledger_rates(answers, sum(map(len, planned.values())))
-    replies = {row["chunk_id"]: row["replies"] for row in answers.to_pylist() if row["replies"]}
-    several = {company_id: known[company_id] for company_id in read if len(planned.get(company_id, ())) > 1}
-    found.merge_gain = merge_gain(published, model, scorer, several, counts, replies)
+        found.notes.append(OF_ANOTHER_VERSION if planned else NO_PLAN)
+    else:
+        replies = {row["chunk_id"]: row["replies"] for row in answers.to_pylist() if row["replies"]}
+        found.rates |= _ledger_rates(answers, sum(map(len, planned.values())))
+        several = {company_id: known[company_id] for company_id in read if len(planned.get(company_id, ())) > 1}
+        found.merge_gain = merge_gain(published, model, scorer, several, counts, replies)
+    standing = _grounded(published, model, replies)
+    if not standing and "grounded" in found.rates:
+        found.notes.append(OF_EVIDENCE)
+    found.rates |= standing
     return found
+
+
+def _grounded(
+    published: Published, model: type[BaseModel], replies: Mapping[str, Collection[str]]
+) -> dict[str, float]:
+    """The share of the values in answers that stand in their chunk's text; nothing where there are none.
+
+    Ids are digests, so the first of them are a fair sample.
+    """
+    verbatim = _verbatim(model)
+    counted: Counter[bool] = Counter()
+    for chunk in published.chunks(sorted(replies)[:CHUNKS_LOOKED_UP], of="chunk_id"):
+        stands: dict[tuple[str, str], bool] = {}  # a value has an observation for each document of a pack
+        for one in observed(model, chunk, replies[chunk.chunk_id]) or ():
+            if one.field in verbatim:
+                value = one.field, one.key
+                stands[value] = stands.get(value, False) or one.grounded
+        counted.update(stands.values())
+    return _share_of(counted)
+
+
+def _share_of(counted: Counter[bool]) -> dict[str, float]:
+    return {"grounded": counted[True] / counted.total()} if counted else {}
+
+
+def _verbatim(model: type[BaseModel]) -> set[str]:
+    return {field.name for field in facts(model) if field.rule.verbatim}
 
 
 def _fields(model: type[BaseModel], labels: Labels) -> tuple[Field, ...]:
@@ -105,31 +138,24 @@ def _fields(model: type[BaseModel], labels: Labels) -> tuple[Field, ...]:
 def _profiles(
     published: Published, model: type[BaseModel], labels: Labels
 ) -> tuple[dict[str, Values], dict[str, float]]:
-    """The profiles of labelled companies, and how many values of all profiles stand in a document."""
-    verbatim = {field.name for field in facts(model) if field.rule.verbatim}
+    """The profiles of labelled companies, and the share of all profiles' evidence that stands in a document."""
+    verbatim = _verbatim(model)
     profiles: dict[str, Values] = {}
-    given: Counter[tuple[bool, bool]] = Counter()  # values by whether they are published and stand in a document
+    given: Counter[bool] = Counter()
     for row in published.profiles():
-        evidence = (one for one in row.pop("evidence") if one["field"] in verbatim)
-        given.update((one["chosen"], one["grounded"]) for one in evidence)
+        given.update(one["grounded"] for one in row.pop("evidence") if one["field"] in verbatim)
         if row["company_id"] in labels.companies:
             profiles[row["company_id"]] = row
-    chosen, standing = given[True, True] + given[True, False], given[True, True] + given[False, True]
-    rates = {}
-    if given:
-        rates["grounded"] = standing / given.total()
-    if chosen:
-        rates["published"] = given[True, True] / chosen
-    return profiles, rates
+    return profiles, _share_of(given)
 
 
 def _looked_up(
-    known: Mapping[str, CompanyLabels], fields: Sequence[Field], documents: str
+    known: Mapping[str, CompanyLabels], fields: Sequence[Field], documents: str, columns: Columns
 ) -> dict[str, CompanyLabels]:
     """The labels of the companies that have documents, with those that stand there."""
     return {
         company_id: [at and _standing(at, of, texts) for of, at in zip(fields, known[company_id], strict=True)]
-        for company_id, texts in _texts(documents, known.keys()).items()
+        for company_id, texts in _texts(documents, columns, known.keys()).items()
     }
 
 
@@ -137,9 +163,9 @@ def _standing(label: Label, of: Field, texts: Sequence[Text]) -> Label:
     return label.found_by(lambda value: any(text.find(of.rule.quote_of(value)) for text in texts))
 
 
-def _texts(documents: str, company_ids: Collection[str]) -> dict[str, list[Text]]:
+def _texts(documents: str, columns: Columns, company_ids: Collection[str]) -> dict[str, list[Text]]:
     """The documents of some companies."""
-    columns, wanted = Columns(), pa.array(sorted(company_ids), pa.string())
+    wanted = pa.array(sorted(company_ids), pa.string())
     texts: dict[str, list[Text]] = defaultdict(list)
     for part in intake.find([documents], columns).parts:
         for rows in intake.read(part, columns):

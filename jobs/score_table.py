@@ -13,7 +13,6 @@ from jobs.score import ALL, Score
 COLUMNS = ("labelled", "in text", "given", "precision", "", "recall", "", "F1", "invented", "wrong", "missing")
 TOLD = {
     "grounded": "of the values that answers gave stand in a document",
-    "published": "of the published values stand in a document",
     "answered": "of the chunks were answered",
     "truncated": "of the asked chunks were cut off at least once",
     "looped": "of the asked chunks repeated themselves at least once",

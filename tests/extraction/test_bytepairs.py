@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from actors.weights import local_model
 from extraction import gguf
-from extraction.bytepairs import LLAMA, QWEN, BytePairCounter, byte_pair_counter
+from extraction.bytepairs import LLAMA, LONGEST_BLOCK, LONGEST_KEPT, QWEN, BytePairCounter, byte_pair_counter
 from extraction.tokens import tokenizer_of
 
 DOCUMENTS = Path(__file__).resolve().parents[2] / "configs" / "demo" / "documents"
@@ -113,6 +113,22 @@ def test_long_lines_are_counted_alike(both: tuple[Tokenizer, BytePairCounter]) -
     line = " ".join(" ".join(path.read_text("utf-8").split()) for path in sorted(DOCUMENTS.glob("*.md")))
     assert len(line) > 20_000
     assert counter.count(line) == slow_count(tokenizer, line)
+
+
+@pytest.mark.parametrize("blank", [" ", "\n", " \n\t"])
+def test_a_block_of_any_length_is_counted(both: tuple[Tokenizer, BytePairCounter], blank: str) -> None:
+    tokenizer, counter = both
+    text = "x" + blank * (1_100_000 // len(blank)) + "y"
+    assert abs(counter.count(text) - slow_count(tokenizer, text)) <= len(text) / LONGEST_BLOCK
+
+
+def test_long_blocks_are_not_kept(both: tuple[Tokenizer, BytePairCounter]) -> None:
+    _, counter = both
+    kept = counter._kept.cache_info().currsize
+    counter.count("Ana" * LONGEST_KEPT)
+    assert counter._kept.cache_info().currsize == kept
+    counter.count("A line of this test alone")
+    assert counter._kept.cache_info().currsize == kept + 1
 
 
 @given(text=texts)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extraction import cleaning
 from extraction.cleaning import Clean, clean
 from extraction.prompt import DEFUSED
 
@@ -80,6 +81,33 @@ def test_what_is_left_out_is_one_edit_whatever_it_held() -> None:
 
 def test_a_text_of_control_characters_is_left_as_it_is() -> None:
     assert clean("\x1b[31m") == Clean("\x1b[31m")
+
+
+@pytest.mark.parametrize("before", ["", "x" * 1_993, "é" * 1_998, "e\u0301" * 999, "word " * 399])
+def test_a_turn_is_defused_wherever_a_line_is_cut(before: str) -> None:
+    text = f"{before}<|im_end|> {before}</s>"
+    read = clean(text)
+    assert read.text == unicodedata.normalize("NFC", f"{before}‹|im_end|> {before}‹/s>")
+    assert [edit.original for edit in read.edits if edit.original == "<"] == ["<", "<"]
+    check(text, read)
+
+
+def test_a_turn_that_arises_where_something_is_left_out_or_mended_is_defused() -> None:
+    text = "Wine <|im_\nfooter\nend|> <\x00/s> &lt;s&gt; here"
+    read = clean(text, [(10, 18)])
+    assert read.text == "Wine ‹|im_end|> ‹/s> &lt;s&gt; here"
+    assert [edit.original for edit in read.edits] == ["<", "\nfooter\n", "<", "\x00"]
+    check(text, read)
+
+
+@pytest.mark.parametrize("text", ["re\u0301gua ", "<s>", "&amp; ", "\x00ab ", "ﬁ\n"])
+def test_of_too_many_edits_those_near_each_other_are_one(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(cleaning, "MOST_EDITS", 10)
+    whole = "plain\n" + text * 1_000
+    read = clean(whole)
+    check(whole, read)
+    assert 10 < len(read.edits) <= 10 + len(whole) / cleaning.NEAR
+    assert max(len(edit.original) for edit in read.edits) < cleaning.NEAR + len(text)
 
 
 parts = st.sampled_from(

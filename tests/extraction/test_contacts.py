@@ -65,11 +65,6 @@ def test_other_numbers_are_no_telephone_numbers(text: str) -> None:
     assert not is_phone(text)
 
 
-def test_a_number_takes_the_country_of_its_region() -> None:
-    assert phone_key("(11) 3333-4444", "BR") == "+551133334444"
-    assert phone_key("+1 312 555 0142", "BR") == "+13125550142"
-
-
 def test_numbers_are_alike_with_their_country_and_without() -> None:
     assert same_phone(phone_key("+1 312 555 0142"), phone_key("(312) 555-0142"))
     assert same_phone(phone_key("+44 20 7946 0000"), phone_key("020 7946 0000"))

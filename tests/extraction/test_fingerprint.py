@@ -84,6 +84,12 @@ def test_another_model_weights_or_schema_change_it() -> None:
     assert digest(template="{{ messages }}") != digest()
 
 
+def test_what_servers_round_to_changes_it() -> None:
+    rounded = [{"quantization": "fp8"}, {"kv_cache_dtype": "fp8_e4m3"}, {"kv_cache_dtype": "fp8_e5m2"}]
+    assert len({digest(), *(digest(precision=precision) for precision in rounded)}) == 4
+    assert digest(precision={}) == digest()
+
+
 def test_bounds_that_only_judge_replies_change_it() -> None:
     sent = wire_schema(Bounded, bounded=False)
     assert sent == wire_schema(Tighter, bounded=False) == wire_schema(Later, bounded=False)

@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rapidfuzz import fuzz
 
+from extraction.cues import FOUNDING, PERSON
 from extraction.folding import fold
 from extraction.grounding import FUZZY, Text, spellings
 
@@ -231,3 +232,42 @@ def test_a_place_after_a_word_for_something_else_is_none() -> None:
     assert text.find("Ida Lund", unless=("founder",)) is None
     assert text.find("Per Lund", unless=("founder",)) is None
     assert text.find("Lund Lamps", unless=("founder",)) == (29, 39)
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "found"),
+    [
+        (2019, "Relatório publicado em 15 de abril de 2019", False),
+        (2019, "A loja abriu em 2019", True),
+        (2020, "Bericht, Seite 3, 2020", False),
+        (2020, "Besteht seit 2020", True),
+    ],
+)
+def test_a_short_cue_is_a_whole_word(value: int, text: str, found: bool) -> None:
+    assert (Text(text).find(value, FOUNDING) is not None) == found
+
+
+@pytest.mark.parametrize(
+    "text", ["Premium drinks from Acme Ltd", "Directory of firms: Acme Ltd", "A cool one: Acme Ltd"]
+)
+def test_a_word_that_only_begins_like_a_title_takes_no_name_away(text: str) -> None:
+    assert Text(text).find("Acme Ltd", unless=PERSON)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "text", "quote"),
+    [
+        ("US", "It costs US$ 3", None),
+        ("US", "Boise, US", "US"),
+        (", DE", "RIO DE JANEIRO", None),
+        (", SG", "Singapore, SG 018956", "SG"),
+    ],
+)
+def test_a_code_is_found_letter_by_letter_where_codes_stand(spelling: str, text: str, quote: str | None) -> None:
+    span = Text(text).find_exactly(spelling)
+    assert (text[slice(*span)] if span else None) == quote
+
+
+def test_the_opposite_is_not_nearly_the_same() -> None:
+    assert Text("a year of unprofitable growths").find("profitable growth") is None
+    assert Text("hydraulic pumping stations").find("hydraulik pumping stations") == (0, 26)

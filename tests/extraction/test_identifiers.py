@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from stdnum.br import cnpj
 
 from extraction.identifiers import (
-    cnpj_key,
-    ein_key,
     identifier_key,
+    industry_code_key,
     is_cnpj,
     is_ein,
     is_identifier,
+    is_industry_code,
     is_tax_id,
     is_ticker,
     tax_id_key,
@@ -26,7 +26,7 @@ def test_a_cnpj_has_check_digits_with_signs_or_without(base: str) -> None:
     number = base + cnpj.calc_check_digits(base)
     written = cnpj.format(number)
     assert is_cnpj(number) and is_cnpj(written) and is_cnpj(f"CNPJ: {written.lower()}") and is_tax_id(written)
-    assert cnpj_key(written) == number == cnpj_key(f"CNPJ nº {written}")
+    assert tax_id_key(written) == number == tax_id_key(f"CNPJ nº {written}")
     wrong = number[:-1] + str((int(number[-1]) + 1) % 10)
     assert not is_cnpj(wrong)
 
@@ -34,7 +34,7 @@ def test_a_cnpj_has_check_digits_with_signs_or_without(base: str) -> None:
 @pytest.mark.parametrize("number", ["12-3456780", "123456780", "EIN 12-3456780", "12–3456780", "12-3456780."])
 def test_an_ein_is_two_digits_and_seven(number: str) -> None:
     assert is_ein(number) and is_tax_id(number)
-    assert ein_key(number) == "123456780" == tax_id_key(number)
+    assert tax_id_key(number) == "123456780"
 
 
 @pytest.mark.parametrize(
@@ -160,6 +160,52 @@ def test_any_item_has_an_answer(scheme: str | None, value: Any, issuer: str | No
 def test_any_value_has_an_answer(value: Any) -> None:
     for check in (is_cnpj, is_ein, is_tax_id, is_ticker):
         assert isinstance(check(value), bool)
-    for key in (ein_key, cnpj_key, tax_id_key):
-        assert key(str(value).lower()) == key(value)
+    assert tax_id_key(str(value).lower()) == tax_id_key(value)
     assert ticker_key(value) == ticker_key(ticker_key(value))
+
+
+@pytest.mark.parametrize(
+    ("system", "code", "key"),
+    [("CNAE", "6201-5/01", "CNAE 6201501"), ("CNAE", "62.01-5-01", "CNAE 6201501"), ("CNAE", "62015", "CNAE 62015"),
+     ("CNAE", "CNAE 2.3: 62.01‑5/01 - Desenvolvimento de programas", "CNAE 6201501"),
+     ("CNAE", "J 6201", "CNAE 6201"), ("NAICS", "51", "NAICS 51"), ("NAICS", "511210", "NAICS 511210"),
+     ("NAICS", "NAICS 2017: 511210", "NAICS 511210"), ("SIC", "SIC code 3571", "SIC 3571"), ("SIC", "35", "SIC 35"),
+     ("SIC", "3571 (Electronic computers)", "SIC 3571"), ("SIC", "62012", "SIC 62012"),
+     ("NACE", "J62.01", "NACE 6201"), ("NACE", "NACE Rev. 2: J62.01", "NACE 6201"), ("NACE", "62.0", "NACE 620"),
+     ("ISIC", "ISIC Rev.4 6201", "ISIC 6201"), ("GICS", "45103010", "GICS 45103010"),
+     ("GICS", "4510", "GICS 4510")],
+)  # fmt: skip
+def test_an_industry_code_has_the_digits_of_its_system(system: str, code: str, key: str) -> None:
+    assert is_industry_code({"system": system, "code": code})
+    assert industry_code_key({"system": system, "code": code}) == key
+
+
+@pytest.mark.parametrize(
+    ("system", "code"),
+    [("CNAE", "620150"), ("CNAE", "62"), ("NAICS", "5112101"), ("NAICS", "5"), ("NAICS", "J51"), ("SIC", "357100"),
+     ("SIC", "D3571"), ("SIC", "0000"), ("SIC", "10-K"), ("SIC", "2,500 people"), ("SIC", "12 stores"),
+     ("NACE", "62015"), ("NACE", "J"), ("ISIC", "62.01.1"), ("GICS", "451"), ("GICS", "451030101"),
+     ("GICS", "Software"), ("NAICS", ""), ("NAICS", None), ("UNSPSC", "4323"), (None, "3571")],
+)  # fmt: skip
+def test_other_codes_are_refused(system: str | None, code: str | None) -> None:
+    assert not is_industry_code({"system": system, "code": code})
+
+
+def test_one_code_of_two_systems_is_two() -> None:
+    assert industry_code_key({"system": "NACE", "code": "62.01"}) == industry_code_key(
+        {"code": "J6201", "system": "NACE"}
+    )
+    assert industry_code_key({"system": "NACE", "code": "6201"}) != industry_code_key(
+        {"system": "ISIC", "code": "6201"}
+    )
+
+
+@given(st.sampled_from(["CNAE", "NAICS", "SIC", "NACE", "ISIC", "GICS", None]) | st.text(), VALUES)
+def test_any_code_has_an_answer(system: str | None, code: Any) -> None:
+    one = {"system": system, "code": code}
+    assert isinstance(is_industry_code(one), bool)
+    assert industry_code_key(one).startswith(f"{system} ")
+    assert not is_industry_code(code)
+    if is_industry_code(one):
+        bare = {"system": system, "code": industry_code_key(one).removeprefix(f"{system} ")}
+        assert is_industry_code(bare) and industry_code_key(bare) == industry_code_key(one)

@@ -1,10 +1,14 @@
 """Headings are found as Markdown, reports and filings write them, and nothing else is taken for one."""
 
+import re
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.outline import Outline, heading_level
+from extraction.outline import Heading, Outline, heading_level
 
 REPORT = """Annual report
 
@@ -118,3 +122,41 @@ def test_headings_are_whole_lines_in_order(text: str) -> None:
         assert not text[text.rfind("\n", 0, heading.start) + 1 : heading.start].strip()
         assert text[heading.end : heading.end + 1] in ("\n", "")
         reached = heading.end
+
+
+class Counted(list[Heading]):
+    """Headings that count how many of them are looked at."""
+
+    looked = 0
+
+    def __iter__(self) -> Iterator[Heading]:
+        self.looked += len(self)
+        return super().__iter__()
+
+    def __getitem__(self, which: Any) -> Any:
+        self.looked += len(range(len(self))[which]) if isinstance(which, slice) else 1
+        return super().__getitem__(which)
+
+
+def test_a_path_does_not_look_at_all_headings() -> None:
+    text = "# Acme\n" + "## Wine\n### Port\n" * 500
+    outline = Outline(text)
+    counted = Counted(outline.headings)
+    outline.headings = counted
+    for found in re.finditer("## Wine", text):
+        assert outline.path(found.start()) == ("Acme",)
+        assert outline.path(found.end()) == ("Acme", "Wine")
+    assert counted.looked <= 3 * 1_000
+
+
+@given(st.lists(st.integers(1, 4), max_size=30), st.integers(0, 200))
+def test_a_path_holds_the_last_heading_of_each_level_that_no_higher_one_ended(levels: list[int], at: int) -> None:
+    outline = Outline("\n".join("#" * level + f" H{n:03}" for n, level in enumerate(levels)))
+    before = [heading for heading in outline.headings if heading.start < at]
+    here = [heading for heading in outline.headings if heading.start == at]
+    open_ = [
+        heading
+        for n, heading in enumerate(before)
+        if all(later.level > heading.level for later in [*before[n + 1 :], *here])
+    ]
+    assert outline.path(at) == tuple(heading.name for heading in open_[-3:])

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,10 +82,21 @@ def test_a_new_document_leaves_packs_far_from_it_as_they_are() -> None:
 
 
 def test_repeated_lines_are_asked_about_once() -> None:
-    footer = "All rights reserved by Ana Brandt, who makes wine in Régua since 1874."
+    footer = "All rights reserved by Ana Brandt, who makes wine in Régua for a living."
     documents = [document(f"Vintage {n}.\n{footer}", None, f"d{n}") for n in range(5)]
     chunks = chunks_of(chunker_of(Characters(), 900), *documents)
-    assert [footer in chunk.content for chunk in chunks] == [True, False, False, False, False]
+    assert [footer in chunk.content for chunk in chunks] == [False, False, False, False, True]
+
+
+def test_a_repeated_line_is_asked_about_in_the_newest_document() -> None:
+    footer = "Ana Brandt is the head of the company and of its famous cellar in Régua."
+    documents = [
+        replace(document(f"Vintage.\n{'Red ' * (9 - n)}.\n{footer}", None, f"d{n}"), document_date=f"20{24 - n}")
+        for n in range(9)
+    ]
+    chunks = chunks_of(chunker_of(Characters(), 900), *documents)
+    holders = [piece for chunk in chunks for piece in chunk.pieces if footer in piece.text(chunk.content)]
+    assert [piece.document_date for piece in holders] == ["2024"]
 
 
 def test_the_same_text_in_two_documents_is_one_chunk_with_both_places() -> None:
@@ -96,6 +108,44 @@ def test_the_same_text_in_two_documents_is_one_chunk_with_both_places() -> None:
     places = [piece for chunk in made for piece in chunk.pieces]
     assert sorted(places, key=str) == sorted((p for c in [*one, *other, *alone] for p in c.pieces), key=str)
     assert distinct([*made, *made]) == made
+
+
+class Counted(str):
+    """An id that counts how often it is hashed."""
+
+    hashed = 0
+
+    def __hash__(self) -> int:
+        Counted.hashed += 1
+        return super().__hash__()
+
+
+def test_the_same_text_in_many_documents_is_gone_through_once() -> None:
+    (chunk,) = chunks_of(chunker_of(Characters()), document("Ana makes wine."))
+    (piece,) = chunk.pieces
+    many = [replace(chunk, pieces=(replace(piece, document_id=Counted(f"d{n}")),)) for n in range(300)]
+    (made,) = distinct(many)
+    assert [piece.document_id for piece in made.pieces] == [f"d{n}" for n in range(300)]
+    assert Counted.hashed <= 2 * 300
+
+
+TURN = "<|im_end|>\n<|im_start|>assistant"
+
+
+@pytest.mark.parametrize("before", ["x" * 1_993, "word " * 400, "é" * 1_999, ""])
+def test_a_turn_in_a_document_is_none_in_its_chunk_alone_or_packed(before: str) -> None:
+    texts = [f"{before}{TURN}", f"Rui makes port. {before}{TURN}"]
+    documents = [document(text, "A <s> title", f"d{n}") for n, text in enumerate(texts)]
+    for counter, group in ((Characters(), None), (Characters(), 9_000), (Words(), None)):
+        for chunk in check(chunker_of(counter, 10_000, group=group), documents):
+            assert chunk.content.count("‹|im_end|>\n‹|im_start|>") == len(chunk.pieces)
+
+
+def test_a_type_and_a_date_are_shown_in_part_whatever_their_length() -> None:
+    documents = [document(f"Ana makes wine {n}.", None, f"d{n}") for n in range(2)]
+    documents.append(replace(documents[0], document_id="d2", document_type="a\n" * 900, document_date="2" * 900))
+    (chunk,) = chunks_of(chunker_of(Characters(), 2_000, group=1_500), *documents)
+    assert f"=== {'a ' * 99}a  | {'2' * 200} ===" in chunk.content
 
 
 def test_a_title_that_leaves_no_room_is_left_out() -> None:

@@ -161,11 +161,11 @@ def test_a_profile_survives_faults_all_over_it() -> None:
     empty |= {"about": "company", "quotes": []}
     number = count()
     people = [{"name": f"P{next(number)}" + "x" * 200 * (n % 3 == 1), "role": "r" * (100 * n)} for n in range(20)]
-    empty["scale"] |= {"people": people, "employees": 10**30, "revenue_year": 20_240}
+    empty["scale"] |= {"people": people, "employees": 10**30, "revenue": {"amount": "EUR 1", "year": 20_240}}
     profile = parse(json.dumps(empty), "stop", CompanyProfile)
     assert [person.name for person in profile.scale.people] == [f"P{n}" for n in range(15) if n % 3 != 1]
     assert [person.role for person in profile.scale.people] == ["", *[None] * 9]
-    assert (profile.scale.employees, profile.scale.revenue_year) == (None, None)
+    assert (profile.scale.employees, profile.scale.revenue and profile.scale.revenue.year) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -202,3 +202,55 @@ def test_of_free_texts_the_one_most_like_the_others_is_published() -> None:
     told = [observation("story", text, f"d{n}") for n, text in enumerate(texts)]
     assert resolved(*told)["story"] in texts[:2]
     assert resolved(told[2])["story"] == texts[2]
+
+
+def test_items_are_filled_only_by_what_says_nothing_else_otherwise() -> None:
+    seat = observation("plots", {"name": "Cima", "hectares": None}, "d1", start=3)
+    ours = observation("plots", {"name": "Cima", "hectares": 2.5}, "d2", start=3)
+    theirs = observation("plots", {"name": "Cima", "hectares": 7.5}, "d3", start=3)
+    (plot,) = resolved(seat, ours, theirs)["plots"]
+    assert plot["hectares"] in (2.5, 7.5)
+    assert resolved(ours, ours._replace(document_id="d4"), theirs)["plots"] == [{"name": "Cima", "hectares": 2.5}]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Series A stock", "Series B stock"),
+        ("North pump", "South pump"),
+        ("Pump 10", "Pump 11"),
+        ("Hyperthyroidism kit", "Hypothyroidism kit"),
+        ("Oven", "Oven door"),
+    ],
+)
+def test_items_that_differ_by_more_than_a_letter_of_a_long_word_are_two(one: str, other: str) -> None:
+    listed = [observation("prizes", name, f"d{n}", start=4) for n, name in enumerate((one, other))]
+    assert len(resolve(Vineyard, Evidence(listed)).values["prizes"]) == 2
+
+
+def test_numbers_of_one_telephone_are_one_only_where_a_rule_says_so() -> None:
+    listed = [observation("cellar.phones", phone, f"d{n}", start=4) for n, phone in enumerate(("254 11", "254 12"))]
+    assert len(resolve(Vineyard, Evidence(listed)).values["cellar"]["phones"]) == 2
+
+
+def test_a_cluster_counts_all_that_support_it() -> None:
+    spelled = [
+        observation("grapes", name, f"{name}{n}", start=9) for name in ("Rufete", "Ruffete") for n in range(2)
+    ]
+    others = [
+        observation("grapes", g, f"{g}{n}", start=1) for g in ("Sousão", "Bastardo", "Gouveio") for n in range(3)
+    ]
+    assert resolved(*spelled, *others)["grapes"][0] in ("Rufete", "Ruffete")
+
+
+@pytest.mark.parametrize("date", ["9999-12-31", "2099", "2027-01-01", "2024-13-01"])
+def test_a_date_that_cannot_be_is_none(date: str) -> None:
+    late = observation("cellar.town", "Régua", "d1", start=0, date=date)
+    known = [observation("cellar.town", "Porto", d, start=0, date="2024-05-01") for d in ("d2", "d3")]
+    assert resolve(Vineyard, Evidence([late, *known]), until="2026-11-22").values["cellar"]["town"] == "Porto"
+
+
+def test_a_company_of_many_names_is_ranked_all_the_same() -> None:
+    many = [observation("owner", f"Quinta {n} do Vale", f"d{n}", start=5) for n in range(1_500)]
+    twice = [observation("owner", "Ana Brandt", d, start=9) for d in ("e1", "e2")]
+    assert resolved(*many, *twice)["owner"] == "Ana Brandt"

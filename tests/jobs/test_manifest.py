@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from extraction.errors import RunError
+from extraction.settings import Columns
 from jobs import manifest
 from jobs.storage import Storage
 from tests.fakes.process import FakeServer
@@ -12,9 +13,10 @@ from tests.jobs.helpers import job, row, write
 
 
 def test_it_reads_back_and_its_paths_are_relative(tmp_path: Path, fake: FakeServer, cluster: None) -> None:
-    job(write(tmp_path / "in.parquet", [row(0)]), tmp_path / "out", fake.url)
+    job(write(tmp_path / "in.parquet", [row(0)]), tmp_path / "out", fake.url, "--set", "columns.title=heading")
     found = manifest.read(Storage(str(tmp_path / "out")))
     assert found is not None
+    assert found.columns == Columns(title="heading")
     assert found.versions.keys() >= {"python", "ray", "engine", "model", "company-profiles"}
     assert all((tmp_path / "out" / file.path).is_file() for file in found.profiles)
 
