@@ -36,16 +36,22 @@ def _fold_one(character: str) -> str:
     return " " if character.isspace() else fold(character)
 
 
+ASCII = {n: _fold_one(chr(n)) for n in range(128)}
+
+
 class Folded:
     """A text folded, its runs of white space made one space, with the way back to its own characters."""
 
     def __init__(self, original: str) -> None:
-        folds = {character: _fold_one(character) for character in set(original)}
         self.length = len(original)
-        self.text = original.translate({ord(c): f for c, f in folds.items()})
         self._offsets: list[int] | None = None
-        if any(len(f) != 1 for f in folds.values()):
-            self._offsets = [n for n, c in enumerate(original) for _ in folds[c]]
+        if original.isascii():
+            self.text = original.translate(ASCII)
+        else:
+            folds = {character: _fold_one(character) for character in set(original)}
+            self.text = original.translate({ord(c): f for c, f in folds.items()})
+            if any(len(f) != 1 for f in folds.values()):
+                self._offsets = [n for n, c in enumerate(original) for _ in folds[c]]
         if "  " in self.text:
             self._squeeze()
 

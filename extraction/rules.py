@@ -6,7 +6,7 @@ reducer knows no field names and any pydantic model with such annotations works.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -59,7 +59,7 @@ class Rule:
 
     def key_of(self, value: Any) -> str:
         """The key of a value."""
-        return self.key(value if self.whole else self.quote_of(value))
+        return str(_remembered(self.key, value if self.whole else self.quote_of(value)))
 
     def quote_of(self, value: Any) -> Any:
         """The part of a value that has to stand in the document."""
@@ -69,7 +69,17 @@ class Rule:
 
     def accepts(self, value: Any) -> bool:
         """Whether a value is one that the field can have."""
-        return self.valid is None or self.valid(value if self.whole else self.quote_of(value))
+        return self.valid is None or bool(_remembered(self.valid, value if self.whole else self.quote_of(value)))
+
+
+def _remembered(function: Callable[[Any], Any], value: Any) -> Any:
+    """What a pure function gives for a value; documents of one company repeat each other."""
+    return _of_text(function, value) if isinstance(value, str) else function(value)
+
+
+@lru_cache(maxsize=65_536)
+def _of_text(function: Callable[[Any], Any], value: str) -> Any:
+    return function(value)
 
 
 def vote(

@@ -10,14 +10,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pyarrow as pa
 
 from actors.client import Answer
 from actors.extractor import ANSWERS
-from extraction.company import ShortProfile
 from extraction.pieces import Piece
 from extraction.settings import load
 from jobs import cluster
@@ -46,6 +44,7 @@ FIRST = (
 )
 SECOND = ("Bearings", "Looms", "Ovens", "Pumps", "Sails", "Valves", "Violins", "Wheels", "Lamps", "Kilns")
 CITIES = (("Bergen", "Norway"), ("Braga", "Portugal"), ("Duluth", "United States"), ("Londrina", "Brasil"))
+FILLER = " ".join(f"{one} and {other.lower()} are told of here." for one in FIRST for other in SECOND)
 INVENTED = 0.3  # of the answers hold a value that stands nowhere, as a small model's do
 
 
@@ -100,6 +99,7 @@ def _run(folder: str) -> Run:
 def _write(run: Run, companies: int, extractions: int, characters: int) -> Iterator[str]:
     """Chunk files, all chunks of a company in one, and for each a ledger segment with the answers."""
     at_once = max(1, FILE_ROWS // extractions)
+    blank = asdict(Answer("", attempts=1))
     for first in range(0, companies, at_once):
         chunks: list[dict[str, Any]] = []
         answers: list[dict[str, Any]] = []
@@ -107,7 +107,7 @@ def _write(run: Run, companies: int, extractions: int, characters: int) -> Itera
             for number in range(extractions):
                 chunk, reply = _extraction(company, number, characters)
                 chunks.append(chunk)
-                answers.append(asdict(Answer(chunk["chunk_id"], (reply,), attempts=1)))
+                answers.append({**blank, "chunk_id": chunk["chunk_id"], "replies": [reply]})
         name = f"{run.ledger.folder}/{run.run_id}.made.{first:09}.parquet"
         run.storage.write_table(name, pa.Table.from_pylist(answers, ANSWERS))
         yield run.storage.write_table(
@@ -117,47 +117,43 @@ def _write(run: Run, companies: int, extractions: int, characters: int) -> Itera
 
 def _extraction(company: int, number: int, characters: int) -> tuple[dict[str, Any], str]:
     """A document about a company as a chunk, and what a model would answer."""
-    chance = Random(company * 1_000_003 + number)
-    known = Random(company)
-    name = f"{known.choice(FIRST)} {known.choice(SECOND)} {company} Ltd"
-    city, country = known.choice(CITIES)
+    first, second = FIRST[company % len(FIRST)], SECOND[company % len(SECOND)]
+    city, country = CITIES[company % len(CITIES)]
     facts: dict[str, Any] = {
-        "name": name,
+        "name": f"{first} {second} {company} Ltd",
         "city": city,
         "country": country,
-        "founded_year": known.randrange(1900, 2020),
+        "founded_year": 1900 + company % 120,
         "website": f"www.company{company}.example",
-        "phone": f"+47 555 {known.randrange(10_000):04}",
+        "phone": f"+47 555 {company % 10_000:04}",
         "tax_id": None,
         "ticker": None,
-        "employees": known.randrange(10, 900),
-        "products": [f"{word.lower()} of kind {known.randrange(9)}" for word in known.sample(SECOND, 3)],
+        "employees": 10 + company % 890,
+        "products": [f"{SECOND[(company + n) % len(SECOND)].lower()} of kind {n}" for n in range(3)],
     }
     text = (
-        f"{name} of {city}, {country}, was founded in {facts['founded_year']} and has {facts['employees']} "
-        f"employees.\nIt makes {', '.join(facts['products'])}. Telephone {facts['phone']}, {facts['website']}.\n"
+        f"{facts['name']} of {city}, {country}, was founded in {facts['founded_year']}.\n"
+        f"It has {facts['employees']} people and makes {', '.join(facts['products'])}.\n"
+        f"Telephone {facts['phone']}, {facts['website']}.\n"
     )
-    while len(text) < characters:
-        text += (
-            f"{chance.choice(FIRST)} and {chance.choice(SECOND).lower()} are told of in part {chance.random()}. "
-        )
-    if chance.random() < INVENTED:
-        facts = {
-            **facts,
-            "phone": "+1 999 000 0000",
-            "products": [*facts["products"], "gold rings and other things"],
-        }
+    text += f"{number} {FILLER}"[: max(0, characters - len(text))]
+    if (company + number) % 10 < INVENTED * 10:
+        facts |= {"phone": "+1 999 000 0000", "products": [*facts["products"], "gold rings and other things"]}
     document_id = f"d{company}-{number}"
-    chunk_id = f"{company:032x}{number:032x}"
     piece = Piece(
         document_id, 0, len(text), 0, len(text), "page", f"20{number % 25:02}-01-01", f"made#{document_id}"
     )
     chunk = {
-        "chunk_id": chunk_id,
+        "chunk_id": f"{company:032x}{number:032x}",
         "company_id": f"{company:08}",
         "content": text,
         "prompt_tokens": 0,
         "max_tokens": 0,
-        "pieces": [asdict(piece)],
+        "pieces": [vars_of(piece)],
     }
-    return chunk, ShortProfile.model_validate(facts).model_dump_json()
+    return chunk, json.dumps(facts)
+
+
+def vars_of(piece: Piece) -> dict[str, Any]:
+    """A piece's fields, not copied deeply: there are a million."""
+    return {name: getattr(piece, name) for name in Piece.__slots__}

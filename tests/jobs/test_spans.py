@@ -9,7 +9,7 @@ from tests.fakes.process import FakeServer
 from tests.jobs.helpers import census, job, rows_of
 
 pytestmark = pytest.mark.usefixtures("cluster")
-GROUNDED = 15_000  # places at the least: fewer, and the test would look at little
+GROUNDED = 10_000  # places at the least: fewer, and the test would look at little
 
 
 def test_every_grounded_span_cut_from_its_document_is_the_quote(
