@@ -63,6 +63,7 @@ NO_NAME = re.compile(
     r"nome(?: da empresa| fantasia)?|razao social|n a|na|nd|nil|none|null|unknown|unnamed|untitled|"
     r"(?:not|nao|no) (?:available|applicable|stated|given|found|provided|specified|informado|informada|disponivel|"
     r"consta|mencionado|especificado)|desconhecid[oa]|nenhum[a]?|we|us|it|exact name of .*|table of contents|"
+    r"(?:item|part|section|exhibit|schedule|note|chapter|artigo|capitulo|anexo) (?:\d+|[ivx]+)\b.*|"
     r"(?:form )?(?:10 [kq]|8 k|20 f|6 k|s 1)|annual report|quarterly report|current report|"
     r"(?:united states |u s |us )?securities and exchange commission|sec"
 )
