@@ -217,6 +217,9 @@ def is_company_name(value: Any) -> bool:
         return False
     if NO_NAME.fullmatch(key) or DATE.search(key) or _is_place(key, words):
         return False
+    place, comma, country = text.rpartition(", ")
+    if comma and is_country(country) and "," not in place:  # Nelson, New Zealand
+        return False
     return not (key in FORMS or key.replace(" ", "") in FORMS or set(words) <= FORMS | {"the", "s", "a"})
 
 

@@ -109,7 +109,7 @@ def test_names_are_names(name: str) -> None:
      "info@acme.example", "https://acme.example", "www.acme.example", "acme.example/en", "Company", "The Company",
      "the registrant", "Our company's name", "Inc.", "S.A.", "Co., Ltd.", "Ltda ME", "A Empresa", "N/A", "Unknown",
      "Not stated", "não informado", "Brazil", "Estados Unidos", "USA", "Delaware", "Form 10-K", "Table of Contents",
-     "Item 12. Results of Operations", "PART II", "Exhibit 99.1", "Capítulo 3",
+     "Item 12. Results of Operations", "PART II", "Exhibit 99.1", "Nelson, New Zealand", "Capítulo 3",
      "U.S. Securities and Exchange Commission", "100 Lantern Boulevard", "none",
      "We are a company that makes lanterns for ships and sells them all over the whole world"],
 )  # fmt: skip
