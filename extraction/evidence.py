@@ -5,10 +5,17 @@ Of each value the documents and chunks that give it are kept, and the places in 
 of a company with 10,000 chunks is bounded by the distinct values that it has.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 SAMPLE = 16  # documents of each value whose observation is kept whole
+CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
+
+
+def canonical(value: Any) -> str:
+    """A value as JSON, the same for equal values."""
+    return CANONICAL.encode(value)
 
 
 class Observation(NamedTuple):

@@ -168,8 +168,10 @@ class Text:
             yield span
 
 
-def as_written(value: str, quote: str) -> str:
-    """A value that differs by a letter from where it stands, the way it is written there; else as it is."""
+def as_written(value: Any, quote: str) -> Any:
+    """A text that differs by a letter from where it stands, the way it is written there; else as it is."""
+    if not isinstance(value, str):
+        return value
     wanted, stands = " ".join(fold(value).split()), " ".join(fold(quote).split())
     return " ".join(quote.split()) if wanted != stands and fuzz.ratio(wanted, stands) >= FUZZY else value
 

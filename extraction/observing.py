@@ -1,17 +1,15 @@
 """Observing: an answer's values, each looked up in the documents that the question was made of."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from extraction.evidence import Observation
+from extraction.evidence import Observation, canonical
 from extraction.grounding import Span, Text, as_written
 from extraction.pieces import Piece
 from extraction.rules import Field, Rule, fields
 
-CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 NOWHERE = (-1, -1, "")
 NEAR = 400  # characters to either side of an item in which its parts have to stand: a few lines
 
@@ -76,7 +74,7 @@ class _Value(NamedTuple):
         return Observation(
             self.field.name,
             self.key,
-            CANONICAL.encode(self.value),
+            canonical(self.value),
             piece.document_id,
             self.chunk_id,
             *place,
@@ -120,12 +118,8 @@ def _as_it_stands(seen: _Value, text: Text, span: Span) -> _Value | None:
         place = near.find(value[name])
         if place is None and not nullable:
             return None
-        there[name] = place and _as_written(value[name], near.text[slice(*place)])
+        there[name] = place and as_written(value[name], near.text[slice(*place)])
     return seen.saying(there)
-
-
-def _as_written(value: Any, quote: str) -> Any:
-    return as_written(value, quote) if isinstance(value, str) else value
 
 
 def _quotes(data: Mapping[str, Any], model: type[BaseModel]) -> dict[str, str]:

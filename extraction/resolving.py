@@ -1,6 +1,5 @@
 """Resolving: what the evidence on a company comes to. A pure function of it, run once, at the end."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from rapidfuzz import fuzz
 
 from extraction.candidates import Candidate, candidates, rank
 from extraction.clustering import clusters, joined
-from extraction.evidence import Evidence
+from extraction.evidence import Evidence, canonical
 from extraction.rules import Field, facts
 
 VALUES_KEPT = 20  # published for each field, chosen or not
@@ -120,4 +119,4 @@ def _row(field: Field, candidate: Candidate, chosen: bool) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return value if isinstance(value, str) else canonical(value)

@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import ray.exceptions
-from rich.text import Text
 
-from extraction.errors import OperatorError, ProfilesError
-from jobs import cluster
+from extraction.errors import ProfilesError
 from jobs.benchmarks import merging, serving
-from jobs.extract import FAILED, LOG, MISTAKE, Parser
+from jobs.command import Parser, complain
 
 # Each has add_arguments(parser) and run(flags), which returns an exit code.
 BENCHMARKS: dict[str, ModuleType] = {"serving": serving, "merging": merging}
@@ -22,17 +20,11 @@ BENCHMARKS: dict[str, ModuleType] = {"serving": serving, "merging": merging}
 
 def parser() -> argparse.ArgumentParser:
     """The command line, a subcommand for each benchmark."""
-    flags = Parser(prog="benchmark.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags = Parser("benchmark.py", __doc__)
     commands = flags.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
     for name, module in BENCHMARKS.items():
         told = (module.__doc__ or "").strip()
-        own = commands.add_parser(
-            name,
-            help=told.splitlines()[0],
-            description=told,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(own)
+        module.add_arguments(commands.add_parser(name, help=told.splitlines()[0], description=told))
     return flags
 
 
@@ -44,11 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags.command = given
         return int(BENCHMARKS[flags.benchmark].run(flags))
     except (ProfilesError, ray.exceptions.RayError) as error:
-        ours = cluster.reason(error)
-        if ours is None:
-            raise
-        LOG.print(Text.assemble(("error: ", "bold red"), str(ours).replace("\n", "\n  ")))
-        return MISTAKE if isinstance(ours, OperatorError) else FAILED
+        return complain(error)
 
 
 if __name__ == "__main__":

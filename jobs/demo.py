@@ -3,7 +3,6 @@
 python jobs/demo.py --output out/demo/documents.parquet
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -11,7 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-FOLDER = Path(__file__).resolve().parent.parent / "configs" / "demo" / "documents"
+from jobs.command import CONFIGS, DONE, Parser
+
+FOLDER = CONFIGS / "demo" / "documents"
 FENCE = "---\n"
 COLUMNS = ("document_id", "company_id", "text", "title", "url", "document_type", "document_date")
 
@@ -41,10 +42,10 @@ def write(path: Path) -> None:
 
 def main() -> int:
     """Write them where --output says."""
-    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags = Parser("demo.py", __doc__)
     flags.add_argument("--output", type=Path, required=True)
     write(flags.parse_args().output)
-    return 0
+    return DONE
 
 
 if __name__ == "__main__":

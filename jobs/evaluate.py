@@ -12,23 +12,19 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.text import Text
-
 from extraction.errors import OperatorError, ProfilesError
 from extraction.labels import load
 from extraction.settings import profile_model
-from jobs.extract import FAILED, LOG, MISTAKE, Parser
+from jobs.command import DONE, Parser, complain
 from jobs.published import Published
 from jobs.score import Score, score
 from jobs.score_table import show, show_mistakes
 from jobs.summary import console
 
-SCORED = 0
-
 
 def parser() -> Parser:
     """The command line."""
-    flags = Parser(prog="evaluate.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags = Parser("evaluate.py", __doc__)
     flags.add_argument("--profiles", required=True, metavar="OUT", help="an output folder or URL of extract.py")
     flags.add_argument(
         "--labels",
@@ -58,8 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(parser().parse_args(argv))
     except ProfilesError as error:
-        LOG.print(Text.assemble(("error: ", "bold red"), str(error)))
-        return MISTAKE if isinstance(error, OperatorError) else FAILED
+        return complain(error)
 
 
 def run(flags: argparse.Namespace) -> int:
@@ -74,7 +69,7 @@ def run(flags: argparse.Namespace) -> int:
         show_mistakes(out, found, flags.errors)
     if flags.json:
         _write(flags.json, published, found)
-    return SCORED
+    return DONE
 
 
 def _mapped(text: str) -> tuple[str, str]:

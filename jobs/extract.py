@@ -11,16 +11,15 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import ray.exceptions
-from rich.console import Console
-from rich.text import Text
 
 from actors.endpoint import endpoint_url
 from extraction.errors import OperatorError, ProfilesError, RunError
 from extraction.settings import Engine, load, parse_override
 from jobs import cluster, intake, manifest, plan, pool, reduce, summary
+from jobs.command import CONFIGS, DONE, FAILED, LOG, OVER_BUDGET, Parser, complain
 from jobs.engines import choose, fleet
 from jobs.ledger import Index
 from jobs.manifest import Counts
@@ -29,23 +28,12 @@ from jobs.progress import Progress, Tally
 from jobs.run import Run, new_run_id
 from jobs.storage import storage_at
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 DEFAULTS: dict[Engine, str] = {"sglang": "extract.yaml", "endpoint": "extract.yaml", "llamacpp": "demo.yaml"}
-PUBLISHED, FAILED, MISTAKE, OVER_BUDGET = 0, 1, 2, 3
-LOG = Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaint is one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise OperatorError instead of printing the usage."""
-        raise OperatorError(f"{message} (--help lists the flags)")
 
 
 def parser() -> Parser:
     """The command line."""
-    flags = Parser(prog="extract.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags = Parser("extract.py", __doc__)
     flags.add_argument(
         "--input",
         action="append",
@@ -95,11 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(parser().parse_args(argv))
     except (ProfilesError, ray.exceptions.RayError) as error:
-        ours = cluster.reason(error)
-        if ours is None:
-            raise
-        LOG.print(Text.assemble(("error: ", "bold red"), str(ours).replace("\n", "\n  ")))
-        return MISTAKE if isinstance(ours, OperatorError) else FAILED
+        return complain(error)
     except KeyboardInterrupt:
         LOG.print("interrupted: what was answered is in the ledger, the same command goes on from there")
         return FAILED
@@ -126,7 +110,7 @@ def run(flags: argparse.Namespace) -> int:
         LOG.print(f"plan     {tell_plan(planned, work)}")
         if flags.plan:
             print_plan(planned, work)
-            return PUBLISHED
+            return DONE
         tally = extract_all(this, work)
         return reduce_all(this, planned, index, work, tally, began)
 
@@ -186,7 +170,7 @@ def reduce_all(run: Run, planned: plan.Plan, before: Index, work: pool.Work, tal
             f"than max_dead_fraction = {run.settings.max_dead_fraction:g}: exit {OVER_BUDGET}"
         )
         return OVER_BUDGET
-    return PUBLISHED
+    return DONE
 
 
 def tell_plan(planned: plan.Plan, work: pool.Work) -> str:

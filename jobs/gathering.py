@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from extraction.chunking import Chunk
 from extraction.errors import Fault
-from extraction.evidence import Evidence
+from extraction.evidence import Evidence, Observation
 from extraction.observing import observe
 
 Answered = dict[str, Any]  # a row of the ledger, or what stands for one
@@ -69,12 +69,19 @@ def _observe(model: type[BaseModel], chunk: Chunk, answer: Answered, evidence: E
     """Take a chunk's answer into the evidence; what is wrong with it, if anything is."""
     if not answer["replies"]:
         return answer
-    try:
-        profiles = [model.model_validate_json(reply) for reply in answer["replies"]]
-    except ValidationError:
+    found = observed(model, chunk, answer["replies"])
+    if found is None:
         refused = "the stored answer no longer fits the profile model"
         return {**answer, "fault": Fault.INVALID.value, "message": refused}
-    for profile in profiles:
-        for observation in observe(profile, chunk.chunk_id, chunk.content, chunk.pieces):
-            evidence.add(observation)
+    for observation in found:
+        evidence.add(observation)
     return None
+
+
+def observed(model: type[BaseModel], chunk: Chunk, replies: Iterable[str]) -> list[Observation] | None:
+    """What a chunk's replies say; None where one does not fit the model."""
+    try:
+        profiles = [model.model_validate_json(reply) for reply in replies]
+    except ValidationError:
+        return None
+    return [one for p in profiles for one in observe(p, chunk.chunk_id, chunk.content, chunk.pieces)]

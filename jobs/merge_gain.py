@@ -5,15 +5,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from extraction.chunking import Chunk
-from extraction.evidence import Evidence, Observation
+from extraction.evidence import Evidence
 from extraction.figures import Share, f1, mean, ratio
 from extraction.labels import Label
-from extraction.observing import observe
 from extraction.resolving import resolve
 from extraction.scoring import COUNTS, Counts, Scorer
+from jobs.gathering import observed
 from jobs.published import Published, Values
 
 
@@ -57,18 +57,8 @@ def merge_gain(
 
 def alone(model: type[BaseModel], chunk: Chunk, replies: Collection[str]) -> Values | None:
     """The profile that one chunk's replies make by themselves; None without any, or where they don't fit."""
-    found = observed(model, chunk, replies)
+    found = observed(model, chunk, replies) if replies else None
     return None if found is None else resolve(model, Evidence(found)).values
-
-
-def observed(model: type[BaseModel], chunk: Chunk, replies: Collection[str]) -> list[Observation] | None:
-    """What one chunk's replies say; None without any, or where they don't fit."""
-    try:
-        profiles = [model.model_validate_json(reply) for reply in replies]
-    except ValidationError:
-        return None
-    found = [one for p in profiles for one in observe(p, chunk.chunk_id, chunk.content, chunk.pieces)]
-    return found if profiles else None
 
 
 def company_f1(counts: Counts) -> float:

@@ -17,7 +17,8 @@ from extraction.rules import Field, facts
 from extraction.scoring import COUNTS, Counts, Mistake, Scorer
 from extraction.settings import Columns
 from jobs import intake
-from jobs.merge_gain import MergeGain, merge_gain, observed
+from jobs.gathering import observed
+from jobs.merge_gain import MergeGain, merge_gain
 from jobs.published import Published, Values
 
 ALL = "all fields"

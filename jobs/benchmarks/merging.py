@@ -19,8 +19,8 @@ from actors.extractor import ANSWERS
 from extraction.pieces import Piece
 from extraction.settings import load
 from jobs import cluster
+from jobs.command import CONFIGS, DONE
 from jobs.engines import fleet
-from jobs.extract import CONFIGS, PUBLISHED
 from jobs.plan import CHUNKS, Plan
 from jobs.reduce import reduce
 from jobs.run import Run, new_run_id
@@ -63,7 +63,7 @@ def run(flags: argparse.Namespace) -> int:
         print(f"{name:<42} {value:>12,}")
     if flags.json:
         flags.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    return PUBLISHED
+    return DONE
 
 
 def measure(companies: int, extractions: int, characters: int) -> dict[str, float]:

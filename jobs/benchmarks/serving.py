@@ -31,8 +31,8 @@ from jobs import cluster, intake, plan
 from jobs.benchmarks import bare, job
 from jobs.benchmarks.measurement import Measurement, Wire, table
 from jobs.benchmarks.rows import Row, parse_row
+from jobs.command import CONFIGS, DONE, FAILED, LOG
 from jobs.engines import version_of
-from jobs.extract import CONFIGS, FAILED, LOG, PUBLISHED
 from jobs.run import Run
 from jobs.storage import Storage, storage_at
 
@@ -85,7 +85,7 @@ def run(flags: argparse.Namespace) -> int:
                 LOG.print(f"{row.text}  not measured: {cluster.reason(error) or error}")
     if measured:
         Console(width=160, highlight=False).print(table(measured))
-    return FAILED if failed else PUBLISHED
+    return FAILED if failed else DONE
 
 
 def overrides(flags: argparse.Namespace) -> dict[str, Any]:

@@ -1,0 +1,36 @@
+"""What every entry point shares: its flags' parser, its exit codes, and where it says what went wrong."""
+
+import argparse
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.text import Text
+
+from extraction.errors import OperatorError
+from jobs import cluster
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+DONE, FAILED, MISTAKE, OVER_BUDGET = 0, 1, 2, 3
+LOG = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one line."""
+
+    def __init__(self, prog: str, description: str | None = None, **more: Any) -> None:
+        kept = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog, description=description, formatter_class=kept, **more)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise OperatorError instead of printing the usage."""
+        raise OperatorError(f"{message} (--help lists the flags)")
+
+
+def complain(error: BaseException) -> int:
+    """Say what went wrong, and return the exit code. Raises again what is no error of this project's."""
+    ours = cluster.reason(error)
+    if ours is None:
+        raise error
+    LOG.print(Text.assemble(("error: ", "bold red"), str(ours).replace("\n", "\n  ")))
+    return MISTAKE if isinstance(ours, OperatorError) else FAILED
