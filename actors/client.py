@@ -2,7 +2,9 @@
 
 import asyncio
 import math
+import os
 import random
+import socket
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,6 +28,7 @@ DOUBT = 8  # with each death of the server, who was near is asked in so much sma
 DEATHS_ALONE = 2  # of the server under one question, which is to blame then
 FORGIVEN = 8  # deaths that cost a question no attempt, for a server that dies of itself
 SEEN_DEAD_S = 1.0  # a process ends a moment after its sockets do
+HERE = f"{socket.gethostname()}:{os.getpid()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class Answer:
 
     `replies` is one profile, or one for each part of a chunk that had to be asked in parts; `truncated` and
     `looped` count the attempts that were cut off or repeated themselves. `in_flight` is the number of requests
-    that the server worked on when this one ended, itself included.
+    that the server worked on when this one ended, itself included; `ended_at` is when that was (seconds since
+    1970), `server` the host and process of the actor that asked.
     """
 
     chunk_id: str
@@ -59,6 +63,8 @@ class Answer:
     in_flight: int = 0
     truncated: int = 0
     looped: int = 0
+    ended_at: float = 0.0
+    server: str = ""
 
 
 @dataclass(slots=True)
@@ -145,6 +151,8 @@ class Client:
             in_flight=effort.in_flight,
             truncated=effort.truncated,
             looped=effort.looped,
+            ended_at=time.time(),
+            server=HERE,
         )
 
     async def _replies(self, question: Question, effort: Effort, halvings: int) -> tuple[str, ...]:

@@ -33,6 +33,8 @@ ANSWERS = pa.schema(
         ("in_flight", pa.int32()),
         ("truncated", pa.int32()),
         ("looped", pa.int32()),
+        ("ended_at", pa.float64()),
+        ("server", pa.string()),
     ]
 )
 

@@ -48,6 +48,11 @@ def parser() -> Parser:
         help="folder or URL for the profiles, the manifest and the ledger",
     )
     flags.add_argument(
+        "--ledger",
+        metavar="DIR",
+        help="folder or URL of a ledger that several outputs share (default: work/ledger in the output)",
+    )
+    flags.add_argument(
         "--config",
         type=Path,
         metavar="FILE",
@@ -100,7 +105,8 @@ def run(flags: argparse.Namespace) -> int:
     found = intake.find(flags.input, settings.columns, flags.limit)
     run_id = new_run_id()
     logs = Path(tempfile.gettempdir(), "company-profiles", run_id)
-    this = Run(run_id, settings, servers, storage_at(flags.output), logs)
+    ledgers = storage_at(flags.ledger, "--ledger") if flags.ledger else None
+    this = Run(run_id, settings, servers, storage_at(flags.output), logs, ledgers)
     profile_schema(this.model)
     with cluster.connected():
         cluster.require_gpus(this.fleet.gpus)
@@ -139,7 +145,7 @@ def reduce_all(run: Run, planned: plan.Plan, before: Index, work: pool.Work, tal
     """Merge, check that every document is accounted for, publish, and tell."""
     index = run.ledger.index() if work.missing else before
     for path in index.skipped:
-        LOG.print(f"skipped  {path} is no segment of the ledger")
+        LOG.print(f"skipped  {run.ledger.storage.full(path)} is no segment of the ledger")
     if not work.known_to(index):
         raise RunError("the ledger lacks answers that were written to it: nothing is published, run again")
     reduced = reduce.reduce(run, planned, index)

@@ -1,6 +1,6 @@
 """The ledger: what every question was answered, once and for all runs.
 
-    work/ledger/<fingerprint>/<run>.<actor>.<number>.parquet
+    <output>/work/ledger/<fingerprint>/<run>.<actor>.<number>.parquet
 
 Append-only: an actor writes immutable segments of its own, so writers never meet, and a segment is there
 whole or not at all. A chunk that stands in several segments counts once.
@@ -22,13 +22,14 @@ from actors.extractor import ANSWERS
 from extraction.errors import Fault
 from jobs.storage import Storage, is_outage
 
+LEDGERS = "work/ledger"  # in an output, unless its run was told of another place
 RETRYABLE = [fault.value for fault in Fault if fault.retryable]
 KEYS = ["chunk_id", "fault"]
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """The answers for one fingerprint under a storage root."""
+    """The answers for one fingerprint, in a folder of a storage that may hold those of several outputs."""
 
     storage: Storage
     fingerprint: str
@@ -36,7 +37,7 @@ class Ledger:
     @property
     def folder(self) -> str:
         """Where the segments are."""
-        return f"work/ledger/{self.fingerprint[:16]}"
+        return self.fingerprint[:16]
 
     def index(self) -> "Index":
         """What the ledger holds now. A torn or foreign file is skipped and named in `skipped`."""
@@ -60,7 +61,8 @@ class Ledger:
         document rather than one of the server. The same rows give the same answers in whatever order they stand.
         """
         tables = [self.storage.read_table(path) for path in paths]
-        found = pa.concat_tables(tables) if tables else ANSWERS.empty_table()
+        found = pa.concat_tables([ANSWERS.empty_table(), *tables], promote_options="default")  # of older versions
+        found = found.select(ANSWERS.names)
         found = found.filter(pc.is_in(found["chunk_id"], value_set=chunk_ids))
         found = found.take(_in_order(found))
         return found.take(_first_of_each(found["chunk_id"]))

@@ -54,10 +54,12 @@ class File(Published):
 
 
 class Manifest(Published):
-    """What a run published. `columns` are the names that its input has them by."""
+    """What a run published. `columns` are the names that its input has them by; `ledger` the URL of the folder of
+    ledgers, where that is not in the output."""
 
     run_id: str
     fingerprint: str
+    ledger: str | None = None
     profile: str | None = None
     columns: Columns = Columns()
     created_at: str
@@ -75,6 +77,7 @@ def publish(
     manifest = Manifest(
         run_id=run.run_id,
         fingerprint=run.fingerprint,
+        ledger=run.ledgers.url if run.ledgers else None,
         profile=run.settings.profile,
         columns=run.settings.columns,
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from actors.extractor import ANSWERS
@@ -17,7 +16,7 @@ from extraction.company import CompanyProfile, ShortProfile
 from extraction.errors import OperatorError
 from extraction.settings import profile_model
 from jobs import manifest
-from jobs.ledger import Ledger
+from jobs.ledger import LEDGERS, Ledger
 from jobs.plan import chunks_of
 from jobs.storage import Storage
 
@@ -53,7 +52,7 @@ class Published:
         """The profile model of the run; of an older one, the project's own whose fields the columns are."""
         if self.manifest.profile:
             return profile_model(self.manifest.profile)
-        columns = {name for file in self.manifest.profiles[:1] for name in self._columns(file.path)}
+        columns = {name for file in self.manifest.profiles[:1] for name in self.storage.columns(file.path)}
         shared = {model: len(columns & {column.name for column in struct_of(model)}) for model in MODELS}
         best = max(MODELS, key=shared.__getitem__)
         if not shared[best]:
@@ -78,16 +77,13 @@ class Published:
 
     def answers(self, chunk_ids: Collection[str]) -> pa.Table | None:
         """What the ledger holds of some chunks; None where it is of a version that told less."""
-        ledger = Ledger(self.storage, self.manifest.fingerprint)
+        elsewhere = self.manifest.ledger
+        ledgers = Storage(elsewhere) if elsewhere else self.storage.under(LEDGERS)
+        ledger = Ledger(ledgers, self.manifest.fingerprint)
         ids = pa.array(sorted(chunk_ids), pa.string())
         segments = ledger.index().segments_of(ids)
-        whole = all(set(ANSWERS.names) <= set(self._columns(path)) for path in segments)
+        whole = all(set(ANSWERS.names) <= set(ledgers.columns(path)) for path in segments)
         return ledger.read(segments, ids) if whole else None
-
-    def _columns(self, path: str) -> list[str]:
-        with self.storage.filesystem.open(self.storage.full(path), "rb") as file:
-            names: list[str] = pq.read_schema(file).names
-        return names
 
     def _chunk_files(self) -> list[str]:
         return self.storage.list(f"work/runs/{self.manifest.run_id}/chunks", ".parquet")

@@ -16,20 +16,24 @@ from extraction.settings import Settings
 from extraction.tokens import load_counter
 from extraction.wire import wire_schema
 from jobs.engines import Fleet
-from jobs.ledger import Ledger
+from jobs.ledger import LEDGERS, Ledger
 from jobs.model_files import find_files
 from jobs.storage import Storage
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run over one output. Sent to tasks as it is."""
+    """One run over one output. Sent to tasks as it is.
+
+    `ledgers` is where the ledger is kept, if not in the output: runs that share it pay once for a chunk.
+    """
 
     run_id: str
     settings: Settings
     fleet: Fleet
     storage: Storage
     logs: Path
+    ledgers: Storage | None = None
 
     @property
     def model(self) -> type[BaseModel]:
@@ -63,7 +67,7 @@ class Run:
     @property
     def ledger(self) -> Ledger:
         """The answers of all runs with this fingerprint."""
-        return Ledger(self.storage, self.fingerprint)
+        return Ledger(self.ledgers or self.storage.under(LEDGERS), self.fingerprint)
 
     @property
     def folder(self) -> str:

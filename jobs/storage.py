@@ -1,5 +1,6 @@
 """Files under a root that may be a local folder or an object store, written whole or not at all."""
 
+import contextlib
 import hashlib
 import os
 import uuid
@@ -14,6 +15,8 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from extraction.errors import OperatorError
+
+PROBE = ".probe"
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,17 @@ def is_outage(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno is not None
 
 
-def storage_at(given: str) -> "Storage":
-    """The storage at a path or URL, the same from any working directory. Raises OperatorError if it can't be
-    written to."""
+def storage_at(given: str, flag: str = "--output") -> "Storage":
+    """The storage at a path or URL, the same from any working directory. Raises OperatorError, which names the
+    flag that gave it, if it can't be written to."""
     try:
         filesystem, path = fsspec.url_to_fs(given)
         storage = Storage(str(filesystem.unstrip_protocol(path)))
-        storage.write("work/.probe", b"")
+        storage.write(PROBE, b"")
+        with contextlib.suppress(OSError):  # who may write may not be allowed to delete
+            filesystem.rm_file(storage.full(PROBE))
     except (ImportError, ValueError, OSError) as error:
-        raise OperatorError(f"--output {given} can't be written to: {error}") from None
+        raise OperatorError(f"{flag} {given} can't be written to: {error}") from None
     return storage
 
 
@@ -69,6 +74,10 @@ class Storage:
     def filesystem(self) -> Any:
         """The fsspec filesystem of the root."""
         return self._root[0]
+
+    def under(self, folder: str) -> "Storage":
+        """The storage of a folder in this one."""
+        return Storage(f"{self.url.rstrip('/')}/{folder}")
 
     def full(self, path: str) -> str:
         """A path under the root as the filesystem names it."""
@@ -119,6 +128,12 @@ class Storage:
         """A Parquet file's table."""
         with self.filesystem.open(self.full(path), "rb") as file:
             return pq.read_table(file, columns=columns)
+
+    def columns(self, path: str) -> list[str]:
+        """The names of a Parquet file's columns."""
+        with self.filesystem.open(self.full(path), "rb") as file:
+            names: list[str] = pq.read_schema(file).names
+        return names
 
     def read_batches(self, path: str, rows: int) -> Iterator[pa.Table]:
         """A Parquet file's table, a number of rows at a time."""

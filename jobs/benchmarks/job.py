@@ -1,7 +1,6 @@
 """The job's path: the whole extract stage through Ray, on a server lent to it or on servers of its own."""
 
 import json
-import os
 import time
 import uuid
 from dataclasses import dataclass, replace
@@ -40,7 +39,6 @@ class Timed(Extractor):
         told = {
             "began": began,
             "ended": time.time(),
-            "server": os.getpid(),
             "startup_s": self.startup_s,
             "flags": json.dumps(flags_of(self.keeper.server)),
         }

@@ -25,7 +25,7 @@ class Sample:
     completion_tokens: int
     fault: str | None
     first_token_s: float | None = None
-    server: int = 0
+    server: str = ""
 
 
 @dataclass(frozen=True)

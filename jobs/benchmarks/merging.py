@@ -109,7 +109,7 @@ def _write(run: Run, companies: int, extractions: int, characters: int) -> Itera
                 chunks.append(chunk)
                 answers.append({**blank, "chunk_id": chunk["chunk_id"], "replies": [reply]})
         name = f"{run.ledger.folder}/{run.run_id}.made.{first:09}.parquet"
-        run.storage.write_table(name, pa.Table.from_pylist(answers, ANSWERS))
+        run.ledger.storage.write_table(name, pa.Table.from_pylist(answers, ANSWERS))
         yield run.storage.write_table(
             f"{run.folder}/chunks/{{sha}}.parquet", pa.Table.from_pylist(chunks, CHUNKS)
         ).path

@@ -12,7 +12,7 @@ from actors.client import Answer
 from extraction.chunking import Chunk
 from extraction.company import ShortProfile
 from extraction.pieces import Piece
-from jobs.ledger import Ledger, LedgerWriter
+from jobs.ledger import LEDGERS, Ledger, LedgerWriter
 from jobs.plan import CHUNKS
 from jobs.profiles import profile_schema
 from jobs.storage import Storage
@@ -56,7 +56,8 @@ def ask(folder: Path, questions: list[tuple[str, str, Answer]]) -> None:
     storage = Storage(str(folder))
     chunks = [asdict(_chunk(company_id, text, answer.chunk_id)) for company_id, text, answer in questions]
     storage.write_table(f"work/runs/{RUN}/chunks/{{sha}}.parquet", pa.Table.from_pylist(chunks, CHUNKS))
-    LedgerWriter(Ledger(storage, FINGERPRINT), RUN, "a").append([answer for _, _, answer in questions])
+    ledger = Ledger(storage.under(LEDGERS), FINGERPRINT)
+    LedgerWriter(ledger, RUN, "a").append([answer for _, _, answer in questions])
 
 
 def reply(**values: Any) -> str:

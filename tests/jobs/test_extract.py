@@ -81,6 +81,16 @@ def test_a_second_run_asks_nothing_and_publishes_the_same(tmp_path: Path) -> Non
     assert rows_of(tmp_path / "out", "profiles") == first
 
 
+def test_outputs_that_share_a_ledger_pay_once(tmp_path: Path, fake: FakeServer) -> None:
+    source, shared = write(tmp_path / "in.parquet", [row(n) for n in range(3)]), ("--ledger", str(tmp_path / "all"))
+    job(source, tmp_path / "one", fake.url, *shared)
+    job(source, tmp_path / "two", fake.url, *shared)
+    assert manifest(tmp_path / "two")["counts"]["chunks_from_ledger"] == 3
+    assert manifest(tmp_path / "two")["ledger"] == f"file://{tmp_path / 'all'}"
+    assert [path.name for path in (tmp_path / "two" / "work").iterdir()] == ["runs"]
+    assert rows_of(tmp_path / "two", "profiles") == rows_of(tmp_path / "one", "profiles")
+
+
 def test_only_a_changed_document_is_asked_about(tmp_path: Path, fake: FakeServer) -> None:
     rows = [row(n) for n in range(5)]
     job(write(tmp_path / "in.parquet", rows), tmp_path / "out", fake.url)

@@ -76,6 +76,15 @@ def test_an_actor_finds_what_it_wrote_before_a_restart(tmp_path: Path) -> None:
     assert LedgerWriter(ledger, "run", "one").held() == {"a": answer("a")}
 
 
+def test_a_segment_of_a_version_that_told_less_is_read(tmp_path: Path) -> None:
+    ledger = ledger_at(tmp_path)
+    LedgerWriter(ledger, "run", "one").append([answer("a", reply="{1}")])
+    (path,) = ledger.index().paths
+    ledger.storage.write_table(path, ledger.storage.read_table(path).drop_columns(["server", "ended_at"]))
+    (row,) = ledger.read([path], pa.array(["a"])).to_pylist()
+    assert (row["replies"], row["server"], row["ended_at"]) == (["{1}"], None, None)
+
+
 def test_an_answer_comes_back_as_it_was_given(tmp_path: Path) -> None:
     ledger = ledger_at(tmp_path)
     parts = Answer("a", ('{"name": "A"}', "{}"), attempts=4, truncated=2, looped=1)
