@@ -12,6 +12,7 @@ from extraction.arrow import struct_of
 from extraction.errors import OperatorError
 from extraction.flags import Flags
 from extraction.frozen import Count, Frozen, Seconds
+from extraction.price import Price
 from extraction.prompt import Prompt
 from extraction.rules import fields
 
@@ -140,6 +141,7 @@ class Settings(Frozen):
     llamacpp: LlamaCpp = LlamaCpp()
     sglang: Sglang = Sglang()
     endpoint: Endpoint = Endpoint()
+    price: Price = Price()
     trust: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     max_dead_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
 

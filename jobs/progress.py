@@ -1,7 +1,7 @@
 """Progress of the extract stage: a bar on a terminal, a line now and then in a log."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -19,7 +19,8 @@ LINE_EVERY_MAX_S = 60.0
 
 @dataclass
 class Tally:
-    """What came of the requests of this run."""
+    """What came of the requests of this run. `servers` has the first and the last moment (seconds since 1970) that
+    each server is known to have worked in."""
 
     answered: int = 0
     failed: int = 0
@@ -28,6 +29,7 @@ class Tally:
     completion_tokens: int = 0
     busy: int = 0
     began: float | None = None
+    servers: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def add(self, answers: pa.Table) -> None:
         """Count a table of ANSWERS. Time begins when the first of them was asked, not while servers start."""
@@ -40,6 +42,21 @@ class Tally:
         self.cached_tokens += pc.sum(answers["cached_tokens"]).as_py() or 0
         self.completion_tokens += pc.sum(answers["completion_tokens"]).as_py() or 0
         self.busy += pc.sum(answers["in_flight"]).as_py() or 0
+        self._see(answers)
+
+    def _see(self, answers: pa.Table) -> None:
+        began = pc.subtract(answers["ended_at"], answers["latency_s"])
+        spans = pa.table({"server": answers["server"], "began": began, "ended": answers["ended_at"]})
+        spans = spans.group_by("server").aggregate([("began", "min"), ("ended", "max")])
+        for row in spans.to_pylist():
+            span = row["began_min"], row["ended_max"]
+            first, last = self.servers.get(row["server"], span)
+            self.servers[row["server"]] = min(first, span[0]), max(last, span[1])
+
+    @property
+    def server_hours(self) -> float:
+        """Hours that servers worked, from the first request of each to its last answer."""
+        return sum(last - first for first, last in self.servers.values()) / 3600
 
     @property
     def done(self) -> int:

@@ -2,7 +2,7 @@
 
 import io
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pyarrow as pa
 import pytest
@@ -30,6 +30,15 @@ def test_a_tally_adds_up() -> None:
     assert tally.tokens.model_dump() == {"prompt": 400, "cached": 240, "completion": 80}
     assert tally.in_flight == pytest.approx(7 / 3)
     assert Tally().left_s(10) is None
+
+
+def test_the_time_of_servers_is_from_their_first_request_to_their_last_answer() -> None:
+    tally = Tally()
+    seen = [("a", 1000.0, 100.0), ("b", 5000.0, 3600.0), ("a", 2700.0, 2.0), ("a", 950.0, 1.0)]
+    for server, ended, latency in seen:
+        tally.add(answers(replace(GOOD, server=server, ended_at=ended, latency_s=latency)))
+    assert tally.servers == {"a": (900.0, 2700.0), "b": (1400.0, 5000.0)}
+    assert tally.server_hours == pytest.approx(1.5)
 
 
 def test_time_left_follows_the_pace() -> None:
