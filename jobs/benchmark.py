@@ -11,11 +11,11 @@ from types import ModuleType
 import ray.exceptions
 
 from extraction.errors import ProfilesError
-from jobs.benchmarks import merging, serving
+from jobs.benchmarks import merging, resume, serving
 from jobs.command import Parser, complain
 
 # Each has add_arguments(parser) and run(flags), which returns an exit code.
-BENCHMARKS: dict[str, ModuleType] = {"serving": serving, "merging": merging}
+BENCHMARKS: dict[str, ModuleType] = {"serving": serving, "merging": merging, "resume": resume}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -21,7 +21,7 @@ from extraction.settings import Engine, load, parse_override
 from jobs import cluster, intake, manifest, plan, pool, reduce, summary
 from jobs.command import CONFIGS, DONE, FAILED, LOG, OVER_BUDGET, Parser, complain
 from jobs.engines import choose, fleet
-from jobs.ledger import Index
+from jobs.index import Index, State
 from jobs.manifest import Counts
 from jobs.profiles import profile_schema
 from jobs.progress import Progress, Tally
@@ -112,7 +112,7 @@ def run(flags: argparse.Namespace) -> int:
         cluster.require_gpus(this.fleet.gpus)
         planned = plan.plan(this, found)
         index = this.ledger.index()
-        work = pool.work_of(this, planned, index.answered if flags.retry_failed else index.settled)
+        work = pool.work_of(this, planned, index, State.ANSWERED if flags.retry_failed else State.SETTLED)
         LOG.print(f"plan     {tell_plan(planned, work)}")
         if flags.plan:
             print_plan(planned, work)
@@ -143,7 +143,7 @@ def extract_all(run: Run, work: pool.Work) -> Tally:
 
 def reduce_all(run: Run, planned: plan.Plan, before: Index, work: pool.Work, tally: Tally, began: float) -> int:
     """Merge, check that every document is accounted for, publish, and tell."""
-    index = run.ledger.index() if work.missing else before
+    index = run.ledger.index(before) if work.missing else before
     for path in index.skipped:
         LOG.print(f"skipped  {run.ledger.storage.full(path)} is no segment of the ledger")
     if not work.known_to(index):

@@ -2,29 +2,32 @@
 
     <output>/work/ledger/<fingerprint>/<run>.<actor>.<number>.parquet
 
-Append-only: an actor writes immutable segments of its own, so writers never meet, and a segment is there
-whole or not at all. A chunk that stands in several segments counts once.
+Append-only: an actor writes immutable segments of its own, so writers never meet, and a segment is there whole
+or not at all. A chunk that stands in several segments counts once, so small segments can be folded into larger
+ones at any time: the larger is written before the small ones go.
 """
 
 import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.client import Answer
 from actors.extractor import ANSWERS
-from extraction.errors import Fault
+from extraction.errors import Fault, RunError
+from jobs.digests import digests
+from jobs.index import RETRYABLE, Index, Segment
 from jobs.storage import Storage, is_outage
 
 LEDGERS = "work/ledger"  # in an output, unless its run was told of another place
-RETRYABLE = [fault.value for fault in Fault if fault.retryable]
-KEYS = ["chunk_id", "fault"]
+KEYS = pa.schema([ANSWERS.field(name) for name in ("chunk_id", "fault")])
+READERS = 16  # segments read at a time
+LOOKS = 5  # at a ledger whose segments are being folded
+FOLDED_ROWS = 2_000  # of an actor's own small segments: some minutes of work
 
 
 @dataclass(frozen=True)
@@ -39,104 +42,113 @@ class Ledger:
         """Where the segments are."""
         return self.fingerprint[:16]
 
-    def index(self) -> "Index":
-        """What the ledger holds now. A torn or foreign file is skipped and named in `skipped`."""
-        paths, tables, skipped = [], [], []
-        for path in self.storage.list(self.folder, ".parquet"):
-            try:
-                table = self.storage.read_table(path, KEYS)
-                if table.schema != pa.schema([ANSWERS.field(key) for key in KEYS]):
-                    raise pa.ArrowInvalid("other columns")
-            except (pa.ArrowException, OSError, KeyError) as error:
-                if is_outage(error):
-                    raise
-                skipped.append(path)
-                continue
-            paths.append(path)
-            tables.append(table)
-        return Index(self, paths, tables, tuple(skipped))
+    def paths(self) -> list[str]:
+        """The files that should be segments, in order."""
+        return self.storage.list(self.folder, ".parquet")
 
-    def read(self, paths: Iterable[str], chunk_ids: pa.Array) -> pa.Table:
-        """The answers to some chunks in some segments, one each: a profile rather than a fault, a fault of the
-        document rather than one of the server. The same rows give the same answers in whatever order they stand.
+    def index(self, known: Index | None = None) -> Index:
+        """What the ledger holds now; of segments that `known` has, nothing is read again.
+
+        A torn or foreign file is skipped and named in `skipped`.
         """
-        tables = [self.storage.read_table(path) for path in paths]
-        found = pa.concat_tables([ANSWERS.empty_table(), *tables], promote_options="default")  # of older versions
-        found = found.select(ANSWERS.names)
-        found = found.filter(pc.is_in(found["chunk_id"], value_set=chunk_ids))
-        found = found.take(_in_order(found))
-        return found.take(_first_of_each(found["chunk_id"]))
+        had = {segment.path: segment for segment in known.segments} if known else {}
+        for _ in range(LOOKS):
+            paths = self.paths()
+            try:
+                with ThreadPoolExecutor(READERS) as pool:
+                    read = list(pool.map(lambda path: had.get(path) or self._segment(path), paths))
+            except FileNotFoundError:  # folded since it was listed: its rows stand in another
+                continue
+            segments = [segment for segment in read if segment]
+            skipped = tuple(path for path, segment in zip(paths, read, strict=True) if not segment)
+            return Index(segments, skipped)
+        raise RunError(f"{self.storage.full(self.folder)} changed {LOOKS} times while it was read: run again")
+
+    def _segment(self, path: str) -> Segment | None:
+        """A segment's keys, None where the file is none."""
+        try:
+            keys = self.storage.read_table(path, KEYS.names)
+        except (pa.ArrowException, OSError, KeyError) as error:
+            if is_outage(error):
+                raise
+            return None
+        return Segment.of(path, keys) if keys.schema == KEYS else None
+
+    def read(self, places: Mapping[str, Sequence[int]], chunk_ids: pa.Array) -> pa.Table:
+        """The answers to some chunks, which an index found in some rows of segments, one each: a profile rather
+        than a fault, a fault of the document rather than one of the server. The same rows give the same answers
+        in whatever order they stand.
+        """
+        for _ in range(LOOKS):
+            try:
+                tables = [self.storage.read_rows(path, rows) for path, rows in places.items()]
+            except FileNotFoundError:  # folded meanwhile
+                places = self.index().places(digests(chunk_ids.to_pylist()))
+                continue
+            return best_of(tables, chunk_ids)
+        raise RunError(f"{self.storage.full(self.folder)} changed {LOOKS} times while it was read: run again")
+
+    def append(self, name: str, answers: pa.Table) -> str:
+        """Write one segment; its path. `name` tells who wrote it."""
+        path = f"{self.folder}/{name}.{uuid.uuid4().hex[:12]}.parquet"
+        self.storage.write_table(path, answers)
+        return path
 
 
-class Index:
-    """Which chunks have an answer, which failed, and in which segment."""
-
-    def __init__(
-        self, ledger: Ledger, paths: Sequence[str], tables: Sequence[pa.Table], skipped: tuple[str, ...]
-    ) -> None:
-        self.ledger, self.paths, self.skipped = ledger, list(paths), skipped
-        empty = pa.schema([ANSWERS.field(key) for key in KEYS]).empty_table()
-        self._rows = pa.concat_tables([empty, *tables]).combine_chunks()
-        self._segment: npt.NDArray[np.int32] = np.repeat(
-            np.arange(len(tables), dtype=np.int32), [table.num_rows for table in tables]
-        )
-
-    @cached_property
-    def known(self) -> pa.Array:
-        """Ids of the chunks that were asked about, whatever came of it."""
-        return pc.unique(self._rows["chunk_id"])
-
-    @cached_property
-    def answered(self) -> pa.Array:
-        """Ids of the chunks that have a profile."""
-        return pc.unique(self._rows["chunk_id"].filter(pc.is_null(self._rows["fault"])))
-
-    @cached_property
-    def settled(self) -> pa.Array:
-        """Ids of the chunks that need not be asked again: answered, or failed by the document's own fault."""
-        again = pc.is_in(self._rows["fault"], value_set=pa.array(RETRYABLE, pa.string()))
-        return pc.unique(self._rows["chunk_id"].filter(pc.invert(again)))
-
-    def segments_of(self, chunk_ids: pa.Array) -> list[str]:
-        """The segments in which some chunks stand."""
-        mask = pc.is_in(self._rows["chunk_id"], value_set=chunk_ids).to_numpy(zero_copy_only=False)
-        return [self.paths[n] for n in np.unique(self._segment[mask])]
+def best_of(tables: Sequence[pa.Table], chunk_ids: pa.Array) -> pa.Table:
+    """The best answer to each of some chunks among rows of segments."""
+    found = pa.concat_tables([ANSWERS.empty_table(), *tables], promote_options="default")  # of older versions
+    found = found.select(ANSWERS.names).filter(pc.is_in(found["chunk_id"], value_set=chunk_ids))
+    found = found.take(_in_order(found))
+    return found.take(_first_of_each(found["chunk_id"]))
 
 
 @dataclass
 class LedgerWriter:
-    """The journal of one actor in one run."""
+    """The journal of one actor in one run. It folds its own small segments as they become many."""
 
     ledger: Ledger
     run_id: str
     actor: str
+    small: dict[str, pa.Table] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What its segments' names begin with."""
+        return f"{self.run_id}.{self.actor}"
 
     def held(self) -> dict[str, Answer]:
-        """What this actor wrote in this run before it was restarted."""
-        mine = f"{self.ledger.folder}/{self.run_id}.{self.actor}."
-        names = [field.name for field in fields(Answer)]
+        """What became of the chunks that this actor wrote down in this run before it was restarted; without the
+        replies, which are safe where they are."""
+        names = [each.name for each in fields(Answer) if each.name != "replies"]
         found: dict[str, Answer] = {}
-        for path in self.ledger.storage.list(self.ledger.folder, ".parquet"):
-            if path.startswith(mine):
-                rows = self.ledger.storage.read_table(path).select(names).to_pylist()
+        for path in self.ledger.paths():
+            if path.startswith(f"{self.ledger.folder}/{self.name}."):
+                rows = self.ledger.storage.read_table(path, names).to_pylist()
                 found |= {row["chunk_id"]: _answer(row) for row in rows}
         return found
 
     def append(self, answers: list[Answer]) -> None:
         """Write one segment."""
         table = pa.Table.from_pylist([asdict(answer) for answer in answers], ANSWERS)
-        path = f"{self.ledger.folder}/{self.run_id}.{self.actor}.{uuid.uuid4().hex[:12]}.parquet"
-        self.ledger.storage.write_table(path, table)
+        self.small[self.ledger.append(self.name, table)] = table
+        if sum(one.num_rows for one in self.small.values()) >= FOLDED_ROWS:
+            self._fold()
+
+    def _fold(self) -> None:
+        small, self.small = self.small, {}
+        if len(small) > 1:
+            self.ledger.append(self.name, pa.concat_tables(small.values()))
+            self.ledger.storage.delete(small)
 
 
 def _answer(row: dict[str, Any]) -> Answer:
-    fault = row["fault"] and Fault(row["fault"])
-    return Answer(**{**row, "replies": tuple(row["replies"]), "fault": fault})
+    return Answer(**{**row, "fault": row["fault"] and Fault(row["fault"])})
 
 
 def _in_order(found: pa.Table) -> pa.Array:
     """Row numbers, the best answers first; all columns decide, so that no order of files or rows shows."""
-    again = pc.is_in(found["fault"], value_set=pa.array(RETRYABLE, pa.string()))
+    again = pc.is_in(found["fault"], value_set=RETRYABLE)
     rank = pc.add(pc.cast(pc.is_valid(found["fault"]), pa.int8()), pc.cast(again, pa.int8()))
     plain = found.set_column(found.schema.names.index("replies"), "replies", pc.binary_join(found["replies"], "\n"))
     keys = [(name, "ascending") for name in ("rank", *plain.schema.names)]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
 import ray.data
 from ray.data import ActorPoolStrategy
@@ -15,7 +15,9 @@ from actors.client import Question
 from actors.extractor import Extractor
 from actors.journal import Journal
 from actors.server import Server
-from jobs.ledger import Index, LedgerWriter
+from jobs.digests import Digests, Numbers, digests, first_of_each
+from jobs.index import Index, State
+from jobs.ledger import LedgerWriter
 from jobs.plan import Plan
 from jobs.run import Run
 
@@ -29,8 +31,8 @@ TASKS_TO_FILL = 16  # a server: Ray hands over some tens a second
 class Work:
     """Chunks to ask for: row numbers by chunk file. `ids` has each question of the plan once."""
 
-    rows: dict[str, list[int]]
-    ids: pa.Array
+    rows: dict[str, Numbers]
+    ids: Digests
     missing: int
 
     @property
@@ -40,38 +42,23 @@ class Work:
 
     def answered_of(self, index: Index) -> int:
         """How many of them a ledger's index has an answer to."""
-        return _count_in(self.ids, index.answered)
+        return int((index.states(self.ids) == State.ANSWERED).sum())
 
     def known_to(self, index: Index) -> bool:
         """Whether a ledger's index knows what became of every one of them."""
-        return _count_in(self.ids, index.known) == self.chunks
+        return bool((index.states(self.ids) > State.UNKNOWN).all())
 
 
-def _count_in(ids: pa.Array, those: pa.Array) -> int:
-    return int(pc.sum(pc.is_in(ids, value_set=those)).as_py() or 0)
-
-
-def work_of(run: Run, plan: Plan, settled: pa.Array) -> Work:
-    """What the ledger does not settle, each question once however often the plan holds it."""
-    files, numbers, ids = [], [], []
-    for position, path in enumerate(plan.chunk_files):
-        column = run.storage.read_table(path, ["chunk_id"])["chunk_id"].combine_chunks()
-        ids.append(column)
-        files.append(pa.array([position] * len(column), pa.int32()))
-        numbers.append(pa.array(range(len(column)), pa.int64()))
-    if not ids:
-        return Work({}, pa.array([], pa.string()), 0)
-    places = pa.table(
-        {"id": pa.concat_arrays(ids), "file": pa.concat_arrays(files), "row": pa.concat_arrays(numbers)}
-    )
-    order = pa.array(range(places.num_rows), pa.int64())
-    first = places.append_column("order", order).group_by("id", use_threads=False).aggregate([("order", "min")])
-    places = places.take(first["order_min"])
-    missing = places.filter(pc.invert(pc.is_in(places["id"], value_set=settled)))
-    rows: dict[str, list[int]] = {}
-    for position, row in zip(missing["file"].to_pylist(), missing["row"].to_pylist(), strict=True):
-        rows.setdefault(plan.chunk_files[position], []).append(row)
-    return Work(rows, places["id"].combine_chunks(), missing.num_rows)
+def work_of(run: Run, plan: Plan, index: Index, least: State = State.SETTLED) -> Work:
+    """The questions of which the ledger has less than a state, each once however often the plan holds it."""
+    held = [run.storage.read_table(path, ["chunk_id"])["chunk_id"].to_pylist() for path in plan.chunk_files]
+    ids = np.concatenate([np.empty((0, 2), np.uint64), *map(digests, held)])
+    ends = np.cumsum([0, *map(len, held)])
+    once = first_of_each(ids)
+    missing = once[index.states(ids[once]) < least]
+    files = np.searchsorted(ends, missing, "right") - 1
+    rows = {plan.chunk_files[n]: missing[files == n] - ends[n] for n in np.unique(files).tolist()}
+    return Work(rows, ids[once], len(missing))
 
 
 def extract(run: Run, work: Work, extractor: type[Extractor] = Extractor) -> Iterator[pa.Table]:

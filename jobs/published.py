@@ -16,6 +16,7 @@ from extraction.company import CompanyProfile, ShortProfile
 from extraction.errors import OperatorError
 from extraction.settings import profile_model
 from jobs import manifest
+from jobs.digests import digests
 from jobs.ledger import LEDGERS, Ledger
 from jobs.plan import chunks_of
 from jobs.storage import Storage
@@ -80,10 +81,10 @@ class Published:
         elsewhere = self.manifest.ledger
         ledgers = Storage(elsewhere) if elsewhere else self.storage.under(LEDGERS)
         ledger = Ledger(ledgers, self.manifest.fingerprint)
-        ids = pa.array(sorted(chunk_ids), pa.string())
-        segments = ledger.index().segments_of(ids)
-        whole = all(set(ANSWERS.names) <= set(ledgers.columns(path)) for path in segments)
-        return ledger.read(segments, ids) if whole else None
+        ids = sorted(chunk_ids)
+        places = ledger.index().places(digests(ids))
+        whole = all(set(ANSWERS.names) <= set(ledgers.columns(path)) for path in places)
+        return ledger.read(places, pa.array(ids, pa.string())) if whole else None
 
     def _chunk_files(self) -> list[str]:
         return self.storage.list(f"work/runs/{self.manifest.run_id}/chunks", ".parquet")

@@ -17,8 +17,9 @@ from extraction.chunking import Chunk
 from extraction.documents import DeadLetter
 from extraction.errors import Fault
 from extraction.resolving import resolve
+from jobs.digests import digests
 from jobs.gathering import NOT_ASKED, SAYS_NOTHING, Answered, Gathered, gather
-from jobs.ledger import Index
+from jobs.index import Index
 from jobs.plan import Plan, chunks_of, write_dead_letters
 from jobs.profiles import profile_schema
 from jobs.run import Run
@@ -51,7 +52,9 @@ def reduce(run: Run, plan: Plan, index: Index) -> Reduced:
     items = []
     for number, path in enumerate(plan.chunk_files):
         ids = run.storage.read_table(path, ["chunk_id"])["chunk_id"].combine_chunks()
-        items.append({"number": number, "path": path, "segments": index.segments_of(ids)})
+        places = index.places(digests(ids.to_pylist()))
+        segments = [{"path": segment, "rows": rows} for segment, rows in places.items()]
+        items.append({"number": number, "path": path, "segments": segments})
     if not items:
         return Reduced((), (), 0, 0)
     rows = (
@@ -102,11 +105,11 @@ RESULT = pa.schema(
 )
 
 
-def _companies(run: Run, path: str, segments: list[str]) -> Iterator[Company]:
+def _companies(run: Run, path: str, segments: list[dict[str, Any]]) -> Iterator[Company]:
     """The companies of a chunk file, whose rows stand together by company; a batch of chunks at a time, so that a
     company of any number of chunks fits: what its batches come to is merged."""
     ids = run.storage.read_table(path, ["chunk_id"])["chunk_id"].combine_chunks()
-    answers = run.ledger.read(segments, ids)
+    answers = run.ledger.read({segment["path"]: segment["rows"] for segment in segments}, ids)
     current: Gathered | None = None
     for table in run.storage.read_batches(path, CHUNKS_READ):
         for company_id, group in groupby(_answered(table, answers), key=lambda pair: pair[0].company_id):

@@ -4,12 +4,13 @@ import contextlib
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Self
 
 import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
@@ -46,8 +47,7 @@ def storage_at(given: str, flag: str = "--output") -> "Storage":
         filesystem, path = fsspec.url_to_fs(given)
         storage = Storage(str(filesystem.unstrip_protocol(path)))
         storage.write(PROBE, b"")
-        with contextlib.suppress(OSError):  # who may write may not be allowed to delete
-            filesystem.rm_file(storage.full(PROBE))
+        storage.delete([PROBE])
     except (ImportError, ValueError, OSError) as error:
         raise OperatorError(f"{flag} {given} can't be written to: {error}") from None
     return storage
@@ -101,15 +101,16 @@ class Storage:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, target)
+            _sync(folder)
         except BaseException:
             if os.path.exists(partial):
                 os.unlink(partial)
             raise
 
-    def write_table(self, path: str, table: pa.Table) -> Written:
+    def write_table(self, path: str, table: pa.Table, rows_per_group: int | None = None) -> Written:
         """Write a table as Parquet. The path may hold `{sha}`, which becomes the start of its digest."""
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
+        pq.write_table(table, sink, compression="zstd", row_group_size=rows_per_group)
         data = sink.getvalue().to_pybytes()
         sha = hashlib.sha256(data).hexdigest()
         path = path.replace("{sha}", sha[:16])
@@ -129,6 +130,18 @@ class Storage:
         with self.filesystem.open(self.full(path), "rb") as file:
             return pq.read_table(file, columns=columns)
 
+    def read_rows(self, path: str, rows: Sequence[int]) -> pa.Table:
+        """Some rows of a Parquet file, by their ascending numbers; row groups without any of them are not read."""
+        with self.filesystem.open(self.full(path), "rb") as file:
+            parquet = pq.ParquetFile(file)
+            counts = [parquet.metadata.row_group(n).num_rows for n in range(parquet.num_row_groups)]
+            starts = np.cumsum([0, *counts])
+            holder = np.searchsorted(starts, rows, "right") - 1
+            groups = np.unique(holder)
+            read = parquet.read_row_groups(groups.tolist())
+        before = np.cumsum([0, *(counts[n] for n in groups)])  # rows read before those of each group
+        return read.take(before[np.searchsorted(groups, holder)] + np.asarray(rows) - starts[holder])
+
     def columns(self, path: str) -> list[str]:
         """The names of a Parquet file's columns."""
         with self.filesystem.open(self.full(path), "rb") as file:
@@ -141,6 +154,12 @@ class Storage:
             for batch in pq.ParquetFile(file).iter_batches(rows):
                 yield pa.Table.from_batches([batch])
 
+    def delete(self, paths: Iterable[str]) -> None:
+        """Delete files, those that can be: who may write may not be allowed to."""
+        for path in paths:
+            with contextlib.suppress(OSError):
+                self.filesystem.rm_file(self.full(path))
+
     def list(self, folder: str, suffix: str) -> list[str]:
         """Paths under the root of the files in a folder, in order; none where the folder is missing."""
         self.filesystem.invalidate_cache()
@@ -150,3 +169,12 @@ class Storage:
             return []
         names = (str(name).rsplit("/", 1)[-1] for name in found)
         return sorted(f"{folder}/{name}" for name in names if name.endswith(suffix) and not name.startswith("."))
+
+
+def _sync(folder: str) -> None:
+    """Make a new name in a folder outlast a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -9,6 +9,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pyarrow as pa
 
@@ -19,6 +20,7 @@ from actors.sglang import SglangServer
 from extraction.errors import RunError
 from jobs import pool
 from jobs.benchmarks.measurement import Sample
+from jobs.digests import digests
 from jobs.run import Run
 
 POLL_S = 0.1
@@ -143,7 +145,7 @@ def extract(run: Run, questions: pa.Table) -> Extracted:
     """Put all questions through the extract stage, with a ledger that holds nothing."""
     path = run.storage.write_table(f"{run.folder}/chunks/{{sha}}.parquet", questions).path
     count = questions.num_rows
-    work = pool.Work({path: list(range(count))}, questions["chunk_id"].combine_chunks(), count)
+    work = pool.Work({path: np.arange(count)}, digests(questions["chunk_id"].to_pylist()), count)
     tables: list[pa.Table] = []
     processes: list[dict[str, Any]] = []
     for answers in pool.extract(run, work, Timed):

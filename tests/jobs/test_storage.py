@@ -2,10 +2,13 @@
 
 import hashlib
 import pickle
+import uuid
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from extraction.errors import OperatorError
 from jobs.storage import Storage
@@ -25,6 +28,21 @@ def test_a_table_comes_back_and_its_digest_is_true(storage: Storage) -> None:
     assert (len(data), hashlib.sha256(data).hexdigest(), written.rows) == (written.bytes, written.sha256, 3)
     assert written.sha256.startswith(Path(written.path).stem)
     assert storage.read_table(written.path) == TABLE
+
+
+@given(st.data())
+def test_rows_are_read_by_their_numbers(data: st.DataObject) -> None:
+    storage = Storage(f"memory://{uuid.uuid4().hex}")
+    total = data.draw(st.integers(1, 30))
+    storage.write_table("x.parquet", pa.table({"n": range(total)}), data.draw(st.integers(1, 7)))
+    rows = sorted(data.draw(st.sets(st.integers(0, total - 1), min_size=1)))
+    assert storage.read_rows("x.parquet", rows)["n"].to_pylist() == rows
+
+
+def test_what_is_deleted_is_gone_and_what_is_not_there_does_not_matter(storage: Storage) -> None:
+    storage.write("x/a.txt", b"1")
+    storage.delete(["x/a.txt", "x/b.txt"])
+    assert storage.list("x", ".txt") == []
 
 
 def test_the_same_table_has_the_same_name(storage: Storage) -> None:

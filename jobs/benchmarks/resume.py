@@ -1,0 +1,83 @@
+"""What a large ledger adds to a run that goes on: seconds and memory until it knows which chunks are missing.
+
+Nothing is asked of a model: segments are written as actors leave them, with made-up ids and empty replies.
+"""
+
+import argparse
+import hashlib
+import json
+import resource
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from actors.extractor import ANSWERS
+from jobs.command import DONE
+from jobs.digests import digests
+from jobs.index import State
+from jobs.ledger import FOLDED_ROWS, Ledger
+from jobs.storage import storage_at
+
+MISSING = 0.01  # of the plan's chunks, which the ledger does not hold
+AT_ONCE = 1_000_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The benchmark's flags."""
+    parser.add_argument("--chunks", type=int, default=10_000_000, metavar="N")
+    parser.add_argument("--rows", type=int, default=FOLDED_ROWS, metavar="N", help="of each segment")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Measure, print and write."""
+    with tempfile.TemporaryDirectory(prefix="resume-") as folder:
+        ledger = Ledger(storage_at(folder), "f" * 64)
+        held = round(flags.chunks * (1 - MISSING))
+        for first in range(0, held, flags.rows):
+            ledger.append("made", _answers(first, min(held, first + flags.rows)))
+        found = measure(ledger, flags.chunks)
+    for name, value in found.items():
+        print(f"{name:<42} {value:>12,}")
+    if flags.json:
+        flags.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return DONE
+
+
+def measure(ledger: Ledger, planned: int) -> dict[str, float]:
+    """Read a ledger's index, and ask it about a plan."""
+    before, began = _most_memory_mib(), time.monotonic()
+    index = ledger.index()
+    indexed_s, spent_s, missing = time.monotonic() - began, 0.0, 0
+    for first in range(0, planned, AT_ONCE):
+        ids = digests(_ids(first, min(planned, first + AT_ONCE)))
+        began = time.monotonic()
+        missing += int((index.states(ids) < State.SETTLED).sum())
+        spent_s += time.monotonic() - began
+    return {
+        "chunks in the ledger": len(index),
+        "segments": len(index.segments),
+        "seconds for the index": round(indexed_s, 1),
+        "seconds to look up the plan": round(spent_s, 1),
+        "chunks missing": missing,
+        "MiB at most": round(_most_memory_mib() - before),
+    }
+
+
+def _ids(first: int, last: int) -> Iterator[str]:
+    return (hashlib.sha256(str(number).encode()).hexdigest() for number in range(first, last))
+
+
+def _answers(first: int, last: int) -> pa.Table:
+    rows = last - first
+    columns = {"chunk_id": pa.array(_ids(first, last)), "replies": pa.array([["{}"]] * rows)}
+    return pa.Table.from_arrays(
+        [columns.get(field.name, pa.nulls(rows, field.type)) for field in ANSWERS], schema=ANSWERS
+    )
+
+
+def _most_memory_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
