@@ -125,6 +125,15 @@ class Ledger(Frozen):
     flush_rows: Count = 200
 
 
+class Breaker(Frozen):
+    """When a run stops for what fails: more than `failed_fraction` of the last `chunks` chunks, or all of the first
+    `alike` with the same fault. A fraction of 1 never stops."""
+
+    failed_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
+    chunks: Count = 200
+    alike: Count = 50
+
+
 class Settings(Frozen):
     """Everything that a run is told. `trust` weighs a document's vote by its document_type; others weigh 1."""
 
@@ -138,6 +147,7 @@ class Settings(Frozen):
     requests: Requests = Requests()
     servers: Servers = Servers()
     ledger: Ledger = Ledger()
+    breaker: Breaker = Breaker()
     llamacpp: LlamaCpp = LlamaCpp()
     sglang: Sglang = Sglang()
     endpoint: Endpoint = Endpoint()

@@ -13,6 +13,7 @@ import ray.data
 from ray.data import DataContext
 
 from extraction.errors import OperatorError, ProfilesError, RunError
+from jobs.storage import is_outage
 
 OBJECT_STORE_BYTES = 1 << 30  # documents pass through in blocks of at most 128 MiB
 OUR_ERRORS: dict[str, type[ProfilesError]] = {kind.__name__: kind for kind in (OperatorError, RunError)}
@@ -47,11 +48,13 @@ def connected() -> Iterator[None]:
 
 
 def reason(error: BaseException) -> ProfilesError | None:
-    """The error of this project's own that is behind another, however Ray wrapped it."""
+    """The error of this project's own that is behind another, however Ray wrapped it; a storage's failure too."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ProfilesError):
             return seen
+        if isinstance(seen, Exception) and is_outage(seen):
+            return RunError(f"the storage failed: {seen}. Nothing is published, the ledger is kept: run again")
         cause = getattr(seen, "cause", None)
         seen = cause if isinstance(cause, BaseException) else seen.__cause__
     # Of an error in an actor's constructor Ray keeps the text alone.

@@ -19,9 +19,12 @@ from actors.endpoint import endpoint_url
 from extraction.errors import OperatorError, ProfilesError, RunError
 from extraction.settings import Engine, load, parse_override
 from jobs import cluster, intake, manifest, plan, pool, reduce, summary
+from jobs.breaker import Breaker
 from jobs.command import CONFIGS, DONE, FAILED, LOG, OVER_BUDGET, Parser, complain
+from jobs.compaction import compact
 from jobs.engines import choose, fleet
 from jobs.index import Index, State
+from jobs.lease import lease
 from jobs.manifest import Counts
 from jobs.profiles import profile_schema
 from jobs.progress import Progress, Tally
@@ -87,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run, and say in one line what went wrong."""
     try:
         return run(parser().parse_args(argv))
-    except (ProfilesError, ray.exceptions.RayError) as error:
+    except (ProfilesError, ray.exceptions.RayError, OSError) as error:
         return complain(error)
     except KeyboardInterrupt:
         LOG.print("interrupted: what was answered is in the ledger, the same command goes on from there")
@@ -97,6 +100,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(flags: argparse.Namespace) -> int:
     """Plan, extract, reduce, publish."""
     began = time.monotonic()
+    this, found = prepare(flags)
+    with cluster.connected():
+        cluster.require_gpus(this.fleet.gpus)
+        least = State.ANSWERED if flags.retry_failed else State.SETTLED
+        if flags.plan:
+            planned = plan.plan(this, found)
+            print_plan(planned, pool.work_of(this, planned, this.ledger.index(), least))
+            return DONE
+        with lease(this.storage, this.run_id):
+            planned = plan.plan(this, found)
+            index = compact(this.ledger, this.ledger.index())
+            work = pool.work_of(this, planned, index, least)
+            LOG.print(f"plan     {tell_plan(planned, work)}")
+            return reduce_all(this, planned, index, work, extract_all(this, work), began)
+
+
+def prepare(flags: argparse.Namespace) -> tuple[Run, intake.Input]:
+    """The run that the flags ask for, and its input. What is the operator's mistake shows here."""
     if flags.limit is not None and flags.limit < 0:
         raise OperatorError(f"--limit {flags.limit}: a number of documents is expected")
     engine = choose("endpoint" if flags.endpoint and flags.engine == "auto" else flags.engine)
@@ -108,17 +129,7 @@ def run(flags: argparse.Namespace) -> int:
     ledgers = storage_at(flags.ledger, "--ledger") if flags.ledger else None
     this = Run(run_id, settings, servers, storage_at(flags.output), logs, ledgers)
     profile_schema(this.model)
-    with cluster.connected():
-        cluster.require_gpus(this.fleet.gpus)
-        planned = plan.plan(this, found)
-        index = this.ledger.index()
-        work = pool.work_of(this, planned, index, State.ANSWERED if flags.retry_failed else State.SETTLED)
-        LOG.print(f"plan     {tell_plan(planned, work)}")
-        if flags.plan:
-            print_plan(planned, work)
-            return DONE
-        tally = extract_all(this, work)
-        return reduce_all(this, planned, index, work, tally, began)
+    return this, found
 
 
 def overrides(flags: argparse.Namespace, engine: Engine) -> dict[str, Any]:
@@ -134,10 +145,12 @@ def overrides(flags: argparse.Namespace, engine: Engine) -> dict[str, Any]:
 
 def extract_all(run: Run, work: pool.Work) -> Tally:
     """Ask for what is missing; nothing is started when nothing is."""
+    breaker = Breaker(run.settings.breaker)
     with Progress(LOG, work.missing) as progress:
         if work.missing:
             for answers in pool.extract(run, work):
                 progress.add(answers)
+                breaker.add(answers)
     return progress.tally
 
 

@@ -88,17 +88,22 @@ class Ledger:
             return best_of(tables, chunk_ids)
         raise RunError(f"{self.storage.full(self.folder)} changed {LOOKS} times while it was read: run again")
 
-    def append(self, name: str, answers: pa.Table) -> str:
+    def append(self, name: str, answers: pa.Table, rows_per_group: int | None = None) -> str:
         """Write one segment; its path. `name` tells who wrote it."""
         path = f"{self.folder}/{name}.{uuid.uuid4().hex[:12]}.parquet"
-        self.storage.write_table(path, answers)
+        self.storage.write_table(path, answers, rows_per_group)
         return path
 
 
-def best_of(tables: Sequence[pa.Table], chunk_ids: pa.Array) -> pa.Table:
-    """The best answer to each of some chunks among rows of segments."""
+def best_of(tables: Sequence[pa.Table], chunk_ids: pa.Array | None = None) -> pa.Table:
+    """The best answer to each chunk, or to each of some, among rows of segments.
+
+    The best is the first in one order of all rows, so what is left out of a part would be left out of the whole.
+    """
     found = pa.concat_tables([ANSWERS.empty_table(), *tables], promote_options="default")  # of older versions
-    found = found.select(ANSWERS.names).filter(pc.is_in(found["chunk_id"], value_set=chunk_ids))
+    found = found.select(ANSWERS.names)
+    if chunk_ids is not None:
+        found = found.filter(pc.is_in(found["chunk_id"], value_set=chunk_ids))
     found = found.take(_in_order(found))
     return found.take(_first_of_each(found["chunk_id"]))
 
