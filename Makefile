@@ -7,7 +7,7 @@ READY := .venv/.ready
 LOCK := uv pip compile pyproject.toml --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q
 DEMO := out/demo
 
-.PHONY: demo test check format lock clean
+.PHONY: demo test chaos check format lock clean
 
 demo: $(READY)
 	$(BIN)/python jobs/demo.py --output $(DEMO)/documents.parquet
@@ -16,6 +16,10 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# Every kind of fault, and a hundred drivers killed: about an hour. Others: make chaos CHAOS="--only server --seed 7"
+chaos: $(READY)
+	$(BIN)/python -m tests.chaos $(CHAOS)
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -1,0 +1,184 @@
+"""Servers and the processes around them die, hang, start late or never: the run goes on, or says why it can't."""
+
+import contextlib
+import signal
+
+import psutil
+
+from extraction.errors import Fault
+from tests.chaos.kinds import kind
+from tests.chaos.world import IN_FLIGHT, World, servers
+from tests.fakes.head import RayHead
+
+DOCUMENTS = 48
+SLOW = ("--latency", "0.25")
+
+
+def strike(world: World, blow: object) -> None:
+    """Run on a server of the job's own, and do something to it midway; the run ends well."""
+    world.documents(DOCUMENTS)
+    process = world.start(world.command(world.owned(*SLOW)))
+    world.wait_for(lambda: world.answered() > 8, process)
+    (pid,) = servers() - world.before
+    assert callable(blow)
+    blow(pid)
+    assert world.end_of(process) == 0, world.told(process)
+    world.census()
+    assert not world.dead()
+    repeated = world.asked_twice()
+    world.note(f"{repeated} asked twice")
+    assert repeated <= 2 * IN_FLIGHT
+
+
+@kind("server", "SIGKILL within requests")
+def kill_server(world: World) -> None:
+    strike(world, lambda pid: psutil.Process(pid).kill())
+
+
+@kind("server", "its child killed, itself stopped (hung)")
+def hang_server(world: World) -> None:
+    def stop(pid: int) -> None:
+        server = psutil.Process(pid)
+        for child in server.children():
+            child.kill()
+        server.suspend()
+
+    strike(world, stop)
+
+
+@kind("server", "its leash killed")
+def kill_leash(world: World) -> None:
+    strike(world, lambda pid: psutil.Process(pid).parent().kill())  # type: ignore[union-attr]
+
+
+@kind("actor", "SIGKILL")
+def kill_actor(world: World) -> None:
+    strike(world, lambda pid: psutil.Process(pid).parent().parent().kill())  # type: ignore[union-attr]
+
+
+@kind("server", "crashes after every 20 requests")
+def crashing(world: World) -> None:
+    mortal(world, "--crash-after", "20")
+
+
+@kind("server", "exits with 0 after every 20 requests")
+def leaving(world: World) -> None:
+    mortal(world, "--exit-zero-after", "20")
+
+
+@kind("server", "takes requests and answers nobody after every 15")
+def wedged(world: World) -> None:
+    mortal(world, "--order", '[{"fault": "wedge", "after": 15}]')
+
+
+def mortal(world: World, *flags: str) -> None:
+    """A server that dies again and again is started again and again."""
+    world.documents(DOCUMENTS)
+    world.run(world.command(world.owned(*flags)))
+    world.census()
+    assert not world.dead()
+    world.note(f"{world.asked_twice()} asked twice")
+
+
+@kind("server", "starts late")
+def slow_start(world: World) -> None:
+    world.documents(8)
+    world.run(world.command(world.owned("--start-delay", "8")))
+    world.census()
+
+
+@kind("server", "is never ready")
+def never_ready(world: World) -> None:
+    hopeless(world, "was not ready after servers.start_timeout_s = 4 s", "--never-ready")
+
+
+@kind("server", "has no memory at any step")
+def no_memory(world: World) -> None:
+    hopeless(world, "out of memory", "--fail-start", "torch.OutOfMemoryError: CUDA out of memory.")
+
+
+@kind("server", "does not know a flag")
+def bad_flag(world: World) -> None:
+    hopeless(world, "it does not know a flag", "--fail-start", "error: unrecognized arguments: --new-flag")
+
+
+@kind("server", "speaks no sense at its first request")
+def no_sense(world: World) -> None:
+    hopeless(world, "does not answer a test request", "--order", '[{"fault": "invalid", "count": null}]')
+
+
+def hopeless(world: World, said: str, *flags: str) -> None:
+    """What can't start is told with its cause; with a server that can, the same output goes on."""
+    world.documents(8)
+    told = world.run(world.command(world.owned(*flags, **{"servers.start_timeout_s": 4})), exits=1)
+    assert said in told, told[-2000:]
+    assert not (world.output / "manifest.json").exists()
+    world.run(world.command(world.owned()))
+    world.census()
+
+
+@kind("document", "kills the server that works on it")
+def poison(world: World) -> None:
+    poisonous(world, [7])
+
+
+@kind("document", "three that kill their server")
+def poisons(world: World) -> None:
+    poisonous(world, [3, 17, 30])
+
+
+def poisonous(world: World, numbers: list[int]) -> None:
+    """They are dead letters, and all their neighbours are answered."""
+    texts = {n: f"Northwind Works {n} makes pumps. [[fault:crash]]" for n in numbers}
+    world.documents(DOCUMENTS, texts=texts)
+    world.run(world.command(world.owned("--latency", "0.1")))
+    world.census()
+    assert world.dead() == {f"d{n:03}": Fault.POISON.value for n in numbers}, world.dead()
+    world.note(f"{world.asked_twice()} asked twice")
+
+
+@kind("node", "lost with its server")
+def lose_node(world: World) -> None:
+    world.documents(DOCUMENTS)
+    with RayHead(cpus=2, env=world.head.env) as head:
+        nodes = [head.join(cpus=2, gpus=1) for _ in range(2)]
+        world.head = head
+        process = world.start(world.command(world.owned(*SLOW, **{"servers.min_servers": 2})))
+        world.wait_for(lambda: world.answered() > 8 and len(servers() - world.before) == 2, process)
+        family = set(psutil.Process(nodes[0].pid).children(recursive=True))
+        lost = [pid for pid in servers() - world.before if psutil.Process(pid) in family]
+        RayHead.kill(nodes[0])
+        head.join(cpus=2, gpus=1)
+        assert world.end_of(process) == 0, world.told(process)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.wait_procs([psutil.Process(pid) for pid in lost if psutil.pid_exists(pid)], timeout=15)
+    world.census()
+    assert not world.dead()
+    repeated = world.asked_twice()
+    world.note(f"{repeated} asked twice")
+    assert repeated <= 2 * IN_FLIGHT
+
+
+@kind("driver", "Ctrl-C, then the same command")
+def interrupt(world: World) -> None:
+    end_and_again(world, signal.SIGINT)
+
+
+@kind("driver", "SIGTERM, then the same command")
+def terminate(world: World) -> None:
+    end_and_again(world, signal.SIGTERM)
+
+
+def end_and_again(world: World, number: signal.Signals) -> None:
+    """A driver that is asked to end does so, and what was answered is not asked again."""
+    world.documents(DOCUMENTS)
+    command = world.command(world.owned(*SLOW))
+    process = world.start(command)
+    world.wait_for(lambda: world.answered() > 12, process)
+    world.kill(process, number)
+    assert process.returncode not in (0, 2), process.returncode
+    world.run(command)
+    world.census()
+    repeated = world.asked_twice()
+    world.note(f"{repeated} asked twice")
+    assert repeated <= 2 * IN_FLIGHT

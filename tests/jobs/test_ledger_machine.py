@@ -1,0 +1,107 @@
+"""The ledger as a state machine: writers, crashes, compaction and foreign files in any order; a dictionary judges."""
+
+import uuid
+from typing import Any
+
+import pyarrow as pa
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from actors.client import Answer
+from extraction.errors import Fault
+from jobs import ledger as rooms
+from jobs.compaction import fold
+from jobs.digests import digests
+from jobs.index import Index, State
+from jobs.ledger import Ledger, LedgerWriter
+from jobs.storage import Storage
+
+CHUNKS = "abcdefgh"
+FAULTS = st.sampled_from([None, None, Fault.INVALID, Fault.DEADLINE])
+ANSWERS = st.lists(st.tuples(st.sampled_from(CHUNKS), FAULTS, st.integers(0, 9)), min_size=1, max_size=5)
+FOLDED_ROWS = 6
+
+
+class Writing(RuleBasedStateMachine):
+    """Two actors write; what they wrote is never lost, whatever else happens."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.ledger = Ledger(Storage(f"memory://{uuid.uuid4().hex}"), "f" * 64)
+        self.writers = [LedgerWriter(self.ledger, "run", name) for name in ("one", "two")]
+        self.best: dict[str, State] = {}
+        self.replies: dict[str, set[tuple[str, ...]]] = {}
+        self.index: Index | None = None
+        self.foreign = 0
+
+    @rule(writer=st.integers(0, 1), some=ANSWERS)
+    def write(self, writer: int, some: list[tuple[str, Fault | None, int]]) -> None:
+        made = [Answer(c, () if f else (f"{{{n}}}",), f, attempts=1, ended_at=float(n)) for c, f, n in some]
+        self.writers[writer].append(made)
+        for answer in made:
+            state = State.ANSWERED if answer.fault is None else State.SETTLED
+            state = State.FAILED if answer.fault and answer.fault.retryable else state
+            self.best[answer.chunk_id] = max(state, self.best.get(answer.chunk_id, state))
+            if answer.fault is None:
+                self.replies.setdefault(answer.chunk_id, set()).add(answer.replies)
+
+    @rule(writer=st.integers(0, 1))
+    def restart(self, writer: int) -> None:
+        """An actor dies and comes again: it knows what it wrote, as far as nobody has folded it."""
+        name = self.writers[writer].actor
+        self.writers[writer] = LedgerWriter(self.ledger, "run", name)
+        assert set(self.writers[writer].held()) <= set(self.best)
+
+    @rule(data=st.data())
+    def compact(self, data: st.DataObject) -> None:
+        """Any segments are folded, once, or twice as a task that is tried again does; or a crash leaves both."""
+        paths = [path for path in self.ledger.paths() if "foreign" not in path]
+        group = data.draw(st.lists(st.sampled_from(paths), unique=True) if paths else st.just([]))
+        kept = {path: self.ledger.storage.read(path) for path in group}
+        items = pa.Table.from_pylist([{"paths": group}], pa.schema([("paths", pa.list_(pa.string()))]))
+        for _ in range(data.draw(st.integers(1, 2))):
+            fold(items, self.ledger)
+        for path in data.draw(st.sets(st.sampled_from(group)) if group else st.just(set())):
+            self.ledger.storage.write(path, kept[path] or b"")
+
+    @rule(data=st.binary(max_size=30))
+    def meddle(self, data: bytes) -> None:
+        """Somebody leaves a file there that is none of the ledger's."""
+        self.ledger.storage.write(f"{self.ledger.folder}/foreign-{self.foreign}.parquet", data)
+        self.foreign += 1
+
+    @invariant()
+    def nothing_is_lost(self) -> None:
+        if not hasattr(self, "ledger"):
+            return
+        self.index = self.ledger.index(self.index)
+        states = dict(zip(CHUNKS, self.index.states(digests(CHUNKS)).tolist(), strict=True))
+        assert {chunk: State(state) for chunk, state in states.items() if state} == self.best
+        assert len(self.index.skipped) == self.foreign
+        rows: list[dict[str, Any]] = self.ledger.read(
+            self.index.places(digests(CHUNKS)), pa.array(list(CHUNKS))
+        ).to_pylist()
+        assert {row["chunk_id"] for row in rows} == set(self.best)
+        for row in rows:
+            answered = self.best[row["chunk_id"]] is State.ANSWERED
+            assert bool(row["replies"]) == answered
+            assert not answered or tuple(row["replies"]) == min(self.replies[row["chunk_id"]])
+
+
+class Small(Writing):
+    """The same, with actors that fold their own segments soon."""
+
+    @initialize()
+    def begin(self) -> None:
+        super().begin()
+        self.before, rooms.FOLDED_ROWS = rooms.FOLDED_ROWS, FOLDED_ROWS
+
+    def teardown(self) -> None:
+        rooms.FOLDED_ROWS = getattr(self, "before", rooms.FOLDED_ROWS)
+
+
+RARE = settings(max_examples=40, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck))
+TestWriting = Writing.TestCase
+TestSmall = Small.TestCase
+TestWriting.settings = TestSmall.settings = RARE
