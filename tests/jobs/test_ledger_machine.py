@@ -1,4 +1,4 @@
-"""The ledger as a state machine: writers, crashes, compaction and foreign files in any order; a dictionary judges."""
+"""The ledger as a state machine: writers, crashes, compaction and foreign files in any order."""
 
 import uuid
 from typing import Any
