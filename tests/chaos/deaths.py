@@ -2,25 +2,24 @@
 
 import contextlib
 import signal
+from collections.abc import Callable
 
 import psutil
 
 from extraction.errors import Fault
 from tests.chaos.kinds import kind
-from tests.chaos.world import IN_FLIGHT, World, servers
+from tests.chaos.world import IN_FLIGHT, World
 from tests.fakes.head import RayHead
 
 DOCUMENTS = 48
-SLOW = ("--latency", "0.25")
+SLOW = ("--latency", "1")
 
 
-def strike(world: World, blow: object) -> None:
+def strike(world: World, blow: Callable[[int], None]) -> None:
     """Run on a server of the job's own, and do something to it midway; the run ends well."""
     world.documents(DOCUMENTS)
     process = world.start(world.command(world.owned(*SLOW)))
-    world.wait_for(lambda: world.answered() > 8, process)
-    (pid,) = servers() - world.before
-    assert callable(blow)
+    (pid,) = world.wait_for(lambda: world.servers() if world.answered() > 8 else set(), process)
     blow(pid)
     assert world.end_of(process) == 0, world.told(process)
     world.census()
@@ -144,9 +143,9 @@ def lose_node(world: World) -> None:
         nodes = [head.join(cpus=2, gpus=1) for _ in range(2)]
         world.head = head
         process = world.start(world.command(world.owned(*SLOW, **{"servers.min_servers": 2})))
-        world.wait_for(lambda: world.answered() > 8 and len(servers() - world.before) == 2, process)
+        world.wait_for(lambda: world.answered() > 8 and len(world.servers()) == 2, process)
         family = set(psutil.Process(nodes[0].pid).children(recursive=True))
-        lost = [pid for pid in servers() - world.before if psutil.Process(pid) in family]
+        lost = [pid for pid in world.servers() if psutil.Process(pid) in family]
         RayHead.kill(nodes[0])
         head.join(cpus=2, gpus=1)
         assert world.end_of(process) == 0, world.told(process)

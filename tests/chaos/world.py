@@ -15,16 +15,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from actors.extractor import CANARY
+from actors.sglang import QUEUED
 from tests.fakes.head import RayHead
 from tests.fakes.process import ROOT, FakeServer
 from tests.jobs import helpers
 
+T = TypeVar("T")
 IN_FLIGHT = 4
 LIMIT_S = 300
 TEST_REQUEST = hashlib.sha256(CANARY.encode()).hexdigest()  # as journals know it
@@ -33,7 +35,7 @@ QUICK = {
     "ledger.flush_s": 0.05,
     "requests.backoff_s": 0.01,
     "requests.backoff_max_s": 0.5,
-    "requests.deadline_s": 3,
+    "requests.deadline_s": 5,
     "max_dead_fraction": 1,
     "endpoint.concurrency": IN_FLIGHT,
 }
@@ -51,7 +53,6 @@ class World:
         self.ids: set[str] = set()
         self.notes: list[str] = []
         self.running: list[subprocess.Popen[str]] = []
-        self.before = set(servers())
 
     def documents(self, count: int, *, texts: dict[int, str] | None = None, per_company: int = 1) -> None:
         """Write the input: so many documents, some of them with texts of their own."""
@@ -78,9 +79,8 @@ class World:
             tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
             tokenizer.save(str(folder / "tokenizer.json"))
         fake = ["python", "-m", "tests.fakes.server", "--child", "--journal", str(self.journal), *flags]
-        if "--max-running-requests" not in flags:
-            fake += ["--max-running-requests", str(IN_FLIGHT)]
-        told = {"sglang.command": fake, "sglang.vram_gib": 79.6, "servers.start_timeout_s": 30, **settings}
+        told = {"sglang.command": fake, "sglang.vram_gib": 79.6, "servers.start_timeout_s": 60,
+                "sglang.flags.max_running_requests": IN_FLIGHT // QUEUED, **settings}  # fmt: skip
         laid = [part for key, value in told.items() for part in ("--set", f"{key}={json.dumps(value)}")]
         return ["--engine", "sglang", "--model", str(folder), *laid]
 
@@ -120,20 +120,31 @@ class World:
             self.kill(process)
             raise AssertionError(f"not ended after {limit_s} s: {self.told(process)[-3000:]}") from None
 
-    def wait_for(self, condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
-        """Wait until something holds, while a job runs."""
+    def wait_for(self, condition: Callable[[], T], process: subprocess.Popen[str] | None = None) -> T:
+        """Wait until something is there, while a job runs; what that is."""
         end = time.monotonic() + LIMIT_S
-        while not condition():
+        while not (found := condition()):
             ended = process and process.poll() is not None
             assert not ended, f"the job ended early: {process and self.told(process)[-3000:]}"
             assert time.monotonic() < end, "waited too long"
             time.sleep(0.02)
+        return found
 
     def kill(self, process: subprocess.Popen[str], number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to the driver, and wait for its end where that is one."""
         process.send_signal(number)
         if number != signal.SIGSTOP:
             process.wait(LIMIT_S)
+
+    def servers(self) -> set[int]:
+        """The servers of the jobs' own that run: they all write to this world's journal."""
+        found = set()
+        for process in psutil.process_iter(["cmdline", "status"]):
+            words = process.info["cmdline"] or []
+            ours = words[1:3] == ["-m", "tests.fakes.server"] and str(self.journal) in words
+            if ours and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.add(process.pid)
+        return found
 
     def answered(self) -> int:
         """How many answers the job's own servers have sent."""
@@ -142,7 +153,7 @@ class World:
     def census(self, *, ids: set[str] | None = None, output: Path | None = None) -> None:
         """All documents are in one state, the files are what the manifest says, nothing is left behind."""
         helpers.census(output or self.output, self.ids if ids is None else ids)
-        left = [psutil.Process(pid) for pid in servers() - self.before if psutil.pid_exists(pid)]
+        left = [psutil.Process(pid) for pid in self.servers() if psutil.pid_exists(pid)]
         _, alive = psutil.wait_procs(left, timeout=30)
         assert not alive, f"left behind: {[process.cmdline() for process in alive]}"
 
@@ -180,14 +191,3 @@ def entries(journal: Path) -> list[dict[str, Any]]:
     """The journal of fake servers; a line that is being written does not count."""
     lines = journal.read_text().splitlines() if journal.exists() else []
     return [json.loads(line) for line in lines if line.endswith("}")]
-
-
-def servers() -> set[int]:
-    """The fake servers that run as a job's own: those with a key in a file."""
-    found = set()
-    for process in psutil.process_iter(["cmdline", "status"]):
-        words = process.info["cmdline"] or []
-        ours = words[1:3] == ["-m", "tests.fakes.server"] and "--config" in words
-        if ours and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.add(process.pid)
-    return found

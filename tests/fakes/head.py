@@ -65,8 +65,7 @@ class RayHead:
 
     def _start(self, *flags: str, cpus: int, gpus: int) -> subprocess.Popen[bytes]:
         sizes = [f"--num-cpus={cpus}", f"--num-gpus={gpus}", f"--object-store-memory={STORE_BYTES}"]
-        fixed = ["--block", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
-        fixed += [f"--metrics-export-port={free_port()}"]
+        fixed = ["--block", "--disable-usage-stats", f"--metrics-export-port={free_port()}"]
         command = ["ray", "start", *fixed, *sizes, *flags]
         with (self.folder / "nodes.log").open("ab") as log:
             node = subprocess.Popen(command, stdout=log, stderr=log, env=self.env, start_new_session=True)
