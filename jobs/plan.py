@@ -101,7 +101,7 @@ def plan(run: Run, found: Input) -> Plan:
     chunker = run.chunker()  # the operator's mistakes show here, before any task starts
     rows: list[dict[str, Any]] = []
     if found.parts:
-        rows = ray.get(plan_parts.remote(run, found.parts)) if found.bytes <= AT_ONCE else _shuffled(run, found)
+        rows = _at_once(run, found) if found.bytes <= AT_ONCE else _shuffled(run, found)
     dead = [Written.of(row, "dead_") for row in rows if row["dead_path"]]
     if found.dead_letters:
         dead.append(write_dead_letters(run, "plan", found.dead_letters))
@@ -129,9 +129,14 @@ def _shuffled(run: Run, found: Input) -> list[dict[str, Any]]:
     return rows
 
 
-@ray.remote
+def _at_once(run: Run, found: Input) -> list[dict[str, Any]]:
+    """The same from one task, for an input that is small."""
+    rows: list[dict[str, Any]] = ray.get(ray.remote(plan_parts).remote(run, found.parts))
+    return rows
+
+
 def plan_parts(run: Run, parts: Sequence[Part]) -> list[dict[str, Any]]:
-    """Ray: the same in one task, for an input that is small."""
+    """Ray: parts of files to what `plan_block` tells of all that is in them."""
     tables = [table for part in parts for table in read(part, run.settings.columns)]
     whole = pa.concat_tables([DOCUMENT_ROWS.empty_table(), *tables])
     rows: list[dict[str, Any]] = plan_block(whole, run).to_pylist()
