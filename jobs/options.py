@@ -38,9 +38,13 @@ class Options(Frozen):
 
     def resolve(self) -> tuple[Settings, Fleet]:
         """The settings and the servers that they come to. Raises OperatorError for what can't be run."""
-        engine = choose("endpoint" if self.endpoint and self.engine == "auto" else self.engine)
-        settings = load(self.config or CONFIGS / DEFAULTS[engine], self._overrides(engine))
+        engine, settings = self.settings()
         return settings, fleet(engine, settings)
+
+    def settings(self) -> tuple[Engine, Settings]:
+        """The engine and the settings. Raises OperatorError for a value that is none."""
+        engine = choose("endpoint" if self.endpoint and self.engine == "auto" else self.engine)
+        return engine, load(self.config or CONFIGS / DEFAULTS[engine], self._overrides(engine))
 
     def _overrides(self, engine: Engine) -> dict[str, Any]:
         """What is laid over the settings file, the environment's share included."""

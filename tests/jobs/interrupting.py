@@ -6,8 +6,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
+
+PATIENCE_S = 300
 
 
 def kill_all(process: "subprocess.Popen[bytes]") -> None:
@@ -20,10 +23,10 @@ def kill_all(process: "subprocess.Popen[bytes]") -> None:
     process.wait(30)
 
 
-def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[bytes]", timeout_s: float = 240) -> None:
-    """Wait until a condition holds while a process runs."""
-    deadline = time.monotonic() + timeout_s
+def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Wait until a condition holds while a process runs, which writes to a log."""
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert process.poll() is None, f"the job ended early, with status {process.returncode}"
+        assert process.poll() is None, f"it ended early, with status {process.returncode}: {log.read_text()}"
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.05)

@@ -58,10 +58,11 @@ def test_thirty_days_killed_three_times(tmp_path: Path) -> None:
     with FakeServer("--latency", "0.25", "--max-running-requests", str(IN_FLIGHT)) as server:
         argv = [*COMMAND, str(declare(tmp_path, server.url, {"endpoint.concurrency": IN_FLIGHT}))]
         for number, requests in enumerate(KILLS):
-            with (tmp_path / f"{number}.log").open("wb") as log:
-                tick = subprocess.Popen(argv, cwd=ROOT, start_new_session=True, stdout=log, stderr=log)
-                wait_for(lambda least=requests: server.stats()["requests"] >= least, tick)  # type: ignore[misc]
-                kill_all(tick)
+            log = tmp_path / f"{number}.log"
+            with log.open("wb") as out:
+                tick = subprocess.Popen(argv, cwd=ROOT, start_new_session=True, stdout=out, stderr=out)
+            wait_for(lambda least=requests: server.stats()["requests"] >= least, tick, log)  # type: ignore[misc]
+            kill_all(tick)
             known = messages(output)
             on_the_way = set(sent(server)) & set(known.values()) - {known[chunk_id] for chunk_id in held(output)}
             assert len(on_the_way) <= 2 * IN_FLIGHT
