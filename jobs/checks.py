@@ -72,8 +72,8 @@ def check_ray() -> tuple[Check, list[Mapping[str, Any]]]:
         with cluster.connected():
             nodes = [node for node in ray.nodes() if node["Alive"]]
     except Exception as error:
-        remedy = "is the cluster up, its version this one, and RAY_AUTH_TOKEN its token?"
-        return Check("ray", "wrong", f"RAY_ADDRESS = {address} can't be reached: {error}", remedy), []
+        remedy = f"is {address or 'it'} up, its Ray version {ray.__version__}, and RAY_AUTH_TOKEN its token?"
+        return Check("ray", "wrong", str(error), remedy), []
     total = {kind: sum(node["Resources"].get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
     said = f"{len(nodes)} nodes, {total['CPU']:g} CPUs, {total['GPU']:g} GPUs, Ray {ray.__version__}"
     return Check("ray", "ok", said), nodes

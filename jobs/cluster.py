@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psutil
 import pynvml
@@ -31,9 +32,9 @@ def connected() -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS")
     logging.getLogger("ray").setLevel(logging.WARNING)
     if address:
-        ray.init(address=address, logging_level=logging.WARNING)
+        _init(address=address, logging_level=logging.WARNING)
     else:
-        ray.init(
+        _init(
             address="local",
             num_cpus=max(2, os.cpu_count() or 1),
             object_store_memory=min(OBJECT_STORE_BYTES, psutil.virtual_memory().available // 4),
@@ -82,6 +83,16 @@ def gpus() -> int:
         return int(pynvml.nvmlDeviceGetCount())
     finally:
         pynvml.nvmlShutdown()
+
+
+def _init(*, address: str, **more: Any) -> None:
+    """Start Ray, or join it. Raises RunError where that fails, for which Ray has errors of many kinds."""
+    try:
+        ray.init(address=address, **more)
+    except Exception as error:
+        told = " ".join(str(error).split())
+        where = f"at RAY_ADDRESS = {address} can't be joined" if address != "local" else "could not be started here"
+        raise RunError(f"a Ray {where}: {told}") from None
 
 
 def _configure_data() -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from extraction.errors import RunError
 from jobs import manifest
 from jobs.budget import Spent
 from jobs.manifest import Counts
@@ -90,10 +91,18 @@ def _name(partition: Partition, record: Record | None, storage: Storage, recipe:
         return "changed"
     if not record.published:
         return "failed"
-    shown = manifest.read(storage)
-    if shown is None or shown.run_id != record.run_id:
+    if _published(storage) != record.run_id:
         return "changed"
     return "incomplete" if record.unanswered and record.attempts < most else "done"
+
+
+def _published(storage: Storage) -> str | None:
+    """The run whose profiles are shown there; None where none are, or the manifest is torn."""
+    try:
+        shown = manifest.read(storage)
+    except RunError:
+        return None
+    return shown.run_id if shown else None
 
 
 def read(storage: Storage) -> Record | None:
