@@ -33,9 +33,10 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         leave = error is not None and not isinstance(error, Exception)
-        if not leave:
-            self._thread.submit(self._publish_complete, self._waiting)
+        last = None if leave else self._thread.submit(self._finish)
         self._thread.shutdown(wait=True, cancel_futures=leave)
+        if last and error is None:
+            last.result()
 
     def look(self) -> None:
         """Publish shares of which nothing is left to be asked."""
@@ -46,6 +47,9 @@ class Publisher:
         if self._due:  # else an earlier look came late enough for this one
             self._due = False
             self._publish_complete([share for share in self._waiting if share.left == 0])
+
+    def _finish(self) -> None:
+        self._publish_complete(list(self._waiting))
 
     def _publish_complete(self, shares: Sequence[Share]) -> None:
         if not shares:

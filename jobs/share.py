@@ -30,8 +30,8 @@ def now() -> str:
 
 @dataclass
 class Share:
-    """A partition in a sweep. `left` is how many of its own requests are not answered, `record` what came of it,
-    `error` why it could not be planned."""
+    """A partition in a sweep. `left` is how many of its own requests have no answer yet, `done` how many have one,
+    `failed` how many of these have no profile; `record` is what came of it, `error` why it could not be planned."""
 
     standing: Standing
     run: Run
@@ -40,6 +40,8 @@ class Share:
     planned: Plan = NO_PLAN
     work: Work = NO_WORK
     left: int = 0
+    done: int = 0
+    failed: int = 0
     spent: Spent = NOTHING
     record: Record | None = None
     error: Exception | None = None
@@ -48,6 +50,13 @@ class Share:
     def path(self) -> str:
         """The partition's path."""
         return self.standing.partition.path
+
+    def take(self, answers: pa.Table, spent: Spent) -> None:
+        """Count answers of its own, and what they took."""
+        self.left -= answers.num_rows
+        self.done += answers.num_rows
+        self.failed += answers.num_rows - answers["fault"].null_count
+        self.spent += spent
 
     def end(self, exit_code: int, **more: Any) -> None:
         """Keep what came of it, beside its manifest too."""

@@ -44,6 +44,12 @@ class Sweep:
         """The shares that have come to no end yet."""
         return [share for share in self.shares if not share.record and not share.error]
 
+    @property
+    def suspects(self) -> list[Share]:
+        """Those of them of whose answers so many failed that it would break a run."""
+        most = self.run.settings.breaker.failed_fraction
+        return [share for share in self.alive if share.failed > most * share.done]
+
     def plan(self, standings: Sequence[Standing]) -> Sequence[Standing]:
         """Plan partitions while there is not enough to ask for; those that are left for another sweep."""
         most = min(MOST_REQUESTS, self.budget.requests_left or MOST_REQUESTS)
@@ -88,11 +94,10 @@ class Sweep:
             def count(_: Tally, answers: pa.Table) -> None:
                 owner = self.owners.of(answers["chunk_id"])
                 for number in np.unique(owner).tolist():
-                    share, rows = shares[number], answers.filter(pa.array(owner == number))
+                    rows = answers.filter(pa.array(owner == number))
                     hours = self.budget.last.gpu_hours * rows.num_rows / answers.num_rows
-                    share.spent += Spent.on(rows, hours, self.budget.price)
-                    share.left -= rows.num_rows
-                    if share.left == 0:
+                    shares[number].take(rows, Spent.on(rows, hours, self.budget.price))
+                    if shares[number].left == 0:
                         publisher.look()
 
             with self.budget.in_time():

@@ -19,8 +19,6 @@ from jobs.spending import Spending, spent_before
 from jobs.standing import Record, Standing, tally
 from jobs.sweep import Sweep
 
-BROKEN_IN_A_ROW = 3  # extract stages, before the tick is given up
-
 
 class Tick:
     """Owns the queue of what is due: batches of partitions, and those that failed, each alone.
@@ -62,20 +60,17 @@ class Tick:
         return self._exit_code()
 
     def _sweeps(self) -> None:
-        broken = 0
         while self._queue:
             self.budget.begin()
-            self.index = self.index or compact(self.whole.ledger, self.whole.ledger.index())
+            if self.index is None:
+                self.index = compact(self.whole.ledger, self.whole.ledger.index())
             sweep = Sweep(replace(self.whole, run_id=new_run_id()), self.recipe, self.budget, self.index)
             try:
                 error = self._go(sweep, self._queue.popleft())
             finally:
                 self.ended |= {share.path: share.record for share in sweep.shares if share.record}
             self.index = sweep.index
-            broken = broken + 1 if error else 0
-            if error and broken == BROKEN_IN_A_ROW:
-                raise error
-            self._try_again(sweep, error)
+            self._put_back(sweep, error)
 
     def _go(self, sweep: Sweep, batch: Sequence[Standing]) -> Exception | None:
         """One sweep; what broke its extract stage, if anything did. Raises Stop, and the operator's mistakes."""
@@ -95,21 +90,28 @@ class Tick:
             LOG.print(f"broken   {ours or f'{type(error).__name__}: {error}'}", markup=False)
             return ours or error
         if sweep.alive and self.budget.requests_left != 0:
-            return RunError("the ledger lacks answers that were written to it")
+            return RunError("the ledger lacks answers that were written to it: run again")
         return None
 
     def _watch(self, _: Tally, __: pa.Table) -> None:
         self.spending.save(self.budget.spent)
 
-    def _try_again(self, sweep: Sweep, error: Exception | None) -> None:
-        """Put back what is not done: alone, so that what one breaks does not keep the others."""
-        unfinished = sweep.alive
-        if unfinished and not error:  # cut by the budget
-            self._queue.appendleft([share.standing for share in unfinished])
-            return
-        for share in sweep.shares:
-            if share.record and share.record.exit_code != FAILED:
-                continue
+    def _put_back(self, sweep: Sweep, error: Exception | None) -> None:
+        """What is not done comes again: who may have broken the sweep alone, the others together.
+
+        Raises the error of a sweep that nobody in particular broke, once it was tried as often as may be.
+        """
+        suspects = sweep.suspects if error else []
+        paths = {share.path for share in suspects}
+        others = [share for share in sweep.alive if share.path not in paths]
+        if error and not suspects:
+            self._tries.update(share.path for share in others)
+            if any(self._tries[share.path] >= self.declared.attempts for share in others):
+                raise error
+        if others:
+            self._queue.appendleft([share.standing for share in others])
+        failed = [share for share in sweep.shares if share.record and share.record.exit_code == FAILED]
+        for share in [*failed, *suspects]:
             self._tries[share.path] += 1
             if self._tries[share.path] < self.declared.attempts:
                 self._queue.append([share.standing])

@@ -21,6 +21,7 @@ def ask_all(address: Address, run: Run, questions: pa.Table, *, actors: int, bat
         headers={"Authorization": f"Bearer {address.api_key}"},
         batch_size=batch,
         concurrency=(actors, actors),
+        http_request_stage={"num_cpus": 0.1},  # else two of them leave two cores nothing to read and write with
     )
 
     def ask(row: dict[str, Any]) -> dict[str, Any]:

@@ -161,6 +161,21 @@ def test_a_broken_system_ends_the_tick_after_some_tries(tmp_path: Path, capsys: 
     assert "0 of 4 published" in said
 
 
+def test_a_partition_that_breaks_the_stage_is_tried_alone_and_the_others_go_on(
+    tmp_path: Path, fake: FakeServer, capsys: Captured
+) -> None:
+    days = write_days(tmp_path, 3, per_day=6)
+    bad = [{**each, "text": each["text"] + " [[fault:invalid]]"} for each in documents(1, 16)]
+    write(tmp_path / "documents" / day(1) / "part.parquet", bad)
+    strict = {"breaker.chunks": 6, "breaker.failed_fraction": 0.3, "endpoint.concurrency": 2}
+    assert tick(declare(tmp_path, fake.url, strict)) == 1
+    said = capsys.readouterr().err
+    assert said.count("broken   ") == 2 and "2 of 3 published, 1 failed, 0 left" in said
+    assert "of the last 6 chunks failed" in record(tmp_path, day(1))["error"]
+    for path in (day(0), day(2)):
+        census(tmp_path / "out" / path, ids(days[path]))
+
+
 def test_who_finds_another_at_work_leaves(tmp_path: Path, fake: FakeServer, capsys: Captured) -> None:
     write_days(tmp_path, 1)
     declared, before = declare(tmp_path, fake.url), requests(fake)
