@@ -23,8 +23,9 @@ NO_PROGRESS_S = 24 * 3600  # nodes and weights may take hours to come; requests 
 
 
 @contextmanager
-def connected() -> Iterator[None]:
-    """Ray for the length of a run: RAY_ADDRESS (set in submitted jobs), or a local one that ends with it."""
+def connected(cpus: int = 2) -> Iterator[None]:
+    """Ray for the length of a run: RAY_ADDRESS (set in submitted jobs), or a local one that ends with it, which is
+    told of at least so many `cpus`."""
     if ray.is_initialized():
         _configure_data()
         yield
@@ -36,7 +37,7 @@ def connected() -> Iterator[None]:
     else:
         _init(
             address="local",
-            num_cpus=max(2, os.cpu_count() or 1),
+            num_cpus=max(cpus, os.cpu_count() or 1),
             object_store_memory=min(OBJECT_STORE_BYTES, psutil.virtual_memory().available // 4),
             include_dashboard=False,
             logging_level=logging.ERROR,

@@ -1,8 +1,9 @@
 """What asking costs: chunks through the extract stage to a server that answers at once, and in other ways.
 
-Paths: `job`, the whole extract stage through Ray with its ledger; `bare`, an asyncio client that only asks;
-`raydata`, the HTTP processor of ray.data.llm, written to Parquet. All ask the same server about the same chunks.
-The CPU that each takes is told by who used it, the server's apart.
+Paths: `job`, the whole extract stage through Ray with its ledger; `ray`, the same with actors that ask nobody and
+write nothing; `bare`, an asyncio client that only asks; `raydata`, the HTTP processor of ray.data.llm, written to
+Parquet. All but `ray` ask the same server about the same chunks. The CPU that each takes is told by who used it,
+the server's apart.
 
     benchmark.py dispatching --chunks 2000 20000 200000
     benchmark.py dispatching --chunks 2000 --path job --path bare --path raydata --latency 0.2
@@ -11,8 +12,9 @@ The CPU that each takes is told by who used it, the server's apart.
 import argparse
 import json
 import tempfile
+import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,10 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from actors.client import Question
-from extraction.errors import OperatorError
-from extraction.settings import load
+from actors.client import Answer, Question
+from actors.extractor import ANSWERS, Extractor
+from extraction.errors import OperatorError, RunError
+from extraction.settings import Settings, load
 from jobs import cluster, extract, pool
 from jobs.benchmarks import bare, job, raydata
 from jobs.benchmarks.cpu import ROLES, CpuClock, Seconds
@@ -31,6 +34,7 @@ from jobs.benchmarks.instant import MODEL, InstantServer
 from jobs.command import CONFIGS, DONE, LOG
 from jobs.digests import digests
 from jobs.engines import fleet
+from jobs.progress import Tally
 from jobs.run import Run, new_run_id
 from jobs.storage import storage_at
 
@@ -69,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--characters", type=int, default=4_000, metavar="N", help="of each chunk (12,000 tokens are about 48,000)")
     add("--latency", type=float, default=0, metavar="S", help="of the server")
     add("--config", type=Path, default=CONFIGS / "extract.yaml", metavar="FILE", help="prompt and schema")
+    add("--actors", type=int, default=1, metavar="N", help="of the path ray")
     add("--processors", type=int, default=2, metavar="N", help="actors of raydata")
     add("--batch", type=int, default=64, metavar="N", help="rows of a batch of raydata (64 is its default)")
     add("--json", type=Path, metavar="FILE", help="where to write the numbers")
@@ -79,7 +84,7 @@ def run(flags: argparse.Namespace) -> int:
     if min(flags.chunks) < 2:
         raise OperatorError("--chunks: numbers above one are expected")
     measured = []
-    with cluster.connected(), tempfile.TemporaryDirectory(prefix="dispatching-") as folder:
+    with cluster.connected(flags.actors + 1), tempfile.TemporaryDirectory(prefix="dispatching-") as folder:
         for count in flags.chunks:
             for path in flags.path or ["job"]:
                 measured.append(measure(path, count, flags, folder))
@@ -99,11 +104,11 @@ def measure(path: str, count: int, flags: argparse.Namespace, folder: str) -> Di
     asked = questions(count, flags.characters)
     with InstantServer(json.dumps(sample(this.schema)), flags.latency) as server:
         clock = CpuClock((server.pid,))
-        PATHS[path](this, server, asked, flags)
+        seconds = PATHS[path](this, server, asked, flags)
         cpu, told = clock.seconds(), server.stats()
-    if told["requests"] < count:
-        raise OperatorError(f"{path}: {told['requests']} of {count} requests came to the server")
-    return Dispatched(path, count, flags.characters, flags.latency, told["last"] - told["first"], cpu)
+    if seconds is None and told["requests"] < count:
+        raise RunError(f"{path}: {told['requests']:,} of {count:,} requests came to the server")
+    return Dispatched(path, count, flags.characters, flags.latency, seconds or told["last"] - told["first"], cpu)
 
 
 def questions(count: int, characters: int) -> pa.Table:
@@ -129,14 +134,42 @@ def sample(schema: dict[str, Any]) -> Any:
     return [sample(schema["items"])] if kind == "array" else SAMPLE[kind]
 
 
-def _job(this: Run, server: InstantServer, asked: pa.Table, flags: argparse.Namespace) -> None:
+def _job(this: Run, server: InstantServer, asked: pa.Table, _: argparse.Namespace) -> None:
+    extract.extract_all(job.lent(this, server.address(AT_ONCE)), _work(this, asked))
+
+
+def _work(this: Run, asked: pa.Table) -> pool.Work:
     path = this.storage.write_table(f"{this.folder}/chunks/{{sha}}.parquet", asked).path
     ids = digests(asked["chunk_id"].to_pylist())
-    work = pool.Work({path: np.arange(len(ids))}, ids, len(ids))
-    extract.extract_all(job.lent(this, server.address(AT_ONCE)), work)
+    return pool.Work({path: np.arange(len(ids))}, ids, len(ids))
 
 
-def _bare(this: Run, server: InstantServer, asked: pa.Table, flags: argparse.Namespace) -> None:
+class Unasked(Extractor):
+    """An extractor that answers at once, out of nothing."""
+
+    def __init__(self, settings: Settings, schema: dict[str, Any], make_server: Any, make_journal: Any) -> None:
+        self.settings = settings
+
+    async def __call__(self, batch: pa.Table) -> pa.Table:
+        """An answer to each chunk."""
+        now = time.time()
+        answers = [Answer(**{**BLANK, "chunk_id": each, "ended_at": now}) for each in batch["chunk_id"].to_pylist()]
+        return pa.Table.from_pylist([asdict(answer) for answer in answers], ANSWERS).drop_columns(["replies"])
+
+
+BLANK: dict[str, Any] = {"chunk_id": "", "attempts": 1, "in_flight": 1, "server": "nobody"}
+
+
+def _ray(this: Run, server: InstantServer, asked: pa.Table, flags: argparse.Namespace) -> float:
+    lent, tally = job.lent(this, server.address(AT_ONCE)), Tally()
+    servers = lent.settings.servers.model_copy(update={"min_servers": flags.actors, "max_servers": flags.actors})
+    lent = replace(lent, settings=lent.settings.model_copy(update={"servers": servers}))
+    for answers in pool.extract(lent, _work(this, asked), Unasked):
+        tally.add(answers)
+    return tally.seconds
+
+
+def _bare(this: Run, server: InstantServer, asked: pa.Table, _: argparse.Namespace) -> None:
     bare.ask_all(server.address(AT_ONCE), this, [Question(**row) for row in asked.to_pylist()])
 
 
@@ -144,8 +177,9 @@ def _raydata(this: Run, server: InstantServer, asked: pa.Table, flags: argparse.
     raydata.ask_all(server.address(AT_ONCE), this, asked, actors=flags.processors, batch=flags.batch)
 
 
-PATHS: dict[str, Callable[[Run, InstantServer, pa.Table, argparse.Namespace], None]] = {
+PATHS: dict[str, Callable[[Run, InstantServer, pa.Table, argparse.Namespace], float | None]] = {
     "job": _job,
+    "ray": _ray,
     "bare": _bare,
     "raydata": _raydata,
 }
