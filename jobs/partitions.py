@@ -21,7 +21,7 @@ from jobs.intake import is_data
 DATE = "date"
 PLACEHOLDER = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
 DIRECTIVES = {"%Y": r"\d{4}", "%m": r"\d{2}", "%d": r"\d{2}", "%j": r"\d{3}", "%y": r"\d{2}"}
-VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "updated", "last_modified")  # by store
+VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "updated", "last_modified", "created")  # by store
 LISTERS = 16  # partitions listed at a time
 
 

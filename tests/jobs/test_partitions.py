@@ -4,6 +4,7 @@ import datetime
 import os
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from extraction.errors import OperatorError
@@ -68,6 +69,21 @@ def test_a_digest_changes_with_what_is_in_a_partition_and_with_nothing_else(tmp_
     file.unlink()
     seen.add(digest())
     assert len(seen) == 4
+
+
+def test_partitions_of_an_object_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = fsspec.filesystem("memory")
+    monkeypatch.setattr(type(store), "store", {})
+    monkeypatch.setattr(type(store), "pseudo_dirs", [""])
+    for path in ("date=2026-01-01/a.parquet", "date=2026-01-02/b.parquet", "date=2026-01-02/_SUCCESS"):
+        store.pipe_file(f"/bucket/{path}", b"12345")
+    first, second = Pattern("memory://bucket/date={date}/").partitions()
+    assert list(second.files) == ["memory:///bucket/date=2026-01-02/b.parquet"]
+    assert (first.bytes, second.day) == (5, datetime.date(2026, 1, 2))
+    store.pipe_file("/bucket/date=2026-01-01/a.parquet", b"54321")
+    again, same = Pattern("memory://bucket/date={date}/").partitions()
+    assert again.digest != first.digest
+    assert same.digest == second.digest
 
 
 def test_an_unknown_store_is_the_operators_mistake() -> None:
