@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import openai
@@ -20,6 +20,7 @@ MAX_REPLY_BYTES = 4 << 20
 MAX_ERROR_BYTES = 64 << 10
 PROBE_S = 30
 PROBE = Attempt(temperature=0, frequency_penalty=0, presence_penalty=0, max_tokens=1, seed=0)
+PROXY_GAVE_UP = (502, 504, 522, 524)
 TOO_LONG_SIGNS = ("longer than", "context length", "context size", "maximum context", "too long", "exceeds")
 
 
@@ -96,13 +97,23 @@ class Connection:
         Raises Unreachable when another try may help, ReplyFault for a request that the server refuses,
         OperatorError for a wrong key, model or URL.
         """
+        body = await self._judged(self._post(messages, attempt), deadline_s or self.deadline_s)
+        self.replied_at = time.monotonic()
+        return body
+
+    async def models(self) -> list[dict[str, Any]]:
+        """What the server says of each model that it serves. Raises as `send` does."""
+        listed = (await self._judged(self._list(), min(PROBE_S, self.deadline_s))).get("data")
+        return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+
+    async def _judged(self, reply: Awaitable[bytes], deadline_s: float) -> dict[str, Any]:
+        """A reply's JSON within a deadline, or the one error that says what went wrong."""
         try:
-            async with asyncio.timeout(deadline_s or self.deadline_s):
-                body = json.loads(await self._post(messages, attempt))
+            async with asyncio.timeout(deadline_s):
+                body = json.loads(await reply)
         except TimeoutError:
-            raise Unreachable(
-                f"no answer within requests.deadline_s = {self.deadline_s:g} s", Fault.DEADLINE
-            ) from None
+            whose = "requests.deadline_s = " if deadline_s == self.deadline_s else ""
+            raise Unreachable(f"no answer within {whose}{deadline_s:g} s", Fault.DEADLINE) from None
         except openai.APITimeoutError:
             raise Unreachable("the server stopped answering", Fault.DEADLINE) from None
         except (ValueError, RecursionError) as error:
@@ -114,8 +125,11 @@ class Connection:
             raise Unreachable(f"the connection failed ({type(error).__name__})", broken=True) from None
         if not isinstance(body, dict):
             raise Unreachable("the reply is no JSON object")
-        self.replied_at = time.monotonic()
         return body
+
+    async def _list(self) -> bytes:
+        async with self._openai.models.with_streaming_response.list() as response:
+            return await _read(response.iter_bytes(), MAX_REPLY_BYTES)
 
     async def _post(self, messages: Any, attempt: Attempt) -> bytes:
         async with self._openai.chat.completions.with_streaming_response.create(
@@ -170,15 +184,26 @@ def _judge(refusal: Refusal, address: Address) -> Exception:
     if status in (401, 403):
         return OperatorError(f"{address.url} refused the key (HTTP {status}): set OPENAI_API_KEY")
     if status == 404:
-        return OperatorError(
-            f"{address.url} has no model {address.model!r}, or is no longer there (HTTP 404): "
-            "check --endpoint and --model"
-        )
+        return OperatorError(_not_found(refusal, address))
     if status in (400, 413, 422):
         said = refusal.said.lower()
         fault = Fault.TOO_LONG if any(sign in said for sign in TOO_LONG_SIGNS) else Fault.REJECTED
         return ReplyFault(fault, f"the server refused the request (HTTP {status})")
-    return Unreachable(f"the server answered HTTP {status}", retry_after_s=_seconds(refusal.retry_after))
+    whose = ", a proxy's: the server behind it did not answer in time" if status in PROXY_GAVE_UP else ""
+    return Unreachable(f"the server answered HTTP {status}{whose}", retry_after_s=_seconds(refusal.retry_after))
+
+
+def _not_found(refusal: Refusal, address: Address) -> str:
+    """What a 404 means: a model of another name, or, from a proxy, that there is no server."""
+    if "model" in refusal.said.lower():
+        return (
+            f"{address.url} serves no model {address.model!r} (HTTP 404): give --model or VLLM_MODEL a name that "
+            f"{address.url}/models lists"
+        )
+    return (
+        f"nothing serves {address.url} (HTTP 404): is its pod running? The URL of a pod's proxy changes when it "
+        "restarts: look it up and give it as --endpoint, OPENAI_BASE_URL or VLLM_ENDPOINT"
+    )
 
 
 def _seconds(retry_after: str | None) -> float | None:

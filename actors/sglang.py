@@ -28,6 +28,11 @@ OUT_OF_MEMORY = (
     "leave no GPU memory for the KV cache",
     "Capture cuda graph failed",
 )
+NO_MEMORY = (
+    "the GPU's memory is not enough, not for the smallest flags either (mem_fraction_static 0.75, "
+    "chunked_prefill_size 2048, max_running_requests 4). See who else holds it (nvidia-smi), or take a smaller "
+    "model or a larger GPU. "
+)
 CAUSES = {
     "unrecognized arguments": "it does not know a flag",
     "ambiguous option": "it does not know a flag",
@@ -63,8 +68,10 @@ class SglangServer:
                 return self._start()
             except RunError as error:
                 smaller = step_down(self.flags)
-                if smaller is None or not any(sign in str(error) for sign in OUT_OF_MEMORY):
-                    raise RunError(f"SGLang with row {self.choice.name}: {_cause(str(error))}{error}") from None
+                full = any(sign in str(error) for sign in OUT_OF_MEMORY)
+                if smaller is None or not full:
+                    cause = NO_MEMORY if full else _cause(str(error))
+                    raise RunError(f"SGLang with row {self.choice.name}: {cause}{error}") from None
                 changed = {k: v for k, v in smaller.said().items() if v != self.flags.said().get(k)}
                 say(f"{self.name}: out of memory, trying {changed}")
                 self.flags = smaller

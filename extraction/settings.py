@@ -177,12 +177,12 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
 
     `prompt` names a file beside it. Raises OperatorError with the file, the key and what is wrong.
     """
-    raw = _read(path)
+    raw = read_yaml(path)
     for key, value in (overrides or {}).items():
-        _override(raw, key, value)
+        override(raw, key, value)
     prompt = raw.get("prompt")
     if isinstance(prompt, str):
-        raw["prompt"] = _read(path.parent / prompt)
+        raw["prompt"] = read_yaml(path.parent / prompt)
     try:
         settings = Settings.model_validate(raw)
     except ValidationError as error:
@@ -197,7 +197,8 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
     return settings
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file. Raises OperatorError where it can't be read or holds none."""
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -220,7 +221,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise OperatorError(f"--set {text}: {value!r} is not a YAML value") from None
 
 
-def _override(raw: dict[str, Any], key: str, value: Any) -> None:
+def override(raw: dict[str, Any], key: str, value: Any) -> None:
     """Lay one value over the raw settings."""
     *parents, last = key.split(".")
     node = raw

@@ -11,11 +11,17 @@ from types import ModuleType
 import ray.exceptions
 
 from extraction.errors import ProfilesError
-from jobs.benchmarks import merging, resume, serving
+from jobs.benchmarks import dispatching, merging, planning, resume, serving
 from jobs.command import Parser, complain
 
 # Each has add_arguments(parser) and run(flags), which returns an exit code.
-BENCHMARKS: dict[str, ModuleType] = {"serving": serving, "merging": merging, "resume": resume}
+BENCHMARKS: dict[str, ModuleType] = {
+    "serving": serving,
+    "planning": planning,
+    "dispatching": dispatching,
+    "merging": merging,
+    "resume": resume,
+}
 
 
 def parser() -> argparse.ArgumentParser:

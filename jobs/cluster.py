@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psutil
 import pynvml
@@ -22,8 +23,9 @@ NO_PROGRESS_S = 24 * 3600  # nodes and weights may take hours to come; requests 
 
 
 @contextmanager
-def connected() -> Iterator[None]:
-    """Ray for the length of a run: RAY_ADDRESS (set in submitted jobs), or a local one that ends with it."""
+def connected(cpus: int = 2) -> Iterator[None]:
+    """Ray for the length of a run: RAY_ADDRESS (set in submitted jobs), or a local one that ends with it, which is
+    told of at least so many `cpus`."""
     if ray.is_initialized():
         _configure_data()
         yield
@@ -31,11 +33,11 @@ def connected() -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS")
     logging.getLogger("ray").setLevel(logging.WARNING)
     if address:
-        ray.init(address=address, logging_level=logging.WARNING)
+        _init(address=address, logging_level=logging.WARNING)
     else:
-        ray.init(
+        _init(
             address="local",
-            num_cpus=max(2, os.cpu_count() or 1),
+            num_cpus=max(cpus, os.cpu_count() or 1),
             object_store_memory=min(OBJECT_STORE_BYTES, psutil.virtual_memory().available // 4),
             include_dashboard=False,
             logging_level=logging.ERROR,
@@ -82,6 +84,16 @@ def gpus() -> int:
         return int(pynvml.nvmlDeviceGetCount())
     finally:
         pynvml.nvmlShutdown()
+
+
+def _init(*, address: str, **more: Any) -> None:
+    """Start Ray, or join it. Raises RunError where that fails, for which Ray has errors of many kinds."""
+    try:
+        ray.init(address=address, **more)
+    except Exception as error:
+        told = " ".join(str(error).split())
+        where = f"at RAY_ADDRESS = {address} can't be joined" if address != "local" else "could not be started here"
+        raise RunError(f"a Ray {where}: {told}") from None
 
 
 def _configure_data() -> None:

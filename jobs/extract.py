@@ -5,85 +5,44 @@ letters than `max_dead_fraction` allows.
 """
 
 import argparse
-import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
+import pyarrow as pa
 import ray.exceptions
 
-from actors.endpoint import endpoint_url
 from extraction.errors import OperatorError, ProfilesError, RunError
-from extraction.settings import Engine, load, parse_override
 from jobs import cluster, intake, manifest, plan, pool, reduce, summary
 from jobs.breaker import Breaker
-from jobs.command import CONFIGS, DONE, FAILED, LOG, OVER_BUDGET, Parser, complain
+from jobs.command import DONE, FAILED, LOG, OVER_BUDGET, Parser, complain
 from jobs.compaction import compact
-from jobs.engines import choose, fleet
 from jobs.index import Index, State
 from jobs.lease import lease
-from jobs.manifest import Counts
+from jobs.manifest import Counts, Tokens
+from jobs.options import Options, add_options, add_places
 from jobs.profiles import profile_schema
 from jobs.progress import Progress, Tally
 from jobs.run import Run, new_run_id
 from jobs.storage import storage_at
 
-DEFAULTS: dict[Engine, str] = {"sglang": "extract.yaml", "endpoint": "extract.yaml", "llamacpp": "demo.yaml"}
+Watch = Callable[[Tally, pa.Table], None]  # what came of all requests so far, and the answers that are new
 
 
 def parser() -> Parser:
     """The command line."""
     flags = Parser("extract.py", __doc__)
-    flags.add_argument(
-        "--input",
-        action="append",
-        required=True,
-        metavar="PATH",
-        help="Parquet file, folder, glob or URL; may be given again",
-    )
-    flags.add_argument(
-        "--output",
-        required=True,
-        metavar="DIR",
-        help="folder or URL for the profiles, the manifest and the ledger",
-    )
-    flags.add_argument(
-        "--ledger",
-        metavar="DIR",
-        help="folder or URL of a ledger that several outputs share (default: work/ledger in the output)",
-    )
-    flags.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="settings (default: configs/demo.yaml for llamacpp, else configs/extract.yaml)",
-    )
-    flags.add_argument(
-        "--engine",
-        choices=["auto", "sglang", "llamacpp", "endpoint"],
-        default="auto",
-        help="auto: sglang where there is a GPU, else llamacpp",
-    )
-    flags.add_argument("--endpoint", metavar="URL", help="an OpenAI-compatible server, for --engine endpoint")
-    flags.add_argument("--model", metavar="NAME", help="the model's name, or the path of its files")
-    flags.add_argument("--schema", metavar="MODULE:MODEL", help="the pydantic model of a profile")
-    flags.add_argument("--scenario", metavar="NAME", help="row of configs/scenarios.yaml, or auto")
+    add_places(flags, required=True)
+    add_options(flags)
     flags.add_argument("--limit", type=int, metavar="N", help="take the first N documents only")
     flags.add_argument("--plan", action="store_true", help="stop after the plan and print its size")
     flags.add_argument(
         "--retry-failed", action="store_true", help="ask again for chunks that failed in earlier runs"
     )
-    flags.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="lay a value over the settings, such as limits.max_chunk_tokens=8000",
-    )
-    return flags  # fmt: skip
+    return flags
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -120,9 +79,7 @@ def prepare(flags: argparse.Namespace) -> tuple[Run, intake.Input]:
     """The run that the flags ask for, and its input. What is the operator's mistake shows here."""
     if flags.limit is not None and flags.limit < 0:
         raise OperatorError(f"--limit {flags.limit}: a number of documents is expected")
-    engine = choose("endpoint" if flags.endpoint and flags.engine == "auto" else flags.engine)
-    settings = load(flags.config or CONFIGS / DEFAULTS[engine], overrides(flags, engine))
-    servers = fleet(engine, settings)
+    settings, servers = Options.of(flags).resolve()
     found = intake.find(flags.input, settings.columns, flags.limit)
     run_id = new_run_id()
     logs = Path(tempfile.gettempdir(), "company-profiles", run_id)
@@ -132,33 +89,48 @@ def prepare(flags: argparse.Namespace) -> tuple[Run, intake.Input]:
     return this, found
 
 
-def overrides(flags: argparse.Namespace, engine: Engine) -> dict[str, Any]:
-    """What the flags and the environment say about settings."""
-    said = {
-        "model.name": flags.model or (os.environ.get("VLLM_MODEL") if engine == "endpoint" else None),
-        "profile": flags.schema,
-        "endpoint.url": endpoint_url(flags.endpoint) if engine == "endpoint" else None,
-        "sglang.scenario": flags.scenario,
-    }
-    return {key: value for key, value in said.items() if value} | dict(map(parse_override, flags.set))
+def extract_all(run: Run, work: pool.Work, watches: Sequence[Watch] = ()) -> Tally:
+    """Ask for what is missing; nothing is started when nothing is.
 
-
-def extract_all(run: Run, work: pool.Work) -> Tally:
-    """Ask for what is missing; nothing is started when nothing is."""
+    Each watch sees the answers as they come in, and ends the stage by raising: what is under way is dropped then,
+    what was answered is in the ledger.
+    """
     breaker = Breaker(run.settings.breaker)
     with Progress(LOG, work.missing) as progress:
         if work.missing:
-            for answers in pool.extract(run, work):
-                progress.add(answers)
-                breaker.add(answers)
+            with closing(pool.extract(run, work)) as answered:
+                for answers in answered:
+                    progress.add(answers)
+                    for watch in watches:
+                        watch(progress.tally, answers)
+                    breaker.add(answers)
     return progress.tally
 
 
 def reduce_all(run: Run, planned: plan.Plan, before: Index, work: pool.Work, tally: Tally, began: float) -> int:
-    """Merge, check that every document is accounted for, publish, and tell."""
+    """Merge, publish, and tell."""
     index = run.ledger.index(before) if work.missing else before
     for path in index.skipped:
         LOG.print(f"skipped  {run.ledger.storage.full(path)} is no segment of the ledger")
+    published = publish(run, planned, work, before, index, tally.tokens)
+    out = summary.console()
+    summary.show_profiles(out, run.storage, published, run.model)
+    limit = None if run.fleet.gpus else run.fleet.limit  # GPU servers differ, each has its own
+    summary.show_counts(out, run.storage, published, tally, limit, time.monotonic() - began)
+    code = judge(run, published.counts)
+    if code == OVER_BUDGET:
+        LOG.print(
+            f"[bold]budget:[/] {published.counts.dead_letters:,} dead letters for {published.counts.documents:,} "
+            f"documents are more than max_dead_fraction = {run.settings.max_dead_fraction:g}: exit {OVER_BUDGET}"
+        )
+    return code
+
+
+def publish(
+    run: Run, planned: plan.Plan, work: pool.Work, before: Index, index: Index, tokens: Tokens
+) -> manifest.Manifest:
+    """Merge, check that every document is accounted for, and publish. `before` and `index` are the ledger's, before
+    anything was asked and now."""
     if not work.known_to(index):
         raise RunError("the ledger lacks answers that were written to it: nothing is published, run again")
     reduced = reduce.reduce(run, planned, index)
@@ -177,19 +149,13 @@ def reduce_all(run: Run, planned: plan.Plan, before: Index, work: pool.Work, tal
         companies=sum(file.rows for file in reduced.profiles),
         dead_letters=sum(file.rows for file in dead_letters),
     )
-    published = manifest.publish(run, counts, tally.tokens, reduced.profiles, dead_letters)
-    out = summary.console()
-    summary.show_profiles(out, run.storage, published, run.model)
-    limit = None if run.fleet.gpus else run.fleet.limit  # GPU servers differ, each has its own
-    summary.show_counts(out, run.storage, published, tally, limit, time.monotonic() - began)
+    return manifest.publish(run, counts, tokens, reduced.profiles, dead_letters)
+
+
+def judge(run: Run, counts: Counts) -> int:
+    """The exit code of a run that is published."""
     dead_fraction = counts.dead_letters / max(1, counts.documents)
-    if dead_fraction > run.settings.max_dead_fraction:
-        LOG.print(
-            f"[bold]budget:[/] {counts.dead_letters:,} dead letters for {counts.documents:,} documents are more "
-            f"than max_dead_fraction = {run.settings.max_dead_fraction:g}: exit {OVER_BUDGET}"
-        )
-        return OVER_BUDGET
-    return DONE
+    return OVER_BUDGET if dead_fraction > run.settings.max_dead_fraction else DONE
 
 
 def tell_plan(planned: plan.Plan, work: pool.Work) -> str:

@@ -41,12 +41,14 @@ DOCUMENT_ROWS = pa.schema(
 
 @dataclass(frozen=True)
 class Part:
-    """A row group of an input file, or the first `rows` rows of it. `first_row` counts from the file's start."""
+    """A row group of an input file, or the first `rows` rows of it. `first_row` counts from the file's start,
+    `bytes` is the size of the whole row group, not compressed."""
 
     url: str
     row_group: int
     first_row: int
     rows: int
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,27 @@ class Input:
     parts: tuple[Part, ...]
     dead_letters: tuple[DeadLetter, ...]
 
+    @property
+    def rows(self) -> int:
+        """Number of rows, each a document or a dead letter."""
+        return sum(part.rows for part in self.parts)
+
+    @property
+    def bytes(self) -> int:
+        """Size of the row groups that it is in, not compressed."""
+        return sum(part.bytes for part in self.parts)
+
 
 def find(inputs: Sequence[str], columns: Columns, limit: int | None = None) -> Input:
     """Find the input's Parquet files and read their footers; `limit` keeps the first documents only.
 
     Raises OperatorError when there is no Parquet file, or none with the required columns.
     """
-    urls = [url for given in inputs for url in _files(given)]
+    return look_over([url for given in inputs for url in _files(given)], columns, limit)
+
+
+def look_over(urls: Sequence[str], columns: Columns, limit: int | None = None) -> Input:
+    """The same for files that are already found, at least one."""
     with ThreadPoolExecutor(FOOTER_THREADS) as pool:
         looked = list(pool.map(lambda url: _look_over(url, columns), urls))
     bad = [found for found in looked if isinstance(found, DeadLetter)]
@@ -77,23 +93,23 @@ def _files(given: str) -> list[str]:
     try:
         filesystem, path = fsspec.url_to_fs(given)
         if any(sign in path for sign in GLOB_SIGNS):
-            found = [p for p in filesystem.glob(path) if str(p).endswith((".parquet", ".pq"))]
+            found = [p for p in filesystem.glob(path) if is_data(str(p))]
         elif filesystem.isdir(path):
-            found = [p for p in filesystem.find(path) if str(p).endswith((".parquet", ".pq"))]
+            found = [p for p in filesystem.find(path) if is_data(str(p))]
         elif filesystem.exists(path):
             found = [path]
         else:
             raise OperatorError(f"--input {given}: there is no such file or folder")
     except (ImportError, ValueError, OSError) as error:
         raise OperatorError(f"--input {given} can't be opened: {error}") from None
-    found = [p for p in found if found == [path] or not _hidden(str(p))]
     if not found:
         raise OperatorError(f"--input {given}: there are no Parquet files (*.parquet) there")
     return [filesystem.unstrip_protocol(str(p)) for p in sorted(found)]
 
 
-def _hidden(path: str) -> bool:
-    return os.path.basename(path).startswith((".", "_"))
+def is_data(path: str) -> bool:
+    """Whether a file that was found in a folder is meant as input."""
+    return path.endswith((".parquet", ".pq")) and not os.path.basename(path).startswith((".", "_"))
 
 
 def _look_over(url: str, columns: Columns) -> list[Part] | DeadLetter:
@@ -102,7 +118,8 @@ def _look_over(url: str, columns: Columns) -> list[Part] | DeadLetter:
         with fsspec.open(url, "rb") as file:
             parquet = pq.ParquetFile(file)
             names, footer = parquet.schema_arrow.names, parquet.metadata
-            counts = [footer.row_group(n).num_rows for n in range(footer.num_row_groups)]
+            groups = [footer.row_group(n) for n in range(footer.num_row_groups)]
+            counts = [group.num_rows for group in groups]
     except (pa.ArrowException, OSError) as error:
         if is_outage(error):
             raise
@@ -113,7 +130,7 @@ def _look_over(url: str, columns: Columns) -> list[Part] | DeadLetter:
         why = f"there is no column {missing[0]!r} among {', '.join(names)}: map it with --set columns.NAME=COLUMN"
         return DeadLetter(None, url, "plan", Fault.UNREADABLE, why)
     starts = [sum(counts[:n]) for n in range(len(counts))]
-    return [Part(url, n, starts[n], count) for n, count in enumerate(counts) if count]
+    return [Part(url, n, starts[n], g.num_rows, g.total_byte_size) for n, g in enumerate(groups) if g.num_rows]
 
 
 def _first(parts: Sequence[Part], limit: int | None) -> Iterator[Part]:

@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
+import ray
 import ray.data
 
 from extraction.chunking import Chunk, Chunker
@@ -18,10 +19,11 @@ from extraction.documents import DeadLetter, admit
 from extraction.errors import Fault
 from extraction.pieces import Edit, Piece
 from extraction.settings import Columns
-from jobs.intake import Input, Part, read
+from jobs.intake import DOCUMENT_ROWS, Input, Part, read
 from jobs.run import Run
 from jobs.storage import Written
 
+AT_ONCE = 32 << 20  # bytes of input that one task plans: some seconds, as long as a shuffle takes to begin
 EDIT = pa.struct(
     [
         ("at", pa.int64()),
@@ -99,15 +101,7 @@ def plan(run: Run, found: Input) -> Plan:
     chunker = run.chunker()  # the operator's mistakes show here, before any task starts
     rows: list[dict[str, Any]] = []
     if found.parts:
-        parts = [asdict(part) for part in found.parts]
-        documents = ray.data.from_items(parts, override_num_blocks=len(parts)).map_batches(
-            read_parts, batch_size=1, batch_format="pyarrow", fn_kwargs={"columns": run.settings.columns}
-        )
-        # A sorted block holds all rows of its companies, and is handed over whole.
-        planned = documents.sort("company_id").map_batches(
-            plan_block, batch_size=None, batch_format="pyarrow", fn_kwargs={"run": run}
-        )
-        rows = planned.take_all()
+        rows = _at_once(run, found) if found.bytes <= AT_ONCE else _shuffled(run, found)
     dead = [Written.of(row, "dead_") for row in rows if row["dead_path"]]
     if found.dead_letters:
         dead.append(write_dead_letters(run, "plan", found.dead_letters))
@@ -119,6 +113,34 @@ def plan(run: Run, found: Input) -> Plan:
         prompt_tokens=sum(row["prompt_tokens"] for row in rows),
         exact=chunker.counter.exact,
     )
+
+
+def _shuffled(run: Run, found: Input) -> list[dict[str, Any]]:
+    """What `plan_block` tells of all companies, which are brought together from all parts."""
+    parts = [asdict(part) for part in found.parts]
+    documents = ray.data.from_items(parts, override_num_blocks=len(parts)).map_batches(
+        read_parts, batch_size=1, batch_format="pyarrow", fn_kwargs={"columns": run.settings.columns}
+    )
+    # A sorted block holds all rows of its companies, and is handed over whole.
+    planned = documents.sort("company_id").map_batches(
+        plan_block, batch_size=None, batch_format="pyarrow", fn_kwargs={"run": run}
+    )
+    rows: list[dict[str, Any]] = planned.take_all()
+    return rows
+
+
+def _at_once(run: Run, found: Input) -> list[dict[str, Any]]:
+    """The same from one task, for an input that is small."""
+    rows: list[dict[str, Any]] = ray.get(ray.remote(plan_parts).remote(run, found.parts))
+    return rows
+
+
+def plan_parts(run: Run, parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """Ray: parts of files to what `plan_block` tells of all that is in them."""
+    tables = [table for part in parts for table in read(part, run.settings.columns)]
+    whole = pa.concat_tables([DOCUMENT_ROWS.empty_table(), *tables])
+    rows: list[dict[str, Any]] = plan_block(whole, run).to_pylist()
+    return rows
 
 
 def read_parts(parts: pa.Table, columns: Columns) -> Iterator[pa.Table]:

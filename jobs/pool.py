@@ -1,6 +1,6 @@
 """The extract stage: the chunks that the ledger does not hold go to a pool of extractors."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -61,7 +61,7 @@ def work_of(run: Run, plan: Plan, index: Index, least: State = State.SETTLED) ->
     return Work(rows, ids[once], len(missing))
 
 
-def extract(run: Run, work: Work, extractor: type[Extractor] = Extractor) -> Iterator[pa.Table]:
+def extract(run: Run, work: Work, extractor: type[Extractor] = Extractor) -> Generator[pa.Table]:
     """Ask for everything; yields what became of it while it goes on (what `extractor` gives)."""
     servers, fleet = run.settings.servers, run.fleet
     share = -(-work.missing // servers.min_servers)  # the first actor that is ready leaves theirs to the others

@@ -35,7 +35,7 @@ async def _ask_all(address: Address, run: Run, questions: Sequence[Question], st
 
         async def ask(question: Question) -> tuple[float, float, float | None, dict[str, Any]]:
             async with slots:
-                body = {**_body(address, run, question), **(STREAMED if stream else {})}
+                body = {**body_of(address, run, question), **(STREAMED if stream else {})}
                 began = time.time()
                 async with session.post(f"{address.url}/chat/completions", json=body) as response:
                     if response.status != 200:
@@ -52,7 +52,8 @@ async def _ask_all(address: Address, run: Run, questions: Sequence[Question], st
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 
 
-def _body(address: Address, run: Run, question: Question) -> dict[str, Any]:
+def body_of(address: Address, run: Run, question: Question) -> dict[str, Any]:
+    """A chat request as the job sends it."""
     drawn = run.settings.sampling
     return {
         "model": address.model,

@@ -54,8 +54,11 @@ class ScriptedServer:
         script = self
 
         class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.do_POST()
+
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"null")
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 script.asked.append(Asked(self.path, headers, body))
                 self.answer(script.replies[min(len(script.asked), len(script.replies)) - 1])

@@ -114,8 +114,38 @@ def test_a_refused_key_is_the_operators_mistake(status: int) -> None:
 
 
 def test_an_unknown_model_is_the_operators_mistake(fake: FakeServer) -> None:
-    with pytest.raises(OperatorError, match=r"has no model 'house'.*--endpoint and --model"):
+    said = r"serves no model 'house' \(HTTP 404\): give --model or VLLM_MODEL a name"
+    with pytest.raises(OperatorError, match=said):
         send(address(fake), "[[fault:404]]")
+
+
+def test_a_pod_that_is_gone_is_told_from_a_model_of_another_name() -> None:
+    said = r"nothing serves .* \(HTTP 404\): is its pod running\?.*VLLM_ENDPOINT"
+    with ScriptedServer(Reply(b"404 page not found", 404)) as server, pytest.raises(OperatorError, match=said):
+        send(server.address)
+
+
+def test_a_proxy_that_gave_up_is_told() -> None:
+    with ScriptedServer(Reply(b"<html>no</html>", 524)) as server:
+        assert "HTTP 524, a proxy's" in str(unreachable(server.address))
+
+
+def test_what_it_serves_is_listed(fake: FakeServer) -> None:
+    async def listed(where: Address) -> list[dict[str, Any]]:
+        connection = Connection(where, SCHEMA, 5)
+        try:
+            return await connection.models()
+        finally:
+            await connection.close()
+
+    (card,) = asyncio.run(listed(address(fake)))
+    assert (card["id"], card["max_model_len"]) == ("fake-model", 32768)
+    with ScriptedServer(Reply(b'{"data": [1, {"id": "a"}, null]}')) as server:
+        assert asyncio.run(listed(server.address)) == [{"id": "a"}]
+    with ScriptedServer(Reply(b'{"data": "none"}')) as server:
+        assert asyncio.run(listed(server.address)) == []
+    with ScriptedServer(Reply(status=401)) as server, pytest.raises(OperatorError, match="set OPENAI_API_KEY"):
+        asyncio.run(listed(server.address))
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])

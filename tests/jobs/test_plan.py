@@ -1,17 +1,25 @@
 """What is planned for companies is written whole, and read back as it was."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from extraction.chunking import Chunker
 from extraction.errors import Fault
 from extraction.prompt import Prompt
-from extraction.settings import Limits
+from extraction.settings import Limits, load
 from extraction.tokens import ByteCounter
-from jobs.plan import CHUNKS, Companies, chunks_of
+from jobs.engines import fleet
+from jobs.intake import find
+from jobs.plan import CHUNKS, Companies, chunks_of, plan
+from jobs.run import Run
+from jobs.storage import Storage
 from tests.extraction.samples import Vineyard
+from tests.jobs.helpers import row as document
+from tests.jobs.helpers import write
 
 
 def row(number: int, text: str | None, document_id: str | None = "", **more: Any) -> dict[str, Any]:
@@ -72,3 +80,24 @@ def test_every_document_is_in_chunks_or_in_dead_letters_and_counted_once() -> No
         ("d4", Fault.TOO_LARGE),
     ]
     assert (total.documents, total.dead_documents) == (5, 3)
+
+
+def test_a_small_input_is_planned_at_once_as_a_large_one_is(
+    tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [[document(n, company=n % 4) for n in range(k, 30, 3)] for k in range(3)]
+    for number, rows in enumerate(parts):
+        write(tmp_path / "in" / f"{number}.parquet", [*rows, document(90 + number, text="")])
+    settings = load(Path("configs/demo.yaml"), {"endpoint.url": "http://127.0.0.1:9", "model.name": "fake"})
+    found = find([str(tmp_path / "in")], settings.columns)
+    told = []
+    for folder in ("small", "large"):
+        run = Run(folder, settings, fleet("endpoint", settings), Storage(str(tmp_path / folder)), tmp_path)
+        made = plan(run, found)
+        assert len(made.chunk_files) == (1 if folder == "small" else 3)
+        chunks = [each for path in made.chunk_files for each in chunks_of(run.storage.read_table(path))]
+        counts = made.documents, made.dead_documents, made.prompt_tokens
+        told.append((counts, sorted(chunks, key=lambda chunk: chunk.chunk_id)))
+        monkeypatch.setattr("jobs.plan.AT_ONCE", 0)
+    assert told[0] == told[1]
+    assert told[0][0][:2] == (33, 3) and len(told[0][1]) == 30

@@ -1,0 +1,124 @@
+"""How fast documents become chunks: the whole plan stage over the demo's documents again and again, or others.
+
+benchmark.py planning --tokens 1000000 10000000 100000000
+"""
+
+import argparse
+import json
+import math
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from extraction.errors import OperatorError
+from jobs import cluster, demo, intake, plan
+from jobs.benchmarks.cpu import CpuClock, Seconds
+from jobs.command import CONFIGS, DONE, LOG
+from jobs.options import Options
+from jobs.run import Run, new_run_id
+from jobs.storage import storage_at
+
+FILE_BYTES = 64 << 20  # of text, in each input file
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One size: tokens are those of the documents' text."""
+
+    documents: int
+    tokens: int
+    megabytes: float
+    chunks: int
+    seconds: float
+    cpu: Seconds
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU of everybody."""
+        return sum(self.cpu.values())
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The benchmark's flags."""
+    add = parser.add_argument
+    add("--tokens", type=int, nargs="+", default=[1_000_000, 10_000_000, 100_000_000], metavar="N")
+    add("--input", type=Path, metavar="FILE", help="documents in Parquet (default: the demo's)")
+    add("--config", type=Path, default=CONFIGS / "extract.yaml", metavar="FILE", help="limits and prompt")
+    add("--model", default="smollm2-135m-instruct", metavar="NAME", help="whose tokenizer counts")
+    add("--json", type=Path, metavar="FILE", help="where to write the numbers")
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Measure every size."""
+    told = {"engine": "llamacpp", "config": flags.config, "model": flags.model}
+    settings, servers = Options.model_validate(told).resolve()
+    documents = pq.read_table(flags.input) if flags.input else demo.documents()
+    measured = []
+    with cluster.connected():
+        for tokens in flags.tokens:
+            with tempfile.TemporaryDirectory(prefix="planning-") as folder:
+                this = Run(new_run_id(), settings, servers, storage_at(folder), Path(folder, "logs"))
+                measured.append(measure(this, documents, tokens, Path(folder, "in")))
+            one = measured[-1]
+            LOG.print(f"{one.tokens:,} tokens: {one.tokens / one.seconds:,.0f} a second")
+    Console(width=160, highlight=False).print(table(measured))
+    if flags.json:
+        flags.json.write_text(json.dumps([asdict(one) for one in measured], indent=1) + "\n", encoding="utf-8")
+    return DONE
+
+
+def measure(this: Run, documents: pa.Table, tokens: int, folder: Path) -> Planned:
+    """Write as many copies of the documents as make so many tokens, each of companies of its own, and plan them."""
+    counter = this.chunker().counter
+    if not counter.exact:
+        raise OperatorError("--model: tokens are to be counted, not estimated")
+    once = sum(counter.count(text) for text in documents["text"].to_pylist() if text)
+    size = pc.sum(pc.binary_length(documents["text"])).as_py()
+    copies, per_file = math.ceil(tokens / once), max(1, FILE_BYTES // size)
+    folder.mkdir()
+    for first in range(0, copies, per_file):
+        numbered = [_copy(documents, number) for number in range(first, min(copies, first + per_file))]
+        pq.write_table(pa.concat_tables(numbered), folder / f"{first:09}.parquet", compression="zstd")
+    clock, began = CpuClock(), time.monotonic()
+    planned = plan.plan(this, intake.find([str(folder)], this.settings.columns))
+    seconds = time.monotonic() - began
+    chunks = sum(pq.read_metadata(this.storage.full(path)).num_rows for path in planned.chunk_files)
+    return Planned(planned.documents, copies * once, copies * size / 1e6, chunks, seconds, clock.seconds())
+
+
+def _copy(documents: pa.Table, number: int) -> pa.Table:
+    for name in ("document_id", "company_id"):
+        if name in documents.column_names:
+            ids = pc.binary_join_element_wise(documents[name].cast(pa.string()), pa.scalar(str(number)), "-")
+            documents = documents.set_column(documents.column_names.index(name), name, ids)
+    return documents
+
+
+def table(measured: list[Planned]) -> Table:
+    """A line each. `more` leaves the start out: tokens a second and core beyond those of the size before."""
+    shown = Table(box=None, pad_edge=False)
+    for name in ("tokens", "MB", "documents", "chunks", "seconds", "tokens/s", "CPU s", "tokens/s a core", "more"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    last: Planned | None = None
+    for one in measured:
+        more = (one.tokens - last.tokens) / (one.cpu_seconds - last.cpu_seconds) if last else None
+        shown.add_row(
+            f"{one.tokens:,}",
+            f"{one.megabytes:,.0f}",
+            f"{one.documents:,}",
+            f"{one.chunks:,}",
+            f"{one.seconds:.1f}",
+            f"{one.tokens / one.seconds:,.0f}",
+            f"{one.cpu_seconds:.1f}",
+            f"{one.tokens / one.cpu_seconds:,.0f}",
+            "-" if more is None else f"{more:,.0f}",
+        )
+        last = one
+    return shown

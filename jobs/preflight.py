@@ -1,0 +1,141 @@
+"""Look before a run: its input, output, Ray, GPUs, model and server, a tick or a cross for each, with the remedy.
+
+    preflight.py --input s3://... --output s3://... --engine sglang            on a cluster: through RAY_ADDRESS
+    preflight.py --endpoint https://POD-8000.proxy.example/v1 --model NAME     a server alone
+
+Takes the flags of extract.py. An endpoint is asked what it serves and, three times, for a short answer; of servers
+that a run starts itself one is started and asked with --start, on a GPU of the cluster where there is one.
+
+Exit codes: 0 nothing is wrong; 2 something is.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import ray
+import ray.exceptions
+from rich.console import Console
+from rich.text import Text
+
+from actors.server import Server
+from extraction.errors import ProfilesError
+from extraction.settings import Columns, Settings
+from extraction.wire import wire_schema
+from jobs import checks, cluster
+from jobs.checks import Check
+from jobs.command import DONE, MISTAKE, Parser, complain
+from jobs.engines import Fleet, fleet
+from jobs.options import Options, add_options, add_places
+from jobs.questions import check_server
+
+SIGNS = {"ok": ("✔", "green"), "note": ("!", "yellow"), "wrong": ("✘", "bold red"), "skipped": ("-", "dim")}
+
+
+def parser() -> Parser:
+    """The command line."""
+    flags = Parser("preflight.py", __doc__)
+    add_places(flags, required=False)
+    add_options(flags)
+    flags.add_argument("--start", action="store_true", help="start one server as a run would, and ask it")
+    flags.add_argument("--json", action="store_true", help="print the checks as JSON")
+    return flags
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Look, tell, and return whether something is wrong."""
+    try:
+        flags = parser().parse_args(argv)
+        found = []
+        for check in look(flags):
+            found.append(check)
+            if not flags.json:
+                show(check)
+    except (ProfilesError, ray.exceptions.RayError, OSError) as error:
+        return complain(error)
+    wrong = sum(check.state == "wrong" for check in found)
+    if flags.json:
+        print(json.dumps([asdict(check) for check in found], indent=2, ensure_ascii=False))
+    else:
+        Console(highlight=False).print(f"{wrong} of {len(found)} are wrong" if wrong else "ready", style="bold")
+    return MISTAKE if wrong else DONE
+
+
+def look(flags: argparse.Namespace) -> Iterator[Check]:
+    """All checks, one after the other; what depends on what is wrong is left out."""
+    settings: Settings | None = None
+    try:
+        engine, settings = Options.of(flags).settings()
+        yield Check("settings", "ok", f"engine {engine}, {settings.profile}, prompt and schema fit together")
+    except ProfilesError as error:
+        yield Check("settings", "wrong", str(error))
+    told, nodes = checks.check_ray()
+    yield told
+    columns = settings.columns if settings else Columns()
+    yield checks.check_input(flags.input, columns) if flags.input else Check("input", "skipped", "no --input")
+    for name in ("output", "ledger"):
+        given = getattr(flags, name)
+        if given:
+            yield checks.check_folder(name, given, f"--{name}", len(nodes))
+    if settings is None:
+        return
+    yield from checks.check_sampling(settings)
+    try:
+        servers = fleet(engine, settings)
+    except ProfilesError as error:
+        yield Check("model", "wrong", str(error))
+        return
+    yield checks.check_model(settings, servers, len(nodes))
+    if engine == "sglang":
+        yield from checks.check_gpus(settings, nodes)
+    if engine == "endpoint":
+        yield from ask(servers, settings)
+    elif flags.start:
+        yield from started(servers, settings)
+    else:
+        yield Check("server", "skipped", "--start starts one and asks it")
+
+
+def started(servers: Fleet, settings: Settings) -> list[Check]:
+    """Start a server where a run would, ask it, and end it."""
+    with cluster.connected():
+        try:
+            asking = ray.remote(ask).options(num_gpus=servers.gpus, max_retries=0).remote(servers, settings)
+            found: list[Check] = ray.get(asking, timeout=2 * settings.servers.start_timeout_s)
+        except ray.exceptions.RayError as error:
+            said = str(cluster.reason(error) or error)
+            return [Check("server", "wrong", said, "the cluster has to have a node for it, and the server a GPU")]
+    return found
+
+
+def ask(servers: Fleet, settings: Settings) -> list[Check]:
+    """What a server of a fleet says, started here if it is one that is started."""
+    server: Server = servers.make_server(Path(tempfile.gettempdir(), "company-profiles", "preflight"))
+    schema, began = wire_schema(settings.profile_model(), bounded=servers.bounded), time.monotonic()
+    try:
+        address = server.start()
+        ready = Check("server", "ok", f"{server.name} is ready after {time.monotonic() - began:.0f} s")
+        found = check_server(address, settings, schema)
+        return found if servers.engine == "endpoint" else [ready, *found]
+    except ProfilesError as error:
+        return [Check("server", "wrong", str(error))]
+    finally:
+        server.stop()
+
+
+def show(check: Check) -> None:
+    """A line, and one for the remedy."""
+    out = Console(highlight=False, soft_wrap=True)
+    sign, style = SIGNS[check.state]
+    out.print(Text.assemble((f"{sign} ", style), (f"{check.name:<18}", "bold"), check.said))
+    if check.remedy:
+        out.print(Text(f"{'':<20}{check.remedy}", style=style))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

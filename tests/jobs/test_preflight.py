@@ -1,0 +1,146 @@
+"""The look before a run: what is right has a tick, what is wrong its remedy."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs import preflight
+from tests.actors.scripted import Reply, ScriptedServer
+from tests.fakes.process import FakeServer
+from tests.jobs.helpers import row, write
+
+Captured = pytest.CaptureFixture[str]
+DEMO = ["--config", "configs/demo.yaml"]
+
+
+def checked(capsys: Captured, *argv: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    """The exit code, and the checks by name."""
+    code = preflight.main([*DEMO, *argv, "--json"])
+    return code, {check["name"]: check for check in json.loads(capsys.readouterr().out)}
+
+
+def at(server: FakeServer, *more: str) -> list[str]:
+    return ["--endpoint", server.url, "--model", "fake-model", *more]
+
+
+def test_all_is_well(tmp_path: Path, fake: FakeServer, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    source = write(tmp_path / "in" / "a.parquet", [row(n) for n in range(7)])
+    places = ["--input", str(source.parent), "--output", str(tmp_path / "out"), "--ledger", str(tmp_path / "all")]
+    before = fake.stats()["requests"]
+    code, found = checked(capsys, *places, *at(fake))
+    assert code == 0
+    assert {check["state"] for check in found.values()} == {"ok"}, found
+    assert "1 files, 7 documents" in found["input"]["said"]
+    assert list(found) == [
+        "settings", "ray", "input", "output", "ledger", "temperature", "model", "endpoint", "model name",
+        "structured output", "test request",
+    ]  # fmt: skip
+    assert "a valid ShortProfile in" in found["test request"]["said"]
+    assert fake.stats()["requests"] - before == 3
+    assert preflight.main([*DEMO, *places, *at(fake)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("✔ settings") and said[-1] == "ready"
+
+
+def test_every_cross_comes_with_its_remedy(tmp_path: Path, fake: FakeServer, capsys: Captured) -> None:
+    (tmp_path / "file").touch()
+    places = ["--input", str(tmp_path / "none"), "--output", str(tmp_path / "file" / "out")]
+    code, found = checked(capsys, *places, *at(fake, "--set", "sampling.temperature=0.5"), "--model", "other")
+    assert code == 2
+    wrong = {name: check for name, check in found.items() if check["state"] == "wrong"}
+    assert set(wrong) == {"input", "output", "temperature", "model name"}
+    assert "there is no such file or folder" in wrong["input"]["said"]
+    assert "--set sampling.temperature=0" in wrong["temperature"]["remedy"]
+    assert "'other' is asked for, and it serves fake-model" in wrong["model name"]["said"]
+    assert "VLLM_MODEL" in wrong["model name"]["remedy"]
+    assert found["structured output"]["state"] == found["test request"]["state"] == "skipped"
+    assert preflight.main([*DEMO, *places, *at(fake)]) == 2
+    out = capsys.readouterr().out
+    assert "✘ input" in out and "2 of 10 are wrong" in out
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (Reply(b"404 page not found", 404), "is its pod running?"),
+        (Reply(b"{}", 401), "set OPENAI_API_KEY"),
+        (Reply(b"<html></html>", 200), "the reply is no JSON"),
+        (Reply(b"{}", 503), "the server answered HTTP 503"),
+    ],
+)
+def test_an_endpoint_that_is_not_one(capsys: Captured, reply: Reply, said: str) -> None:
+    with ScriptedServer(reply) as server:
+        code, found = checked(capsys, "--endpoint", server.address.url, "--model", "house")
+    assert code == 2 and said in found["endpoint"]["said"] + found["endpoint"]["remedy"]
+
+
+CARD = Reply(json.dumps({"data": [{"id": "house", "max_model_len": 1000}]}).encode())
+
+
+def completion(text: str, finish: str = "stop", cached: int = 0) -> Reply:
+    usage = {"prompt_tokens": 9, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": cached}}
+    choice = {"message": {"content": text}, "finish_reason": finish}
+    return Reply(json.dumps({"choices": [choice], "usage": usage}).encode())
+
+
+def profile(**values: Any) -> str:
+    from extraction.company import ShortProfile
+
+    return json.dumps(dict.fromkeys(ShortProfile.model_fields) | {"products": []} | values, separators=(",", ":"))
+
+
+WORD = completion('{"word": "heron-4127"}')
+
+
+@pytest.mark.parametrize(
+    ("replies", "name", "state", "said"),
+    [
+        ([CARD], "context", "wrong", "--context-length"),
+        ([completion("Hello!")], "structured output", "wrong", "is its grammar backend xgrammar or llguidance"),
+        ([Reply(b"no such field", 400)], "structured output", "wrong", "response_format json_schema"),
+        ([WORD, completion("{", "length")], "test request", "wrong", "max_output_tokens"),
+        ([WORD, completion('{"name": 1}')], "test request", "wrong", "sampling.temperature 0"),
+        ([WORD, completion(profile()), completion(profile(name="x"))], "same answer", "note", "sampling-defaults"),
+        ([WORD, completion(profile()), completion(profile())], "prefix cache", "note", "--enable-cache-report"),
+        ([WORD, completion(json.dumps(json.loads(profile()), indent=1))], "white space", "note", "any-whitespace"),
+    ],
+)
+def test_a_server_that_answers_otherwise(
+    capsys: Captured, replies: list[Reply], name: str, state: str, said: str
+) -> None:
+    card = Reply(json.dumps({"data": [{"id": "house"}]}).encode())
+    with ScriptedServer(*([] if replies[0] is CARD else [card]), *replies) as server:
+        code, found = checked(capsys, "--endpoint", server.address.url, "--model", "house")
+    assert found[name]["state"] == state, found
+    assert said in found[name]["said"] + found[name]["remedy"]
+    assert code == (2 if state == "wrong" else 0)
+
+
+def test_settings_that_are_none_leave_the_rest_to_be_seen(tmp_path: Path, capsys: Captured) -> None:
+    code, found = checked(capsys, "--engine", "endpoint", "--output", str(tmp_path), "--set", "limits.chunk=1")
+    assert code == 2
+    assert [check["state"] for check in found.values()] == ["wrong", "ok", "skipped", "ok"]
+
+
+def test_gpus_get_their_rows_and_a_server_can_be_started(tmp_path: Path, cluster: None, capsys: Captured) -> None:
+    command = json.dumps(["python", "-m", "tests.fakes.server"])
+    given = ["--engine", "sglang", "--model", str(tmp_path), "--set", "sglang.vram_gib=23.9"]
+    given += ["--set", f"sglang.command={command}", "--set", "limits.max_chunk_tokens=12000"]
+    given += ["--set", "limits.context_length=32768"]
+    (tmp_path / "tokenizer.json").write_text("{}")
+    code, found = checked(capsys, *given)
+    assert code == 2
+    assert "holds no *.safetensors" in found["model"]["said"]
+    (gpus,) = (check for name, check in found.items() if name.startswith("gpus of "))
+    assert gpus["said"].startswith("2 x GPU: auto_24gb: GPU with 23.9 GiB seen, needs 21.5")
+    assert "6 pieces of 2,048" in found["long prompts"]["said"]
+    assert "1 nodes, 4 CPUs, 2 GPUs" in found["ray"]["said"]
+    assert found["server"]["state"] == "skipped"
+    (tmp_path / "model.safetensors").touch()
+    code, found = checked(capsys, *given, "--start")
+    assert code == 0, found
+    assert "is ready after" in found["server"]["said"]
+    assert found["test request"]["state"] == "ok"

@@ -1,0 +1,82 @@
+"""The benchmarks of scale, at sizes that are none: the numbers are not judged."""
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extraction.company import CompanyProfile, ShortProfile
+from extraction.parsing import parse
+from extraction.wire import wire_schema
+from jobs import benchmark
+from jobs.benchmarks.cpu import ROLES, CpuClock, per
+from jobs.benchmarks.dispatching import sample
+from jobs.benchmarks.instant import InstantServer
+
+
+def numbers(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(path.read_text())
+    return found
+
+
+def test_every_path_asks_all_and_its_cpu_is_told(
+    tmp_path: Path, cluster: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [word for name in ("job", "bare", "raydata") for word in ("--path", name)]
+    more = ["--chunks", "4", "9", "--characters", "300", "--batch", "2", "--processors", "1"]
+    assert benchmark.main(["dispatching", *paths, *more, "--json", str(tmp_path / "it.json")]) == 0
+    told = numbers(tmp_path / "it.json")
+    assert [(one["path"], one["chunks"]) for one in told] == [
+        (path, chunks) for chunks in (4, 9) for path in ("job", "bare", "raydata")
+    ]
+    assert all(set(one["cpu"]) == set(ROLES) and one["cpu"]["driver"] > 0 for one in told)
+    assert all(one["seconds"] > 0 for one in told)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:3] == ["path", "chunks", "chunks/s"] and len(lines) == 7
+
+
+def test_plans_of_several_sizes(tmp_path: Path, cluster: None) -> None:
+    argv = ["planning", "--tokens", "1000", "90000", "--json", str(tmp_path / "it.json")]
+    assert benchmark.main(argv) == 0
+    small, large = numbers(tmp_path / "it.json")
+    assert (small["documents"], large["tokens"]) == (30, large["documents"] // 30 * small["tokens"])
+    assert 0 < small["chunks"] < large["chunks"]
+    assert large["cpu"]["tasks"] + large["cpu"]["driver"] > 0
+
+
+@pytest.mark.parametrize("model", [ShortProfile, CompanyProfile])
+@pytest.mark.parametrize("bounded", [True, False])
+def test_the_instant_answer_is_a_profile(model: Any, bounded: bool) -> None:
+    assert parse(json.dumps(sample(wire_schema(model, bounded=bounded))), "stop", model)
+
+
+def test_an_instant_server_takes_requests_whole_in_parts_and_together() -> None:
+    with InstantServer('{"a": 1}', 0) as server:
+        port = int(server.root.rsplit(":", 1)[1])
+        request = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\ncontent-LENGTH: 5\r\n\r\n{...}"
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as one:
+            one.sendall(request[:30])
+            one.sendall(request[30:] + request + request[:-1])
+            replies = b""
+            while replies.count(b"HTTP/1.1 200 OK") < 2:
+                replies += one.recv(65536)
+            one.sendall(b"}")
+            while replies.count(b"HTTP/1.1 200 OK") < 3:
+                replies += one.recv(65536)
+        stats = server.stats()
+    assert stats["requests"] == 3 and stats["last"] >= stats["first"] > 0
+
+
+def test_cpu_is_counted_by_role() -> None:
+    clock = CpuClock()
+    while clock.seconds()["driver"] < 0.05:
+        sum(range(10_000))
+    assert clock.seconds()["server"] == 0
+    assert per({"driver": 2.0}, 1000) == {"driver": 2.0}
+
+
+def test_sizes_that_measure_nothing_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert benchmark.main(["dispatching", "--chunks", "1"]) == 2
+    assert "--chunks: numbers above one" in capsys.readouterr().err
