@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from actors.client import Answer, Client, Question
+from actors.client import HERE, Answer, Client, Question
 from actors.journal import GroupCommit, Journal
 from actors.keeper import Keeper, say
-from actors.server import Server
+from actors.server import Address, Ready, Server
 from extraction.errors import RunError
 from extraction.settings import Settings
 
@@ -51,11 +51,14 @@ class Extractor:
         schema: dict[str, Any],
         make_server: Callable[[], Server],
         make_journal: Callable[[], Journal],
+        tell: Callable[[Ready], None] | None = None,
     ) -> None:
         self.settings, self.schema = settings, schema
         self.journal = make_journal()
         self.held = self.journal.held()
         self.keeper = Keeper(make_server(), settings.servers)
+        self.tell = tell
+        self.keeper.ready = self._ready
         began = time.monotonic()
         self.address = self.keeper.start()
         try:
@@ -65,6 +68,15 @@ class Extractor:
             raise
         took, name = time.monotonic() - began, self.keeper.server.name
         say(f"{name}: ready in {took:.1f} s, {self.address.limit} requests at a time")
+
+    def _ready(self, address: Address, seconds: float) -> None:
+        """Tell of the server. That nobody could be told is no reason to stop."""
+        name, starts = self.keeper.server.name, self.keeper.starts
+        try:
+            if self.tell:
+                self.tell(Ready(HERE, name, address.limit, starts, seconds, time.time(), address.facts))
+        except Exception as error:
+            say(f"{name}: what is known of it could not be written down ({error})")
 
     async def __call__(self, batch: pa.Table) -> pa.Table:
         """Ask for every chunk of a batch at once; the server's limit decides how many are under way."""

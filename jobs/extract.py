@@ -8,7 +8,6 @@ import argparse
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,17 @@ import ray.exceptions
 from actors.endpoint import endpoint_url
 from extraction.errors import OperatorError, ProfilesError, RunError
 from extraction.settings import Engine, load, parse_override
-from jobs import cluster, intake, manifest, plan, pool, reduce, summary
+from jobs import cluster, intake, manifest, plan, pool, reduce, report, summary
 from jobs.command import CONFIGS, DONE, FAILED, LOG, OVER_BUDGET, Parser, complain
 from jobs.engines import choose, fleet
 from jobs.ledger import Index
-from jobs.manifest import Counts
+from jobs.manifest import Counts, Manifest, Tokens
 from jobs.profiles import profile_schema
-from jobs.progress import Progress, Tally
+from jobs.progress import LogFormat, Progress
+from jobs.record import RunRecord, Stages, servers_in
 from jobs.run import Run, new_run_id
 from jobs.storage import storage_at
+from jobs.tally import Tally
 
 DEFAULTS: dict[Engine, str] = {"sglang": "extract.yaml", "endpoint": "extract.yaml", "llamacpp": "demo.yaml"}
 
@@ -74,6 +75,12 @@ def parser() -> Parser:
         "--retry-failed", action="store_true", help="ask again for chunks that failed in earlier runs"
     )
     flags.add_argument(
+        "--log-format",
+        choices=["text", "json"],
+        default="text",
+        help="how progress is told where there is no terminal: json is a line of JSON every 10 seconds on stderr",
+    )
+    flags.add_argument(
         "--set",
         action="append",
         default=[],
@@ -96,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(flags: argparse.Namespace) -> int:
     """Plan, extract, reduce, publish."""
-    began = time.monotonic()
+    stages = Stages()
     if flags.limit is not None and flags.limit < 0:
         raise OperatorError(f"--limit {flags.limit}: a number of documents is expected")
     engine = choose("endpoint" if flags.endpoint and flags.engine == "auto" else flags.engine)
@@ -108,17 +115,24 @@ def run(flags: argparse.Namespace) -> int:
     ledgers = storage_at(flags.ledger, "--ledger") if flags.ledger else None
     this = Run(run_id, settings, servers, storage_at(flags.output), logs, ledgers)
     profile_schema(this.model)
+    told = RunRecord.of(this, flags.input, flags.limit)
     with cluster.connected():
         cluster.require_gpus(this.fleet.gpus)
         planned = plan.plan(this, found)
         index = this.ledger.index()
         work = pool.work_of(this, planned, index.answered if flags.retry_failed else index.settled)
         LOG.print(f"plan     {tell_plan(planned, work)}")
+        stages.end("plan")
+        told.write(this, stages)
         if flags.plan:
             print_plan(planned, work)
             return DONE
-        tally = extract_all(this, work)
-        return reduce_all(this, planned, index, work, tally, began)
+        tally = extract_all(this, work, flags.log_format)
+        stages.end("extract")
+        published = reduce_all(this, planned, index, work, tally.tokens)
+        stages.end("reduce")
+        told.write(this, stages)
+        return tell(this, published, tally, stages)
 
 
 def overrides(flags: argparse.Namespace, engine: Engine) -> dict[str, Any]:
@@ -132,17 +146,25 @@ def overrides(flags: argparse.Namespace, engine: Engine) -> dict[str, Any]:
     return {key: value for key, value in said.items() if value} | dict(map(parse_override, flags.set))
 
 
-def extract_all(run: Run, work: pool.Work) -> Tally:
+def extract_all(run: Run, work: pool.Work, log_format: LogFormat) -> Tally:
     """Ask for what is missing; nothing is started when nothing is."""
-    with Progress(LOG, work.missing) as progress:
+    with Progress(
+        LOG,
+        work.missing,
+        run_id=run.run_id,
+        from_ledger=work.chunks - work.missing,
+        servers=run.settings.servers.min_servers,
+        ready=lambda: len(run.storage.list(servers_in(run.run_id), ".json")),
+        log_format=log_format,
+    ) as progress:
         if work.missing:
             for answers in pool.extract(run, work):
                 progress.add(answers)
     return progress.tally
 
 
-def reduce_all(run: Run, planned: plan.Plan, before: Index, work: pool.Work, tally: Tally, began: float) -> int:
-    """Merge, check that every document is accounted for, publish, and tell."""
+def reduce_all(run: Run, planned: plan.Plan, before: Index, work: pool.Work, tokens: Tokens) -> Manifest:
+    """Merge, check that every document is accounted for, and publish."""
     index = run.ledger.index() if work.missing else before
     for path in index.skipped:
         LOG.print(f"skipped  {run.ledger.storage.full(path)} is no segment of the ledger")
@@ -164,11 +186,16 @@ def reduce_all(run: Run, planned: plan.Plan, before: Index, work: pool.Work, tal
         companies=sum(file.rows for file in reduced.profiles),
         dead_letters=sum(file.rows for file in dead_letters),
     )
-    published = manifest.publish(run, counts, tally.tokens, reduced.profiles, dead_letters)
-    out = summary.console()
+    return manifest.publish(run, counts, tokens, reduced.profiles, dead_letters)
+
+
+def tell(run: Run, published: Manifest, tally: Tally, stages: Stages) -> int:
+    """Show what is published, leave the report beside it, and return the exit code."""
+    out, counts = summary.console(), published.counts
+    where = report.leave(run.storage, published)
     summary.show_profiles(out, run.storage, published, run.model)
     limit = None if run.fleet.gpus else run.fleet.limit  # GPU servers differ, each has its own
-    summary.show_counts(out, run.storage, published, tally, limit, time.monotonic() - began)
+    summary.show_counts(out, run.storage, published, tally, limit, stages.total, where)
     dead_fraction = counts.dead_letters / max(1, counts.documents)
     if dead_fraction > run.settings.max_dead_fraction:
         LOG.print(

@@ -17,6 +17,7 @@ from actors.journal import Journal
 from actors.server import Server
 from jobs.ledger import Index, LedgerWriter
 from jobs.plan import Plan
+from jobs.record import write_server
 from jobs.run import Run
 
 OVERBOOKING = 3  # rows handed to an actor for each request that its server works on: it never runs dry
@@ -104,6 +105,7 @@ def extract(run: Run, work: Work, extractor: type[Extractor] = Extractor) -> Ite
                 "schema": run.schema,
                 "make_server": partial(_server, run),
                 "make_journal": partial(_journal, run),
+                "tell": partial(write_server, run.storage, run.run_id),
             },
         )
     )

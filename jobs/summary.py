@@ -10,8 +10,8 @@ from rich.text import Text
 from extraction.rules import fields
 from jobs.manifest import NAME as MANIFEST
 from jobs.manifest import Manifest
-from jobs.progress import Tally, clock
 from jobs.storage import Storage
+from jobs.tally import Tally, clock
 
 ROWS_SHOWN = 20
 COLUMNS_SHOWN = 7
@@ -65,9 +65,16 @@ def _plain(text: str) -> Text:
 
 
 def show_counts(
-    out: Console, storage: Storage, manifest: Manifest, tally: Tally, limit: int | None, seconds: float
+    out: Console,
+    storage: Storage,
+    manifest: Manifest,
+    tally: Tally,
+    limit: int | None,
+    seconds: float,
+    report: str | None = None,
 ) -> None:
-    """The run in numbers, and where its files are; `limit` where all servers take as many requests at a time."""
+    """The run in numbers, and where its files and its report are; `limit` where all servers take as many requests
+    at a time."""
     counts, tokens = manifest.counts, manifest.tokens
     root = storage.full("")
     asked = counts.chunks_answered - counts.chunks_from_ledger
@@ -83,6 +90,7 @@ def show_counts(
         ("profiles", ", ".join(f"{root}/{file.path}" for file in manifest.profiles[:3]) or "none"),
         ("dead letters", ", ".join(f"{root}/{file.path}" for file in manifest.dead_letters[:3]) or "none"),
         ("manifest", f"{root}/{MANIFEST}"),
+        *([("report", report)] if report else []),
     ]  # fmt: skip
     out.print()
     for name, told in lines:

@@ -11,7 +11,8 @@ from rich.console import Console
 from actors.client import Answer
 from actors.extractor import ANSWERS
 from extraction.errors import Fault
-from jobs.progress import Progress, Tally, clock
+from jobs.progress import Progress
+from jobs.tally import Tally, clock
 
 
 def answers(*given: Answer) -> pa.Table:
