@@ -142,7 +142,8 @@ class Progress:
         ends = "" if not left else f", {clock(left)} left"
         return (
             f"extract  {tally.done:,} of {self._total:,} chunks, {tally.answered:,} answered, "
-            f"{tally.failed:,} failed, {tally.tokens_per_s:,.0f} tokens/s, {tally.in_flight:.1f} requests in flight{ends}"
+            f"{tally.failed:,} failed, {tally.tokens_per_s:,.0f} tokens/s, "
+            f"{tally.in_flight:.1f} requests in flight{ends}"
         )
 
     def _told_of_servers(self) -> str:

@@ -170,9 +170,7 @@ def _over_time(answers: Answers, moments: pa.Table, sums: Sequence[str], bars: i
     return rows, step
 
 
-def _bars(
-    rows: list[Spec], value: str, kind: str, kinds: Sequence[str], width: int, height: int
-) -> Markup:
+def _bars(rows: list[Spec], value: str, kind: str, kinds: Sequence[str], width: int, height: int) -> Markup:
     """Bars over time, stacked by kind."""
     end = max((row["to"] for row in rows), default=1.0)
     step = next((s for s in STEPS if end / s <= (9 if width == WIDE else 4)), STEPS[-1])

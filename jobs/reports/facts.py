@@ -201,5 +201,3 @@ def _settings(run: RunRecord | None) -> dict[str, Any]:
         return {}
     rest = {key: value for key, value in run.settings.items() if key != "prompt"}
     return {"settings": rest, "prompt": run.settings.get("prompt")}
-
-

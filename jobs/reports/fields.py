@@ -150,4 +150,3 @@ def _counted(values: pa.ChunkedArray) -> Counter[str]:
 
 def _longer_than_nothing(lists: pa.ChunkedArray) -> int:
     return int(pc.sum(pc.greater(pc.list_value_length(lists), 0)).as_py() or 0)
-

@@ -115,9 +115,7 @@ def _ribbon(
     return [Markup('<path class="{}" d="{}"/>').format(kind, path)]
 
 
-def _bars(
-    x: float, bands: Sequence[Band], places: Sequence[tuple[float, float]], across: bool
-) -> list[Markup]:
+def _bars(x: float, bands: Sequence[Band], places: Sequence[tuple[float, float]], across: bool) -> list[Markup]:
     """A bar with its parts, and a line of text for each that is there."""
     parts, line = [], 0
     for band, (first, last) in zip(bands, places, strict=True):
