@@ -74,13 +74,16 @@ class Published:
 
     def chunks(self, ids: Collection[str], of: Literal["company_id", "chunk_id"] = "company_id") -> Iterator[Chunk]:
         """The chunks of some companies, or some chunks."""
-        wanted = pa.array(sorted(ids), pa.string())
+        ordered = sorted(ids)
+        wanted = pa.array(ordered, pa.string())
         for path in self.chunk_files:
+            if of == "company_id" and not self.may_hold(path, ordered):
+                continue
             for table in self.storage.read_batches(path, CHUNKS_READ):
                 yield from chunks_of(table.filter(pc.is_in(table[of], value_set=wanted)))
 
     def may_hold(self, path: str, companies: Sequence[str]) -> bool:
-        """Whether a chunk file, whose companies are in order, may hold any of these, which are too."""
+        """Whether a file of chunks or profiles may hold any of some companies (in order), by its footer."""
         with self.storage.filesystem.open(self.storage.full(path), "rb") as file:
             footer = pq.read_metadata(file)
         column = footer.schema.names.index("company_id")

@@ -1,5 +1,6 @@
 """What a person sees at the end: the profiles as a table, the counts, and where the files are."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
@@ -27,23 +28,28 @@ def console() -> Console:
 
 
 def show_profiles(out: Console, storage: Storage, manifest: Manifest, model: type[BaseModel]) -> None:
-    """The first profiles, a line each. Cells are facts alone: what stands in no document is not shown."""
+    """The first profiles, a line each."""
+    rows: list[dict[str, Any]] = []
+    for file in manifest.profiles:
+        rows += storage.read_table(file.path).slice(0, ROWS_SHOWN - len(rows)).to_pylist()
+        if len(rows) >= ROWS_SHOWN:
+            break
+    out.print(profile_table(rows, model))
+    if manifest.counts.companies > ROWS_SHOWN:
+        out.print(f"... and {manifest.counts.companies - ROWS_SHOWN:,} more", style="dim")
+
+
+def profile_table(rows: Iterable[dict[str, Any]], model: type[BaseModel]) -> Table:
+    """Profiles, a line each, the first of their columns. Cells are facts alone: what stands in no document is not
+    shown."""
     shown = fields(model)[:COLUMNS_SHOWN]
     table = Table(header_style="bold", pad_edge=False, box=None)
     table.add_column("company_id", style="dim", no_wrap=True, max_width=WIDTH_OF_CELL)
     for field in shown:
         table.add_column(field.path[-1], no_wrap=True, min_width=len(field.path[-1]), max_width=WIDTH_OF_CELL)
-    rows = 0
-    for file in manifest.profiles:
-        for row in storage.read_table(file.path).to_pylist():
-            if rows < ROWS_SHOWN:
-                table.add_row(_plain(row["company_id"]), *(_cell(row, field.path) for field in shown))
-            rows += 1
-        if rows >= ROWS_SHOWN:
-            break
-    out.print(table)
-    if manifest.counts.companies > ROWS_SHOWN:
-        out.print(f"... and {manifest.counts.companies - ROWS_SHOWN:,} more", style="dim")
+    for row in rows:
+        table.add_row(plain(row["company_id"]), *(_cell(row, field.path) for field in shown))
+    return table
 
 
 def _cell(row: dict[str, Any], path: tuple[str, ...]) -> Text:
@@ -55,11 +61,11 @@ def _cell(row: dict[str, Any], path: tuple[str, ...]) -> Text:
     if isinstance(value, list):
         words = [next(iter(v.values())) if isinstance(v, dict) else v for v in value]
         more = f" +{len(words) - WORDS_SHOWN}" if len(words) > WORDS_SHOWN else ""
-        return _plain(", ".join(map(str, words[:WORDS_SHOWN])) + more) if words else Text("-", style="dim")
-    return _plain(str(value))
+        return plain(", ".join(map(str, words[:WORDS_SHOWN])) + more) if words else Text("-", style="dim")
+    return plain(str(value))
 
 
-def _plain(text: str) -> Text:
+def plain(text: str) -> Text:
     """Text from documents as it is: no markup, no control characters."""
     return Text("".join(c if c.isprintable() else " " for c in text))
 
