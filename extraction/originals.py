@@ -25,7 +25,8 @@ class Part:
 
 @dataclass
 class Original:
-    """What chunks hold of a document: its parts in order. What is between them was white space, or is missing."""
+    """What chunks hold of a document: its parts in order. Between them was white space, what cleaning left out, or
+    what is missing."""
 
     document_id: str
     document_type: str | None = None

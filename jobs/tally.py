@@ -51,7 +51,8 @@ class Tally:
     def _note_fault(self, answers: pa.Table) -> None:
         last = answers.filter(pc.is_valid(answers["fault"])).select(["fault", "message"])
         last = last.slice(last.num_rows - 1).to_pylist()[0]
-        self.last_fault = " ".join(f"{last['fault']}: {last['message'] or ''}".split())
+        told = f"{last['fault']}: {last['message'] or ''}"
+        self.last_fault = " ".join("".join(c if c.isprintable() else " " for c in told).split())
 
     @property
     def server_hours(self) -> float:

@@ -1,5 +1,7 @@
 // The text of a document, with the places that values stand at.
 
+const GAP = 20; // characters; less is white space between parts
+
 class DocumentView {
   constructor(pane, viewer) {
     this.pane = pane;
@@ -78,13 +80,16 @@ class DocumentView {
 
   parts(shown) {
     const places = this.places();
+    let reached = 0;
     return shown.parts.flatMap(([start, text, chunk, unread], n) => {
       const mark = this.chunkMark(shown, chunk, n);
       this.chunkMarks.push(mark);
       const end = start + [...text].length;
       const theirs = places.filter((place) => place.start < end && place.end > start);
       const block = make("div", "part", ...this.marked(text, start, theirs, unread ?? []));
-      return [mark, block];
+      const gap = start - reached > GAP ? [make("p", "left", `… ${(start - reached).toLocaleString("en")} characters that were not sent`)] : [];
+      reached = Math.max(reached, end);
+      return [...gap, mark, block];
     });
   }
 

@@ -23,14 +23,21 @@ ATTACKS = [
     "&lt;b&gt; &amp;amp; &#60;script&#62;",
 ]
 IDS = [
-    "<b>bold</b>", "\"'><script>window.taken = true</script>", "nul\x00inside", "__proto__", "\u202ereversed", "#list",
-    "long" * 100, "a b/c?d#e%20",
-]  # fmt: skip
+    "<b>bold</b>",
+    f"\"'>{SCRIPT}",
+    "nul\x00inside",
+    "__proto__",
+    "\u202ereversed",
+    "#list",
+    "long" * 100,
+    "a b/c?d#e%20",
+]
 
 
 def text(company: int, number: int, more: str = "") -> str:
     """A document that the fake server finds values in."""
-    return f"Northwind Works {company} makes pumps in Porto, Portugal, since {1900 + company}. Note {number}.{more}"
+    year = 1900 + company
+    return f"Northwind Works {company} makes pumps in Porto, Portugal, since {year}. Note {number}.{more}"
 
 
 def documents() -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ from tests.jobs.helpers import rows_of
 from tests.jobs.reports import runs
 from tests.jobs.reports.browser import Browser, launched
 
-PHONE = {"width": 390, "height": 844}
 # Every text that can be seen whose contrast with what is behind it is less than WCAG 2 AA asks for.
 PALE = """() => {
   const rgb = (text) => (text.match(/[\\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
@@ -226,7 +225,7 @@ def test_text_can_be_read_against_what_is_behind_it(out: Path, browser: Browser,
 
 
 def test_nothing_is_wider_than_a_telephone(out: Path, browser: Browser) -> None:
-    with browser.opened(out / report.NAME, **PHONE) as page:
+    with browser.opened(out / report.NAME, width=390, height=844) as page:
         assert page.evaluate(WIDER) == 0
         for company in ("attack-6", "long" * 100, "c0"):
             open_company(page, company)
