@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import pyarrow as pa
@@ -57,8 +57,8 @@ class Extractor:
         self.journal = make_journal()
         self.held = self.journal.held()
         self.keeper = Keeper(make_server(), settings.servers)
-        self.tell = tell
-        self.keeper.ready = self._ready
+        if tell:
+            self.keeper.ready = partial(_tell, tell, self.keeper.server.name)
         began = time.monotonic()
         self.address = self.keeper.start()
         try:
@@ -68,15 +68,6 @@ class Extractor:
             raise
         took, name = time.monotonic() - began, self.keeper.server.name
         say(f"{name}: ready in {took:.1f} s, {self.address.limit} requests at a time")
-
-    def _ready(self, address: Address, seconds: float) -> None:
-        """Tell of the server. That nobody could be told is no reason to stop."""
-        name, starts = self.keeper.server.name, self.keeper.starts
-        try:
-            if self.tell:
-                self.tell(Ready(HERE, name, address.limit, starts, seconds, time.time(), address.facts))
-        except Exception as error:
-            say(f"{name}: what is known of it could not be written down ({error})")
 
     async def __call__(self, batch: pa.Table) -> pa.Table:
         """Ask for every chunk of a batch at once; the server's limit decides how many are under way."""
@@ -121,3 +112,11 @@ class Extractor:
     def __del__(self) -> None:
         if hasattr(self, "keeper"):
             self.keeper.stop()
+
+
+def _tell(tell: Callable[[Ready], None], name: str, address: Address, starts: int, seconds: float) -> None:
+    """Tell of a server that is ready. That nobody could be told is no reason to stop."""
+    try:
+        tell(Ready(HERE, name, address.limit, starts, seconds, time.time(), address.facts))
+    except Exception as error:
+        say(f"{name}: what is known of it could not be written down ({error})")

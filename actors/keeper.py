@@ -22,15 +22,15 @@ FAREWELL_S = 60  # for what the actor still has to write down when it gives up
 class Keeper:
     """Owns one server for the life of its actor. It starts it in a thread of its own, because that blocks.
 
-    `farewell` is awaited before the keeper ends the process; `ready` is called with the address and the seconds
-    that it took whenever the server has become ready, `starts` of them so far.
+    `farewell` is awaited before the keeper ends the process; `ready` is called whenever the server has become
+    ready: with its address, how often it was started so far, and the seconds that it took.
     """
 
     def __init__(self, server: Server, asked: Servers) -> None:
         self.server, self.asked = server, asked
         self.farewell: Callable[[], Awaitable[None]] | None = None
-        self.ready: Callable[[Address, float], None] | None = None
-        self.starts = 0
+        self.ready: Callable[[Address, int, float], None] | None = None
+        self._starts = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="keeper")
         self._deaths: deque[float] = deque(maxlen=asked.max_deaths)
         self._reviving: asyncio.Lock | None = None
@@ -42,9 +42,9 @@ class Keeper:
     def _start(self) -> Address:
         began = time.monotonic()
         address = self.server.start()
-        self.starts += 1
+        self._starts += 1
         if self.ready:
-            self.ready(address, time.monotonic() - began)
+            self.ready(address, self._starts, time.monotonic() - began)
         return address
 
     async def revive(
