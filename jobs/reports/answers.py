@@ -1,12 +1,13 @@
 """What a run's answers took, summed segment by segment: by server and moment, by latency, by attempts, by fault."""
 
 import datetime
-import time
+import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,8 @@ NEEDED = pa.schema([ANSWERS.field(name) for name in ANSWERS.names if name not in
 COUNTED = ("prompt_tokens", "cached_tokens", "completion_tokens", "in_flight", "truncated", "looped")
 SUMS = (*COUNTED, "answers", "failed")
 LATENCY_EDGES: npt.NDArray[np.float64] = np.geomspace(0.001, 100_000, 401)  # seconds, each 5 % above the last
-LEAST_SPAN_S = 1.0
+LEAST_SPAN_S = 1.0  # times of runs are whole seconds
+RUN = re.compile(r"(\d{8}T\d{6}Z-[0-9a-f]{6})\.")  # what a segment's name begins with, unless it is of several
 
 
 @dataclass(frozen=True)
@@ -109,14 +111,25 @@ def answers_of(published: Published) -> Answers:
     """What the run's own answers took; where it asked nothing, what those took that it found in the ledger."""
     ledger, run_id = published.ledger, published.manifest.run_id
     segments = ledger.storage.list(ledger.folder, ".parquet")
-    mine = [path for path in segments if path.startswith(f"{ledger.folder}/{run_id}.")]
-    if mine:
-        began, width_s = _moments(published.manifest)
-        return _summed(Answers(True, began, width_s, _empty(), _nothing()), map(_plain, _tables(ledger, mine)))
-    ids = _planned(published)
-    found = _tables(ledger, segments if len(ids) else [])
-    theirs = (_plain(table.filter(pc.is_in(table["chunk_id"], value_set=ids))) for table in found)
+    runs = {path: RUN.match(path.rsplit("/", 1)[-1]) for path in segments}
+    mine = [path for path, run in runs.items() if run and run[1] == run_id]
+    nameless = [path for path, run in runs.items() if not run]  # in which segments of several runs may be joined
+    ids = _planned(published) if nameless or not mine else pa.chunked_array([], pa.string())
+    began, ended = _span(published.manifest)
+    own = Answers(True, began, (ended - began) / MOMENTS, _empty(), _nothing())
+    joined = (_within(table, ids, began, ended) for table in _tables(ledger, nameless))
+    own = _summed(own, chain(_tables(ledger, mine), joined))
+    if own.done:
+        return own
+    theirs = (table.filter(pc.is_in(table["chunk_id"], value_set=ids)) for table in _tables(ledger, segments))
     return _summed(Answers(False, 0.0, float("inf"), _empty(), _nothing()), theirs)
+
+
+def _within(table: pa.Table, ids: pa.ChunkedArray, began: float, ended: float) -> pa.Table:
+    """The answers to some questions that came within some time."""
+    at = pc.fill_null(table["ended_at"], 0.0)
+    timely = pc.and_(pc.greater_equal(at, began), pc.less_equal(at, ended))
+    return table.filter(pc.and_(timely, pc.is_in(table["chunk_id"], value_set=ids)))
 
 
 def _planned(published: Published) -> pa.ChunkedArray:
@@ -125,12 +138,11 @@ def _planned(published: Published) -> pa.ChunkedArray:
     return pc.unique(pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string()))
 
 
-def _moments(manifest: Manifest) -> tuple[float, float]:
-    """When the run began, and the length of a moment."""
-    started = datetime.datetime.strptime(manifest.run_id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC)
-    ended = datetime.datetime.fromisoformat(manifest.created_at).timestamp() + LEAST_SPAN_S
-    began = started.timestamp()
-    return began, max(LEAST_SPAN_S, min(ended, time.time() + LEAST_SPAN_S) - began) / MOMENTS
+def _span(manifest: Manifest) -> tuple[float, float]:
+    """When the run began and was published, in seconds since 1970."""
+    began = datetime.datetime.strptime(manifest.run_id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC)
+    ended = datetime.datetime.fromisoformat(manifest.created_at)
+    return began.timestamp(), max(began, ended).timestamp() + LEAST_SPAN_S
 
 
 def _tables(ledger: Ledger, paths: list[str]) -> Iterator[pa.Table]:
@@ -143,16 +155,12 @@ def _tables(ledger: Ledger, paths: list[str]) -> Iterator[pa.Table]:
 def _segment(ledger: Ledger, path: str) -> pa.Table:
     """One segment; nothing of a torn or foreign file, which the run passed over too."""
     try:
-        return pa.concat_tables(ledger.storage.read_batches(path, ROWS, ["chunk_id", *NEEDED.names]))
+        read = ledger.storage.read_batches(path, ROWS, ["chunk_id", *NEEDED.names])
+        return pa.concat_tables([ANSWERS.empty_table(), *read], promote_options="default")  # of older versions too
     except (pa.ArrowException, OSError, KeyError) as error:
         if is_outage(error):
             raise
         return ANSWERS.empty_table()
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """A segment of any version, with the columns that are summed."""
-    return pa.concat_tables([ANSWERS.empty_table(), table], promote_options="default").select(NEEDED.names)
 
 
 def _empty() -> pa.Table:

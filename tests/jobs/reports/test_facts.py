@@ -1,10 +1,12 @@
 """What a report tells is what the run left behind: counted again here, the plain way."""
 
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -61,6 +63,19 @@ def test_answers_add_up_to_the_ledger(out: Path) -> None:
     (server,) = found.servers
     assert (server.server, server.answers) == (rows[0]["server"], found.total("answers"))
     assert found.server_hours == pytest.approx(found.seconds / 3600)
+
+
+def test_segments_that_were_joined_are_known_by_what_they_hold(out: Path, tmp_path: Path) -> None:
+    shutil.copytree(out, tmp_path / "out")
+    files = list((tmp_path / "out" / "work" / "ledger").rglob("*.parquet"))
+    whole = pa.concat_tables(map(pq.read_table, files))
+    older = whole.set_column(whole.schema.names.index("ended_at"), "ended_at", pa.array([1e9] * whole.num_rows))
+    for file in files:
+        file.unlink()
+    pq.write_table(pa.concat_tables([whole, older]), files[0].with_name("joined.parquet"))
+    found, before = answers_of(Published.at(str(tmp_path / "out"))), answers_of(Published.at(str(out)))
+    assert found.own
+    assert (found.done, found.seconds) == (before.done, before.seconds)
 
 
 def test_latencies_are_told_to_five_per_cent(out: Path) -> None:
