@@ -188,7 +188,7 @@ def _servers(answers: Answers, servers: Sequence[ServerRecord]) -> list[Data]:
             "cached": work.cached_tokens / max(1, work.prompt_tokens),
             "busy": work.in_flight / max(1, done),
             "limit": started.limit if started else None,
-            "start_s": started.start_s if started else None,
+            "start_s": started.start_s if started and started.start_s >= 0.1 else None,
             "restarts": started.starts - 1 if started else None,
         }
 

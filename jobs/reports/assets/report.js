@@ -20,7 +20,8 @@ function route() {
   }
   if (view === "companies") {
     theViewer().drawRows();
-    if (company) theViewer().openId(decoded(hash.slice("company=".length)));
+    if (company) viewer.openId(decoded(hash.slice("company=".length)));
+    else if (!viewer.entry && matchMedia("(min-width: 641px)").matches) viewer.openFirst();
   }
 }
 

@@ -131,6 +131,13 @@ class Viewer {
     history.replaceState(null, "", `#company=${encodeURIComponent(entry.id ?? "")}`);
   }
 
+  /** What is beside the list before anything is chosen. */
+  openFirst() {
+    if (!this.found.length) return;
+    this.open(this.found[0]);
+    history.replaceState(null, "", "#companies");
+  }
+
   openId(id) {
     const entry = this.entries.find((one) => one.id === id);
     if (entry) this.open(entry);
