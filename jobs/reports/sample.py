@@ -10,15 +10,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, compress, zip_longest
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from extraction.chunking import Chunk
-from extraction.originals import originals
 from jobs.plan import chunks_of
 from jobs.published import CHUNKS_READ, Published
+from jobs.reports.entries import Row, entry, texts_of
 
 FILES = 8  # of profiles looked at; more than a page holds stand in them
 ROWS = 1_000  # profiles read at a time
@@ -26,9 +25,9 @@ ANSWERS_UP_TO = 250_000  # chunks of a run; in a larger one, single answers are 
 DEAD_SHOWN = 200  # documents without a profile whose text is shown
 CHARS_A_TOKEN = 4
 LEAST_BYTES = 300  # of a company on the page
+COMPRESSION = 4  # of profiles in their files, about
 THREADS = 16
 LARGEST_SHARE = 4  # a company's text takes at most this part of the room
-Row = dict[str, Any]
 
 
 @dataclass
@@ -43,12 +42,13 @@ class Sample:
 def sample(published: Published, names: Sequence[str], dead: Collection[str], room: int) -> Sample:
     """As many companies as `room` bytes hold; `names` are the fields, `dead` documents without a profile."""
     candidates = list(_candidates(published))
-    sizes, files = _sizes(published, set(candidates))
+    least = _profile_bytes(published)
+    texts, files = _texts(published, set(candidates))
     wanted, planned = [], 0
     for company_id in candidates:
         if planned > room:
             break
-        planned += min(sizes.get(company_id, LEAST_BYTES), room // LARGEST_SHARE)
+        planned += least + min(texts.get(company_id, 0), room // LARGEST_SHARE)
         wanted.append(company_id)
     chunks, lost = _chunks(published, files, set(wanted), set(dead), room // LARGEST_SHARE)
     answers = _answers(published, [chunk.chunk_id for many in (*chunks.values(), *lost.values()) for chunk in many])
@@ -56,80 +56,15 @@ def sample(published: Published, names: Sequence[str], dead: Collection[str], ro
     rows = {row["company_id"]: row for row in _profiles(published, set(wanted))}
     found = Sample(of=published.manifest.counts.companies)
     for document_id, theirs in lost.items():
-        room -= _bytes(found.dead.setdefault(document_id, _texts(theirs, answers)))
+        room -= _bytes(found.dead.setdefault(document_id, texts_of(theirs, answers)))
     for company_id in wanted:
-        made = company(rows[company_id], chunks.get(company_id, []), answers, numbers)
+        made = entry(rows[company_id], chunks.get(company_id, []), answers, numbers)
         room -= _bytes(made)
         if room < 0 and found.companies:
             break
         found.companies.append(made)
     found.companies.sort(key=lambda made: str(made["id"]))
     return found
-
-
-def company(row: Row, chunks: Sequence[Chunk], answers: dict[str, Row], numbers: dict[str, int]) -> Row:
-    """A published profile with its documents' text. Fields, documents and chunks are named by number."""
-    texts = _texts(chunks, answers)
-    documents = {document["id"]: n for n, document in enumerate(texts["documents"])}
-    for document_id in row["documents"]:
-        if document_id not in documents:
-            documents[document_id] = len(documents)
-            texts["documents"].append({"id": document_id, "parts": []})
-
-    def place(one: Row | None) -> Any:
-        return one and [documents.get(one["document_id"], -1), one["start"], one["end"], one["quote"]]
-
-    return {
-        "id": row["company_id"],
-        "evidence": [
-            [
-                numbers.get(e["field"], -1),
-                e["value"],
-                int(e["chosen"]),
-                int(e["grounded"]),
-                e["support"],
-                list(map(place, e["places"])),
-            ]
-            for e in row["evidence"]
-            if e["field"] in numbers
-        ],
-        "conflicts": [
-            [
-                numbers[c["field"]],
-                c["chosen"],
-                c["support"],
-                c["rule"],
-                [[a["value"], a["support"], a["newest"], place(a["place"])] for a in c["alternatives"]],
-            ]
-            for c in row["conflicts"]
-            if c["field"] in numbers
-        ],
-        "missing": [
-            [documents.get(m["document_id"], -1), m["start"], m["end"], m["fault"]] for m in row["chunks_missing"]
-        ],
-        **texts,
-    }
-
-
-def _texts(chunks: Sequence[Chunk], answers: dict[str, Row]) -> Row:
-    """Documents put together from chunks, and what became of each chunk."""
-    numbers = {chunk.chunk_id: n for n, chunk in enumerate(chunks)}
-    return {
-        "documents": [
-            {
-                "id": document.document_id,
-                "type": document.document_type,
-                "date": document.document_date,
-                "source": document.source_path,
-                "parts": [
-                    [part.start, part.text, numbers[part.chunk_id], *([part.unread] if part.unread else [])]
-                    for part in document.parts
-                ],
-            }
-            for document in originals(chunks)
-        ],
-        "chunks": [{"tokens": chunk.prompt_tokens, **answers.get(chunk.chunk_id, {})} for chunk in chunks],
-    }
 
 
 def _candidates(published: Published) -> Iterator[str]:
@@ -158,7 +93,14 @@ def _some(paths: Sequence[str], most: int) -> list[str]:
     return [paths[n * (len(paths) - 1) // (most - 1)] for n in range(most)]
 
 
-def _sizes(published: Published, companies: set[str]) -> tuple[dict[str, int], list[str]]:
+def _profile_bytes(published: Published) -> int:
+    """About how many bytes a profile takes on the page."""
+    files = published.manifest.profiles
+    each = sum(file.bytes for file in files) / max(1, sum(file.rows for file in files))
+    return max(LEAST_BYTES, round(COMPRESSION * each))
+
+
+def _texts(published: Published, companies: set[str]) -> tuple[dict[str, int], list[str]]:
     """About how many characters each company's chunks hold, and the chunk files in which they stand."""
     ordered = sorted(companies)
     wanted = pa.array(ordered, pa.string())
@@ -175,7 +117,7 @@ def _sizes(published: Published, companies: set[str]) -> tuple[dict[str, int], l
         around = pc.min(table["prompt_tokens"])  # what every prompt has, and the least text
         table = table.set_column(1, "tokens", pc.subtract(table["prompt_tokens"], around))
         for row in table.group_by("company_id").aggregate([("tokens", "sum")]).to_pylist():
-            sizes[row["company_id"]] = LEAST_BYTES + CHARS_A_TOKEN * row["tokens_sum"]
+            sizes[row["company_id"]] = CHARS_A_TOKEN * row["tokens_sum"]
     return sizes, files
 
 
