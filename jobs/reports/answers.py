@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -185,7 +186,7 @@ def _summed(found: Answers, tables: Iterator[pa.Table]) -> Answers:
         parts.append(_by_moment(table, found.began, found.width_s))
         latency = np.clip(table["latency_s"].to_numpy(), LATENCY_EDGES[0], LATENCY_EDGES[-1])
         found.latency += np.histogram(latency, LATENCY_EDGES)[0]
-        found.attempts.update(table["attempts"].to_pylist())
+        found.attempts.update(counted(table["attempts"]))
         _count_faults(found, table)
         if len(parts) > AT_ONCE:
             parts = [_joined(parts)]
@@ -194,12 +195,19 @@ def _summed(found: Answers, tables: Iterator[pa.Table]) -> Answers:
 
 
 def _count_faults(found: Answers, table: pa.Table) -> None:
-    failed = table.filter(pc.is_valid(table["fault"])).select(["fault", "message"])
-    for fault, message in zip(failed["fault"].to_pylist(), failed["message"].to_pylist(), strict=True):
-        found.faults[fault] += 1
+    failed = table.filter(pc.is_valid(table["fault"]))
+    found.faults.update(counted(failed["fault"]))
+    for fault in pc.unique(failed["fault"]).to_pylist():
         examples = found.examples.setdefault(fault, [])
-        if len(examples) < EXAMPLES and message not in examples:
-            examples.append(message)
+        if len(examples) < EXAMPLES:
+            messages = pc.unique(failed.filter(pc.equal(failed["fault"], fault))["message"])
+            examples += [message for message in messages[:EXAMPLES].to_pylist() if message not in examples]
+            del examples[EXAMPLES:]
+
+
+def counted(values: pa.ChunkedArray) -> Counter[Any]:
+    """How often each value stands in a column."""
+    return Counter({row["values"]: row["counts"] for row in values.value_counts().to_pylist()})
 
 
 def _by_moment(table: pa.Table, began: float, width_s: float) -> pa.Table:

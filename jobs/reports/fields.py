@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from extraction.errors import OperatorError
 from extraction.rules import Field, facts
 from jobs.published import Published
+from jobs.reports.answers import counted
 
 THREADS = 4
 ROWS = 5_000  # profiles read at a time
@@ -128,9 +129,9 @@ def _batch(batch: pa.Table) -> _Sums:
         companies=Counter(dict(zip(names, told["company_count"], strict=True))),
         values=Counter(dict(zip(names, told["support_count_sum"], strict=True))),
         support=Counter(dict(zip(names, told["support_sum_sum"], strict=True))),
-        loose=_counted(loose["field"]),
-        conflicts=_counted(pc.struct_field(pc.list_flatten(conflicts), "field")),
-        missing=_counted(pc.struct_field(pc.list_flatten(missing), "fault")),
+        loose=counted(loose["field"]),
+        conflicts=counted(pc.struct_field(pc.list_flatten(conflicts), "field")),
+        missing=counted(pc.struct_field(pc.list_flatten(missing), "fault")),
         rows=batch.num_rows,
         with_conflicts=_longer_than_nothing(conflicts),
         with_missing=_longer_than_nothing(missing),
@@ -142,10 +143,6 @@ def _rows(evidence: pa.ChunkedArray) -> pa.Table:
     flat = pc.list_flatten(evidence)
     columns = {name: pc.struct_field(flat, name) for name in ("field", "chosen", "grounded", "support")}
     return pa.table({**columns, "company": pc.list_parent_indices(evidence)})
-
-
-def _counted(values: pa.ChunkedArray) -> Counter[str]:
-    return Counter({row["values"]: row["counts"] for row in values.value_counts().to_pylist()})
 
 
 def _longer_than_nothing(lists: pa.ChunkedArray) -> int:
