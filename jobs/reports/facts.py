@@ -144,12 +144,14 @@ def _charts(answers: Answers) -> dict[str, charts.Chart]:
 def _classes(failed: Failures, answers: Answers, fields: Coverage) -> list[Data]:
     """Classes of failures, the most frequent first: dead letters, then chunks that profiles do without."""
     letters = [
-        {"stage": stage, "fault": fault, "count": count, "what": "documents", "meaning": MEANINGS.get(fault, ""),
+        {"stage": stage, "fault": fault, "count": count, "what": "document" if count == 1 else "documents",
+         "meaning": MEANINGS.get(fault, ""),
          "examples": [(letter["document_id"], letter["message"]) for letter in failed.examples[stage, fault]]}
         for (stage, fault), count in failed.by_class.most_common()
     ]  # fmt: skip
     missing = [
-        {"stage": "extract", "fault": fault, "count": count, "what": "chunks missing in profiles",
+        {"stage": "extract", "fault": fault, "count": count,
+         "what": f"chunk{'' if count == 1 else 's'} missing in profiles",
          "meaning": MEANINGS.get(fault, ""), "examples": [(None, m) for m in answers.examples.get(fault, [])]}
         for fault, count in fields.missing.most_common()
     ]  # fmt: skip
