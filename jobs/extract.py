@@ -5,6 +5,7 @@ letters than `max_dead_fraction` allows.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
@@ -78,7 +79,7 @@ def parser() -> Parser:
         "--log-format",
         choices=["text", "json"],
         default="text",
-        help="how progress is told where there is no terminal: json is a line of JSON every 10 seconds on stderr",
+        help="how progress is told: json is a line of JSON every 10 seconds on stderr, also on a terminal",
     )
     flags.add_argument(
         "--set",
@@ -131,7 +132,8 @@ def run(flags: argparse.Namespace) -> int:
         stages.end("extract")
         published = reduce_all(this, planned, index, work, tally.tokens)
         stages.end("reduce")
-        told.write(this, stages)
+        with contextlib.suppress(OSError):  # what is published is published
+            told.write(this, stages)
         return tell(this, published, tally, stages)
 
 
