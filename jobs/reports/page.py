@@ -88,7 +88,9 @@ def percent(share: float) -> str:
     shown = 100 * share
     if share in (0, 1) or 10 <= shown <= 99:
         return f"{shown:.0f} %"
-    return f"{shown:.1f} %" if 0.05 <= shown <= 99.95 else ("< 0.1 %" if shown < 1 else "> 99.9 %")
+    if not 0.05 <= shown <= 99.95:
+        return "< 0.1 %" if shown < 1 else "> 99.9 %"
+    return f"{shown:.1f}".removesuffix(".0") + " %"
 
 
 def seconds(number: float) -> str:

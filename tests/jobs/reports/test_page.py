@@ -58,7 +58,8 @@ def test_numbers_in_three_digits(number: float, told: str) -> None:
 
 @pytest.mark.parametrize(
     ("share", "told"),
-    [(0, "0 %"), (1, "100 %"), (0.333, "33 %"), (0.067, "6.7 %"), (0.0001, "< 0.1 %"), (0.9999, "> 99.9 %"),
+    [(0, "0 %"), (1, "100 %"), (0.333, "33 %"), (0.067, "6.7 %"), (0.05, "5 %"),
+     (0.0001, "< 0.1 %"), (0.9999, "> 99.9 %"),
      (0.995, "99.5 %")],
 )  # fmt: skip
 def test_shares_in_percent(share: float, told: str) -> None:
