@@ -180,6 +180,23 @@ def test_dead_letters_are_shown_with_reason_and_text(out: Path, browser: Browser
         assert listed(page) == ["empty" + runs.SCRIPT, "fault-1"]
 
 
+def test_a_document_is_stepped_through_by_its_chunks(out: Path, browser: Browser) -> None:
+    at = "document.querySelector('.body').scrollTop"
+    with browser.opened(out / report.NAME) as page:
+        open_company(page, "long")
+        marks = page.locator("details.chunk summary")
+        assert marks.count() > 2
+        assert marks.nth(1).inner_text().startswith(f"chunk 2 of {marks.count()} · ")
+        page.click("[aria-label='Next chunk']")
+        first = page.evaluate(at)
+        page.click("[aria-label='Next chunk']")
+        assert page.evaluate(at) > first > 0
+        page.click("[aria-label='Previous chunk']")
+        assert page.evaluate(at) == first
+        marks.nth(1).click()
+        assert '"name": ' in page.locator("details.chunk[open] pre").inner_text()
+
+
 def test_it_is_used_by_keys_alone(out: Path, browser: Browser) -> None:
     with browser.opened(out / report.NAME) as page:
         find(page, "northwind")
