@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from actors.server import Address
+from extraction.credentials import without_credentials
 from extraction.errors import OperatorError
 from extraction.settings import Settings
 
@@ -23,11 +24,13 @@ class EndpointServer:
     def start(self) -> Address:
         """The address to ask. The canary that follows shows whether it answers."""
         key = self.key.get_secret_value() if self.key else os.environ.get("OPENAI_API_KEY") or NO_KEY
+        url = endpoint_url(self.settings.endpoint.url)
         return Address(
-            endpoint_url(self.settings.endpoint.url),
+            url,
             key,
             self.settings.model.name,
             self.settings.endpoint.concurrency,
+            {"url": without_credentials(url)},
         )
 
     @property

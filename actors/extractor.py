@@ -4,15 +4,15 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import pyarrow as pa
 
-from actors.client import Answer, Client, Question
+from actors.client import HERE, Answer, Client, Question
 from actors.journal import GroupCommit, Journal
 from actors.keeper import Keeper, say
-from actors.server import Server
+from actors.server import Address, Ready, Server
 from extraction.errors import RunError
 from extraction.settings import Settings
 
@@ -51,11 +51,14 @@ class Extractor:
         schema: dict[str, Any],
         make_server: Callable[[], Server],
         make_journal: Callable[[], Journal],
+        tell: Callable[[Ready], None] | None = None,
     ) -> None:
         self.settings, self.schema = settings, schema
         self.journal = make_journal()
         self.held = self.journal.held()
         self.keeper = Keeper(make_server(), settings.servers)
+        if tell:
+            self.keeper.ready = partial(_tell, tell, self.keeper.server.name)
         began = time.monotonic()
         self.address = self.keeper.start()
         try:
@@ -109,3 +112,11 @@ class Extractor:
     def __del__(self) -> None:
         if hasattr(self, "keeper"):
             self.keeper.stop()
+
+
+def _tell(tell: Callable[[Ready], None], name: str, address: Address, starts: int, seconds: float) -> None:
+    """Tell of a server that is ready. That nobody could be told is no reason to stop."""
+    try:
+        tell(Ready(HERE, name, address.limit, starts, seconds, time.time(), address.facts))
+    except Exception as error:
+        say(f"{name}: what is known of it could not be written down ({error})")

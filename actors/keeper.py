@@ -22,19 +22,30 @@ FAREWELL_S = 60  # for what the actor still has to write down when it gives up
 class Keeper:
     """Owns one server for the life of its actor. It starts it in a thread of its own, because that blocks.
 
-    `farewell` is awaited before the keeper ends the process.
+    `farewell` is awaited before the keeper ends the process; `ready` is called whenever the server has become
+    ready: with its address, how often it was started so far, and the seconds that it took.
     """
 
     def __init__(self, server: Server, asked: Servers) -> None:
         self.server, self.asked = server, asked
         self.farewell: Callable[[], Awaitable[None]] | None = None
+        self.ready: Callable[[Address, int, float], None] | None = None
+        self._starts = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="keeper")
         self._deaths: deque[float] = deque(maxlen=asked.max_deaths)
         self._reviving: asyncio.Lock | None = None
 
     def start(self) -> Address:
         """Start the server; blocks until it is ready. Raises RunError when it can't be."""
-        return self._thread.submit(self.server.start).result()
+        return self._thread.submit(self._start).result()
+
+    def _start(self) -> Address:
+        began = time.monotonic()
+        address = self.server.start()
+        self._starts += 1
+        if self.ready:
+            self.ready(address, self._starts, time.monotonic() - began)
+        return address
 
     async def revive(
         self,
@@ -65,7 +76,7 @@ class Keeper:
                 await self._count()
             say(f"{self.server.name}: {ended}, starting it again")
             try:
-                address = await self._in_thread(self.server.start)
+                address = await self._in_thread(self._start)
             except RunError as error:
                 await self._give_up(str(error))
             await turn_to(address)

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import uuid
 from pathlib import Path
+from typing import Any
 
 from actors import llamacpp_server
 from actors.process import ServerProcess, free_port, new_key
@@ -35,7 +36,13 @@ class LlamaCppServer:
         self._process.start()
         root = f"http://127.0.0.1:{port}"
         wait_until_healthy(self._process, f"{root}/health", timeout_s=self.settings.servers.start_timeout_s)
-        return Address(f"{root}/v1", key, self.model.name, self.settings.llamacpp.slots)
+        return Address(f"{root}/v1", key, self.model.name, self.settings.llamacpp.slots, self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        """The model's file, and what the server works with."""
+        told = ("slots", "threads", "context_length")
+        flags = {key: value for key, value in self._config(0, "").items() if key in told}
+        return {"model": self.model.name, "sha256": self.model.sha256, "flags": flags}
 
     def _config(self, port: int, key: str) -> dict[str, object]:
         own = self.settings.llamacpp

@@ -3,8 +3,9 @@
 import http.client
 import time
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from actors.process import ServerProcess
 from extraction.errors import RunError
@@ -16,12 +17,29 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass(frozen=True)
 class Address:
-    """Where and how to ask: `limit` is the number of requests that the server works on at a time."""
+    """Where and how to ask: `limit` is the number of requests that the server works on at a time. `facts` tell a
+    person how it is configured and why, without secrets, as JSON has them."""
 
     url: str
     api_key: str = field(repr=False)
     model: str
     limit: int
+    facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What is told of a server whenever it becomes ready: the actor that owns it (as answers name it), the requests
+    that it takes at a time, how often and for how many seconds it was started, when (seconds since 1970), and the
+    facts of its address."""
+
+    server: str
+    name: str
+    limit: int
+    starts: int
+    start_s: float
+    ready_at: float
+    facts: Mapping[str, Any]
 
 
 class Server(Protocol):

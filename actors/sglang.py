@@ -52,7 +52,7 @@ class SglangServer:
         devices = [gpu.Gpu("GPU", given)] * owned if given else gpu.visible()[:owned]
         if len(devices) < owned:
             raise RunError(f"servers.gpus_per_server is {owned}, and this actor sees {len(devices)} GPUs")
-        least = min(devices, key=attrgetter("vram_gib"))
+        self.gpu = least = min(devices, key=attrgetter("vram_gib"))
         asked = settings.sglang
         self.choice = choose(matrix, asked.scenario, least.name, least.vram_gib, gpus=owned, over=asked.flags)
         self.flags: Flags = self.choice.flags
@@ -89,7 +89,7 @@ class SglangServer:
         try:
             self._process.start()
             wait_until_healthy(self._process, f"{root}/health", timeout_s=self.settings.servers.start_timeout_s)
-            return Address(f"{root}/v1", key, self.served_name, QUEUED * self._running(root, key))
+            return Address(f"{root}/v1", key, self.served_name, QUEUED * self._running(root, key), self._facts())
         finally:
             Path(secrets).unlink(missing_ok=True)
 
@@ -112,6 +112,17 @@ class SglangServer:
         }
         given = ((f"--{name}", value) for name, value in said.items() if value is not None)
         return [word for flag, value in given for word in ([flag] if value is True else [flag, str(value)])]
+
+    def _facts(self) -> dict[str, Any]:
+        """The row and the reason for it, the GPU with the least memory, and the flags as they are now."""
+        return {
+            "scenario": self.choice.name,
+            "reason": self.choice.reason,
+            "gpu": self.gpu.name,
+            "vram_gib": round(self.gpu.vram_gib, 1),
+            "gpus": self.settings.servers.gpus_per_server,
+            "flags": self.flags.said(),
+        }
 
     def _running(self, root: str, key: str) -> int:
         """How many requests it runs at a time, as it says itself; its model must be ours."""

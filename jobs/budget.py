@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from extraction.price import Price
 from jobs.declaration import Budgets, Limits
-from jobs.progress import Tally
+from jobs.tally import Tally
 
 RESERVED = 0.05  # of a deadline, for what is complete to be published
 MOST_RESERVED_S = 600

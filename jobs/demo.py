@@ -4,6 +4,7 @@ python jobs/demo.py --output out/demo/documents.parquet
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,11 +41,16 @@ def write(path: Path) -> None:
     pq.write_table(documents(), path)
 
 
-def main() -> int:
-    """Write them where --output says."""
+def parser() -> Parser:
+    """The command line."""
     flags = Parser("demo.py", __doc__)
-    flags.add_argument("--output", type=Path, required=True)
-    write(flags.parse_args().output)
+    flags.add_argument("--output", type=Path, required=True, metavar="FILE", help="a Parquet file to write")
+    return flags
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write them where --output says."""
+    write(parser().parse_args(argv).output)
     return DONE
 
 

@@ -5,29 +5,30 @@ letters than `max_dead_fraction` allows.
 """
 
 import argparse
+import contextlib
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
 import ray.exceptions
 
 from extraction.errors import OperatorError, ProfilesError, RunError
-from jobs import cluster, intake, manifest, plan, pool, reduce, summary
+from jobs import cluster, intake, manifest, plan, pool, reduce, report, summary
 from jobs.breaker import Breaker
 from jobs.command import DONE, FAILED, LOG, OVER_BUDGET, Parser, complain
 from jobs.compaction import compact
 from jobs.index import Index, State
 from jobs.lease import lease
-from jobs.manifest import Counts, Tokens
+from jobs.manifest import Counts, Manifest, Tokens
 from jobs.options import Options, add_options, add_places
 from jobs.profiles import profile_schema
-from jobs.progress import Progress, Tally
+from jobs.progress import LogFormat, Progress
+from jobs.record import RunRecord, Stages, servers_in
 from jobs.run import Run, new_run_id
 from jobs.storage import storage_at
+from jobs.tally import Tally
 
 Watch = Callable[[Tally, pa.Table], None]  # what came of all requests so far, and the answers that are new
 
@@ -41,6 +42,12 @@ def parser() -> Parser:
     flags.add_argument("--plan", action="store_true", help="stop after the plan and print its size")
     flags.add_argument(
         "--retry-failed", action="store_true", help="ask again for chunks that failed in earlier runs"
+    )
+    flags.add_argument(
+        "--log-format",
+        choices=["text", "json"],
+        default="text",
+        help="how progress is told: json is a line of JSON every 10 seconds on stderr, also on a terminal",
     )
     return flags
 
@@ -58,8 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(flags: argparse.Namespace) -> int:
     """Plan, extract, reduce, publish."""
-    began = time.monotonic()
+    stages = Stages()
     this, found = prepare(flags)
+    told = RunRecord.of(this, flags.input, flags.limit)
     with cluster.connected():
         cluster.require_gpus(this.fleet.gpus)
         least = State.ANSWERED if flags.retry_failed else State.SETTLED
@@ -69,10 +77,21 @@ def run(flags: argparse.Namespace) -> int:
             return DONE
         with lease(this.storage, this.run_id):
             planned = plan.plan(this, found)
-            index = compact(this.ledger, this.ledger.index())
-            work = pool.work_of(this, planned, index, least)
+            before = compact(this.ledger, this.ledger.index())
+            for path in before.skipped:
+                LOG.print(f"skipped  {this.ledger.storage.full(path)} is no segment of the ledger")
+            work = pool.work_of(this, planned, before, least)
             LOG.print(f"plan     {tell_plan(planned, work)}")
-            return reduce_all(this, planned, index, work, extract_all(this, work), began)
+            stages.end("plan")
+            told.write(this, stages)
+            tally = extract_all(this, work, log_format=flags.log_format)
+            stages.end("extract")
+            index = this.ledger.index(before) if work.missing else before
+            published = publish(this, planned, work, before, index, tally.tokens)
+            stages.end("reduce")
+            with contextlib.suppress(OSError):  # what is published is published
+                told.write(this, stages)
+            return tell(this, published, tally, stages)
 
 
 def prepare(flags: argparse.Namespace) -> tuple[Run, intake.Input]:
@@ -89,16 +108,24 @@ def prepare(flags: argparse.Namespace) -> tuple[Run, intake.Input]:
     return this, found
 
 
-def extract_all(run: Run, work: pool.Work, watches: Sequence[Watch] = ()) -> Tally:
+def extract_all(run: Run, work: pool.Work, watches: Sequence[Watch] = (), log_format: LogFormat = "text") -> Tally:
     """Ask for what is missing; nothing is started when nothing is.
 
     Each watch sees the answers as they come in, and ends the stage by raising: what is under way is dropped then,
     what was answered is in the ledger.
     """
     breaker = Breaker(run.settings.breaker)
-    with Progress(LOG, work.missing) as progress:
+    with Progress(
+        LOG,
+        work.missing,
+        run_id=run.run_id,
+        from_ledger=work.chunks - work.missing,
+        servers=run.settings.servers.min_servers,
+        ready=lambda: len(run.storage.list(servers_in(run.run_id), ".json")),
+        log_format=log_format,
+    ) as progress:
         if work.missing:
-            with closing(pool.extract(run, work)) as answered:
+            with contextlib.closing(pool.extract(run, work)) as answered:
                 for answers in answered:
                     progress.add(answers)
                     for watch in watches:
@@ -107,28 +134,7 @@ def extract_all(run: Run, work: pool.Work, watches: Sequence[Watch] = ()) -> Tal
     return progress.tally
 
 
-def reduce_all(run: Run, planned: plan.Plan, before: Index, work: pool.Work, tally: Tally, began: float) -> int:
-    """Merge, publish, and tell."""
-    index = run.ledger.index(before) if work.missing else before
-    for path in index.skipped:
-        LOG.print(f"skipped  {run.ledger.storage.full(path)} is no segment of the ledger")
-    published = publish(run, planned, work, before, index, tally.tokens)
-    out = summary.console()
-    summary.show_profiles(out, run.storage, published, run.model)
-    limit = None if run.fleet.gpus else run.fleet.limit  # GPU servers differ, each has its own
-    summary.show_counts(out, run.storage, published, tally, limit, time.monotonic() - began)
-    code = judge(run, published.counts)
-    if code == OVER_BUDGET:
-        LOG.print(
-            f"[bold]budget:[/] {published.counts.dead_letters:,} dead letters for {published.counts.documents:,} "
-            f"documents are more than max_dead_fraction = {run.settings.max_dead_fraction:g}: exit {OVER_BUDGET}"
-        )
-    return code
-
-
-def publish(
-    run: Run, planned: plan.Plan, work: pool.Work, before: Index, index: Index, tokens: Tokens
-) -> manifest.Manifest:
+def publish(run: Run, planned: plan.Plan, work: pool.Work, before: Index, index: Index, tokens: Tokens) -> Manifest:
     """Merge, check that every document is accounted for, and publish. `before` and `index` are the ledger's, before
     anything was asked and now."""
     if not work.known_to(index):
@@ -150,6 +156,22 @@ def publish(
         dead_letters=sum(file.rows for file in dead_letters),
     )
     return manifest.publish(run, counts, tokens, reduced.profiles, dead_letters)
+
+
+def tell(run: Run, published: Manifest, tally: Tally, stages: Stages) -> int:
+    """Show what is published, leave the report beside it, and return the exit code."""
+    out, counts = summary.console(), published.counts
+    where = report.leave(run.storage, published)
+    summary.show_profiles(out, run.storage, published, run.model)
+    limit = None if run.fleet.gpus else run.fleet.limit  # GPU servers differ, each has its own
+    summary.show_counts(out, run.storage, published, tally, limit, stages.total, where)
+    code = judge(run, counts)
+    if code == OVER_BUDGET:
+        LOG.print(
+            f"[bold]budget:[/] {counts.dead_letters:,} dead letters for {counts.documents:,} documents are more "
+            f"than max_dead_fraction = {run.settings.max_dead_fraction:g}: exit {OVER_BUDGET}"
+        )
+    return code
 
 
 def judge(run: Run, counts: Counts) -> int:

@@ -19,6 +19,7 @@ from jobs.digests import Digests, Numbers, digests, first_of_each
 from jobs.index import Index, State
 from jobs.ledger import LedgerWriter
 from jobs.plan import Plan
+from jobs.record import write_server
 from jobs.run import Run
 
 OVERBOOKING = 3  # rows handed to an actor for each request that its server works on: it never runs dry
@@ -91,6 +92,7 @@ def extract(run: Run, work: Work, extractor: type[Extractor] = Extractor) -> Gen
                 "schema": run.schema,
                 "make_server": partial(_server, run),
                 "make_journal": partial(_journal, run),
+                "tell": partial(write_server, run.storage, run.run_id),
             },
         )
     )

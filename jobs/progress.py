@@ -1,147 +1,193 @@
-"""Progress of the extract stage: a bar on a terminal, a line now and then in a log."""
+"""Progress of the extract stage: a live display on a terminal, a line now and then in a log, as text or as JSON.
 
+A line of JSON has these keys, always all of them: `time` (ISO 8601, UTC), `event` ("extract"), `run`, `chunks` (of
+the plan), `from_ledger` (of them in the ledger), `done`, `answered` and `failed` (in this run), `chunks_per_s`,
+`tokens_per_s`, `prompt_tokens`, `cached_tokens`, `output_tokens`, `in_flight` (requests that a server works on, on
+average), `servers_ready`, `servers_starting`, `left_s` (null before anything is done) and `last_fault` (null or a
+text).
+"""
+
+import datetime
+import json
+import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Literal, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-from rich.progress import Progress as Bar
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
 
-from jobs.manifest import Tokens
+from jobs.tally import Tally, clock
 
+LogFormat = Literal["text", "json"]
 LINE_EVERY_S = 10.0
 LINE_EVERY_MAX_S = 60.0
-
-
-@dataclass
-class Tally:
-    """What came of the requests of this run. `servers` has the first and the last moment (seconds since 1970) that
-    each server is known to have worked in."""
-
-    answered: int = 0
-    failed: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    busy: int = 0
-    began: float | None = None
-    servers: dict[str, tuple[float, float]] = field(default_factory=dict)
-
-    def add(self, answers: pa.Table) -> None:
-        """Count a table of ANSWERS. Time begins when the first of them was asked, not while servers start."""
-        if self.began is None:
-            self.began = time.monotonic() - (pc.max(answers["latency_s"]).as_py() or 0)
-        failed = answers.num_rows - answers["fault"].null_count
-        self.answered += answers.num_rows - failed
-        self.failed += failed
-        self.prompt_tokens += pc.sum(answers["prompt_tokens"]).as_py() or 0
-        self.cached_tokens += pc.sum(answers["cached_tokens"]).as_py() or 0
-        self.completion_tokens += pc.sum(answers["completion_tokens"]).as_py() or 0
-        self.busy += pc.sum(answers["in_flight"]).as_py() or 0
-        self._see(answers)
-
-    def _see(self, answers: pa.Table) -> None:
-        began = pc.subtract(answers["ended_at"], answers["latency_s"])
-        spans = pa.table({"server": answers["server"], "began": began, "ended": answers["ended_at"]})
-        spans = spans.group_by("server").aggregate([("began", "min"), ("ended", "max")])
-        for row in spans.to_pylist():
-            span = row["began_min"], row["ended_max"]
-            first, last = self.servers.get(row["server"], span)
-            self.servers[row["server"]] = min(first, span[0]), max(last, span[1])
-
-    @property
-    def server_hours(self) -> float:
-        """Hours that servers worked, from the first request of each to its last answer."""
-        return sum(last - first for first, last in self.servers.values()) / 3600
-
-    @property
-    def done(self) -> int:
-        """Requests that came to an end."""
-        return self.answered + self.failed
-
-    @property
-    def seconds(self) -> float:
-        """Time since the first request."""
-        return max(1e-9, time.monotonic() - self.began) if self.began is not None else 0.0
-
-    @property
-    def in_flight(self) -> float:
-        """Requests that a server worked on at a time, seen whenever one ended."""
-        return self.busy / self.done if self.done else 0.0
-
-    @property
-    def tokens_per_s(self) -> float:
-        """Prompt and output tokens a second."""
-        return (self.prompt_tokens + self.completion_tokens) / self.seconds if self.done else 0.0
-
-    @property
-    def tokens(self) -> Tokens:
-        """The tokens as the manifest has them."""
-        return Tokens(prompt=self.prompt_tokens, cached=self.cached_tokens, completion=self.completion_tokens)
-
-    def left_s(self, total: int) -> float | None:
-        """Seconds to go at this pace, None before anything is done."""
-        return self.seconds / self.done * (total - self.done) if self.done else None
+LOOK_EVERY_S = 2.0  # at the servers that are ready
+REFRESHES_PER_S = 4
+WIDTH_OF_BAR = 40
 
 
 class Progress:
-    """Shows a tally while it grows."""
+    """Shows a tally while it grows, also while nothing comes: servers may take minutes to start.
 
-    def __init__(self, console: Console, total: int) -> None:
+    `total` requests are to be made, `from_ledger` chunks need none. `ready` counts the servers that are ready, of
+    at least `servers`; it is asked in a thread of its own, since it may have to look into an object store.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        total: int,
+        *,
+        run_id: str = "",
+        from_ledger: int = 0,
+        servers: int = 1,
+        ready: Callable[[], int] = lambda: 0,
+        log_format: LogFormat = "text",
+        every_s: float = LINE_EVERY_S,
+    ) -> None:
         self.tally = Tally()
-        self._console, self._total = console, total
-        self._bar: Bar | None = None
-        self._next_line, self._pause = time.monotonic() + LINE_EVERY_S, LINE_EVERY_S
+        self._console, self._total, self._run_id, self._from_ledger = console, total, run_id, from_ledger
+        self._servers, self._count_ready, self._ready = servers, ready, 0
+        self._json = log_format == "json"
+        self._live: Live | None = None
+        self._pause, self._lock, self._over = every_s, threading.Lock(), threading.Event()
+        self._watch = threading.Thread(target=self._watch_on, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal and self._total:
-            self._bar = Bar(
-                TextColumn("extract"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"),
-                console=self._console,
-            )  # fmt: skip
-            self._bar.add_task("extract", total=self._total, told="")
-            self._bar.start()
+        if not self._total:
+            return self
+        if self._console.is_terminal and not self._json:
+            self._live = Live(
+                console=self._console, get_renderable=self._display, refresh_per_second=REFRESHES_PER_S
+            )
+            self._live.start()
+        self._watch.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar:
-            self._bar.stop()
+        self._over.set()
+        if not self._total:
+            return
+        self._watch.join()
+        if self._live:
+            self._live.stop()
         elif self.tally.done:
-            self._console.print(self._line())
+            self._print_line()
 
     def add(self, answers: pa.Table) -> None:
-        """Count answers and show where the stage stands."""
-        self.tally.add(answers)
-        if self._bar:
-            self._bar.update(self._bar.task_ids[0], completed=self.tally.done, told=self._told())
-        elif time.monotonic() >= self._next_line:
-            self._console.print(self._line())
-            self._pause = min(2 * self._pause, LINE_EVERY_MAX_S)
-            self._next_line = time.monotonic() + self._pause
+        """Count answers."""
+        with self._lock:
+            self.tally.add(answers)
+
+    def _watch_on(self) -> None:
+        """Look at the servers, and print a line whenever one is due."""
+        due = time.monotonic() + self._pause
+        while not self._over.wait(min(LOOK_EVERY_S, max(0.0, due - time.monotonic()))):
+            try:
+                self._ready = self._count_ready()
+            except Exception:
+                self._ready = max(self._ready, len(self.tally.servers))  # a store that can't be read for a moment
+            if time.monotonic() >= due:
+                if not self._live:
+                    self._print_line()
+                self._pause = self._pause if self._json else min(2 * self._pause, LINE_EVERY_MAX_S)
+                due = time.monotonic() + self._pause
+
+    def _print_line(self) -> None:
+        with self._lock:
+            line = json.dumps(self._facts(), ensure_ascii=False) if self._json else self._line()
+        self._console.print(Text(line), soft_wrap=True)
+
+    @property
+    def ready(self) -> int:
+        """Servers that are known to be ready."""
+        return max(self._ready, len(self.tally.servers))
+
+    def _facts(self) -> dict[str, Any]:
+        tally, left = self.tally, self.tally.left_s(self._total)
+        return {
+            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+            "event": "extract",
+            "run": self._run_id,
+            "chunks": self._total + self._from_ledger,
+            "from_ledger": self._from_ledger,
+            "done": tally.done,
+            "answered": tally.answered,
+            "failed": tally.failed,
+            "chunks_per_s": round(tally.chunks_per_s, 3),
+            "tokens_per_s": round(tally.tokens_per_s, 1),
+            "prompt_tokens": tally.prompt_tokens,
+            "cached_tokens": tally.cached_tokens,
+            "output_tokens": tally.completion_tokens,
+            "in_flight": round(tally.in_flight, 2),
+            "servers_ready": self.ready,
+            "servers_starting": max(0, self._servers - self.ready),
+            "left_s": None if left is None else round(left, 1),
+            "last_fault": tally.last_fault,
+        }
 
     def _line(self) -> str:
-        return f"extract  {self.tally.done:,} of {self._total:,} chunks, {self._told()}"
-
-    def _told(self) -> str:
         tally, left = self.tally, self.tally.left_s(self._total)
+        if not tally.done:
+            return f"extract  0 of {self._total:,} chunks, {self._told_of_servers()}"
         ends = "" if not left else f", {clock(left)} left"
         return (
-            f"{tally.answered:,} answered, {tally.failed:,} failed, {tally.tokens_per_s:,.0f} tokens/s, "
+            f"extract  {tally.done:,} of {self._total:,} chunks, {tally.answered:,} answered, "
+            f"{tally.failed:,} failed, {tally.tokens_per_s:,.0f} tokens/s, "
             f"{tally.in_flight:.1f} requests in flight{ends}"
         )
 
+    def _told_of_servers(self) -> str:
+        starting = max(0, self._servers - self.ready)
+        told = [f"{self.ready:,} ready"] if self.ready else []
+        told += [f"{starting:,} starting"] if starting else []
+        return f"{'server' if self.ready + starting == 1 else 'servers'} {', '.join(told)}"
 
-def clock(seconds: float) -> str:
-    """Seconds as a person reads them: 42 s, 3:05, 2:03:05."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    hours, rest = divmod(whole, 3600)
-    minutes, rest = divmod(rest, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    def _display(self) -> RenderableType:
+        """The live display: a bar with pace and time, and under it what stands behind them."""
+        with self._lock:
+            tally, left = self.tally, self.tally.left_s(self._total)
+            share = tally.done / self._total
+            head = Table.grid(padding=(0, 1))
+            bar: RenderableType = ProgressBar(self._total, tally.done, width=WIDTH_OF_BAR)
+            if not tally.done:
+                bar = Spinner("dots", Text("waiting for the first answer", style="dim"))
+            pace = f"{tally.done:,} of {self._total:,}"
+            told = f"{tally.chunks_per_s:,.1f} chunks/s" if tally.done else ""
+            head.add_row(
+                Text("extract", style="bold"),
+                bar,
+                Text(f"{share:4.0%}", style="bold"),
+                Text(pace),
+                Text(told, style="cyan"),
+                Text(f"{clock(left)} left" if left else "", style="cyan"),
+            )
+            rows: list[RenderableType] = [head, self._numbers(tally)]
+            if tally.last_fault:
+                fault = Text.assemble(("        last fault  ", "dim"), (tally.last_fault, "yellow"))
+                fault.truncate(max(20, self._console.width - 1), overflow="ellipsis")
+                rows.append(fault)
+        return Group(*rows)
+
+    def _numbers(self, tally: Tally) -> Text:
+        parts = [
+            (f"{tally.answered:,} answered", "green"),
+            (f"{tally.failed:,} failed", "red" if tally.failed else "dim"),
+            (f"{self._from_ledger:,} from the ledger", "dim" if not self._from_ledger else ""),
+            (f"{tally.in_flight:.1f} in flight", ""),
+            (f"{tally.tokens_per_s:,.0f} tokens/s", ""),
+            (self._told_of_servers(), ""),
+        ]
+        line = Text("        ")
+        for n, (told, style) in enumerate(parts):
+            line.append("  ·  " if n else "", "dim").append(told, style)
+        return line

@@ -1,12 +1,15 @@
 """What a run left behind, as a reader finds it: the published profiles, and the plan and answers they came from."""
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from actors.extractor import ANSWERS
@@ -22,6 +25,7 @@ from jobs.plan import chunks_of
 from jobs.storage import Storage
 
 MODELS: tuple[type[BaseModel], ...] = (CompanyProfile, ShortProfile)
+CHUNKS_READ = 500  # at a time
 Values = dict[str, Any]
 
 
@@ -33,15 +37,15 @@ class Published:
     manifest: manifest.Manifest
 
     @classmethod
-    def at(cls, given: str) -> "Published":
-        """Open an output folder or URL. Raises OperatorError where nothing is published."""
+    def at(cls, given: str, flag: str = "--profiles") -> "Published":
+        """Open an output folder or URL, which `flag` gave. Raises OperatorError where nothing is published."""
         storage = Storage(given)
         try:
             found = manifest.read(storage)
         except OSError as error:
-            raise OperatorError(f"--profiles {given} can't be read: {error.strerror or error}") from None
+            raise OperatorError(f"{flag} {given} can't be read: {error.strerror or error}") from None
         if found is None:
-            raise OperatorError(f"--profiles {given}: there is no {manifest.NAME}, so nothing is published there")
+            raise OperatorError(f"{flag} {given}: there is no {manifest.NAME}, so nothing is published there")
         return cls(storage, found)
 
     def profiles(self) -> Iterator[Values]:
@@ -63,7 +67,7 @@ class Published:
     def planned(self) -> dict[str, list[str]]:
         """The ids of each company's chunks; none where the run's plan is gone."""
         companies: dict[str, list[str]] = defaultdict(list)
-        for path in self._chunk_files():
+        for path in self.chunk_files:
             table = self.storage.read_table(path, ["company_id", "chunk_id"])
             for company_id, chunk_id in zip(*(column.to_pylist() for column in table.columns), strict=True):
                 companies[company_id].append(chunk_id)
@@ -71,20 +75,40 @@ class Published:
 
     def chunks(self, ids: Collection[str], of: Literal["company_id", "chunk_id"] = "company_id") -> Iterator[Chunk]:
         """The chunks of some companies, or some chunks."""
-        wanted = pa.array(sorted(ids), pa.string())
-        for path in self._chunk_files():
-            table = self.storage.read_table(path)
-            yield from chunks_of(table.filter(pc.is_in(table[of], value_set=wanted)))
+        ordered = sorted(ids)
+        wanted = pa.array(ordered, pa.string())
+        for path in self.chunk_files:
+            if of == "company_id" and not self.may_hold(path, ordered):
+                continue
+            for table in self.storage.read_batches(path, CHUNKS_READ):
+                yield from chunks_of(table.filter(pc.is_in(table[of], value_set=wanted)))
+
+    def may_hold(self, path: str, companies: Sequence[str]) -> bool:
+        """Whether a file of chunks or profiles may hold any of some companies (in order), by its footer."""
+        with self.storage.filesystem.open(self.storage.full(path), "rb") as file:
+            footer = pq.read_metadata(file)
+        column = footer.schema.names.index("company_id")
+        known = [footer.row_group(n).column(column).statistics for n in range(footer.num_row_groups)]
+        if not all(one and one.has_min_max for one in known):
+            return True
+        return any(bisect_left(companies, one.min) < bisect_right(companies, one.max) for one in known)
 
     def answers(self, chunk_ids: Collection[str]) -> pa.Table | None:
         """What the ledger holds of some chunks; None where it is of a version that told less."""
-        elsewhere = self.manifest.ledger
-        ledgers = Storage(elsewhere) if elsewhere else self.storage.under(LEDGERS)
-        ledger = Ledger(ledgers, self.manifest.fingerprint)
+        ledger = self.ledger
         ids = sorted(chunk_ids)
         places = ledger.index().places(digests(ids))
-        whole = all(set(ANSWERS.names) <= set(ledgers.columns(path)) for path in places)
+        whole = all(set(ANSWERS.names) <= set(ledger.storage.columns(path)) for path in places)
         return ledger.read(places, pa.array(ids, pa.string())) if whole else None
 
-    def _chunk_files(self) -> list[str]:
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger that the run took its answers from."""
+        elsewhere = self.manifest.ledger
+        ledgers = Storage(elsewhere) if elsewhere else self.storage.under(LEDGERS)
+        return Ledger(ledgers, self.manifest.fingerprint)
+
+    @cached_property
+    def chunk_files(self) -> list[str]:
+        """The files of the run's plan; none where it is gone."""
         return self.storage.list(f"work/runs/{self.manifest.run_id}/chunks", ".parquet")

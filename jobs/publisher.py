@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from jobs import extract
+from jobs import extract, report
 from jobs.command import LOG, OVER_BUDGET
 from jobs.index import Index, State
 from jobs.ledger import Ledger
@@ -78,6 +78,7 @@ class Publisher:
         except Exception as error:
             share.fail(error)
             return
+        report.leave(share.run.storage, shown)
         LOG.print(f"published {share.path}: {_told(share, shown.counts)}", markup=False)
 
 

@@ -148,10 +148,11 @@ class Storage:
             names: list[str] = pq.read_schema(file).names
         return names
 
-    def read_batches(self, path: str, rows: int) -> Iterator[pa.Table]:
-        """A Parquet file's table, a number of rows at a time."""
+    def read_batches(self, path: str, rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """A Parquet file's table, a number of rows at a time; `columns` may be leaves (`a.list.element.b`), those
+        that are not there are left out."""
         with self.filesystem.open(self.full(path), "rb") as file:
-            for batch in pq.ParquetFile(file).iter_batches(rows):
+            for batch in pq.ParquetFile(file).iter_batches(rows, columns=columns):
                 yield pa.Table.from_batches([batch])
 
     def delete(self, paths: Iterable[str]) -> None:

@@ -1,5 +1,6 @@
 """What a person sees at the end: the profiles as a table, the counts, and where the files are."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
@@ -10,8 +11,8 @@ from rich.text import Text
 from extraction.rules import fields
 from jobs.manifest import NAME as MANIFEST
 from jobs.manifest import Manifest
-from jobs.progress import Tally, clock
 from jobs.storage import Storage
+from jobs.tally import Tally, clock
 
 ROWS_SHOWN = 20
 COLUMNS_SHOWN = 7
@@ -27,23 +28,28 @@ def console() -> Console:
 
 
 def show_profiles(out: Console, storage: Storage, manifest: Manifest, model: type[BaseModel]) -> None:
-    """The first profiles, a line each. Cells are facts alone: what stands in no document is not shown."""
+    """The first profiles, a line each."""
+    rows: list[dict[str, Any]] = []
+    for file in manifest.profiles:
+        rows += storage.read_table(file.path).slice(0, ROWS_SHOWN - len(rows)).to_pylist()
+        if len(rows) >= ROWS_SHOWN:
+            break
+    out.print(profile_table(rows, model))
+    if manifest.counts.companies > ROWS_SHOWN:
+        out.print(f"... and {manifest.counts.companies - ROWS_SHOWN:,} more", style="dim")
+
+
+def profile_table(rows: Iterable[dict[str, Any]], model: type[BaseModel]) -> Table:
+    """Profiles, a line each, the first of their columns. Cells are facts alone: what stands in no document is not
+    shown."""
     shown = fields(model)[:COLUMNS_SHOWN]
     table = Table(header_style="bold", pad_edge=False, box=None)
     table.add_column("company_id", style="dim", no_wrap=True, max_width=WIDTH_OF_CELL)
     for field in shown:
         table.add_column(field.path[-1], no_wrap=True, min_width=len(field.path[-1]), max_width=WIDTH_OF_CELL)
-    rows = 0
-    for file in manifest.profiles:
-        for row in storage.read_table(file.path).to_pylist():
-            if rows < ROWS_SHOWN:
-                table.add_row(_plain(row["company_id"]), *(_cell(row, field.path) for field in shown))
-            rows += 1
-        if rows >= ROWS_SHOWN:
-            break
-    out.print(table)
-    if manifest.counts.companies > ROWS_SHOWN:
-        out.print(f"... and {manifest.counts.companies - ROWS_SHOWN:,} more", style="dim")
+    for row in rows:
+        table.add_row(plain(row["company_id"]), *(_cell(row, field.path) for field in shown))
+    return table
 
 
 def _cell(row: dict[str, Any], path: tuple[str, ...]) -> Text:
@@ -55,19 +61,26 @@ def _cell(row: dict[str, Any], path: tuple[str, ...]) -> Text:
     if isinstance(value, list):
         words = [next(iter(v.values())) if isinstance(v, dict) else v for v in value]
         more = f" +{len(words) - WORDS_SHOWN}" if len(words) > WORDS_SHOWN else ""
-        return _plain(", ".join(map(str, words[:WORDS_SHOWN])) + more) if words else Text("-", style="dim")
-    return _plain(str(value))
+        return plain(", ".join(map(str, words[:WORDS_SHOWN])) + more) if words else Text("-", style="dim")
+    return plain(str(value))
 
 
-def _plain(text: str) -> Text:
+def plain(text: str) -> Text:
     """Text from documents as it is: no markup, no control characters."""
     return Text("".join(c if c.isprintable() else " " for c in text))
 
 
 def show_counts(
-    out: Console, storage: Storage, manifest: Manifest, tally: Tally, limit: int | None, seconds: float
+    out: Console,
+    storage: Storage,
+    manifest: Manifest,
+    tally: Tally,
+    limit: int | None,
+    seconds: float,
+    report: str | None = None,
 ) -> None:
-    """The run in numbers, and where its files are; `limit` where all servers take as many requests at a time."""
+    """The run in numbers, and where its files and its report are; `limit` where all servers take as many requests
+    at a time."""
     counts, tokens = manifest.counts, manifest.tokens
     root = storage.full("")
     asked = counts.chunks_answered - counts.chunks_from_ledger
@@ -83,6 +96,7 @@ def show_counts(
         ("profiles", ", ".join(f"{root}/{file.path}" for file in manifest.profiles[:3]) or "none"),
         ("dead letters", ", ".join(f"{root}/{file.path}" for file in manifest.dead_letters[:3]) or "none"),
         ("manifest", f"{root}/{MANIFEST}"),
+        *([("report", report)] if report else []),
     ]  # fmt: skip
     out.print()
     for name, told in lines:

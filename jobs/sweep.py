@@ -18,11 +18,11 @@ from jobs.budget import Budget, Spent
 from jobs.digests import Digests
 from jobs.index import Index, State
 from jobs.pool import Work
-from jobs.progress import Tally
 from jobs.publisher import Publisher
 from jobs.run import Run
 from jobs.share import NO_PLAN, Owners, Share
 from jobs.standing import Standing
+from jobs.tally import Tally
 
 PLANNERS = 8  # partitions planned at a time
 PLANNING = 0.25  # of the time that is left before a deadline

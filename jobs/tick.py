@@ -13,11 +13,11 @@ from jobs.command import DONE, FAILED, LOG, MISTAKE, OVER_BUDGET
 from jobs.compaction import compact
 from jobs.declaration import Declaration
 from jobs.index import Index
-from jobs.progress import Tally
 from jobs.run import Run, new_run_id
 from jobs.spending import Spending, spent_before
 from jobs.standing import Record, Standing, tally
 from jobs.sweep import Sweep
+from jobs.tally import Tally
 
 
 class Tick:

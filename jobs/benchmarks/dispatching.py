@@ -34,9 +34,9 @@ from jobs.benchmarks.instant import MODEL, InstantServer
 from jobs.command import CONFIGS, DONE, LOG
 from jobs.digests import digests
 from jobs.engines import fleet
-from jobs.progress import Tally
 from jobs.run import Run, new_run_id
 from jobs.storage import storage_at
+from jobs.tally import Tally
 
 SENTENCE = "Alder & Finch Ltd of Galway makes oak furniture, and ships it to customers in eleven countries. "
 SAMPLE = {"string": "Alder & Finch Ltd", "integer": 1998, "number": 1.5, "boolean": True, "null": None}

@@ -9,12 +9,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from actors.client import Answer
+from actors.client import HERE, Answer
 from actors.endpoint import EndpointServer
 from actors.extractor import ANSWERS, Extractor
 from actors.process import free_port
+from actors.server import Ready
 from extraction.errors import Fault, OperatorError, RunError
-from tests.actors.asking import TEXT, question, settings
+from tests.actors.asking import SCHEMA, TEXT, question, settings
 from tests.actors.extracting import MemoryJournal, answer_all, asked_texts, batch, extractor, texts
 from tests.actors.processes import OwnedFake, eventually, gone
 from tests.fakes.process import FakeServer
@@ -108,6 +109,27 @@ def test_no_row_leaves_that_is_not_written_down(endpoint: EndpointServer) -> Non
 def test_its_first_words_say_when_it_is_ready(endpoint: EndpointServer, capfd: pytest.CaptureFixture[str]) -> None:
     extractor(endpoint)
     assert capfd.readouterr().err.endswith("s, 4 requests at a time\n")
+
+
+def test_it_tells_of_its_server_whenever_that_is_ready(owned: OwnedFake) -> None:
+    told: list[Ready] = []
+    journal = MemoryJournal()
+    actor = Extractor(settings(), SCHEMA, lambda: owned, lambda: journal, told.append)
+    actor.keeper.start()
+    assert [one.starts for one in told] == [1, 2]
+    assert (told[0].server, told[0].name, told[0].limit) == (HERE, "fake", 2)
+    assert 0 < told[0].start_s < 60
+    assert told[0].ready_at < told[1].ready_at
+
+
+def test_it_works_where_it_cannot_tell(endpoint: EndpointServer, capfd: pytest.CaptureFixture[str]) -> None:
+    def tell(_: Ready) -> None:
+        raise OSError("no storage")
+
+    journal = MemoryJournal()
+    (rows,) = answer_all(Extractor(settings(), SCHEMA, lambda: endpoint, lambda: journal, tell), texts(TEXT))
+    assert rows["fault"].null_count == 1
+    assert "could not be written down (no storage)" in capfd.readouterr().err
 
 
 def test_a_server_without_sense_gets_no_document(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def publish(folder: Path, profiles: dict[str, Values], model: type[BaseModel] = 
         "versions": {},
     }
     told |= {
-        "counts": dict.fromkeys(COUNTS, 0),
+        "counts": {**dict.fromkeys(COUNTS, 0), "companies": len(rows)},
         "tokens": {},
         "profiles": [asdict(written)],
         "dead_letters": [],
@@ -48,7 +48,8 @@ def _row(values: Values, model: type[BaseModel]) -> Values:
     given = dict(values)
     names = ("field", "value", "chosen", "grounded")
     evidence = [dict(zip(names, told, strict=True)) for told in given.pop("evidence", [])]
-    return {**given, "evidence": [{**row, "support": 1, "places": []} for row in evidence]}
+    empty: Values = {"documents": [], "chunks_missing": [], "conflicts": []}
+    return {**empty, **given, "evidence": [{**row, "support": 1, "places": []} for row in evidence]}
 
 
 def ask(folder: Path, questions: list[tuple[str, str, Answer]]) -> None:

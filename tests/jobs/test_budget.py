@@ -11,7 +11,7 @@ from actors.extractor import ANSWERS
 from extraction.price import Price
 from jobs.budget import Budget, Spent, Stop
 from jobs.declaration import Budgets
-from jobs.progress import Tally
+from jobs.tally import Tally
 
 
 def answers(count: int, attempts: int = 1, seconds: float = 360.0, server: str = "a") -> pa.Table:

@@ -206,6 +206,19 @@ def test_a_model_of_ones_own_is_published(tmp_path: Path, fake: FakeServer) -> N
     assert isinstance(profile["goods"], list)
 
 
+def test_progress_is_json_on_request_and_the_end_says_where_the_report_is(
+    tmp_path: Path, fake: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path / "in.parquet", [row(n) for n in range(3)])
+    assert job(source, tmp_path / "out", fake.url, "--log-format", "json") == 0
+    printed = capsys.readouterr()
+    last = json.loads([line for line in printed.err.splitlines() if line.startswith("{")][-1])
+    assert (last["run"], last["done"], last["chunks"]) == (manifest(tmp_path / "out")["run_id"], 3, 3)
+    assert (last["servers_ready"], last["servers_starting"]) == (1, 0)
+    assert f"report       {tmp_path}/out/report.html" in printed.out.splitlines()
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
 @pytest.mark.parametrize("fault", ["401", "404"])
 def test_a_server_that_refuses_is_the_operators_mistake(
     tmp_path: Path, fault: str, capsys: pytest.CaptureFixture[str]

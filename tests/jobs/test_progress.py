@@ -1,17 +1,23 @@
 """Progress is counted right and shown for terminals and logs."""
 
 import io
+import json
+import re
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import pyarrow as pa
 import pytest
 from rich.console import Console
+from rich.text import Text
 
+import jobs.progress
 from actors.client import Answer
 from actors.extractor import ANSWERS
 from extraction.errors import Fault
-from jobs.progress import Progress, Tally, clock
+from jobs.progress import Progress
+from jobs.tally import Tally, clock
 
 
 def answers(*given: Answer) -> pa.Table:
@@ -55,7 +61,79 @@ def test_a_log_gets_a_line_and_a_terminal_a_bar() -> None:
     assert "requests in flight" in log.getvalue()
     with Progress(Console(file=screen, force_terminal=True, width=200), 2) as progress:
         progress.add(answers(GOOD))
-    assert "1/2" in screen.getvalue()
+    assert "1 of 2" in screen.getvalue()
+
+
+def test_the_last_fault_is_told() -> None:
+    tally = Tally()
+    tally.add(answers(GOOD, BAD, replace(BAD, fault=Fault.TRUNCATED, message="cut\noff"), GOOD))
+    assert tally.last_fault == "truncated: cut off"
+    tally.add(answers(GOOD))
+    assert tally.last_fault == "truncated: cut off"
+
+
+def test_json_is_a_line_an_interval_also_while_nothing_comes() -> None:
+    log = io.StringIO()
+    terminal = Console(file=log, width=200, force_terminal=True)
+    with Progress(
+        terminal, 3, run_id="r", from_ledger=7, servers=2, ready=lambda: 1, log_format="json", every_s=0.05
+    ) as progress:
+        assert eventually(lambda: log.getvalue().count("\n") >= 2)
+        progress.add(answers(GOOD, BAD))
+    first, *_, last = map(json.loads, log.getvalue().splitlines())
+    assert first.keys() == last.keys() == set(re.findall(r"`(\w+)`", str(jobs.progress.__doc__)))
+    assert (first["done"], first["left_s"], first["last_fault"]) == (0, None, None)
+    assert (first["chunks"], first["from_ledger"]) == (10, 7)
+    assert (last["run"], last["event"], last["done"], last["answered"], last["failed"]) == ("r", "extract", 2, 1, 1)
+    assert (last["servers_ready"], last["servers_starting"]) == (1, 1)
+    assert (last["prompt_tokens"], last["cached_tokens"], last["output_tokens"]) == (300, 180, 60)
+    assert last["last_fault"] == "invalid: no"
+
+
+def test_a_log_says_that_servers_start() -> None:
+    log = io.StringIO()
+    with Progress(Console(file=log, width=200), 3, servers=3, ready=lambda: 1, every_s=0.05):
+        assert eventually(lambda: "\n" in log.getvalue())
+    assert log.getvalue().splitlines()[0] == "extract  0 of 3 chunks, servers 1 ready, 2 starting"
+
+
+def test_servers_that_cannot_be_counted_stop_nothing() -> None:
+    def ready() -> int:
+        raise OSError("no storage")
+
+    log = io.StringIO()
+    with Progress(Console(file=log, width=200), 3, ready=ready, log_format="json", every_s=0.05) as progress:
+        progress.add(answers(replace(GOOD, server="a:1", ended_at=1.0)))
+        assert eventually(lambda: "\n" in log.getvalue())
+    assert json.loads(log.getvalue().splitlines()[-1])["servers_ready"] == 1
+
+
+def test_a_terminal_sees_pace_servers_and_faults() -> None:
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=160)
+    with Progress(terminal, 4, from_ledger=1_234, servers=2, ready=lambda: 2) as progress:
+        assert eventually(lambda: "waiting for the first answer" in screen.getvalue())
+        progress.add(answers(GOOD, replace(BAD, message="[bold]no[/bold] \x1b[31mred")))
+        assert eventually(lambda: progress.ready == 2)
+    said = Text.from_ansi(screen.getvalue()).plain
+    for told in ("2 of 4", "1 answered", "1 failed", "1,234 from the ledger", "servers 2 ready", "50%", "chunks/s"):
+        assert told in said
+    assert "invalid: [bold]no[/bold]" in said
+    assert "\x1b[31mred" not in screen.getvalue()
+
+
+def test_nothing_is_shown_where_nothing_is_to_do() -> None:
+    log = io.StringIO()
+    with Progress(Console(file=log, width=200), 0, log_format="json", every_s=0.01):
+        pass
+    assert log.getvalue() == ""
+
+
+def eventually(holds: Callable[[], bool], within_s: float = 30) -> bool:
+    end = time.monotonic() + within_s
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.02)
+    return holds()
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(0, "0 s"), (59.4, "59 s"), (60, "1:00"), (3725, "1:02:05")])

@@ -1,0 +1,220 @@
+"""Charts as SVG that stands in the page: Vega-Lite drawn when the report is written, for a page without its script.
+
+Colours are the page's own variables, so charts follow its light and dark.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import vl_convert
+from markupsafe import Markup
+
+from jobs.reports.answers import LATENCY_EDGES, Answers
+
+VEGA_LITE = "6.4"
+WIDE, NARROW, CARD = 1030, 300, 300  # pixels of the plot, without its axis
+BARS = {WIDE: 100, NARROW: 40}  # at the most; a bar of few answers says little
+ANSWERS_A_BAR = 4
+FEWEST_BARS = 12
+COLOURS = 7  # servers with a colour of their own; what others did is one more
+OTHERS = "other servers"
+STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800]
+CLOCK = (
+    "datum.value < 3600 ? floor(datum.value / 60) + ':' + format(datum.value % 60, '02d')"
+    " : floor(datum.value / 3600) + ':' + format(floor(datum.value / 60) % 60, '02d') + ' h'"
+)
+SECONDS = (
+    "datum.value < 60 ? datum.value + ' s'"
+    " : datum.value < 3600 ? datum.value / 60 + ' min' : datum.value / 3600 + ' h'"
+)
+LATENCIES = {  # where an axis of seconds may have ticks, by the decades that it spans
+    1: [t * 10.0**n for n in range(-3, 2) for t in (1, 2, 3, 5)] + [60, 90, 120, 180, 300, 600, 900, 1800, 3600],
+    2: [t * 10.0**n for n in range(-3, 1) for t in (1, 3)] + [10, 30, 60, 180, 600, 1800, 3600, 10800, 36000],
+    3: [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 36000],
+}
+Spec = dict[str, Any]
+CONFIG: Spec = {
+    "background": None,
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "bar": {"binSpacing": 0},
+    "axis": {
+        "labelColor": "var(--muted)",
+        "titleColor": "var(--muted)",
+        "gridColor": "var(--line)",
+        "domainColor": "var(--line)",
+        "tickColor": "var(--line)",
+        "labelFontSize": 11,
+        "titleFontSize": 11,
+        "titleFontWeight": "normal",
+        "domain": False,
+        "ticks": False,
+        "labelPadding": 6,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart for wide screens and one for narrow ones, and what its colours mean, in their order."""
+
+    wide: Markup
+    narrow: Markup | None = None
+    legend: tuple[str, ...] = ()
+
+
+def unit(rate: float) -> tuple[str, int]:
+    """A rate's unit of time, and its seconds: a second where more than two things happen in it, else a minute."""
+    return ("a second", 1) if rate > 2 else ("a minute", 60)
+
+
+def throughput(answers: Answers) -> Chart:
+    """Chunks a second or a minute (`unit`) over time, by server."""
+    names = [work.server for work in answers.servers][:COLOURS]
+    legend = (*names, *([OTHERS] if len(answers.servers) > len(names) else []))
+    known = pa.array(names, pa.string())
+    moments = answers.moments
+    server = pc.if_else(pc.is_in(moments["server"], value_set=known), moments["server"], OTHERS)
+    moments = moments.set_column(0, "server", server)
+    per_s = unit(answers.rate)[1]
+    drawn = []
+    for width in (WIDE, NARROW):
+        rows, step = _over_time(answers, moments, ["answers", "failed"], BARS[width])
+        told = [{**row, "rate": (row["answers"] + row["failed"]) * per_s / step} for row in rows]
+        drawn.append(_bars(told, "rate", "server", legend, width, 180))
+    return Chart(drawn[0], drawn[1], legend)
+
+
+def tokens(answers: Answers) -> Chart:
+    """Tokens a second over time: prompts from the servers' cache, the rest of them, and output."""
+    kinds = ("from the cache", "read anew", "written")
+    sums = ["prompt_tokens", "cached_tokens", "completion_tokens"]
+    rows, step = _over_time(answers, answers.moments, sums, BARS[NARROW])
+    told = []
+    for row in rows:
+        cached = row["cached_tokens"]
+        counts = (cached, row["prompt_tokens"] - cached, row["completion_tokens"])
+        told += [
+            {"from": row["from"], "to": row["to"], "kind": kind, "rate": count / step}
+            for kind, count in zip(kinds, counts, strict=True)
+        ]
+    return Chart(_bars(told, "rate", "kind", kinds, CARD, 160), legend=kinds)
+
+
+def latency(answers: Answers) -> Chart:
+    """How many answers took how long, with the median and the 95th percentile."""
+    joined = 10  # fine bins to a bar: 60 % from one edge to the next
+    counts = answers.latency.reshape(-1, joined).sum(axis=1)
+    edges = LATENCY_EDGES[::joined]
+    (there,) = np.nonzero(counts)
+    rows = [{"from": edges[n], "to": edges[n + 1], "answers": int(counts[n])} for n in there]
+    marks = [
+        {"at": answers.quantile(share), "told": told} for share, told in ((0.5, "median"), (0.95, "95 %")) if rows
+    ]
+    low, high = (edges[there[0]], edges[there[-1] + 1]) if rows else (0.1, 1)
+    decades = min(3, max(1, round(float(np.log10(high / low)))))
+    ticks = [t for t in LATENCIES[decades] if low <= t <= high]
+    x = {
+        "field": "from",
+        "type": "quantitative",
+        "scale": {"type": "log", "domain": [low, high], "nice": False},
+        "axis": {"title": None, "grid": False, "values": ticks, "labelExpr": SECONDS},
+    }
+    bars: Spec = {
+        "data": {"values": rows},
+        "mark": {"type": "bar", "orient": "vertical", "color": "var(--c1)"},
+        "encoding": {
+            "x": x,
+            "x2": {"field": "to"},
+            "y": {"field": "answers", "type": "quantitative", "axis": {"title": None, "tickCount": 4}},
+        },
+    }
+    rules: Spec = {
+        "data": {"values": marks},
+        "encoding": {"x": {**x, "field": "at"}},
+        "layer": [
+            {"mark": {"type": "rule", "color": "var(--ink)", "strokeDash": [3, 3]}},
+            {
+                "mark": {"type": "text", "y": -9, "color": "var(--muted)", "fontSize": 11},
+                "encoding": {"text": {"field": "told"}},
+            },
+        ],
+    }
+    return Chart(_draw({"width": CARD, "height": 160, "layer": [bars, rules]}))
+
+
+def _over_time(answers: Answers, moments: pa.Table, sums: Sequence[str], bars: int) -> tuple[list[Spec], float]:
+    """Sums by server and bar, `from` and `to` in seconds since the first request; and the seconds of a bar."""
+    if not moments.num_rows:
+        return [], 1.0
+    first = pc.min(moments["moment"]).as_py()
+    count = pc.max(moments["moment"]).as_py() - first + 1
+    joined = -(-count // max(FEWEST_BARS, min(bars, answers.done // ANSWERS_A_BAR)))
+    bar = pc.divide(pc.subtract(moments["moment"], first), joined)  # of integers: rounded down
+    summed = moments.append_column("bar", bar).group_by(["server", "bar"])
+    summed = summed.aggregate([(name, "sum") for name in sums])
+    step = joined * answers.width_s
+    rows = [
+        {
+            "server": row["server"],
+            "from": row["bar"] * step,
+            "to": (row["bar"] + 1) * step,
+            **{name: row[f"{name}_sum"] for name in sums},
+        }
+        for row in summed.sort_by([("bar", "ascending"), ("server", "ascending")]).to_pylist()
+    ]
+    return rows, step
+
+
+def _bars(rows: list[Spec], value: str, kind: str, kinds: Sequence[str], width: int, height: int) -> Markup:
+    """Bars over time, stacked by kind."""
+    end = max((row["to"] for row in rows), default=1.0)
+    step = next((s for s in STEPS if end / s <= (9 if width == WIDE else 4)), STEPS[-1])
+    return _draw(
+        {
+            "width": width,
+            "height": height,
+            "data": {"values": rows},
+            "mark": {"type": "bar", "orient": "vertical"},
+            "encoding": {
+                "x": {
+                    "field": "from",
+                    "type": "quantitative",
+                    "scale": {"domain": [0, end], "nice": False},
+                    "axis": {
+                        "title": None,
+                        "grid": False,
+                        "values": list(np.arange(0, end, step)),
+                        "labelExpr": CLOCK,
+                        "labelBound": True,
+                    },
+                },
+                "x2": {"field": "to"},
+                "y": {
+                    "field": value,
+                    "type": "quantitative",
+                    "stack": True,
+                    "axis": {"title": None, "tickCount": 4, "format": "~s"},
+                },
+                "color": {
+                    "field": kind,
+                    "scale": {"domain": list(kinds), "range": [f"var(--c{n + 1})" for n in range(len(kinds))]},
+                    "legend": None,
+                },
+            },
+        }
+    )  # fmt: skip
+
+
+def _draw(spec: Spec) -> Markup:
+    """SVG of a specification. Nothing is fetched for it."""
+    svg = vl_convert.vegalite_to_svg(
+        {**spec, "padding": {"left": 0, "right": 4, "top": 14, "bottom": 0}, "config": CONFIG},
+        vl_version=VEGA_LITE,
+        allowed_base_urls=[],
+    )
+    return Markup(svg)

@@ -1,0 +1,205 @@
+"""The facts of a report, brought together from what a run left behind; what it did not leave is left out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from extraction.price import Price
+from jobs import record
+from jobs.manifest import Manifest
+from jobs.published import Published
+from jobs.record import RunRecord, ServerRecord
+from jobs.reports import charts
+from jobs.reports.answers import Answers, Work, answers_of
+from jobs.reports.failures import MEANINGS, Failures, failures
+from jobs.reports.fields import Coverage, coverage
+from jobs.reports.flow import Flow
+from jobs.reports.page import percent, seconds, short
+from jobs.reports.sample import sample
+from jobs.tally import clock
+
+SERVERS_SHOWN = 24
+FILES_SHOWN = 12
+Data = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number that stands large at the top, and what it says."""
+
+    name: str
+    value: str
+    told: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """Servers that were started in the same way: how many, and what for."""
+
+    servers: int
+    name: str
+    limit: int
+    facts: Mapping[str, Any]
+    start_s: float
+    restarts: int
+
+
+def facts(published: Published, room: int) -> tuple[Data, Data]:
+    """What the page's template shows, and the data of its viewer, of which `room` bytes may be companies."""
+    manifest = published.manifest
+    run = record.read_run(published.storage, manifest.run_id)
+    servers = record.read_servers(published.storage, manifest.run_id)
+    answers, fields, failed = answers_of(published), coverage(published), failures(published)
+    flow = Flow(manifest.counts, failed.of_stage("plan"), failed.total - failed.of_stage("plan"))
+    shown = sample(
+        published,
+        [field.name for field in fields.fields],
+        {letter["document_id"] for letter in failed.letters if letter["stage"] != "plan"} - {None},
+        room,
+    )
+    data = {
+        "run": manifest.run_id,
+        "of": shown.of,
+        "fields": [{"name": f.name, "rule": f.rule, "reading": f.reading} for f in fields.fields],
+        "companies": shown.companies,
+        "letters": [{**letter, "text": shown.dead.get(letter["document_id"])} for letter in failed.letters],
+        "dead": failed.total,
+    }
+    told = {
+        "manifest": manifest,
+        "run": run,
+        "flow": flow,
+        "figures": _figures(manifest, run, answers, flow),
+        "answers": answers,
+        "charts": _charts(answers),
+        "fields": fields,
+        "failures": _classes(failed, answers, fields),
+        "rows": _rows(servers),
+        "servers": _servers(answers, servers),
+        "servers_left": max(0, len(answers.servers) - SERVERS_SHOWN),
+        "unit": charts.unit(answers.rate)[0],
+        "settings": _settings(run),
+        "shown": len(shown.companies),
+        "files_shown": FILES_SHOWN,
+    }
+    return told, data
+
+
+def _figures(manifest: Manifest, run: RunRecord | None, answers: Answers, flow: Flow) -> list[Figure]:
+    counts, dead = manifest.counts, flow.unread + flow.lost
+    share = dead / max(1, counts.documents)
+    allowed = run.settings.get("max_dead_fraction") if run else None
+    alive = f"from {counts.documents - dead:,} of {counts.documents:,} documents"
+    lost = f"{percent(share)} of documents" + (f", {percent(allowed)} allowed" if allowed is not None else "")
+    found = [Figure("Companies", f"{counts.companies:,}", alive), Figure("Dead letters", f"{dead:,}", lost)]
+    if answers.own:
+        found.insert(1, _speed(answers))
+    asked = answers.total("prompt_tokens")
+    if asked:
+        cached = answers.total("cached_tokens") / asked
+        total = asked + answers.total("completion_tokens")
+        found.insert(-1, Figure("Tokens", short(total), f"{percent(cached)} of the prompts from the cache"))
+        late = f"95 % within {seconds(answers.quantile(0.95))}, waiting included"
+        found.insert(-1, Figure("Median answer", seconds(answers.quantile(0.5)), late))
+    if answers.own:
+        found.insert(-1, _cost(manifest, run, answers))
+    return found
+
+
+def _speed(answers: Answers) -> Figure:
+    servers = len(answers.servers)
+    told = f"{clock(answers.seconds)} on {servers:,} server{'' if servers == 1 else 's'}"
+    named, per_s = charts.unit(answers.rate)
+    return Figure(f"Chunks {named}", short(per_s * answers.rate), told)
+
+
+def _cost(manifest: Manifest, run: RunRecord | None, answers: Answers) -> Figure:
+    """What the run cost where it was told prices, else the hours of its GPUs or servers."""
+    gpus = run.gpus if run else 0
+    hours = answers.server_hours * (gpus or 1)
+    kind = "GPU time" if gpus else "Server time"
+    lasted = clock(3600 * hours) if hours < 10 else f"{short(hours)} h"
+    price = Price.model_validate(run.settings["price"]) if run and "price" in run.settings else Price()
+    if not price.known:
+        return Figure(kind, lasted, "no price was set")
+    spent = price.of(
+        gpu_hours=hours if gpus else 0.0,
+        prompt_tokens=answers.total("prompt_tokens"),
+        output_tokens=answers.total("completion_tokens"),
+    )
+    each = 1_000 * spent / max(1, manifest.counts.companies)
+    told = f"{lasted} of {kind}; {price.currency} {each:,.2f} for 1,000 companies"
+    return Figure("Cost", f"{price.currency} {spent:,.2f}", told)
+
+
+def _charts(answers: Answers) -> dict[str, charts.Chart]:
+    if not answers.moments.num_rows:
+        return {}
+    found = {"latency": charts.latency(answers)}
+    if answers.own:
+        found |= {"throughput": charts.throughput(answers), "tokens": charts.tokens(answers)}
+    return found
+
+
+def _classes(failed: Failures, answers: Answers, fields: Coverage) -> list[Data]:
+    """Classes of failures, the most frequent first: dead letters, then chunks that profiles do without."""
+    letters = [
+        {"stage": stage, "fault": fault, "count": count, "what": "document" if count == 1 else "documents",
+         "meaning": MEANINGS.get(fault, ""),
+         "examples": [(letter["document_id"], letter["message"]) for letter in failed.examples[stage, fault]]}
+        for (stage, fault), count in failed.by_class.most_common()
+    ]  # fmt: skip
+    missing = [
+        {"stage": "extract", "fault": fault, "count": count,
+         "what": f"chunk{'' if count == 1 else 's'} missing in profiles",
+         "meaning": MEANINGS.get(fault, ""), "examples": [(None, m) for m in answers.examples.get(fault, [])]}
+        for fault, count in fields.missing.most_common()
+    ]  # fmt: skip
+    return [*letters, *missing]
+
+
+def _rows(servers: Sequence[ServerRecord]) -> list[Row]:
+    """The servers by how they were started; the seconds are the longest start's."""
+    groups: dict[str, list[ServerRecord]] = {}
+    for server in servers:
+        groups.setdefault(f"{server.name} {server.limit} {server.facts}", []).append(server)
+    return [
+        Row(
+            len(group),
+            group[0].name,
+            group[0].limit,
+            group[0].facts,
+            max(server.start_s for server in group),
+            sum(server.starts - 1 for server in group),
+        )
+        for group in sorted(groups.values(), key=len, reverse=True)
+    ]
+
+
+def _servers(answers: Answers, servers: Sequence[ServerRecord]) -> list[Data]:
+    """The busiest servers: what each did."""
+    known = {server.server: server for server in servers}
+
+    def told(work: Work) -> Data:
+        done, lasted = work.answers + work.failed, max(work.last - work.first, 1e-9)
+        started = known.get(work.server)
+        return {
+            **asdict(work),
+            "rate": charts.unit(answers.rate)[1] * done / lasted,
+            "tokens_per_s": (work.prompt_tokens + work.completion_tokens) / lasted,
+            "cached": work.cached_tokens / max(1, work.prompt_tokens),
+            "busy": work.in_flight / max(1, done),
+            "limit": started.limit if started else None,
+            "start_s": started.start_s if started and started.start_s >= 0.1 else None,
+            "restarts": started.starts - 1 if started else None,
+        }
+
+    return [told(work) for work in answers.servers[:SERVERS_SHOWN]]
+
+
+def _settings(run: RunRecord | None) -> dict[str, Any]:
+    """The settings without the prompt, and the prompt."""
+    if run is None:
+        return {}
+    rest = {key: value for key, value in run.settings.items() if key != "prompt"}
+    return {"settings": rest, "prompt": run.settings.get("prompt")}

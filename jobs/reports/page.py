@@ -1,0 +1,105 @@
+"""The page: facts and a sample in one file that stands alone.
+
+Nothing in a document can become markup or script: all text goes through Jinja's escaping or into a block of JSON
+in which no `<` is left, and the policy in the page's head lets only its own script and style work, and no request
+leave.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from markupsafe import Markup
+
+from jobs.tally import clock
+
+ASSETS = Path(__file__).parent / "assets"
+STYLES = ("report.css", "viewer.css")
+SCRIPTS = ("text.js", "viewer.js", "document.js", "report.js")
+MAGNITUDES = ((1_000_000_000, "G"), (1_000_000, "M"), (10_000, "k"))
+
+
+def render(facts: Mapping[str, Any], data: Mapping[str, Any]) -> bytes:
+    """The page's bytes."""
+    style = "\n".join((ASSETS / name).read_text("utf-8") for name in STYLES)
+    script = "\n".join((ASSETS / name).read_text("utf-8") for name in SCRIPTS)
+    policy = (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    page = _environment().get_template("report.html")
+    text = page.render(
+        **facts, policy=policy, style=Markup(style), script=Markup(script), data=Markup(embedded(data))
+    )
+    return text.encode("utf-8", errors="replace")
+
+
+def embedded(data: Any) -> str:
+    """JSON that can stand in a script element: nothing in it ends the element or begins a comment or another."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text.encode("utf-8", errors="backslashreplace").decode()  # a lone surrogate becomes its JSON escape
+
+
+def _hash(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ASSETS),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "count": lambda number: f"{number:,}",
+        "short": short,
+        "percent": percent,
+        "clock": clock,
+        "seconds": seconds,
+        "yaml": lambda value: yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100),
+        "visible": visible,
+    }
+    return made
+
+
+def short(number: float) -> str:
+    """A number in three digits: 847, 9,412, 151 k, 1.51 M."""
+    for size, sign in MAGNITUDES:
+        if number >= size:
+            shown = number / (1_000 if sign == "k" else size)
+            return f"{shown:.0f} {sign}" if shown >= 100 else f"{shown:.3g} {sign}"
+    return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:.2g}"
+
+
+def percent(share: float) -> str:
+    """A share in percent; one decimal where it is small or nearly all."""
+    shown = 100 * share
+    if share in (0, 1) or 10 <= shown <= 99:
+        return f"{shown:.0f} %"
+    if not 0.05 <= shown <= 99.95:
+        return "< 0.1 %" if shown < 1 else "> 99.9 %"
+    return f"{shown:.1f}".removesuffix(".0") + " %"
+
+
+def seconds(number: float) -> str:
+    """A length of time in the unit that fits it: 420 ms, 3.2 s, 4:12."""
+    if number < 1:
+        return f"{1000 * number:.0f} ms"
+    return f"{number:.1f} s" if number < 60 else clock(number)
+
+
+def visible(text: str) -> str:
+    """An id or a message as it can be read: what has no shape of its own is written as its code."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)

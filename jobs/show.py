@@ -1,0 +1,129 @@
+"""Published companies in the terminal: a list of them, or one profile with its evidence.
+
+python jobs/show.py OUT                    a line a company; --search TEXT keeps those that hold it, case apart
+python jobs/show.py OUT COMPANY            each field with its value, where that stands, and what else was said
+python jobs/show.py OUT [COMPANY] --json   the same for machines: a line of JSON a company
+
+Exit codes: 0 shown; 1 failed; 2 the operator's mistake, such as a company that is not there.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from extraction.errors import OperatorError, ProfilesError
+from extraction.originals import originals
+from jobs.command import DONE, Parser, complain
+from jobs.profile_text import show_profile
+from jobs.published import Published
+from jobs.summary import console, profile_table
+
+ROWS = 500  # profiles read at a time
+SUGGESTED = 3
+HEAVY = ("evidence", "conflicts", "chunks_missing")  # which a list does without
+Row = dict[str, Any]
+
+
+def parser() -> Parser:
+    """The command line."""
+    flags = Parser("show.py", __doc__)
+    flags.add_argument("output", metavar="OUT", help="an output folder or URL of extract.py")
+    flags.add_argument("company", metavar="COMPANY", nargs="?", help="a company_id: show its profile and evidence")
+    flags.add_argument("--search", metavar="TEXT", help="only companies with this in an id or a value")
+    flags.add_argument("--limit", type=int, default=20, metavar="N", help="companies to list (default: 20)")
+    flags.add_argument("--skip", type=int, default=0, metavar="N", help="leave out the first N")
+    flags.add_argument("--json", action="store_true", help="a line of JSON a company")
+    return flags
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Show, and say in one line what went wrong."""
+    try:
+        return run(parser().parse_args(argv))
+    except ProfilesError as error:
+        return complain(error)
+
+
+def run(flags: argparse.Namespace) -> int:
+    """One company, or a list."""
+    if flags.limit < 0 or flags.skip < 0:
+        raise OperatorError(f"--limit {flags.limit} --skip {flags.skip}: numbers of companies are expected")
+    published = Published.at(flags.output, "OUT")
+    if flags.company is not None:
+        show_one(published, flags.company, as_json=flags.json)
+    else:
+        show_some(published, flags.search, flags.skip, flags.limit, as_json=flags.json)
+    return DONE
+
+
+def show_one(published: Published, company_id: str, *, as_json: bool) -> None:
+    """A profile with its evidence. Raises OperatorError where there is none."""
+    row = _find(published, company_id)
+    if as_json:
+        print(json.dumps(row, ensure_ascii=False))
+        return
+    show_profile(console(), row, originals(published.chunks([company_id])))
+
+
+def show_some(published: Published, search: str | None, skip: int, limit: int, *, as_json: bool) -> None:
+    """Some companies, a line each, and how to see more."""
+    found = _listed(published, search)
+    shown = list(islice(found, skip, skip + limit))
+    if as_json:
+        for row in shown:
+            print(json.dumps(row, ensure_ascii=False))
+        return
+    out = console()
+    if not shown:
+        out.print("no company" + (f" holds {search!r}" if search else ""), markup=False)
+        return
+    out.print(profile_table(shown, published.model()))
+    if next(found, None):
+        of = "" if search else f" of {published.manifest.counts.companies:,}"
+        out.print(f"{skip + 1:,} to {skip + len(shown):,}{of}, more with --skip {skip + len(shown)}", style="dim")
+
+
+def _find(published: Published, company_id: str) -> Row:
+    for file in published.manifest.profiles:
+        if not published.may_hold(file.path, [company_id]):
+            continue
+        for batch in published.storage.read_batches(file.path, ROWS):
+            rows = batch.filter(pc.equal(batch["company_id"], company_id)).to_pylist()
+            if rows:
+                found: Row = rows[0]
+                return found
+    alike = [row["company_id"] for row in islice(_listed(published, company_id), SUGGESTED)]
+    hint = f": did you mean {' or '.join(alike)}?" if alike else ": --search TEXT finds others"
+    raise OperatorError(f"COMPANY {company_id!r} has no profile in {published.storage.full('')}{hint}")
+
+
+def _listed(published: Published, search: str | None) -> Iterator[Row]:
+    """Profiles without their evidence, in order; those that hold a text, where one is searched for."""
+    for file in published.manifest.profiles:
+        names = [name for name in published.storage.columns(file.path) if name not in HEAVY]
+        for table in published.storage.read_batches(file.path, ROWS, names):
+            for batch in table.to_batches():
+                rows = batch.to_struct_array()
+                yield from (rows.filter(_holds(rows, search)) if search else rows).to_pylist()
+
+
+def _holds(values: pa.Array, text: str) -> pa.Array:
+    """Which values hold a text, in whatever part of them."""
+    if pa.types.is_struct(values.type):
+        parts = (_holds(pc.struct_field(values, [n]), text) for n in range(values.type.num_fields))
+        return reduce(pc.or_, parts, pa.array([False] * len(values)))
+    if pa.types.is_list(values.type):
+        parents = pc.list_parent_indices(values).filter(_holds(values.flatten(), text))
+        return pc.is_in(pa.array(range(len(values)), pa.int64()), value_set=parents.cast(pa.int64()))
+    return pc.fill_null(pc.match_substring(values.cast(pa.string()), text, ignore_case=True), False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,253 @@
+"""The README as data: its blocks, its spans of code, its links, and whether each holds.
+
+Commands stand in blocks fenced as `sh`; what they print, diagrams and the like in blocks fenced as `text`;
+settings in blocks fenced as `yaml`, and Python in blocks fenced as `python`. Everything else that looks like
+code is refused, so that nothing goes unchecked.
+"""
+
+import argparse
+import importlib
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import click
+import yaml
+from ray.scripts.scripts import cli as ray_commands
+
+from extraction.errors import OperatorError
+from extraction.settings import Settings, load, parse_override
+from tests.conftest import ROOT
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"(?<!`)`([^`\n]+(?:\n[^`\n]+)?)`(?!`)")
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+ROOMS = ("actors/", "cluster/", "configs/", "extraction/", "jobs/", "tests/")
+ASSIGNED = re.compile(r"[A-Z_]+=")
+FLAG = re.compile(r"--[a-z][a-z-]+")
+
+
+class Wrong(Exception):
+    """Something in the README does not hold."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A Python script of the project, as a command line calls it."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+    @property
+    def module(self) -> str:
+        """Its module's name."""
+        return "jobs." + Path(self.name).stem
+
+
+def blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Language and content of each block. Raises Wrong for one that is not fenced, or of another language."""
+    rest = FENCE.sub("", text)
+    for line in rest.splitlines():
+        if re.match(r" {4}\s*\S|```|\t", line):
+            raise Wrong(f"a block that is not fenced, so nobody knows what it is: {line.strip()!r}")
+    for language, content in FENCE.findall(text):
+        if language not in ("sh", "text", "yaml", "python"):
+            raise Wrong(f"a block fenced as {language!r}: sh, text, yaml or python is expected")
+        yield language, content
+
+
+def commands(block: str) -> Iterator[list[str]]:
+    """The commands of a block as words: lines joined, comments gone, variables that it sets put in."""
+    known: dict[str, str] = {}
+    for line in block.replace("\\\n", " ").splitlines():
+        for name, value in known.items():
+            line = re.sub(rf"\$\{{?{name}\b\}}?", value, line)
+        words = shlex.split(line, comments=True)
+        while words and ASSIGNED.match(words[0]):
+            name, _, value = words.pop(0).partition("=")
+            known[name] = value
+        if words:
+            yield words
+
+
+def check_command(words: Sequence[str]) -> list[Script]:
+    """Check one command, and return the scripts of the project that it calls. Raises Wrong for what does not hold,
+    and for a program that is not known here."""
+    program, *rest = words
+    if Path(program).name.startswith("python") and rest[:1] != ["-m"]:
+        return check_script(rest)
+    if program.startswith("jobs/"):
+        return check_script(words)
+    check = PROGRAMS.get(Path(program).name)
+    if check is None:
+        raise Wrong(f"a command that no test knows how to check: {shlex.join(words)}")
+    return check(list(rest))
+
+
+def check_script(words: Sequence[str]) -> list[Script]:
+    """`jobs/x.py ...`: the script is there, its parser takes the words, its files and settings are there."""
+    name, *arguments = words
+    script = Script(name, tuple(arguments))
+    if not (ROOT / name).is_file():
+        raise Wrong(f"there is no {name}")
+    module = importlib.import_module(script.module)
+    if not hasattr(module, "parser"):
+        raise Wrong(f"{name} has no parser(), so its flags can't be checked")
+    try:
+        flags = module.parser().parse_args(list(arguments))
+    except (OperatorError, SystemExit) as error:
+        raise Wrong(f"{shlex.join(words)}: {error}") from None
+    check_paths(arguments)
+    for given in getattr(flags, "set", None) or []:
+        check_setting(given)
+    return [script]
+
+
+def check_paths(words: Sequence[str]) -> None:
+    """Words that name a file of the project name one that is there."""
+    for word in words:
+        path = word.split("=", 1)[-1]
+        if path.startswith(ROOMS) and not any(sign in path for sign in "*<>…") and not (ROOT / path).exists():
+            raise Wrong(f"there is no {path}")
+
+
+def check_setting(given: str) -> None:
+    """A `key=value` is one that settings take, with some configuration."""
+    try:
+        key, value = parse_override(given)
+        load(ROOT / "configs" / "extract.yaml", {key: value})
+    except OperatorError as error:
+        raise Wrong(f"--set {given}: {error}") from None
+
+
+def check_make(words: Sequence[str]) -> list[Script]:
+    """`make TARGET VARIABLE=value`: make knows the target, and what it would run holds too."""
+    ran = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True)
+    if ran.returncode:
+        raise Wrong(f"make {shlex.join(words)}: {ran.stderr.strip()}")
+    recipe = (line for line in ran.stdout.replace("\\\n", " ").splitlines() if "jobs/" in line)
+    return [script for line in recipe for script in check_command(shlex.split(line))]
+
+
+def check_ray(words: Sequence[str], *, named: bool = False) -> list[Script]:
+    """`ray VERB ... -- command`: Ray's own parser takes the words, and the command after `--` holds. One that is
+    only `named` may do without its arguments."""
+    words, inner = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
+    command: click.Command = ray_commands
+    left = list(words)
+    while isinstance(command, click.Group) and left and left[0] in command.commands:
+        command = command.commands[left.pop(0)]
+    if isinstance(command, click.Group):
+        raise Wrong(f"ray {shlex.join(words)}: there is no such command")
+    try:
+        if named and not left:
+            return []
+        command.make_context("ray", [*left, *(["--", *inner] if inner else [])], resilient_parsing=False)
+    except click.ClickException as error:
+        raise Wrong(f"ray {shlex.join(words)}: {error.format_message()}") from None
+    check_paths(left)
+    return check_command(inner) if inner else []
+
+
+def check_files(words: Sequence[str]) -> list[Script]:
+    """A program of others: the files that it is given are there, those of the project's root too."""
+    check_paths(words)
+    for word in words:
+        if re.fullmatch(r"[\w-]+\.(?:lock|toml|txt|ya?ml|md)", word) and not (ROOT / word).is_file():
+            raise Wrong(f"there is no {word}")
+    return []
+
+
+def nothing(words: Sequence[str]) -> list[Script]:
+    """Nothing of the project's is in it."""
+    return []
+
+
+PROGRAMS: dict[str, Callable[[list[str]], list[Script]]] = {
+    "make": check_make,
+    "ray": check_ray,
+    "kubectl": check_files,
+    "uv": check_files,
+    "pip": check_files,
+    "docker": check_files,
+    "git": nothing,
+    "cd": nothing,
+    "export": nothing,
+}
+
+
+def check_span(span: str) -> None:
+    """A span of code in the text. One that names a command, a flag, a file or a setting names one that is there."""
+    span = " ".join(span.split())
+    words = span.split()
+    if words[0] == "ray" and len(words) > 1:
+        check_ray(words[1:], named=True)
+    elif len(words) > 1 and (words[0] in PROGRAMS or words[0].startswith("jobs/")):
+        check_command([word for word in words if word not in ("...", "…")])
+    elif span.startswith("--"):
+        check_flag(words)
+    elif re.fullmatch(r"[a-z_]+(?:\.[a-z_]+)+", span) and span.split(".")[0] in Settings.model_fields:
+        check_key(span)
+    else:
+        check_paths(words)
+
+
+def check_flag(words: Sequence[str]) -> None:
+    """A flag is one of the project's scripts."""
+    if words[0].split("=")[0] not in flags_of_all():
+        raise Wrong(f"no script has the flag {words[0]}")
+    if words[0] == "--set" and len(words) == 2 and not words[1].isupper() and "KEY" not in words[1]:
+        check_setting(words[1])
+
+
+def check_key(dotted: str) -> None:
+    """A dotted name is a setting."""
+    model: object = Settings
+    for part in dotted.split("."):
+        known = getattr(model, "model_fields", {})
+        if part not in known:
+            raise Wrong(f"there is no setting {dotted}")
+        model = known[part].annotation
+
+
+@cache
+def flags_of_all() -> frozenset[str]:
+    """The flags of all scripts that have a parser, subcommands included."""
+    found: set[str] = set()
+    for path in sorted((ROOT / "jobs").glob("*.py")):
+        if "\ndef parser()" in path.read_text("utf-8"):
+            found |= _flags(importlib.import_module(f"jobs.{path.stem}").parser())
+    return frozenset(found)
+
+
+def _flags(parser: argparse.ArgumentParser) -> set[str]:
+    found: set[str] = set()
+    for action in parser._actions:
+        found |= set(action.option_strings)
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                found |= _flags(inner)
+    return found
+
+
+def check(text: str) -> list[Script]:
+    """Check all of a README, and return the scripts that its blocks call. Raises Wrong."""
+    found: list[Script] = []
+    for language, content in blocks(text):
+        if language == "sh":
+            found += [script for words in commands(content) for script in check_command(words)]
+        elif language == "yaml":
+            yaml.safe_load(content)
+        elif language == "python":
+            compile(content, "README.md", "exec")
+    prose = FENCE.sub("", text)
+    for span in SPAN.findall(prose):
+        check_span(span)
+    for path in LINK.findall(prose):
+        if not (ROOT / path).exists():
+            raise Wrong(f"a link to {path}, which is not there")
+    return found

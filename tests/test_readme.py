@@ -1,0 +1,108 @@
+"""What the README says can be done can be done: its commands are run or parsed, what it names is there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jobs import demo, evaluate, extract, report, show
+from tests.conftest import ROOT
+from tests.fakes.process import FakeServer
+from tests.jobs.helpers import job
+from tests.readme import Script, Wrong, check
+
+README = (ROOT / "README.md").read_text("utf-8")
+ENDPOINT = "http://127.0.0.1:8000/v1"  # what the README calls an endpoint
+CHEAP = {"evaluate": evaluate, "show": show, "report": report, "demo": demo}
+
+
+@pytest.fixture(scope="module")
+def scripts() -> list[Script]:
+    """The scripts that the README calls, once all of it is checked."""
+    return check(README)
+
+
+@pytest.fixture(scope="module")
+def here(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, FakeServer]]:
+    """A folder with a user's `documents/` and the output of the demo, and an endpoint."""
+    folder = tmp_path_factory.mktemp("checkout")
+    demo.write(folder / "documents" / "all.parquet")
+    with FakeServer() as server:
+        assert job(folder / "documents", folder / "out" / "demo", server.url, "--set", "max_dead_fraction=1") == 0
+        yield folder, server
+
+
+def test_everything_in_it_holds(scripts: list[Script]) -> None:
+    assert {script.module for script in scripts} >= {"jobs.extract", "jobs.demo", "jobs.evaluate"}
+
+
+def test_what_can_be_run_at_once_is_run(scripts: list[Script], here: tuple[Path, FakeServer]) -> None:
+    folder, server = here
+    ran = 0
+    for script in scripts:
+        arguments = [_theirs(word, folder, server) for word in script.arguments]
+        name = script.module.removeprefix("jobs.")
+        if name == "extract" and "endpoint" in arguments and "--plan" not in arguments:
+            assert extract.main([*arguments, "--set", "max_dead_fraction=1"]) == 0, script
+        elif name in CHEAP:
+            assert CHEAP[name].main(arguments) == 0, script
+        else:
+            continue
+        ran += 1
+    assert ran >= 3
+
+
+def _theirs(word: str, folder: Path, server: FakeServer) -> str:
+    """A word of the README as it is in a test: a user's files in a folder, the endpoint a fake one."""
+    if word.startswith(("out/", "documents/")):
+        return str(folder / word)
+    return word.replace(ENDPOINT, server.url)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "```sh\nmake nonsense\n```",
+        "```sh\n.venv/bin/python jobs/extract.py --inputs a --output b\n```",
+        "```sh\npython jobs/extract.py --input a --output b --set limits.max_tokens=3\n```",
+        "```sh\npython jobs/extract.py --input a --output b --engine vllm\n```",
+        "```sh\npython jobs/nowhere.py\n```",
+        "```sh\npython jobs/evaluate.py --profiles out --labels configs/nowhere.yaml\n```",
+        "```sh\nC='--chunks 3'\npython jobs/benchmark.py serving $C --serverses 3\n```",
+        "```sh\nray job submit --working-dirs . -- python jobs/extract.py --input a --output b\n```",
+        "```sh\nray job submit --working-dir . -- python jobs/extract.py --input a --outputs b\n```",
+        "```sh\nray jobs submit\n```",
+        "```sh\nkubectl apply -f cluster/nowhere.yaml\n```",
+        "```sh\nuv pip sync requirements-nowhere.lock\n```",
+        "```sh\nfrobnicate --all\n```",
+        "```\nmake demo\n```",
+        "```bash\nmake demo\n```",
+        "text\n\n    make demo\n",
+        "```yaml\na: [\n```",
+        "```python\nimport\n```",
+        "take `--inputs`",
+        "take `--set columns.body=text`",
+        "raise `limits.max_tokens`",
+        "see `extraction/nowhere.py`",
+        "run `make nonsense MODEL=x`",
+        "run `jobs/benchmark.py mergings`",
+        "see [there](configs/nowhere)",
+    ],
+)
+def test_what_does_not_hold_is_found(wrong: str) -> None:
+    with pytest.raises((Wrong, yaml.YAMLError, SyntaxError)):
+        check(wrong)
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        "```sh\nmake demo MODEL=smollm2-135m-instruct   # another\n```",
+        "```sh\ngit clone https://example.com/x\ncd x\n```",
+        "```text\nfrobnicate --all\n```",
+        "take `--set KEY=VALUE` or `--set columns.text=body`, `limits.group_target_tokens`, `extraction/rules.py`",
+    ],
+)
+def test_what_holds_is_left_alone(right: str) -> None:
+    check(right)
