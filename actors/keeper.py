@@ -22,12 +22,13 @@ FAREWELL_S = 60  # for what the actor still has to write down when it gives up
 class Keeper:
     """Owns one server for the life of its actor. It starts it in a thread of its own, because that blocks.
 
-    `farewell` is awaited before the keeper ends the process.
+    `farewell` is awaited before the keeper ends the process; `restarts` counts the starts after the first.
     """
 
     def __init__(self, server: Server, asked: Servers) -> None:
         self.server, self.asked = server, asked
         self.farewell: Callable[[], Awaitable[None]] | None = None
+        self.restarts = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="keeper")
         self._deaths: deque[float] = deque(maxlen=asked.max_deaths)
         self._reviving: asyncio.Lock | None = None
@@ -67,7 +68,8 @@ class Keeper:
             try:
                 address = await self._in_thread(self.server.start)
             except RunError as error:
-                await self._give_up(str(error))
+                await self.leave(str(error))
+            self.restarts += 1
             await turn_to(address)
 
     async def _seen_dead(self, patience_s: float) -> None:
@@ -82,10 +84,10 @@ class Keeper:
         self._deaths.append(time.monotonic())
         seconds = self._deaths[-1] - self._deaths[0]
         if len(self._deaths) == self.asked.max_deaths and seconds < self.asked.deaths_within_s:
-            await self._give_up(f"died {self.asked.max_deaths} times in {seconds:.0f} s, giving up")
+            await self.leave(f"died {self.asked.max_deaths} times in {seconds:.0f} s, giving up")
 
-    async def _give_up(self, why: str) -> NoReturn:
-        """End the process, with nothing lost that was answered."""
+    async def leave(self, why: str) -> NoReturn:
+        """End the process, with nothing lost that was answered; Ray places the actor anew."""
         say(f"{self.server.name}: {why}")
         with contextlib.suppress(Exception):
             if self.farewell:

@@ -16,12 +16,14 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass(frozen=True)
 class Address:
-    """Where and how to ask: `limit` is the number of requests that the server works on at a time."""
+    """Where and how to ask: `limit` is the number of requests that the server works on at a time, `metrics` the URL
+    of what it says of itself in Prometheus' format."""
 
     url: str
     api_key: str = field(repr=False)
     model: str
     limit: int
+    metrics: str | None = None
 
 
 class Server(Protocol):
