@@ -17,12 +17,16 @@ from tests.conftest import ROOT
 from tests.fakes.process import DIRECT, free_port
 
 BIN = ROOT / ".venv" / "bin"
-READY_S = 240
+READY_S = 480
 STORE_BYTES = 80 << 20
 # Ray 2.60 asks for a token as soon as a head is started; its clients have to be told so.
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 # Where many share two cores, a node's agents take longer than Ray waits for them.
-PATIENCE = {"RAY_agent_register_timeout_ms": "180000", "RAY_gcs_rpc_server_connect_timeout_s": "60"}
+PATIENCE = {
+    "RAY_agent_register_timeout_ms": "180000",
+    "RAY_gcs_rpc_server_connect_timeout_s": "60",
+    "RAY_worker_niceness": "0",
+}
 ENVIRONMENT = {**os.environ, **TOKEN, **PATIENCE, "PATH": f"{BIN}:{os.environ['PATH']}"}
 
 
