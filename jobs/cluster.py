@@ -18,6 +18,7 @@ OBJECT_STORE_BYTES = 1 << 30  # documents pass through in blocks of at most 128 
 OUR_ERRORS: dict[str, type[ProfilesError]] = {kind.__name__: kind for kind in (OperatorError, RunError)}
 OUR_ERROR = re.compile(r"extraction\.errors\.(OperatorError|RunError): (.*)", re.DOTALL)
 UPSCALING = 1.1  # tasks that an actor holds for each that it works on, from which a pool gets more of them
+FAILED_STARTS = 3  # of servers, one after another, that a run of several bears: nodes differ, mistakes hit all
 NO_PROGRESS_S = 24 * 3600  # nodes and weights may take hours to come; requests have deadlines of their own
 
 
@@ -76,6 +77,11 @@ def places(gpus_each: int) -> int:
     """How many servers of so many GPUs each the cluster's nodes have room for, whoever is there now."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return sum(int(resources.get("GPU", 0)) // gpus_each for resources in nodes)
+
+
+def bear_failed_starts(servers: int) -> None:
+    """Let the next pool replace an actor whose server can't be started, unless it is the only one."""
+    DataContext.get_current().max_consecutive_actor_init_deaths = FAILED_STARTS if servers > 1 else 0
 
 
 def gpus() -> int:

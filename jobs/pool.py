@@ -74,6 +74,7 @@ def work_of(run: Run, plan: Plan, settled: pa.Array) -> Work:
 def extract(run: Run, work: Work, extractor: type[Extractor] = Extractor) -> Iterator[pa.Table]:
     """Ask for everything; yields what became of it while it goes on (what `extractor` gives)."""
     fleet, size = run.fleet, size_for(run, work.missing)
+    cluster.bear_failed_starts(size.wanted)
     items = [{"path": path, "rows": numbers} for path, numbers in work.rows.items()]
     answered = (
         ray.data.from_items(items, override_num_blocks=len(items))

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from extraction.errors import OperatorError, ProfilesError, RunError
@@ -44,8 +45,10 @@ def connect(address: str) -> JobSubmissionClient:
         return JobSubmissionClient(address)
     except ConnectionError:
         raise RunError(f"--address {address}: no Ray dashboard answers there") from None
-    except RuntimeError as error:
-        raise OperatorError(f"--address {address}: {error}") from None
+    except AuthenticationError:
+        raise OperatorError(
+            f"--address {address} wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+        ) from None
 
 
 def follow(client: JobSubmissionClient, name: str, command: str) -> int:

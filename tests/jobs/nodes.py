@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import psutil
@@ -26,6 +27,7 @@ PATIENCE = {
     "RAY_agent_register_timeout_ms": "180000",
     "RAY_gcs_rpc_server_connect_timeout_s": "60",
     "RAY_worker_niceness": "0",
+    "RAY_metrics_report_interval_ms": "1000",
 }
 ENVIRONMENT = {**os.environ, **TOKEN, **PATIENCE, "PATH": f"{BIN}:{os.environ['PATH']}"}
 
@@ -41,10 +43,11 @@ class Node:
         self.process = self._start()
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        port = f"--dashboard-agent-listen-port={free_port()}"
+        agents = ("dashboard-agent-listen", "dashboard-agent-grpc", "runtime-env-agent")
+        command = [*self.command, *(f"--{agent}-port={free_port()}" for agent in agents)]
         with self.log.open("wb") as log:
             return subprocess.Popen(
-                [*self.command, port], stdout=log, stderr=log, env=self.environment, start_new_session=True
+                command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
 
     def wait(self) -> None:
@@ -55,6 +58,14 @@ class Node:
             if self.process.poll() is not None:
                 self.process = self._start()
             time.sleep(0.2)
+
+    def metrics(self) -> str:
+        """What its port for Prometheus says; nothing while it does not answer."""
+        try:
+            with DIRECT.open(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as response:
+                return str(response.read().decode("utf-8"))
+        except OSError:
+            return ""
 
     def family(self) -> list[psutil.Process]:
         """Its processes, the youngest last; none when it has ended."""
@@ -83,17 +94,19 @@ class RayCluster:
 
     def __init__(self, logs: Path) -> None:
         self.logs, self.port, self.dashboard = logs, free_port(), free_port()
-        self.temporary = f"/tmp/ray-{os.getpid()}-{self.dashboard}"  # a socket's path may have 107 characters
+        # One for each node, as on machines of their own: in one folder they unpack the job's files over each other.
+        self.temporary = f"/tmp/ray-{os.getpid()}-{self.dashboard}"  # short: a socket's path has 107 characters
         flags = {
             "--port": self.port,
             "--dashboard-port": self.dashboard,
             "--ray-client-server-port": free_port(),
             "--num-cpus": 0,
             "--num-gpus": 0,
-            "--temp-dir": self.temporary,
+            "--temp-dir": f"{self.temporary}/head",
         }
         self.head = Node(logs / "head.log", "--head", *(f"{flag}={value}" for flag, value in flags.items()))
         self.workers: list[Node] = []
+        self._numbers = count()
 
     @property
     def url(self) -> str:
@@ -102,9 +115,10 @@ class RayCluster:
 
     def add(self, cpus: int = 0, gpus: int = 0, labels: str = "", **environment: str) -> Node:
         """Start a worker; it joins when it is ready."""
+        name = f"worker-{next(self._numbers)}"
         flags = [f"--address=127.0.0.1:{self.port}", f"--num-cpus={cpus}", f"--num-gpus={gpus}"]
-        flags += [f"--labels={labels}"] if labels else []
-        worker = Node(self.logs / f"worker-{len(self.workers)}.log", *flags, **environment)
+        flags += [f"--temp-dir={self.temporary}/{name}", *([f"--labels={labels}"] if labels else [])]
+        worker = Node(self.logs / f"{name}.log", *flags, **environment)
         self.workers.append(worker)
         return worker
 
