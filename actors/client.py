@@ -27,6 +27,7 @@ HALVINGS = 2  # down to quarters
 DOUBT = 8  # with each death of the server, who was near is asked in so much smaller company
 DEATHS_ALONE = 2  # of the server under one question, which is to blame then
 FORGIVEN = 8  # deaths that cost a question no attempt, for a server that dies of itself
+POLL_S = 0.05
 SEEN_DEAD_S = 1.0  # a process ends a moment after its sockets do
 HERE = f"{socket.gethostname()}:{os.getpid()}"
 
@@ -120,6 +121,29 @@ class Client:
 
     def _connect(self, address: Address) -> Connection:
         return Connection(address, self.schema, self.settings.requests.deadline_s)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        return self._slots.taken
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for one of them to end."""
+        return self._slots.waiting
+
+    @property
+    def address(self) -> Address:
+        """The server's address since its last start."""
+        return self._connection.address
+
+    async def drain(self, within_s: float) -> int:
+        """Send nothing any more, and return how many requests are still under way when the time is up."""
+        self._slots.close()
+        end = time.monotonic() + within_s
+        while self._slots.taken and time.monotonic() < end:
+            await asyncio.sleep(POLL_S)
+        return self._slots.taken
 
     async def close(self) -> None:
         """Give the connections back."""

@@ -30,7 +30,7 @@ class EndpointServer:
             key,
             self.settings.model.name,
             self.settings.endpoint.concurrency,
-            {"url": without_credentials(url)},
+            facts={"url": without_credentials(url)},
         )
 
     @property

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property, partial
@@ -12,6 +13,8 @@ import pyarrow as pa
 from actors.client import HERE, Answer, Client, Question
 from actors.journal import GroupCommit, Journal
 from actors.keeper import Keeper, say
+from actors.metrics import Meter, State
+from actors.notice import Notice, in_actor
 from actors.server import Address, Ready, Server
 from extraction.errors import RunError
 from extraction.settings import Settings
@@ -59,6 +62,12 @@ class Extractor:
         self.keeper = Keeper(make_server(), settings.servers)
         if tell:
             self.keeper.ready = partial(_tell, tell, self.keeper.server.name)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        here = weakref.proxy(self)  # threads that watch must not keep it from its end
+        self._meter = Meter(self.keeper.server.name, lambda: here._state())
+        if in_actor():
+            Notice(lambda within_s: here._leave(within_s), grace_s=settings.servers.drain_s).watch()
+            self._meter.start()
         began = time.monotonic()
         self.address = self.keeper.start()
         try:
@@ -71,6 +80,7 @@ class Extractor:
 
     async def __call__(self, batch: pa.Table) -> pa.Table:
         """Ask for every chunk of a batch at once; the server's limit decides how many are under way."""
+        self._loop = asyncio.get_running_loop()
         questions = [Question(**row) for row in batch.select(Question.__slots__).to_pylist()]
         answers = await asyncio.gather(*map(self._answer, questions))
         return pa.Table.from_pylist([asdict(answer) for answer in answers], ANSWERS).drop_columns(["replies"])
@@ -79,6 +89,7 @@ class Extractor:
         if question.chunk_id in self.held:
             return self.held[question.chunk_id]
         answer = await self._client.ask(question)
+        self._meter.add(answer)
         await self._commit.add(answer)
         return answer
 
@@ -93,6 +104,28 @@ class Extractor:
     def _commit(self) -> GroupCommit:
         asked = self.settings.ledger
         return GroupCommit(self.journal, rows=asked.flush_rows, age_s=asked.flush_s)
+
+    def _state(self) -> State:
+        client: Client | None = vars(self).get("_client")  # made by the loop of the calls, not from here
+        if client is None:
+            return State()
+        return State(client.in_flight, client.waiting, max(0, self.keeper.starts - 1), client.address.metrics)
+
+    def _leave(self, within_s: float) -> None:
+        """End the process within so many seconds; before the first batch there is nothing to wait for."""
+        if self._loop:
+            asyncio.run_coroutine_threadsafe(self._drain(within_s), self._loop)
+        else:
+            asyncio.run(self.keeper.leave("told to go"))
+
+    async def _drain(self, within_s: float) -> None:
+        """What is answered is written down at once, what is under way may end, and nothing else is asked: it is
+        for the actor's next place."""
+        name = self.keeper.server.name
+        say(f"{name}: told to go, its requests have {within_s:.0f} s to end")
+        await self._commit.flush()
+        left = await self._client.drain(within_s)
+        await self.keeper.leave(f"gone, {left} requests left")
 
     async def _canary(self) -> None:
         """One request with the real schema must come back as a profile before any document is sent."""

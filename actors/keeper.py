@@ -23,14 +23,14 @@ class Keeper:
     """Owns one server for the life of its actor. It starts it in a thread of its own, because that blocks.
 
     `farewell` is awaited before the keeper ends the process; `ready` is called whenever the server has become
-    ready: with its address, how often it was started so far, and the seconds that it took.
+    ready: with its address, how often it was started so far (`starts`), and the seconds that it took.
     """
 
     def __init__(self, server: Server, asked: Servers) -> None:
         self.server, self.asked = server, asked
         self.farewell: Callable[[], Awaitable[None]] | None = None
         self.ready: Callable[[Address, int, float], None] | None = None
-        self._starts = 0
+        self.starts = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="keeper")
         self._deaths: deque[float] = deque(maxlen=asked.max_deaths)
         self._reviving: asyncio.Lock | None = None
@@ -42,9 +42,9 @@ class Keeper:
     def _start(self) -> Address:
         began = time.monotonic()
         address = self.server.start()
-        self._starts += 1
+        self.starts += 1
         if self.ready:
-            self.ready(address, self._starts, time.monotonic() - began)
+            self.ready(address, self.starts, time.monotonic() - began)
         return address
 
     async def revive(
@@ -78,7 +78,7 @@ class Keeper:
             try:
                 address = await self._in_thread(self._start)
             except RunError as error:
-                await self._give_up(str(error))
+                await self.leave(str(error))
             await turn_to(address)
 
     async def _seen_dead(self, patience_s: float) -> None:
@@ -93,10 +93,10 @@ class Keeper:
         self._deaths.append(time.monotonic())
         seconds = self._deaths[-1] - self._deaths[0]
         if len(self._deaths) == self.asked.max_deaths and seconds < self.asked.deaths_within_s:
-            await self._give_up(f"died {self.asked.max_deaths} times in {seconds:.0f} s, giving up")
+            await self.leave(f"died {self.asked.max_deaths} times in {seconds:.0f} s, giving up")
 
-    async def _give_up(self, why: str) -> NoReturn:
-        """End the process, with nothing lost that was answered."""
+    async def leave(self, why: str) -> NoReturn:
+        """End the process, with nothing lost that was answered; Ray places the actor anew."""
         say(f"{self.server.name}: {why}")
         with contextlib.suppress(Exception):
             if self.farewell:

@@ -36,7 +36,7 @@ class LlamaCppServer:
         self._process.start()
         root = f"http://127.0.0.1:{port}"
         wait_until_healthy(self._process, f"{root}/health", timeout_s=self.settings.servers.start_timeout_s)
-        return Address(f"{root}/v1", key, self.model.name, self.settings.llamacpp.slots, self._facts())
+        return Address(f"{root}/v1", key, self.model.name, self.settings.llamacpp.slots, facts=self._facts())
 
     def _facts(self) -> dict[str, Any]:
         """The model's file, and what the server works with."""

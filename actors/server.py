@@ -17,13 +17,15 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass(frozen=True)
 class Address:
-    """Where and how to ask: `limit` is the number of requests that the server works on at a time. `facts` tell a
-    person how it is configured and why, without secrets, as JSON has them."""
+    """Where and how to ask: `limit` is the number of requests that the server works on at a time, `metrics` the URL
+    of what it says of itself in Prometheus' format. `facts` tell a person how it is configured and why, without
+    secrets, as JSON has them."""
 
     url: str
     api_key: str = field(repr=False)
     model: str
     limit: int
+    metrics: str | None = None
     facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 

@@ -89,7 +89,8 @@ class SglangServer:
         try:
             self._process.start()
             wait_until_healthy(self._process, f"{root}/health", timeout_s=self.settings.servers.start_timeout_s)
-            return Address(f"{root}/v1", key, self.served_name, QUEUED * self._running(root, key), self._facts())
+            limit, metrics = QUEUED * self._running(root, key), f"{root}/metrics"
+            return Address(f"{root}/v1", key, self.served_name, limit, metrics, self._facts())
         finally:
             Path(secrets).unlink(missing_ok=True)
 
@@ -109,6 +110,7 @@ class SglangServer:
             # The model's own generation_config has a repetition penalty, which garbles JSON.
             "sampling-defaults": "openai",
             "enable-cache-report": True,
+            "enable-metrics": True,
         }
         given = ((f"--{name}", value) for name, value in said.items() if value is not None)
         return [word for flag, value in given for word in ([flag] if value is True else [flag, str(value)])]

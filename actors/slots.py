@@ -17,14 +17,24 @@ class Slots:
 
     def __init__(self, limit: int) -> None:
         self.limit, self.taken = limit, 0
+        self._closed = False
         self._inside: Counter[float] = Counter()
         self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = count()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return len(self._waiting)
 
     def resize(self, limit: int) -> None:
         """Change the limit. Who is under way goes on."""
         self.limit = limit
         self._admit()
+
+    def close(self) -> None:
+        """Let nobody in any more. Who is under way goes on."""
+        self._closed = True
 
     @asynccontextmanager
     async def one(self, most: float = math.inf) -> AsyncIterator[None]:
@@ -43,7 +53,7 @@ class Slots:
 
     def _admit(self) -> None:
         """Let in whoever has a right to it now."""
-        while self._waiting:
+        while self._waiting and not self._closed:
             most, _, ticket = self._waiting[0]
             if not ticket.cancelled():
                 if self.taken >= min(self.limit, most, *self._inside):

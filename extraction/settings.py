@@ -81,12 +81,18 @@ class Requests(Frozen):
 
 
 class Servers(Frozen):
-    """How many servers a run may own and how they are held."""
+    """How many servers a run may own and how they are held.
+
+    `labels` are Ray's, for the nodes that servers may be placed on: {"extract/vram-gb": "in(80,141)"}. `drain_s` is
+    what requests under way get to end when their node is taken away, unless it goes sooner.
+    """
 
     min_servers: Count = 1
     max_servers: Count | None = None
     gpus_per_server: Count = 1
+    labels: dict[str, str] = Field(default_factory=dict)
     start_timeout_s: Seconds = 900
+    drain_s: Seconds = 60
     max_deaths: Count = 10  # before an actor gives up; those under a chunk that is asked alone don't count
     deaths_within_s: Seconds = 600
 

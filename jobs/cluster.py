@@ -19,6 +19,8 @@ from jobs.storage import is_outage
 OBJECT_STORE_BYTES = 1 << 30  # documents pass through in blocks of at most 128 MiB
 OUR_ERRORS: dict[str, type[ProfilesError]] = {kind.__name__: kind for kind in (OperatorError, RunError)}
 OUR_ERROR = re.compile(r"extraction\.errors\.(OperatorError|RunError): (.*)", re.DOTALL)
+UPSCALING = 1.1  # tasks that an actor holds for each that it works on, from which a pool gets more of them
+FAILED_STARTS = 3  # of servers, one after another, that a run of several bears: nodes differ, mistakes hit all
 NO_PROGRESS_S = 24 * 3600  # nodes and weights may take hours to come; requests have deadlines of their own
 
 
@@ -67,8 +69,24 @@ def reason(error: BaseException) -> ProfilesError | None:
 def require_gpus(wanted: int) -> None:
     """Raise OperatorError where a local Ray has fewer GPUs than one server wants; a cluster may grow."""
     have = int(ray.cluster_resources().get("GPU", 0))
-    if have < wanted and not os.environ.get("RAY_ADDRESS"):
+    if have < wanted and not grows():
         raise OperatorError(f"--engine sglang wants {wanted} GPU(s) a server, Ray sees {have} on this machine")
+
+
+def grows() -> bool:
+    """Whether Ray may get more nodes: a run's own Ray on one machine does not."""
+    return bool(os.environ.get("RAY_ADDRESS"))
+
+
+def places(gpus_each: int) -> int:
+    """How many servers of so many GPUs each the cluster's nodes have room for, whoever is there now."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(int(resources.get("GPU", 0)) // gpus_each for resources in nodes)
+
+
+def bear_failed_starts(servers: int) -> None:
+    """Let the next pool replace an actor whose server can't be started, unless it is the only one."""
+    DataContext.get_current().max_consecutive_actor_init_deaths = FAILED_STARTS if servers > 1 else 0
 
 
 def gpus() -> int:
@@ -101,4 +119,5 @@ def _configure_data() -> None:
     context.enable_progress_bars = False
     context.execution_options.verbose_progress = False
     context.execution_no_progress_timeout_s = NO_PROGRESS_S
+    context.autoscaling_config.actor_pool_util_upscaling_threshold = UPSCALING
     logging.getLogger("ray.data").setLevel(logging.ERROR)

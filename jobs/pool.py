@@ -15,17 +15,14 @@ from actors.client import Question
 from actors.extractor import Extractor
 from actors.journal import Journal
 from actors.server import Server
+from jobs import cluster
 from jobs.digests import Digests, Numbers, digests, first_of_each
 from jobs.index import Index, State
 from jobs.ledger import LedgerWriter
 from jobs.plan import Plan
+from jobs.pool_size import PoolSize, pool_size
 from jobs.record import write_server
 from jobs.run import Run
-
-OVERBOOKING = 3  # rows handed to an actor for each request that its server works on: it never runs dry
-MOST_ROWS = 32  # of a task: few enough to be done together, many enough for Ray to keep up
-TASKS_WANTED = 64  # of a small run, so that its progress is seen
-TASKS_TO_FILL = 16  # a server: Ray hands over some tens a second
 
 
 @dataclass(frozen=True)
@@ -64,28 +61,27 @@ def work_of(run: Run, plan: Plan, index: Index, least: State = State.SETTLED) ->
 
 def extract(run: Run, work: Work, extractor: type[Extractor] = Extractor) -> Generator[pa.Table]:
     """Ask for everything; yields what became of it while it goes on (what `extractor` gives)."""
-    servers, fleet = run.settings.servers, run.fleet
-    share = -(-work.missing // servers.min_servers)  # the first actor that is ready leaves theirs to the others
-    rows = min(MOST_ROWS, max(1, work.missing // TASKS_WANTED, min(fleet.limit, share) // TASKS_TO_FILL))
-    calls = max(2, -(-min(OVERBOOKING * fleet.limit, share) // rows))
-    most = max(servers.min_servers, _room(run, work.missing))
+    fleet, size = run.fleet, size_for(run, work.missing)
+    cluster.bear_failed_starts(size.wanted)
     items = [{"path": path, "rows": numbers} for path, numbers in work.rows.items()]
     answered = (
         ray.data.from_items(items, override_num_blocks=len(items))
         .map_batches(read_rows, batch_size=1, batch_format="pyarrow", fn_kwargs={"run": run})
-        .repartition(target_num_rows_per_block=rows)
+        .repartition(target_num_rows_per_block=size.rows)
         .map_batches(
             extractor,
-            batch_size=rows,
+            batch_size=size.rows,
             batch_format="pyarrow",
-            num_cpus=1,
+            # A GPU node may offer no cores, which keeps plan and reduce off it.
+            num_cpus=0 if fleet.gpus else 1,
             num_gpus=fleet.gpus or None,
+            label_selector=run.settings.servers.labels or None,
             compute=ActorPoolStrategy(
-                min_size=servers.min_servers,
-                max_size=most,
-                initial_size=servers.min_servers,
-                max_concurrent_calls_per_actor=calls,
-                max_tasks_in_flight_per_actor=max(2, min(2 * calls, -(-share // rows))),
+                min_size=size.wanted,
+                max_size=size.most,
+                initial_size=size.wanted,
+                max_concurrent_calls_per_actor=size.calls,
+                max_tasks_in_flight_per_actor=size.tasks,
             ),
             fn_constructor_kwargs={
                 "settings": run.settings,
@@ -106,12 +102,14 @@ def read_rows(batch: pa.Table, run: Run) -> Iterator[pa.Table]:
         yield table.take(pa.array(item["rows"], pa.int64()))
 
 
-def _room(run: Run, missing: int) -> int:
-    """The most servers that may run: as set; on GPUs as many as the work keeps full, since a cluster may
-    have none of its GPU nodes yet; else one."""
-    if run.settings.servers.max_servers:
-        return min(run.settings.servers.max_servers, missing)
-    return max(1, -(-missing // run.fleet.limit)) if run.fleet.gpus else 1
+def size_for(run: Run, missing: int) -> PoolSize:
+    """The pool that so many missing chunks deserve, on the cluster as it is now; without GPUs one server, or as
+    many as the settings allow."""
+    servers, fleet = run.settings.servers, run.fleet
+    if fleet.gpus:
+        return pool_size(missing, fleet.limit, servers, cluster.places(fleet.gpus), grows=cluster.grows())
+    most = servers.max_servers or servers.min_servers
+    return pool_size(missing, fleet.limit, servers.model_copy(update={"max_servers": most}), most, grows=False)
 
 
 def _server(run: Run) -> Server:

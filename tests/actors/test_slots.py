@@ -102,3 +102,29 @@ def test_a_changed_limit_holds_for_who_comes_next() -> None:
         assert slots.taken == 0
 
     run(check())
+
+
+def test_closed_slots_let_nobody_in_and_hold_nobody_back() -> None:
+    slots = Slots(2)
+
+    async def visit_all() -> None:
+        ended = asyncio.Event()
+
+        async def visit() -> None:
+            async with slots.one():
+                await ended.wait()
+
+        visits = [asyncio.create_task(visit()) for _ in range(5)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert (slots.taken, slots.waiting) == (2, 3)
+        slots.close()
+        slots.resize(5)
+        ended.set()
+        await asyncio.gather(*visits[:2])
+        await asyncio.sleep(0)
+        assert (slots.taken, slots.waiting) == (0, 3)
+        for task in visits[2:]:
+            task.cancel()
+
+    run(visit_all())

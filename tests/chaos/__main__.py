@@ -11,6 +11,7 @@ import json
 import os
 import random
 import sys
+import tempfile
 import time
 import traceback
 from functools import partial
@@ -22,8 +23,8 @@ from rich.table import Table
 from tests.chaos import deaths, drivers, inputs, objects, replies, stores
 from tests.chaos.kinds import KINDS, Kind
 from tests.chaos.world import SITE, World
-from tests.fakes.head import RayHead
 from tests.fakes.process import ROOT
+from tests.jobs.nodes import ENVIRONMENT, ray_cluster
 
 AREAS = (replies, deaths, inputs, stores, objects, drivers)
 
@@ -41,9 +42,10 @@ def main() -> int:
     chosen = [k for k in kinds if not asked.only or any(words in str(k) for words in asked.only)]
     out = Console(width=150, highlight=False)
     out.print(f"seed {asked.seed}, {len(chosen)} kinds")
-    env = {**objects.ENVIRONMENT, "PYTHONPATH": f"{ROOT}{os.pathsep}{SITE}"}
-    with RayHead(cpus=4, gpus=1, env=env) as head:
-        rows = [trial(head, each, asked.seed, out) for each in chosen]
+    more = {**objects.ENVIRONMENT, "PYTHONPATH": f"{ROOT}{os.pathsep}{SITE}"}
+    with tempfile.TemporaryDirectory() as logs, ray_cluster(Path(logs)) as cluster:
+        cluster.add(cpus=4, gpus=1, **more).wait()
+        rows = [trial(World(cluster, ENVIRONMENT | more, asked.seed), each, out) for each in chosen]
     table = Table("where", "fault", "census", "seconds", "remarks", box=None, header_style="bold")
     for row in rows:
         table.add_row(*(str(row[name]) for name in ("place", "name", "census", "seconds", "remarks")))
@@ -55,9 +57,9 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def trial(head: RayHead, each: Kind, seed: int, out: Console) -> dict[str, object]:
+def trial(world: World, each: Kind, out: Console) -> dict[str, object]:
     """One kind in a world of its own; the row that tells of it."""
-    world, began, census = World(head, seed), time.monotonic(), "clean"
+    began, census = time.monotonic(), "clean"
     try:
         each.course(world)
     except Exception:

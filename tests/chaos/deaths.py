@@ -9,7 +9,7 @@ import psutil
 from extraction.errors import Fault
 from tests.chaos.kinds import kind
 from tests.chaos.world import IN_FLIGHT, World
-from tests.fakes.head import RayHead
+from tests.jobs.nodes import ray_cluster
 
 DOCUMENTS = 48
 SLOW = ("--latency", "1")
@@ -88,7 +88,8 @@ def slow_start(world: World) -> None:
 
 @kind("server", "is never ready")
 def never_ready(world: World) -> None:
-    hopeless(world, "was not ready after servers.start_timeout_s = 4 s", "--never-ready")
+    said = "was not ready after servers.start_timeout_s = 4 s"
+    hopeless(world, said, "--never-ready", **{"servers.start_timeout_s": 4})
 
 
 @kind("server", "has no memory at any step")
@@ -106,10 +107,10 @@ def no_sense(world: World) -> None:
     hopeless(world, "does not answer a test request", "--order", '[{"fault": "invalid", "count": null}]')
 
 
-def hopeless(world: World, said: str, *flags: str) -> None:
+def hopeless(world: World, said: str, *flags: str, **settings: object) -> None:
     """What can't start is told with its cause; with a server that can, the same output goes on."""
     world.documents(8)
-    told = world.run(world.command(world.owned(*flags, **{"servers.start_timeout_s": 4})), exits=1)
+    told = world.run(world.command(world.owned(*flags, **settings)), exits=1)
     assert said in told, told[-2000:]
     assert not (world.output / "manifest.json").exists()
     world.run(world.command(world.owned()))
@@ -139,15 +140,17 @@ def poisonous(world: World, numbers: list[int]) -> None:
 @kind("node", "lost with its server")
 def lose_node(world: World) -> None:
     world.documents(DOCUMENTS)
-    with RayHead(cpus=2, env=world.head.env) as head:
-        nodes = [head.join(cpus=2, gpus=1) for _ in range(2)]
-        world.head = head
+    with ray_cluster(world.folder) as world.cluster:
+        sizes = ((3, 0), (0, 1), (0, 1))
+        path = world.env["PYTHONPATH"]
+        nodes = [world.cluster.add(cpus, gpus, PYTHONPATH=path) for cpus, gpus in sizes]
+        for node in nodes:
+            node.wait()
         process = world.start(world.command(world.owned(*SLOW, **{"servers.min_servers": 2})))
         world.wait_for(lambda: world.answered() > 8 and len(world.servers()) == 2, process)
-        family = set(psutil.Process(nodes[0].pid).children(recursive=True))
-        lost = [pid for pid in world.servers() if psutil.Process(pid) in family]
-        RayHead.kill(nodes[0])
-        head.join(cpus=2, gpus=1)
+        family = {member.pid for member in nodes[-1].family()}
+        lost = [pid for pid in world.servers() if pid in family]
+        nodes[-1].kill()
         assert world.end_of(process) == 0, world.told(process)
         with contextlib.suppress(psutil.NoSuchProcess):
             psutil.wait_procs([psutil.Process(pid) for pid in lost if psutil.pid_exists(pid)], timeout=15)

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,9 +22,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from actors.extractor import CANARY
 from actors.sglang import QUEUED
-from tests.fakes.head import RayHead
 from tests.fakes.process import ROOT, FakeServer
 from tests.jobs import helpers
+from tests.jobs.nodes import RayCluster
 
 T = TypeVar("T")
 IN_FLIGHT = 4
@@ -42,10 +42,10 @@ QUICK = {
 
 
 class World:
-    """A folder of its own for one fault, on a Ray head that all share."""
+    """A folder of its own for one fault, on a Ray cluster that all share; `env` is that of drivers."""
 
-    def __init__(self, head: RayHead, seed: int) -> None:
-        self.head, self.seed = head, seed
+    def __init__(self, cluster: RayCluster, env: Mapping[str, str], seed: int) -> None:
+        self.cluster, self.env, self.seed = cluster, env, seed
         self.random = random.Random(seed)
         self.folder = Path(tempfile.mkdtemp(prefix="chaos-"))
         self.output = self.folder / "out"
@@ -92,7 +92,7 @@ class World:
     def start(self, command: Sequence[str]) -> subprocess.Popen[str]:
         """Start the job; its output goes to files of its own."""
         name = self.folder / f"job-{len(self.running)}"
-        env = {**self.head.env, "RAY_ADDRESS": self.head.address}
+        env = {**self.env, "RAY_ADDRESS": f"127.0.0.1:{self.cluster.port}"}
         with name.with_suffix(".err").open("w") as told, name.with_suffix(".out").open("w") as out:
             process = subprocess.Popen(
                 command, cwd=ROOT, env=env, stdout=out, stderr=told, text=True, start_new_session=True

@@ -1,4 +1,4 @@
-"""What must hold for the cluster files beyond their schemas: each check returns its complaints."""
+"""What KubeRay's controller and the launcher want beyond their schemas: each check returns its complaints."""
 
 import re
 import shlex
@@ -12,7 +12,9 @@ Manifest = dict[str, Any]
 Rules = Iterable[tuple[bool, str]]
 
 VRAM_LABEL = "extract/vram-gb"
-MAX_JOB_NAME = 47
+MAX_CLUSTER_NAME, MAX_JOB_NAME, MAX_CRON_JOB_NAME = 53, 47, 36
+DRAIN = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
+RULE_POLICIES_OF_CLUSTERS = {"DeleteCluster", "DeleteWorkers"}
 DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?")
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?")
@@ -23,6 +25,28 @@ def load(path: Path) -> Manifest:
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert isinstance(document, dict), f"{path} is not a mapping"
     return document
+
+
+def name_complaints(document: Manifest) -> list[str]:
+    """Check a name against the controller's rules: what it makes of it must be a DNS label too."""
+    name, kind = document["metadata"]["name"], document["kind"]
+    most = {"RayCluster": MAX_CLUSTER_NAME, "RayJob": MAX_JOB_NAME, "RayCronJob": MAX_CRON_JOB_NAME}[kind]
+    rules = [
+        (len(name) > most, f"name: over {most} characters"),
+        (not DNS_1035.fullmatch(name), "name: not a DNS-1035 label"),
+    ]
+    return broken(rules)
+
+
+def cron_job_complaints(document: Manifest) -> list[str]:
+    """Check a RayCronJob, whose template is a RayJob's spec without a name."""
+    spec = document["spec"]
+    rules = [
+        (len(str(spec.get("schedule", "")).split()) != 5, "schedule: not five fields"),
+        ("TZ=" in str(spec.get("schedule", "")), "schedule: the time zone is a field of its own"),
+        (not isinstance(spec.get("jobTemplate"), dict), "jobTemplate: missing"),
+    ]
+    return broken(rules) + (job_spec_complaints(spec["jobTemplate"]) if "jobTemplate" in spec else [])
 
 
 def broken(rules: Rules) -> list[str]:
@@ -40,25 +64,25 @@ def placeholders(text: str) -> set[str]:
     return set(re.findall(r"YOUR-[A-Z0-9]+(?:-[A-Z0-9]+)*", text))
 
 
-def job_complaints(job: Manifest) -> list[str]:
-    """Check a RayJob against the controller's rules, which the CRD schema does not know."""
-    name, spec = job["metadata"]["name"], job["spec"]
+def job_spec_complaints(spec: Manifest) -> list[str]:
+    """Check a RayJob's spec against the controller's rules, which the CRD schema does not know."""
     shutdown, selector = spec.get("shutdownAfterJobFinishes", False), spec.get("clusterSelector")
     suspend, retries = spec.get("suspend", False), spec.get("backoffLimit", 0)
     ttl, deletion = spec.get("ttlSecondsAfterFinished", 0), spec.get("deletionStrategy", {})
+    policies = {rule["policy"] for rule in deletion.get("deletionRules", [])}
     mode, cluster = spec.get("submissionMode", "K8sJobMode"), spec.get("rayClusterSpec")
     sidecar = mode == "SidecarMode"
     head = cluster["headGroupSpec"]["template"]["spec"] if cluster else {}
     restarts = head.get("restartPolicy", "Never") != "Never"
     rules = [
-        (len(name) > MAX_JOB_NAME, f"name: over {MAX_JOB_NAME} characters"),
-        (not DNS_1035.fullmatch(name), "name: not a DNS-1035 label"),
         (not spec.get("entrypoint") and mode != "InteractiveMode", "entrypoint: missing"),
         (suspend and not shutdown, "suspend: needs shutdownAfterJobFinishes"),
         (bool(suspend and selector), "suspend: excludes clusterSelector"),
         (ttl > 0 and not shutdown, "ttlSecondsAfterFinished: needs shutdownAfterJobFinishes"),
         (ttl < 0, "ttlSecondsAfterFinished: negative"),
         ("deletionRules" in deletion and shutdown, "deletionRules: exclude shutdownAfterJobFinishes"),
+        (bool(selector) and bool(policies & RULE_POLICIES_OF_CLUSTERS), "deletionRules: exclude clusterSelector"),
+        ("ray.io/cluster" not in (selector or {"ray.io/cluster": ""}), "clusterSelector: no ray.io/cluster"),
         (not cluster and not selector, "rayClusterSpec or clusterSelector: one is needed"),
         (bool(selector) and sidecar, "clusterSelector: excludes SidecarMode"),
         (bool(selector) and retries > 0, "backoffLimit: excludes clusterSelector"),
@@ -96,7 +120,7 @@ def cluster_complaints(spec: Manifest) -> list[str]:
 def group_complaints(group: Manifest, spec: Manifest) -> list[str]:
     """Check a group of pods: replicas, resources, labels, and what a GPU needs."""
     name, pod = group["groupName"], group["template"]["spec"]
-    params, labels = group.get("rayStartParams", {}), group.get("labels", {})
+    params, labels, boxes = group.get("rayStartParams", {}), group.get("labels", {}), pod.get("containers", [])
     low, high = group.get("minReplicas"), group.get("maxReplicas")
     scaling = bool(spec.get("enableInTreeAutoscaling"))
     second = scaling and spec.get("autoscalerOptions", {}).get("version", "v2") == "v2"
@@ -110,6 +134,7 @@ def group_complaints(group: Manifest, spec: Manifest) -> list[str]:
         ("labels" in params, "rayStartParams.labels: use labels of the group"),
         (not all(LABEL_KEY.fullmatch(key) for key in labels), "labels: not a key"),
         (not all(LABEL_VALUE.fullmatch(value) for value in labels.values()), "labels: not a value"),
+        (not all("readinessProbe" in each and "livenessProbe" in each for each in boxes), "probes: missing"),
         (second and pod.get("restartPolicy", "Never") != "Never", "restartPolicy: autoscaler v2 needs Never"),
         ("idleTimeoutSeconds" in group and not second, "idleTimeoutSeconds: needs autoscaler v2"),
         (group.get("idleTimeoutSeconds", 0) < 0, "idleTimeoutSeconds: negative"),
@@ -119,30 +144,45 @@ def group_complaints(group: Manifest, spec: Manifest) -> list[str]:
 
 
 def gpu_complaints(group: Manifest) -> list[str]:
-    """Check that a group with GPUs can be placed, matched, drained, and has shared memory that fits."""
-    pod = group["template"]["spec"]
+    """Check that a group with GPUs can be placed, matched, drained, takes no other work, and has shared memory that
+    fits."""
+    pod, params = group["template"]["spec"], group.get("rayStartParams", {})
     resources = [container.get("resources", {}) for container in pod.get("containers", [])]
     if not any("nvidia.com/gpu" in bounds for each in resources for bounds in each.values()):
         return []
     limited = any("nvidia.com/gpu" in each.get("limits", {}) for each in resources)
     tolerated = any(each.get("key") == "nvidia.com/gpu" for each in pod.get("tolerations", []))
+    grace, drain = pod.get("terminationGracePeriodSeconds", 30), variables(pod).get(DRAIN, "30")
     rules = [
         (not limited, "nvidia.com/gpu: not in limits"),
-        ("num-gpus" in group.get("rayStartParams", {}), "num-gpus: in rayStartParams and in limits"),
+        ("num-gpus" in params, "num-gpus: in rayStartParams and in limits"),
+        (params.get("num-cpus") != "0", "num-cpus: not 0, so plan and reduce may hold the GPU"),
         (not group.get("labels", {}).get(VRAM_LABEL, "").isdecimal(), f"labels: no {VRAM_LABEL}"),
-        (not shares_memory(pod), "/dev/shm: no emptyDir of medium Memory"),
+        (shared_bytes(pod) == 0, "/dev/shm: no emptyDir of medium Memory with a limit"),
+        (int(params.get("object-store-memory", 0)) >= shared_bytes(pod), "/dev/shm: under object-store-memory"),
         (not tolerated, "tolerations: no nvidia.com/gpu"),
-        (pod.get("terminationGracePeriodSeconds", 30) < 60, "terminationGracePeriodSeconds: under 60"),
+        (grace < 60, "terminationGracePeriodSeconds: under 60"),
+        (float(drain) >= grace, f"{DRAIN}: not within the grace period"),
     ]
     return broken(rules)
 
 
-def shares_memory(pod: Manifest) -> bool:
-    """Say whether /dev/shm is a volume in memory."""
-    volumes = pod.get("volumes", [])
-    memory = {volume["name"] for volume in volumes if volume.get("emptyDir", {}).get("medium") == "Memory"}
+def variables(pod: Manifest) -> dict[str, str]:
+    """The environment of a pod's first container, as far as it has plain values."""
+    env = pod["containers"][0].get("env", [])
+    return {each["name"]: each["value"] for each in env if "value" in each}
+
+
+def shared_bytes(pod: Manifest) -> int:
+    """The size of /dev/shm where it is a volume in memory, else 0."""
+    volumes = {volume["name"]: volume.get("emptyDir", {}) for volume in pod.get("volumes", [])}
     mounts = [mount for container in pod["containers"] for mount in container.get("volumeMounts", [])]
-    return any(mount["mountPath"] == "/dev/shm" and mount["name"] in memory for mount in mounts)
+    for mount in mounts:
+        volume = volumes.get(mount["name"], {})
+        limit = re.fullmatch(r"(\d+)Gi", volume.get("sizeLimit", ""))
+        if mount["mountPath"] == "/dev/shm" and volume.get("medium") == "Memory" and limit:
+            return int(limit[1]) << 30
+    return 0
 
 
 def ray_up_complaints(config: Manifest) -> list[str]:
@@ -151,6 +191,7 @@ def ray_up_complaints(config: Manifest) -> list[str]:
     head = types.get(head_type, {})
     minimum = sum(node_type.get("min_workers", 0) for node_type in types.values())
     setup = " && ".join(config.get("setup_commands", []))
+    workers = " && ".join(config.get("worker_start_ray_commands", []))
     rules = [
         (head_type not in types, "head_node_type: not among available_node_types"),
         (minimum > config.get("max_workers", 0), "max_workers: under the sum of min_workers"),
@@ -159,13 +200,20 @@ def ray_up_complaints(config: Manifest) -> list[str]:
         ("idle_timeout_minutes" not in config, "idle_timeout_minutes: missing"),
         ("uv pip sync requirements-gpu.lock" not in setup, "setup_commands: not from the lock"),
         ("uv pip install --no-deps -e ." not in setup, "setup_commands: project not installed alone"),
+        (
+            f"drain.sh {config['provider']['type']} " not in workers,
+            "worker_start_ray_commands: no drain.sh",
+        ),
     ]
     complaints = broken(rules)
     for name, node_type in types.items():
         low, high = node_type.get("min_workers"), node_type.get("max_workers")
-        vram = node_type.get("labels", {}).get(VRAM_LABEL, "")
-        gpu = node_type.get("resources", {}).get("GPU", 0) > 0
-        bounds = low is None or high is None or low > high
-        rules = [(bounds, "min_workers, max_workers"), (gpu and not vram.isdecimal(), f"no {VRAM_LABEL}")]
+        vram, resources = node_type.get("labels", {}).get(VRAM_LABEL, ""), node_type.get("resources", {})
+        gpu = resources.get("GPU", 0) > 0
+        rules = [
+            (low is None or high is None or low > high, "min_workers, max_workers"),
+            (gpu and not vram.isdecimal(), f"no {VRAM_LABEL}"),
+            (gpu and resources.get("CPU") != 0, "CPU: not 0, so plan and reduce may hold the GPU"),
+        ]
         complaints += [f"{name}: {complaint}" for complaint in broken(rules)]
     return complaints

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from .checks import Manifest, broken
+from .checks import Manifest, Rules, broken
+from .fields import templates
 
 SECRET_NAME = re.compile(r"secret|password|token|access_?key|api_?key|credential", re.IGNORECASE)
 SECRET_VALUE = re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b|://[^/\s:@]+:[^/\s@]+@|-----BEGIN .*PRIVATE KEY")
@@ -45,17 +46,33 @@ def exposure_complaints(document: Manifest) -> list[str]:
     return complaints
 
 
-def pod_security_complaints(job: Manifest) -> list[str]:
-    """Check that a RayJob asks for a token and that none of its pods runs as root."""
-    spec = job["spec"]
-    cluster = spec["rayClusterSpec"]
-    groups = [cluster["headGroupSpec"], *cluster.get("workerGroupSpecs", [])]
-    templates = [group["template"] for group in groups] + [spec.get("submitterPodTemplate", {"spec": {}})]
-    rules = [(cluster.get("authOptions", {}).get("mode") != "token", "authOptions: no token")]
-    for number, template in enumerate(templates):
-        root = template["spec"].get("securityContext", {}).get("runAsNonRoot") is not True
-        rules.append((root, f"pod {number}: runAsNonRoot is not set"))
-    return broken(rules)
+def pod_security_complaints(document: Manifest) -> list[str]:
+    """Check that no pod runs as root or may become it, or gets at the Kubernetes API without need; and that a Ray
+    cluster asks for a token."""
+    clusters = {"RayCluster": document["spec"], "RayJob": document["spec"].get("rayClusterSpec")}
+    cluster = clusters.get(document["kind"])
+    complaints = broken(
+        [(cluster is not None and cluster.get("authOptions", {}).get("mode") != "token", "authOptions: no token")]
+    )
+    for path, template in templates(document):
+        complaints += [f"{path}: {complaint}" for complaint in broken(_pod_rules(path, template["spec"]))]
+    return complaints
+
+
+def _pod_rules(path: str, pod: Manifest) -> Rules:
+    security, boxes = pod.get("securityContext", {}), pod["containers"]
+    yield security.get("runAsNonRoot") is not True, "runAsNonRoot is not set"
+    yield security.get("seccompProfile", {}).get("type") != "RuntimeDefault", "seccompProfile is not set"
+    # The head's autoscaler talks to the Kubernetes API.
+    may = pod.get("automountServiceAccountToken", True) and "headGroupSpec" not in path
+    yield may, "automountServiceAccountToken is not off"
+    for box in boxes:
+        rights = box.get("securityContext", {})
+        yield rights.get("allowPrivilegeEscalation") is not False, f"{box['name']}: may become root"
+        yield rights.get("capabilities", {}).get("drop") != ["ALL"], f"{box['name']}: keeps capabilities"
+        bounds = box.get("resources", {})
+        yield not {"cpu", "memory"} <= bounds.get("requests", {}).keys(), f"{box['name']}: requests nothing"
+        yield "memory" not in bounds.get("limits", {}), f"{box['name']}: memory without a limit"
 
 
 def ray_up_exposure_complaints(config: Manifest) -> list[str]:
@@ -72,14 +89,26 @@ def ray_up_exposure_complaints(config: Manifest) -> list[str]:
         ("~/.ray/auth_token" not in config.get("file_mounts", {}), "file_mounts: no token"),
     ]
     complaints = broken(rules)
+    node_rules = {"aws": _aws_rules, "gcp": _gcp_rules}[provider["type"]]
     for name, node_type in config["available_node_types"].items():
-        node = node_type["node_config"]
-        disks = [device.get("Ebs", {}) for device in node.get("BlockDeviceMappings", [])]
-        rules = [
-            (not node.get("SecurityGroupIds"), "SecurityGroupIds: the launcher's own opens SSH to all"),
-            ("IamInstanceProfile" not in node, "IamInstanceProfile: missing"),
-            (node.get("MetadataOptions", {}).get("HttpTokens") != "required", "MetadataOptions: version 1"),
-            (not disks or not all(disk.get("Encrypted") for disk in disks), "disk: not encrypted"),
-        ]
-        complaints += [f"{name}: {complaint}" for complaint in broken(rules)]
+        complaints += [f"{name}: {complaint}" for complaint in broken(node_rules(node_type["node_config"]))]
+    if provider["type"] == "gcp" and "ssh_private_key" not in config["auth"]:
+        complaints.append("auth: the launcher's own key opens every machine of the project")
     return complaints
+
+
+def _aws_rules(node: Manifest) -> Rules:
+    disks = [device.get("Ebs", {}) for device in node.get("BlockDeviceMappings", [])]
+    yield not node.get("SecurityGroupIds"), "SecurityGroupIds: the launcher's own opens SSH to all"
+    yield "IamInstanceProfile" not in node, "IamInstanceProfile: missing"
+    yield node.get("MetadataOptions", {}).get("HttpTokens") != "required", "MetadataOptions: version 1"
+    yield not disks or not all(disk.get("Encrypted") for disk in disks), "disk: not encrypted"
+
+
+def _gcp_rules(node: Manifest) -> Rules:
+    networks, accounts = node.get("networkInterfaces", []), node.get("serviceAccounts", [])
+    items = {item["key"]: item["value"] for item in node.get("metadata", {}).get("items", [])}
+    yield not networks, "networkInterfaces: the launcher's own have public addresses"
+    yield any("accessConfigs" in network for network in networks), "accessConfigs: a public address"
+    yield not accounts, "serviceAccounts: missing"
+    yield items.get("block-project-ssh-keys") != "TRUE", "metadata: the project's keys open it"

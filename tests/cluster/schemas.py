@@ -7,8 +7,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 from jsonschema import Draft7Validator
 
+KUBERNETES = "1.34"
 Schema = dict[str, Any]
 
 
@@ -26,6 +28,21 @@ def ray_up_schema() -> Schema:
     path = Path(spec.origin).parent / "autoscaler" / "ray-schema.json"
     schema: Schema = json.loads(path.read_text(encoding="utf-8"))
     return schema
+
+
+def kubernetes_complaints(document: Schema) -> list[str]:
+    """Return where an object of Kubernetes' own differs from its strict schema, which refuses unknown fields."""
+    try:
+        kubernetes_validate.validate(document, KUBERNETES, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return [f"{'.'.join(map(str, error.path))}: {error.message}"]
+    return []
+
+
+def pod_complaints(template: Schema) -> list[str]:
+    """Return where a pod template differs from its strict schema."""
+    pod = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "pod"}, "template": template}
+    return kubernetes_complaints(pod)
 
 
 def schema_complaints(document: Any, schema: Schema) -> list[str]:

@@ -1,215 +1,193 @@
-"""The cluster files are valid, obey the rules that schemas do not know, and open nothing; checks bite."""
+"""The Kubernetes manifests are valid, and a misspelt field is found."""
 
-import json
-from collections.abc import Callable
+import shutil
+import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
+import yaml
 
-from .checks import Manifest, entrypoint_files, job_complaints, load, placeholders, ray_up_complaints
-from .exposure import exposure_complaints, pod_security_complaints, ray_up_exposure_complaints
-from .schemas import crd_complaints, crd_schema, ray_up_schema, schema_complaints
-
-ROOT = Path(__file__).parents[2]
-CRD_FOLDER = ROOT.parent / "shared" / "kuberay"
-JOB_FILE = ROOT / "cluster" / "kuberay-rayjob.yaml"
-RAY_UP_FILE = ROOT / "cluster" / "ray-up-aws.yaml"
-REMOVED = object()
-
-CLUSTER = "spec.rayClusterSpec"
-HEAD = f"{CLUSTER}.headGroupSpec"
-HEAD_POD = f"{HEAD}.template.spec"
-GPU = f"{CLUSTER}.workerGroupSpecs.1"
-GPU_POD = f"{GPU}.template.spec"
-GPU_BOX = f"{GPU_POD}.containers.0"
-GPU_NODE = "available_node_types.gpu-24gb"
-Change = tuple[str, Any]
+from .checks import Manifest, entrypoint_files, placeholders
+from .fields import (
+    AUTH,
+    AUTOSCALER,
+    CONDITION,
+    CRON_JOB,
+    DELETION,
+    HEAD,
+    JOB,
+    RULE,
+    WORKER,
+    templates,
+    unknown_fields,
+)
+from .fields import (
+    CLUSTER as CLUSTER_FIELDS,
+)
+from .kustomize import resolve
+from .manifests import ALL, CLUSTER, CRD_FOLDER, KUBERAY, RAYS, REMOVED, ROOT, changed, renamed
+from .schemas import Schema, crd_complaints, crd_schema, kubernetes_complaints, pod_complaints
 
 needs_crds = pytest.mark.skipif(not CRD_FOLDER.is_dir(), reason="no definitions beside the checkout")
+needs_kubectl = pytest.mark.skipif(not shutil.which("kubectl"), reason="no kubectl")
 
 
-def changed(document: Manifest, *changes: Change) -> Manifest:
-    """Copy a document with values set or removed at dotted paths."""
-    copy: Manifest = json.loads(json.dumps(document))
-    for path, value in changes:
-        *parents, last = path.split(".")
-        node: Any = copy
-        for key in parents:
-            node = node[int(key)] if isinstance(node, list) else node[key]
-        if value is REMOVED:
-            del node[last]
-        else:
-            node[last] = value
-    return copy
+def schema_complaints(document: Manifest) -> list[str]:
+    """What can be said of a manifest without KubeRay's definitions."""
+    if document["apiVersion"] != "ray.io/v1":
+        return kubernetes_complaints(document)
+    pods = [complaint for _, template in templates(document) for complaint in pod_complaints(template)]
+    return [*unknown_fields(document), *pods]
 
 
-@pytest.fixture(name="job")
-def fixture_job() -> Manifest:
-    return load(JOB_FILE)
-
-
-@pytest.fixture(name="ray_up")
-def fixture_ray_up() -> Manifest:
-    return load(RAY_UP_FILE)
+@pytest.mark.parametrize("name", ALL)
+def test_every_field_is_known(name: str) -> None:
+    assert schema_complaints(ALL[name]) == []
 
 
 @needs_crds
-def test_rayjob_fits_its_definition(job: Manifest) -> None:
-    assert crd_complaints(job, crd_schema(CRD_FOLDER, "RayJob")) == []
+@pytest.mark.parametrize("name", RAYS)
+def test_it_fits_its_definition(name: str) -> None:
+    document = ALL[name]
+    assert crd_complaints(document, crd_schema(CRD_FOLDER, document["kind"])) == []
+
+
+GPU, POD = "spec.workerGroupSpecs.1", "spec.workerGroupSpecs.1.template.spec"
+CRON_POD = "spec.jobTemplate.spec.template.spec"
+MISSPELT = [
+    ("cluster", "spec.enableInTreeAutoscaling"),
+    ("cluster", "spec.authOptions.secretName"),
+    ("cluster", "spec.autoscalerOptions.idleTimeoutSeconds"),
+    ("cluster", "spec.headGroupSpec.serviceType"),
+    ("cluster", f"{GPU}.idleTimeoutSeconds"),
+    ("cluster", "spec.workerGroupSpecs.5.priority"),
+    ("cluster", f"{POD}.terminationGracePeriodSeconds"),
+    ("cluster", f"{POD}.tolerations.0.operator"),
+    ("cluster", f"{POD}.containers.0.envFrom.0.secretRef"),
+    ("cluster", f"{POD}.containers.0.resources.limits"),
+    ("cluster", f"{POD}.containers.0.readinessProbe.failureThreshold"),
+    ("cluster", f"{POD}.volumes.1.emptyDir.sizeLimit"),
+    ("rayjob", "spec.backoffLimit"),
+    ("rayjob", "spec.preRunningDeadlineSeconds"),
+    ("rayjob", "spec.rayClusterSpec.rayVersion"),
+    ("rayjob", "spec.submitterPodTemplate.spec.restartPolicy"),
+    ("kueue", "spec.suspend"),
+    ("kueue", "spec.rayClusterSpec.workerGroupSpecs.1.minReplicas"),
+    ("raycronjob", "spec.timeZone"),
+    ("raycronjob", "spec.jobTemplate.clusterSelector"),
+    ("raycronjob", "spec.jobTemplate.deletionStrategy.deletionRules.0.condition.ttlSeconds"),
+    ("backfill", "spec.concurrencyPolicy"),
+    ("backfill", "spec.jobTemplate.spec.podFailurePolicy"),
+    ("backfill", "spec.jobTemplate.spec.podFailurePolicy.rules.0.onExitCodes"),
+    ("backfill", f"{CRON_POD}.containers.0.env.2.valueFrom.secretKeyRef"),
+    ("policy", "spec.policyTypes"),
+    ("policy", "spec.ingress.1.from"),
+    ("volume", "spec.storageClassName"),
+    ("download", "spec.template.spec.volumes.0.persistentVolumeClaim"),
+]
+
+
+@pytest.mark.parametrize(("name", "path"), MISSPELT)
+def test_a_misspelt_field_is_found(name: str, path: str) -> None:
+    assert schema_complaints(renamed(ALL[name], path))
 
 
 @needs_crds
+@pytest.mark.parametrize(("name", "path"), [each for each in MISSPELT if each[0] in RAYS])
+def test_definition_refuses_a_misspelt_field(name: str, path: str) -> None:
+    document = renamed(ALL[name], path)
+    assert crd_complaints(document, crd_schema(CRD_FOLDER, document["kind"]))
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("name", "change"),
     [
-        ("spec.backofLimit", 1),
-        ("spec.backoffLimit", "1"),
-        ("spec.submitterPodTemplate.spec.restartPolcy", "Never"),
-        (f"{CLUSTER}.enableInTreeAutoscalling", True),
-        (f"{CLUSTER}.authOptions.mode", "tokens"),
-        (f"{GPU}.maxReplica", 8),
-        (f"{GPU}.labels", {"extract/vram-gb": 24}),
-        (f"{GPU_POD}.tolerations", [{"key": "nvidia.com/gpu", "operatr": "Exists"}]),
-        (f"{GPU_BOX}.envFrom", [{"secretReff": {"name": "storage"}}]),
-        (f"{GPU_BOX}.resources.limit", {"nvidia.com/gpu": "1"}),
-        (f"{GPU_POD}.volumes", [{"name": "shm", "emptyDir": {"sizeLimt": "1Gi"}}]),
-        (f"{HEAD_POD}.containers.0.name", REMOVED),
+        ("cluster", (f"{POD}.terminationGracePeriodSeconds", "120")),
+        ("cluster", (f"{POD}.containers.0.name", REMOVED)),
+        ("backfill", ("spec.concurrencyPolicy", ["Forbid"])),
+        ("policy", ("spec.ingress.1.ports.0.protocol", 6)),
+        ("volume", ("spec.accessModes", "ReadWriteMany")),
     ],
-    ids=lambda change: change[0].removeprefix("spec."),
 )
-def test_definition_refuses_a_misspelt_field(job: Manifest, change: Change) -> None:
-    assert len(crd_complaints(changed(job, change), crd_schema(CRD_FOLDER, "RayJob"))) == 1
+def test_a_wrong_value_is_found(name: str, change: tuple[str, object]) -> None:
+    assert schema_complaints(changed(ALL[name], change))
 
 
-def test_ray_up_fits_the_schema_of_the_wheel(ray_up: Manifest) -> None:
-    assert schema_complaints(ray_up, ray_up_schema()) == []
-
-
+@needs_crds
 @pytest.mark.parametrize(
     "change",
     [
-        ("idle_timeout_minute", 5),
-        ("cluster_name", REMOVED),
-        ("auth.ssh_usr", "ubuntu"),
-        (f"{GPU_NODE}.max_worker", 8),
-        (f"{GPU_NODE}.resources", {"GPU": 0.5}),
-        (f"{GPU_NODE}.labels", {"extract/vram-gb": 24}),
+        ("spec.authOptions.mode", "tokens"),
+        (f"{GPU}.labels", {"extract/vram-gb": 24}),
+        (f"{GPU}.maxReplicas", "8"),
+        ("spec.autoscalerOptions.version", "v3"),
     ],
     ids=lambda change: change[0],
 )
-def test_wheel_refuses_a_misspelt_field(ray_up: Manifest, change: Change) -> None:
-    assert len(schema_complaints(changed(ray_up, change), ray_up_schema())) == 1
+def test_definition_refuses_a_wrong_value(change: tuple[str, object]) -> None:
+    assert crd_complaints(changed(ALL["cluster"], change), crd_schema(CRD_FOLDER, "RayCluster"))
 
 
-@pytest.mark.parametrize("check", [job_complaints, pod_security_complaints, exposure_complaints])
-def test_rayjob_is_right(job: Manifest, check: Callable[[Manifest], list[str]]) -> None:
-    assert check(job) == []
+@needs_crds
+def test_the_fields_known_here_are_the_definitions() -> None:
+    cluster, job, cron = (
+        _fields(crd_schema(CRD_FOLDER, kind), "spec") for kind in ("RayCluster", "RayJob", "RayCronJob")
+    )
+    deletion = _fields(job["deletionStrategy"])
+    rule = _fields(deletion["deletionRules"])
+    assert cluster.keys() == CLUSTER_FIELDS
+    assert job.keys() == _fields(cron["jobTemplate"]).keys() == JOB
+    assert cron.keys() == CRON_JOB
+    assert _fields(cluster["authOptions"]).keys() == AUTH
+    assert _fields(cluster["autoscalerOptions"]).keys() == AUTOSCALER
+    assert _fields(cluster["headGroupSpec"]).keys() == HEAD
+    assert _fields(cluster["workerGroupSpecs"]).keys() == WORKER
+    assert deletion.keys() == DELETION
+    assert rule.keys() == RULE
+    assert _fields(rule["condition"]).keys() == CONDITION
 
 
-@pytest.mark.parametrize("check", [ray_up_complaints, ray_up_exposure_complaints, exposure_complaints])
-def test_ray_up_is_right(ray_up: Manifest, check: Callable[[Manifest], list[str]]) -> None:
-    assert check(ray_up) == []
+def _fields(schema: Schema, name: str | None = None) -> dict[str, Schema]:
+    found: dict[str, Schema] = schema.get("items", schema)["properties"]
+    return _fields(found[name]) if name else found
 
 
-SIDECAR = ("spec.submissionMode", "SidecarMode")
-INTERACTIVE = ("spec.submissionMode", "InteractiveMode")
-SUSPEND = ("spec.suspend", True)
-SELECTOR = ("spec.clusterSelector", {"ray.io/cluster": "shared"})
-STAYS = ("spec.shutdownAfterJobFinishes", False)
-NO_AUTOSCALING = (f"{CLUSTER}.enableInTreeAutoscaling", False)
+@needs_kubectl
+@pytest.mark.parametrize("folder", ["base", "rayjob", "kueue"])
+def test_kustomizations_are_resolved_as_kubectl_does(folder: str) -> None:
+    done = subprocess.run(
+        ["kubectl", "kustomize", str(KUBERAY / folder)], capture_output=True, text=True, check=True
+    )
+    assert _sorted(list(yaml.safe_load_all(done.stdout))) == _sorted(resolve(KUBERAY / folder))
 
 
-@pytest.mark.parametrize(
-    ("complaint", "changes"),
-    [
-        ("name: over 47", [("metadata.name", "e" * 48)]),
-        ("name: not a DNS", [("metadata.name", "1-extract")]),
-        ("entrypoint: missing", [("spec.entrypoint", REMOVED)]),
-        ("suspend: needs shutdown", [SUSPEND, STAYS]),
-        ("suspend: excludes clusterSelector", [SUSPEND, SELECTOR]),
-        ("ttlSecondsAfterFinished: needs", [STAYS]),
-        ("ttlSecondsAfterFinished: negative", [("spec.ttlSecondsAfterFinished", -1)]),
-        (
-            "deletionRules: exclude",
-            [("spec.deletionStrategy", {"deletionRules": [{"policy": "DeleteSelf"}]})],
-        ),
-        ("rayClusterSpec or clusterSelector", [(CLUSTER, REMOVED)]),
-        ("clusterSelector: excludes SidecarMode", [SELECTOR, SIDECAR]),
-        ("backoffLimit: excludes clusterSelector", [SELECTOR]),
-        ("backoffLimit: excludes InteractiveMode", [INTERACTIVE]),
-        ("backoffLimit: negative", [("spec.backoffLimit", -1)]),
-        ("submitterPodTemplate: excludes", [SIDECAR]),
-        ("submitterConfig: excludes", [SIDECAR, ("spec.submitterConfig", {"backoffLimit": 1})]),
-        ("SidecarMode needs Never", [SIDECAR, (f"{HEAD_POD}.restartPolicy", "Always")]),
-        ("activeDeadlineSeconds: not positive", [("spec.activeDeadlineSeconds", 0)]),
-        ("preRunningDeadlineSeconds: not", [("spec.preRunningDeadlineSeconds", 0)]),
-        ("token needs rayVersion", [(f"{CLUSTER}.rayVersion", "2.51.1")]),
-        ("token needs rayVersion", [(f"{CLUSTER}.rayVersion", REMOVED)]),
-        ("enableK8sTokenAuth", [(f"{CLUSTER}.authOptions.enableK8sTokenAuth", True)]),
-        ("a name twice", [(f"{GPU}.groupName", "cpu")]),
-        ("num-cpus is not 0", [(f"{HEAD}.rayStartParams", {})]),
-        ("both are needed", [(f"{GPU}.minReplicas", REMOVED)]),
-        ("both are needed", [(f"{GPU}.maxReplicas", REMOVED)]),
-        ("replicas: negative", [(f"{GPU}.minReplicas", -1)]),
-        ("over maxReplicas", [(f"{GPU}.minReplicas", 9)]),
-        ("no container", [(f"{CLUSTER}.workerGroupSpecs.0.template.spec.containers", [])]),
-        (
-            "in rayStartParams too",
-            [(f"{GPU}.resources", {"GPU": "1"}), (f"{GPU}.rayStartParams", {"num-gpus": "1"})],
-        ),
-        ("rayStartParams.labels", [(f"{GPU}.rayStartParams", {"labels": "a=b"})]),
-        ("labels: not a key", [(f"{GPU}.labels", {"extract/vram gb": "24", "extract/vram-gb": "24"})]),
-        ("labels: not a value", [(f"{GPU}.labels", {"extract/vram-gb": "24", "kind": "-l4"})]),
-        ("autoscaler v2 needs Never", [(f"{GPU_POD}.restartPolicy", "Always")]),
-        ("autoscaler v2 needs Never", [(f"{HEAD_POD}.restartPolicy", "OnFailure")]),
-        ("idleTimeoutSeconds: needs", [NO_AUTOSCALING]),
-        ("idleTimeoutSeconds: needs", [(f"{CLUSTER}.autoscalerOptions.version", "v1")]),
-        ("idleTimeoutSeconds: negative", [(f"{GPU}.idleTimeoutSeconds", -1)]),
-        ("suspend: excludes autoscaling", [(f"{GPU}.suspend", True)]),
-        ("not in limits", [(f"{GPU_BOX}.resources", {"requests": {"nvidia.com/gpu": "1"}})]),
-        ("num-gpus: in rayStartParams", [(f"{GPU}.rayStartParams", {"num-gpus": "1"})]),
-        ("labels: no extract/vram-gb", [(f"{GPU}.labels", REMOVED)]),
-        ("/dev/shm", [(f"{GPU_POD}.volumes", [{"name": "shm", "emptyDir": {}}])]),
-        ("/dev/shm", [(f"{GPU_BOX}.volumeMounts", REMOVED)]),
-        ("tolerations", [(f"{GPU_POD}.tolerations", REMOVED)]),
-        ("terminationGracePeriodSeconds", [(f"{GPU_POD}.terminationGracePeriodSeconds", REMOVED)]),
-    ],
-)
-def test_controller_rules_bite(job: Manifest, complaint: str, changes: list[Change]) -> None:
-    assert any(complaint in each for each in job_complaints(changed(job, *changes)))
+def _sorted(documents: list[Manifest]) -> list[Manifest]:
+    return sorted(documents, key=lambda each: (each["kind"], each["metadata"]["name"]))
 
 
-@pytest.mark.parametrize(
-    ("complaint", "change"),
-    [
-        ("among available_node_types", ("head_node_type", "driver")),
-        ("sum of min_workers", (f"{GPU_NODE}.min_workers", 13)),
-        ("head: takes work", ("available_node_types.head.resources", {})),
-        ("head: may be a worker", ("available_node_types.head.max_workers", 1)),
-        ("idle_timeout_minutes", ("idle_timeout_minutes", REMOVED)),
-        ("not from the lock", ("setup_commands", ["pip install -r requirements.txt"])),
-        ("project not installed", ("setup_commands", ["uv pip install -e ."])),
-        ("min_workers, max_workers", (f"{GPU_NODE}.max_workers", REMOVED)),
-        ("no extract/vram-gb", (f"{GPU_NODE}.labels", REMOVED)),
-    ],
-)
-def test_launcher_rules_bite(ray_up: Manifest, complaint: str, change: Change) -> None:
-    assert any(complaint in each for each in ray_up_complaints(changed(ray_up, change)))
+def test_the_runs_machines_are_the_cluster_s() -> None:
+    assert ALL["rayjob"]["spec"]["rayClusterSpec"] == ALL["cluster"]["spec"]
 
 
-@pytest.mark.parametrize("file", [JOB_FILE, RAY_UP_FILE], ids=lambda file: file.name)
-def test_readme_names_every_placeholder(file: Path) -> None:
-    wanted = placeholders(file.read_text(encoding="utf-8"))
-    assert wanted and wanted <= placeholders((ROOT / "cluster" / "README.md").read_text(encoding="utf-8"))
+def test_every_file_is_looked_at() -> None:
+    files = {path.relative_to(KUBERAY).as_posix() for path in KUBERAY.rglob("*.yaml")}
+    base = {f"base/{name}.yaml" for name in ("raycluster", "network-policy", "model-cache", "kustomization")}
+    others = {"rayjob/rayjob.yaml", "scheduled/backfill.yaml", "scheduled/raycronjob.yaml"}
+    assert files == base | others | {"rayjob/kustomization.yaml", "kueue/kustomization.yaml"}
 
 
-def test_entrypoint_names_files_of_the_checkout(job: Manifest) -> None:
-    files = entrypoint_files(job["spec"]["entrypoint"])
-    assert files == ["jobs/extract.py", "configs/extract.yaml"]
+def test_entrypoints_name_files_of_the_checkout() -> None:
+    files = entrypoint_files(ALL["rayjob"]["spec"]["entrypoint"])
+    (box,) = ALL["backfill"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert files == ["jobs/rayjob.py", "jobs/extract.py", "configs/extract.yaml"]
+    files += entrypoint_files(" ".join(box["command"]))
+    assert "jobs/submit.py" in files
     assert [file for file in files if not (ROOT / file).is_file()] == []
 
 
-def test_file_mounts_name_files_of_the_checkout(ray_up: Manifest) -> None:
-    mounted = [source for source in ray_up["file_mounts"].values() if not source.startswith("~")]
-    assert [source for source in mounted if not (ROOT / source).exists()] == []
+@pytest.mark.parametrize(
+    "file", sorted(CLUSTER.rglob("*.yaml")), ids=lambda file: file.relative_to(CLUSTER).as_posix()
+)
+def test_readme_names_every_placeholder(file: Path) -> None:
+    wanted = placeholders(file.read_text(encoding="utf-8"))
+    assert wanted <= placeholders((CLUSTER / "README.md").read_text(encoding="utf-8"))

@@ -25,6 +25,7 @@ from tests.fakes.ledger import Ledger, Ticket
 from tests.fakes.options import parse_options
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+OPEN = ("/health", "/metrics")  # SGLang's, whatever keys it has
 SLEEPER = """
 import ctypes, os, signal, sys, time
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
@@ -50,7 +51,7 @@ class Server:
         """The application with all its routes."""
         app = web.Application(middlewares=[self.check_key], client_max_size=1 << 28)
         gets = {"/v1/models": self.models, "/server_info": self.info, "/stats": self.stats}
-        gets |= {"/health": self.health, "/health_generate": self.health}
+        gets |= {"/health": self.health, "/health_generate": self.health, "/metrics": self.metrics}
         posts = {"/v1/chat/completions": self.chat, "/tokenize": self.tokenize, "/orders": self.orders}
         app.add_routes([web.get(path, handler) for path, handler in gets.items()])
         app.add_routes([web.post(path, handler) for path, handler in posts.items()])
@@ -66,7 +67,7 @@ class Server:
         admin = self.options.admin_api_key if request.path == "/orders" else None
         wanted = f"Bearer {admin or self.options.api_key}".encode()
         given = request.headers.get("Authorization", "").encode()
-        closed = (admin or self.options.api_key) and not request.path.startswith("/health")
+        closed = (admin or self.options.api_key) and not request.path.startswith(OPEN)
         if closed and not hmac.compare_digest(given, wanted):
             return faults.error(401, "Unauthorized", "Unauthorized")
         try:
@@ -89,6 +90,16 @@ class Server:
         facts = {"served_model_name": self.name, "version": "0.0.0-fake", "max_total_num_tokens": 131072}
         facts |= {name: getattr(self.options, name) for name in shown}
         return web.json_response({**facts, "internal_states": [state], "child_pid": self.child_pid})
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        most, here = self.options.max_running_requests, self.ledger.in_flight
+        running = min(most, here)
+        said = {"num_running_reqs": running, "num_queue_reqs": here - running, "token_usage": running / most}
+        lines = [
+            f'# HELP sglang:{name} Of the fake.\n# TYPE sglang:{name} gauge\nsglang:{name}{{tp_rank="0"}} {value}\n'
+            for name, value in said.items()
+        ]
+        return web.Response(text="".join(lines))
 
     async def tokenize(self, request: web.Request) -> web.Response:
         body = await request.json()

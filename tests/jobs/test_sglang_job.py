@@ -51,6 +51,24 @@ def test_two_servers_on_two_gpus(tmp_path: Path, model: Path, cluster: None) -> 
     assert not alive
 
 
+def test_a_server_that_fails_to_start_is_tried_elsewhere(tmp_path: Path, model: Path, cluster: None) -> None:
+    rows = [row(n) for n in range(40)]
+    source = write(tmp_path / "in.parquet", rows)
+    once = f'mkdir {tmp_path}/failed 2>/dev/null && exit 1; exec python -m tests.fakes.server --latency 0.05 "$@"'
+    settings = {
+        "sglang.command": json.dumps(["bash", "-c", once, "bash"]),
+        "sglang.flags.max_running_requests": "4",
+        "sglang.vram_gib": "79.6",
+        "servers.min_servers": "2",
+        "ledger.flush_s": "0.05",
+    }
+    argv = ["--engine", "sglang", "--model", str(model), "--config", "configs/demo.yaml"]
+    argv += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    assert extract.main(["--input", str(source), "--output", str(tmp_path / "out"), *argv]) == 0
+    census(tmp_path / "out", {r["document_id"] for r in rows})
+    assert (tmp_path / "failed").is_dir()
+
+
 def test_a_scenario_that_does_not_exist(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write(tmp_path / "in.parquet", [row(0)])
     argv = ["--engine", "sglang", "--model", str(model), "--scenario", "fastest"]

@@ -1,0 +1,94 @@
+"""Submit a job to a Ray cluster, follow it, and end with its exit code, which `ray job submit` keeps to itself.
+
+python jobs/submit.py --address http://HEAD:8265 --name backfill-20261126 -- python jobs/extract.py ...
+
+Who submits a name again follows the job that is under way, or starts it anew when it failed: a pod that was
+evicted, or is retried, does no work twice. The cluster's token comes from RAY_AUTH_TOKEN.
+"""
+
+import asyncio
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+
+from extraction.errors import OperatorError, ProfilesError, RunError
+from jobs.command import DONE, FAILED, LOG, Parser, complain
+
+POLL_S = 2.0
+
+
+def parser() -> Parser:
+    """The command line."""
+    flags = Parser("submit.py", __doc__)
+    flags.add_argument("--address", required=True, metavar="URL", help="the head's dashboard")
+    flags.add_argument("--name", required=True, metavar="NAME", help="what all attempts of this job are known by")
+    flags.add_argument("command", nargs="+", metavar="COMMAND", help="behind --: what to run on the head")
+    return flags
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Submit or follow; the job's exit code."""
+    try:
+        flags = parser().parse_args(argv)
+        return follow(connect(flags.address), flags.name, shlex.join(flags.command))
+    except ProfilesError as error:
+        return complain(error)
+
+
+def connect(address: str) -> JobSubmissionClient:
+    """The cluster's job API. Raises RunError where nobody answers, OperatorError where the token is refused."""
+    try:
+        return JobSubmissionClient(address)
+    except ConnectionError:
+        raise RunError(f"--address {address}: no Ray dashboard answers there") from None
+    except AuthenticationError:
+        raise OperatorError(
+            f"--address {address} wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+        ) from None
+
+
+def follow(client: JobSubmissionClient, name: str, command: str) -> int:
+    """Find or start the job, print what it prints, and return its exit code."""
+    submission = attempt(client, name, command)
+    LOG.print(f"job      {submission}")
+    try:
+        asyncio.run(_print_logs(client, submission))
+    except (RuntimeError, OSError) as error:  # the connection broke; the job goes on
+        LOG.print(f"job      its log is no longer to be had ({type(error).__name__})")
+    while not (status := client.get_job_status(submission)).is_terminal():
+        time.sleep(POLL_S)
+    LOG.print(f"job      {submission} {status.value.lower()}")
+    return exit_code(client.get_job_info(submission))
+
+
+def attempt(client: JobSubmissionClient, name: str, command: str) -> str:
+    """The id of the attempt that is under way or succeeded, or of a new one."""
+    known = {job.submission_id: job.status for job in client.list_jobs()}
+    number = 1
+    while known.get(f"{name}-{number}") in (JobStatus.FAILED, JobStatus.STOPPED):
+        number += 1
+    submission = f"{name}-{number}"
+    if submission not in known:
+        client.submit_job(entrypoint=command, submission_id=submission)
+    return submission
+
+
+def exit_code(job: JobDetails) -> int:
+    """The exit code of a job that ended; 1 where a signal or Ray ended it."""
+    if job.status == JobStatus.SUCCEEDED:
+        return DONE
+    code = job.driver_exit_code
+    return code if code is not None and code > 0 else FAILED
+
+
+async def _print_logs(client: JobSubmissionClient, submission: str) -> None:
+    async for lines in client.tail_job_logs(submission):
+        print(lines, end="", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
