@@ -142,7 +142,7 @@ def test_a_server_without_sense_gets_no_document(tmp_path: Path) -> None:
 
 def test_a_server_that_refuses_the_request_gets_no_document(tmp_path: Path) -> None:
     server = OwnedFake(tmp_path, "--order", '[{"fault": "404"}]')
-    with pytest.raises(OperatorError, match="has no model"):
+    with pytest.raises(OperatorError, match="serves no model"):
         extractor(server)
     assert not server.alive
 
