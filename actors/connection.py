@@ -56,10 +56,8 @@ class Connection:
     def __init__(self, address: Address, schema: dict[str, Any], deadline_s: float) -> None:
         self.address, self.deadline_s = address, deadline_s
         self.replied_at = -math.inf
-        self._format: Any = {
-            "type": "json_schema",
-            "json_schema": {"name": "profile", "schema": schema, "strict": True},
-        }
+        shape = {"name": "profile", "schema": schema, "strict": True}
+        self._format = {"response_format": {"type": "json_schema", "json_schema": shape}}
         self._openai = AsyncOpenAI(
             base_url=address.url,
             api_key=address.api_key,
@@ -135,7 +133,7 @@ class Connection:
         async with self._openai.chat.completions.with_streaming_response.create(
             model=self.address.model,
             messages=messages,
-            response_format=self._format,
+            extra_body=self._format,  # which openai does not walk through, key by key, for each request
             temperature=attempt.temperature,
             frequency_penalty=attempt.frequency_penalty,
             presence_penalty=attempt.presence_penalty,

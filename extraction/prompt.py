@@ -5,6 +5,7 @@ All but the last message is the same for every request of a run, so a server's p
 
 import json
 import re
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -80,6 +81,7 @@ def _opens_with(text: str, name: str) -> bool:
     return name.casefold() in " ".join(opening.split()).casefold()
 
 
+@lru_cache(maxsize=16)  # each request's instructions hold it, and a model's schema takes milliseconds
 def field_guide(model: type[BaseModel], indent: str = "") -> str:
     """The fields of a profile model, a line each, as the instructions list them."""
     lines = []

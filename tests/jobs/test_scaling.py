@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from extraction.company import CompanyProfile, ShortProfile
 from extraction.parsing import parse
 from extraction.wire import wire_schema
 from jobs import benchmark
 from jobs.benchmarks.cpu import ROLES, CpuClock, per
-from jobs.benchmarks.dispatching import sample
+from jobs.benchmarks.dispatching import Dispatched, sample, table
 from jobs.benchmarks.instant import InstantServer
 
 
@@ -21,20 +22,25 @@ def numbers(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def test_every_path_asks_all_and_its_cpu_is_told(
-    tmp_path: Path, cluster: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    paths = [word for name in ("job", "bare", "raydata") for word in ("--path", name)]
-    more = ["--chunks", "4", "9", "--characters", "300", "--batch", "2", "--processors", "1"]
+def test_every_path_asks_all_and_its_cpu_is_told(tmp_path: Path, cluster: None) -> None:
+    names = ("job", "ray", "bare", "raydata")
+    paths = [word for name in names for word in ("--path", name)]
+    more = ["--chunks", "6", "--characters", "300", "--batch", "2", "--processors", "1"]
     assert benchmark.main(["dispatching", *paths, *more, "--json", str(tmp_path / "it.json")]) == 0
     told = numbers(tmp_path / "it.json")
-    assert [(one["path"], one["chunks"]) for one in told] == [
-        (path, chunks) for chunks in (4, 9) for path in ("job", "bare", "raydata")
-    ]
+    assert [(one["path"], one["chunks"]) for one in told] == [(name, 6) for name in names]
     assert all(set(one["cpu"]) == set(ROLES) and one["cpu"]["driver"] > 0 for one in told)
     assert all(one["seconds"] > 0 for one in told)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:3] == ["path", "chunks", "chunks/s"] and len(lines) == 7
+
+
+def test_what_a_chunk_more_costs() -> None:
+    sizes = ((100, 1.0), (300, 1.5))
+    told = [Dispatched("job", n, 9, 0, 10, dict.fromkeys(ROLES, seconds)) for n, seconds in sizes]
+    out = Console(width=160, record=True)
+    out.print(table(told))
+    first, second = (line.split() for line in out.export_text().splitlines()[1:])
+    assert first == ["job", "100", "10", "25", *["10.00"] * 5, "40.00", "-"]
+    assert second == ["job", "300", "30", "50", *["5.00"] * 5, "20.00", "10.00"]
 
 
 def test_plans_of_several_sizes(tmp_path: Path, cluster: None) -> None:
