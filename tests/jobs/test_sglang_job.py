@@ -1,6 +1,7 @@
 """The job on SGLang servers that Ray actors own, with the fake server spawned in SGLang's place."""
 
 import json
+import sys
 from pathlib import Path
 
 import psutil
@@ -24,15 +25,15 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def fakes_running() -> list[psutil.Process]:
+def fakes_running(model: Path) -> list[psutil.Process]:
+    """The fake servers of a model, which no other test has."""
     running = psutil.process_iter(["cmdline"])
-    return [p for p in running if "tests.fakes.server" in " ".join(p.info["cmdline"] or [])]
+    return [p for p in running if {"tests.fakes.server", str(model)} <= set(p.info["cmdline"] or [])]
 
 
 def test_two_servers_on_two_gpus(tmp_path: Path, model: Path, cluster: None) -> None:
     rows = [row(n, company=n // 2) for n in range(60)]
     source = write(tmp_path / "in.parquet", rows)
-    before = {p.pid for p in fakes_running()}
     settings = {
         "sglang.command": FAKE,
         "sglang.vram_gib": "79.6",
@@ -46,15 +47,14 @@ def test_two_servers_on_two_gpus(tmp_path: Path, model: Path, cluster: None) -> 
     assert manifest(tmp_path / "out")["versions"]["model"] == "house-model"
     logs = list((Path("/tmp/company-profiles") / manifest(tmp_path / "out")["run_id"]).glob("sglang-*.log"))
     assert len(logs) == 2
-    left = [p for p in fakes_running() if p.pid not in before]
-    _, alive = psutil.wait_procs(left, timeout=15)
+    _, alive = psutil.wait_procs(fakes_running(model), timeout=15)
     assert not alive
 
 
 def test_a_server_that_fails_to_start_is_tried_elsewhere(tmp_path: Path, model: Path, cluster: None) -> None:
     rows = [row(n) for n in range(40)]
     source = write(tmp_path / "in.parquet", rows)
-    once = f'mkdir {tmp_path}/failed 2>/dev/null && exit 1; exec python -m tests.fakes.server --latency 0.05 "$@"'
+    once = f'mkdir {tmp_path}/failed 2>/dev/null && exit 1; exec {sys.executable} -m tests.fakes.server "$@"'
     settings = {
         "sglang.command": json.dumps(["bash", "-c", once, "bash"]),
         "sglang.flags.max_running_requests": "4",
