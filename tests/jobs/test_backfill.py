@@ -165,7 +165,7 @@ def test_a_partition_that_breaks_the_stage_is_tried_alone_and_the_others_go_on(
     tmp_path: Path, fake: FakeServer, capsys: Captured
 ) -> None:
     days = write_days(tmp_path, 3, per_day=6)
-    bad = [{**each, "text": each["text"] + " [[fault:invalid]]"} for each in documents(1, 16)]
+    bad = [{**each, "text": each["text"] + " [[fault:invalid]]"} for each in documents(1, 100)]
     write(tmp_path / "documents" / day(1) / "part.parquet", bad)
     strict = {"breaker.chunks": 6, "breaker.failed_fraction": 0.3, "endpoint.concurrency": 2}
     assert tick(declare(tmp_path, fake.url, strict)) == 1
