@@ -8,7 +8,7 @@ letter here and there (FUZZY), never by a digit.
 
 import re
 from collections.abc import Iterator
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from itertools import chain
 from typing import Any
 
@@ -125,16 +125,17 @@ class Text:
             spelled = str(value)
             yield from (s for v in (spelled, spelled.replace(".", ",")) for s in _wholes(v, self.text))
             return
-        sign, plain = "[-−–]" if value < 0 else "", str(abs(int(value)))
-        if plain not in self.text and len(plain) < 4:
+        number = int(value)
+        if str(abs(number))[-3:] not in self.text:
             return
-        grouped = f"{abs(int(value)):,}".replace(",", f"[ {GROUPING}]?")
-        before, after = f"(?<!{SPACED.pattern})", f"(?!{SPACED.pattern}|[{GROUPING}]\\d)"
-        patterns = [rf"{before}(?<!\d[{GROUPING}]){sign}{grouped}(?:[.,]00?)?{after}"]
-        if len(plain) == 4:  # a year in a date: 12.03.1994, 1994.03.12
-            patterns.append(rf"(?<=\d[.,]){plain}{after}|{before}{plain}(?=\.\d\d?\.\d)")
-        for pattern in patterns:
-            yield from (match.span() for match in re.finditer(pattern, self.text))
+        for pattern in _numerals(number):
+            at = 0
+            while match := pattern.search(self.text, at):
+                start, end = match.span()
+                apart = not any(map(SPACED.match, (self.text[start - 1 : start], self.text[end : end + 1])))
+                if apart:
+                    yield start, end
+                at = end if apart else start + 1
 
     def _code(self, value: str) -> Iterator[Span]:
         """A number such as 12.345.678/0001-90 or +1 (555) 010-4477, its digits set apart in any way."""
@@ -170,7 +171,7 @@ class Text:
 
 def as_written(value: Any, quote: str) -> Any:
     """A text that differs by a letter from where it stands, the way it is written there; else as it is."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or value == quote:
         return value
     wanted, stands = " ".join(fold(value).split()), " ".join(fold(quote).split())
     return " ".join(quote.split()) if wanted != stands and fuzz.ratio(wanted, stands) >= FUZZY else value
@@ -183,13 +184,25 @@ def _beginning(cues: Words) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w)(?:{'|'.join(words)})")
 
 
-def spellings(value: str) -> list[str]:
+@lru_cache(maxsize=4_096)
+def spellings(value: str) -> tuple[str, ...]:
     """Ways in which a document may write a value: a web address with or without its scheme."""
     found = [value.strip()]
     if "." in value:
         bare = SCHEME.sub("", found[0]).rstrip("/")
         found += [bare, WWW.sub("", bare)]
-    return [spelling for spelling in dict.fromkeys(found) if any(map(str.isalnum, spelling))]
+    return tuple(spelling for spelling in dict.fromkeys(found) if any(map(str.isalnum, spelling)))
+
+
+@lru_cache(maxsize=4_096)
+def _numerals(number: int) -> tuple[re.Pattern[str], ...]:
+    """How a number is written, whatever letters run on from it."""
+    sign, plain = "[-−–]" if number < 0 else "", str(abs(number))
+    grouped, after = f"{abs(number):,}".replace(",", f"[ {GROUPING}]?"), f"(?![0-9]|[{GROUPING}]\\d)"
+    patterns = [rf"(?<![0-9])(?<!\d[{GROUPING}]){sign}{grouped}(?:[.,]00?)?{after}"]
+    if len(plain) == 4:  # a year in a date: 12.03.1994, 1994.03.12
+        patterns.append(rf"(?<=\d[.,]){plain}{after}|(?<![0-9]){plain}(?=\.\d\d?\.\d)")
+    return tuple(map(re.compile, patterns))
 
 
 def _wholes(value: str, text: str) -> Iterator[Span]:
