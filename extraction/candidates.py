@@ -4,11 +4,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
-from extraction.evidence import Evidence, Observation, Tally
+from extraction.evidence import Evidence, Observation, Standing, Tally
 from extraction.rules import Alike, Field, Rule
 
+STANDINGS: tuple[Standing, ...] = get_args(Standing)  # the surest first
 PLACES_KEPT = 3  # published for each value
 ALIKE_COMPARED = 200  # best values of a vote that are compared with each other
 
@@ -16,12 +17,18 @@ ALIKE_COMPARED = 200  # best values of a vote that are compared with each other
 @dataclass(frozen=True)
 class Candidate:
     """One value of one field, as `resolve` weighs it: the observations that stand in a document, if it has any
-    and the field asks for that, else all."""
+    and the field asks for that, else all.
+
+    `voting` are those of its documents that say nothing else beside a caption: a form's own word for its
+    company's name outdoes whatever else the form names. `weight` and `newest` are theirs.
+    """
 
     key: str
     value: Any
     grounded: bool
+    stated: bool
     documents: frozenset[str]
+    voting: frozenset[str]
     chunks: frozenset[str]
     sample: tuple[Observation, ...]
     newest: str
@@ -42,33 +49,41 @@ class Candidate:
 def candidates(
     field: Field, evidence: Evidence, weights: Mapping[str, float], dates: Mapping[str, str]
 ) -> list[Candidate]:
+    """All values of a field, in the order of their keys."""
     values = evidence.of(field.name)
+    stated = [tally.documents for (_, standing), tally in values.items() if standing == "stated"]
+    settled = frozenset[str]().union(*stated) if field.rule.kind in ("vote", "latest") else frozenset[str]()
     found = []
     for key in sorted({key for key, _ in values}):
-        standing, loose = values.get((key, True)), values.get((key, False))
-        telling = [t for t in (standing, None if standing and field.rule.verbatim else loose) if t]
-        found.append(_candidate(key, standing is not None, telling, weights, dates))
+        told = {standing: values[key, standing] for standing in STANDINGS if (key, standing) in values}
+        if field.rule.verbatim and len(told) > 1:
+            told.pop("nowhere", None)
+        found.append(_candidate(key, told, settled, weights, dates))
     return found
 
 
 def _candidate(
     key: str,
-    grounded: bool,
-    telling: Sequence[Tally],
+    told: dict[Standing, Tally],
+    settled: frozenset[str],
     weights: Mapping[str, float],
     dates: Mapping[str, str],
 ) -> Candidate:
-    documents = frozenset[str]().union(*(t.documents for t in telling))
-    sample = tuple(sorted(o for t in telling for o in t.sample.values()))
+    documents = frozenset[str]().union(*(t.documents for t in told.values()))
+    voting = documents - (settled - told["stated"].documents if "stated" in told else settled)
+    places = {o.document_id: o for tally in reversed(told.values()) for o in tally.sample.values()}
+    sample = tuple(sorted(places.values()))
     return Candidate(
         key=key,
         value=_spelled(sample),
-        grounded=grounded,
+        grounded=told.keys() != {"nowhere"},
+        stated="stated" in told,
         documents=documents,
-        chunks=frozenset[str]().union(*(t.chunks for t in telling)),
+        voting=voting,
+        chunks=frozenset[str]().union(*(t.chunks for t in told.values())),
         sample=sample,
-        newest=max(dates[d] for d in documents),
-        weight=weight_of(documents, weights),
+        newest=max((dates[d] for d in voting), default=""),
+        weight=weight_of(voting, weights),
     )
 
 
@@ -108,5 +123,5 @@ def _backed(
 ) -> tuple[float, int]:
     """Weight and chunks of a value together with those that are alike."""
     backed = [one, *(c for c in others if c.grounded and alike(c.key, one.key))]
-    documents = frozenset[str]().union(*(c.documents for c in backed))
-    return weight_of(documents, weights), len(frozenset[str]().union(*(c.chunks for c in backed)))
+    voting = frozenset[str]().union(*(c.voting for c in backed))
+    return weight_of(voting, weights), len(frozenset[str]().union(*(c.chunks for c in backed)))

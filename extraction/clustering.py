@@ -48,15 +48,17 @@ def joined(found: Sequence[Sequence[Candidate]], weights: Mapping[str, float]) -
     """Each cluster as one value, written as its best member; best supported first."""
     items = []
     for cluster in found:
-        documents = frozenset[str]().union(*(c.documents for c in cluster))
+        voting = frozenset[str]().union(*(c.voting for c in cluster))
         one = replace(
             cluster[0],
             value=_filled(cluster),
-            documents=documents,
+            stated=any(c.stated for c in cluster),
+            documents=frozenset[str]().union(*(c.documents for c in cluster)),
+            voting=voting,
             chunks=frozenset[str]().union(*(c.chunks for c in cluster)),
             sample=tuple(sorted(o for c in cluster for o in c.sample)),
             newest=max(c.newest for c in cluster),
-            weight=weight_of(documents, weights),
+            weight=weight_of(voting, weights),
         )
         items.append(one)
     rank = {c.key: n for n, c in enumerate(items)}

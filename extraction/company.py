@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from extraction import forms, sentences
+from extraction.addresses import address_key
 from extraction.amounts import amount_key, is_amount
 from extraction.certificates import certification_key
 from extraction.contacts import (
@@ -49,10 +51,37 @@ from extraction.items import (
 )
 from extraction.names import company_key, is_company_name, same_company
 from extraction.people import person_key
-from extraction.places import address_key, city_key, city_name, country_key, country_spellings, is_city, is_country
+from extraction.places import city_key, city_name, country_key, country_spellings, is_city, is_country
 from extraction.rules import latest, medoid, quoted, subject, union, vote
 
-NAME = vote(key=company_key, alike=same_company, valid=is_company_name, hints=NAMED, unless=PERSON)
+NAME = vote(
+    key=company_key,
+    alike=same_company,
+    valid=is_company_name,
+    hints=NAMED,
+    unless=PERSON,
+    cased=True,
+    captions=forms.names,
+)
+
+CITY = vote(
+    key=city_key,
+    valid=is_city,
+    hints=SEAT,
+    form=city_name,
+    captions=forms.cities,
+    phrases=sentences.cities,
+)
+COUNTRY = vote(
+    key=country_key,
+    valid=is_country,
+    spellings=country_spellings,
+    captions=forms.countries,
+    phrases=sentences.countries,
+)
+FOUNDED = vote(cues=FOUNDING, captions=forms.founding_years, phrases=sentences.founding_years)
+WEBSITE = vote(key=website_key, valid=is_website, captions=forms.websites)
+EMPLOYEES = latest(cues=STAFF, captions=forms.headcounts, phrases=sentences.headcounts)
 
 Sector = Literal[
     "agriculture", "mining_energy", "utilities", "construction", "manufacturing", "wholesale_distribution",
@@ -66,24 +95,20 @@ class ShortProfile(Part):
     """The most wanted facts, for models of a few hundred million parameters."""
 
     name: Annotated[Short | None, NAME] = Field(description="the company's name")
-    city: Annotated[Short | None, vote(key=city_key, valid=is_city, hints=SEAT, form=city_name)] = Field(
-        description="city of its head office"
+    city: Annotated[Short | None, CITY] = Field(description="city of its head office")
+    country: Annotated[Short | None, COUNTRY] = Field(description="country of its head office")
+    founded_year: Annotated[Year | None, FOUNDED] = Field(description="year in which it was founded")
+    website: Annotated[Short | None, WEBSITE] = Field(description="its web address")
+    phone: Annotated[Short | None, vote(key=phone_key, alike=same_phone, valid=is_phone, captions=forms.phones)] = (
+        Field(description="its telephone number")
     )
-    country: Annotated[Short | None, vote(key=country_key, valid=is_country, spellings=country_spellings)] = Field(
-        description="country of its head office"
+    tax_id: Annotated[Short | None, vote(key=tax_id_key, valid=is_tax_id, hints=TAX, captions=forms.tax_ids)] = (
+        Field(description="tax number: EIN, CNPJ, VAT")
     )
-    founded_year: Annotated[Year | None, vote(cues=FOUNDING)] = Field(description="year in which it was founded")
-    website: Annotated[Short | None, vote(key=website_key, valid=is_website)] = Field(description="its web address")
-    phone: Annotated[Short | None, vote(key=phone_key, alike=same_phone, valid=is_phone)] = Field(
-        description="its telephone number"
+    ticker: Annotated[Short | None, vote(key=ticker_key, valid=is_ticker, cues=LISTING, captions=forms.tickers)] = (
+        Field(description="stock exchange symbol")
     )
-    tax_id: Annotated[Short | None, vote(key=tax_id_key, valid=is_tax_id, hints=TAX)] = Field(
-        description="tax number: EIN, CNPJ, VAT"
-    )
-    ticker: Annotated[Short | None, vote(key=ticker_key, valid=is_ticker, cues=LISTING)] = Field(
-        description="stock exchange symbol"
-    )
-    employees: Annotated[Headcount | None, latest(cues=STAFF)] = Field(description="how many people work for it")
+    employees: Annotated[Headcount | None, EMPLOYEES] = Field(description="how many people work for it")
     products: Annotated[list[Short], union(limit=12), Field(max_length=4)] = Field(
         description="main products and services"
     )
@@ -103,11 +128,18 @@ class Identity(Part):
     ]
     identifiers: Annotated[
         list[Identifier],
-        union(key=identifier_key, anchor="value", whole=True, valid=is_identifier, limit=20),
+        union(
+            key=identifier_key,
+            anchor="value",
+            whole=True,
+            valid=is_identifier,
+            limit=20,
+            captions=forms.identifiers,
+        ),
         Field(max_length=10),
     ] = Field(description="registration numbers, copied exactly")
     legal_form: Annotated[Short | None, vote()]
-    founded_year: Annotated[Year | None, vote(cues=FOUNDING)] = Field(description="only if stated")
+    founded_year: Annotated[Year | None, FOUNDED] = Field(description="only if stated")
     status: Annotated[Literal["active", "acquired", "merged", "inactive"] | None, latest(verbatim=False)]
     parent_company: Annotated[Line | None, latest(key=company_key, valid=is_company_name)]
     subsidiaries: Annotated[
@@ -125,7 +157,14 @@ class Classification(Part):
     industry: Annotated[Line | None, medoid()] = Field(description="specific industry, a phrase")
     industry_codes: Annotated[
         list[IndustryCode],
-        union(key=industry_code_key, anchor="code", whole=True, valid=is_industry_code, limit=12),
+        union(
+            key=industry_code_key,
+            anchor="code",
+            whole=True,
+            valid=is_industry_code,
+            limit=12,
+            captions=forms.industry_codes,
+        ),
         Field(max_length=8),
     ]
     business_models: Annotated[
@@ -142,9 +181,7 @@ class Classification(Part):
 class Scale(Part):
     """How large it is."""
 
-    employees: Annotated[Headcount | None, latest(cues=STAFF)] = Field(
-        description="number of people, only if stated"
-    )
+    employees: Annotated[Headcount | None, EMPLOYEES] = Field(description="number of people, only if stated")
     revenue: Annotated[Revenue | None, latest(key=amount_key, anchor="amount", valid=is_amount)]
     people: Annotated[list[Person], union(key=person_key, anchor="name", limit=30), Field(max_length=15)] = Field(
         description="founders, executives, directors"
@@ -174,10 +211,14 @@ class Reputation(Part):
 class Contact(Part):
     """How to reach it."""
 
-    website: Annotated[Line | None, vote(key=website_key, valid=is_website)]
-    emails: Annotated[list[Line], union(key=email_key, valid=is_email, limit=12), Field(max_length=8)]
+    website: Annotated[Line | None, WEBSITE]
+    emails: Annotated[
+        list[Line], union(key=email_key, valid=is_email, limit=12, captions=forms.emails), Field(max_length=8)
+    ]
     phones: Annotated[
-        list[Short], union(key=phone_key, alike=same_phone, valid=is_phone, limit=12), Field(max_length=8)
+        list[Short],
+        union(key=phone_key, alike=same_phone, valid=is_phone, limit=12, captions=forms.phones),
+        Field(max_length=8),
     ] = Field(description="as written, with area code")
     social_urls: Annotated[list[Line], union(key=url_key, valid=is_url, limit=12), Field(max_length=8)]
     addresses: Annotated[

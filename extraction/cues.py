@@ -9,9 +9,8 @@ FOUNDING = (
     *("gegrund", "seit", "fonde", "depuis", "grundad", "opgericht", "costituit"),
 )
 STAFF = (
-    *("employ", "staff", "people", "persons", "team", "work", "works", "worker", "workforce", "headcount"),
-    *("payroll", "of us"),
-    *("colaborador", "funcionar", "empregad", "trabalha", "pessoa", "quadro", "equipe", "mitarbeit", "salari"),
+    *("employ", "staff", "team", "worker", "workforce", "headcount", "payroll", "of us"),
+    *("colaborador", "funcionar", "empregad", "trabalha", "quadro", "equipe", "mitarbeit", "salari"),
 )
 
 # Words beside the place where a company has its seat: another place that the text names is a branch or a client's.

@@ -7,8 +7,9 @@ of a company with 10,000 chunks is bounded by the distinct values that it has.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+Standing = Literal["stated", "stands", "nowhere"]  # in words that name it, elsewhere in a document, in none
 SAMPLE = 16  # documents of each value whose observation is kept whole
 CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 
@@ -19,7 +20,10 @@ def canonical(value: Any) -> str:
 
 
 class Observation(NamedTuple):
-    """A value from a chunk. `value` is canonical JSON; without a place, start and end are -1 and quote is empty."""
+    """A value from a chunk. `value` is canonical JSON; without a place, start and end are -1 and quote is empty.
+
+    `stated` is one that was taken from the text itself, beside words that name it; others are a model's.
+    """
 
     field: str
     key: str
@@ -31,11 +35,17 @@ class Observation(NamedTuple):
     quote: str
     document_date: str
     document_type: str
+    stated: bool = False
 
     @property
     def grounded(self) -> bool:
         """Whether the value stands in the document."""
         return self.start >= 0
+
+    @property
+    def standing(self) -> Standing:
+        """How the value stands in the document."""
+        return "stated" if self.stated else "stands" if self.grounded else "nowhere"
 
 
 def _place(observation: Observation) -> tuple[object, ...]:
@@ -44,7 +54,7 @@ def _place(observation: Observation) -> tuple[object, ...]:
 
 
 class Tally:
-    """All observations of one value that stand in a document, or all that do not.
+    """All observations of one value that stand alike.
 
     `sample` holds for each document its first observation, and of those the first SAMPLE: the least
     elements under a total order, which is a union too.
@@ -86,7 +96,7 @@ class Tally:
         return self.documents, self.chunks, self.sample
 
 
-Value = tuple[str, bool]  # its key, and whether it stands in a document
+Value = tuple[str, Standing]  # its key, and how it stands
 
 
 class Evidence:
@@ -101,7 +111,7 @@ class Evidence:
     def add(self, observation: Observation) -> None:
         """Take one observation in."""
         values = self.tallies.setdefault(observation.field, {})
-        value = observation.key, observation.grounded
+        value = observation.key, observation.standing
         if value not in values:
             values[value] = Tally()
         values[value].add(observation)

@@ -42,6 +42,10 @@ class Text:
         return Folded(self.text)
 
     @cached_property
+    def _squeezed(self) -> str:
+        return self._folded.text.replace(" ", "")
+
+    @cached_property
     def _has_addresses(self) -> bool:
         return ADDRESS.search(self.text) is not None
 
@@ -53,19 +57,24 @@ class Text:
         unless: Words = (),
         *,
         within: Span | None = None,
+        cased: bool = False,
     ) -> Span | None:
         """The first place where a value stands as a whole, `within` a span: (start, end) in characters of the text.
 
         With cues (folded beginnings of words), the first place that has one of them near: 12 is a number
         of employees where somebody is employed. Hints are cues for a text that has any of them: where it
         says where somebody is headquartered, no other place is the headquarters. A place in whose line one of
-        `unless` stands shortly before it is none: who comes after "founders:" is no company.
+        `unless` stands shortly before it is none: who comes after "founders:" is no company. Where a value is
+        `cased`, a place without any capital is none, unless the value is written so: Shell is in no shell company.
         """
         needed = [(_beginning(cues), CUE_REACH)] if cues else []
         if hints and _beginning(hints).search(self._folded.text):
             needed.append((_beginning(hints), HINT_REACH))
+        capitals = cased and not str(value).islower()
         for span in self._places(value):
             inside = within is None or (within[0] <= span[0] and span[1] <= within[1])
+            if capitals and self.text[slice(*span)].islower():
+                continue
             if inside and all(self._near(span, *words) for words in needed) and not self._after(span, unless):
                 return span
         return None
@@ -101,6 +110,7 @@ class Text:
                 if "." in said or not self._in_address(span):
                     yield span
         yield from self._code(said)
+        yield from self._spaced(said)
         yield from self._fuzzy(said)
 
     def _in_address(self, span: Span) -> bool:
@@ -144,6 +154,18 @@ class Text:
             return
         apart = r"[\s()./+\-‐‑–]{0,3}".join(digits)
         yield from (match.span() for match in re.finditer(rf"(?<![\d]){apart}(?!\d)", self.text))
+
+    def _spaced(self, value: str) -> Iterator[Span]:
+        """Words that run together in the value, or in the text: LanternWorks and Lantern Works."""
+        text, wanted = self._folded.text, fold(value).replace(" ", "")
+        if len(wanted) < FUZZY_LENGTH or not wanted.isalpha() or wanted not in self._squeezed:
+            return
+        letters = [at for at, character in enumerate(text) if character != " "]
+        for match in re.finditer(wanted, self._squeezed):
+            first, last = letters[match.start()], letters[match.end() - 1] + 1
+            whole = not SPACED.match(text[first - 1 : first]) and not SPACED.match(text[last : last + 1])
+            if whole and (span := self._folded.origin(first, last)):
+                yield span
 
     def _fuzzy(self, value: str) -> Iterator[Span]:
         """Several words, nearly as they stand in the text; their digits exactly."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from cleanco import termdata  # type: ignore[import-untyped]
 
+from extraction.fillers import DATE, NO_NAME
 from extraction.keys import text_key
 from extraction.places import STREETS, is_country, is_state
 
@@ -56,26 +57,7 @@ SMALL = AND | frozenset(
     ("the", "of", "for", "in", "de", "da", "do", "das", "dos", "del", "la", "le", "les", "du", "der")
 )
 
-NOUNS = "company|corporation|registrant|issuer|firm|business|organi[sz]ation|entity|employer|group|name"
-NO_NAME = re.compile(
-    rf"(?:(?:the|our|this|a|an|your) )?(?:{NOUNS})(?: s)?(?: name)?|(?:legal|trade|business|brand) name|"
-    r"(?:(?:a|o|as|os|la|el|nossa|nuestra) )?(?:empresa|companhia|cia|sociedade|sociedad|firma|grupo|emissora)|"
-    r"nome(?: da empresa| fantasia)?|razao social|n a|na|nd|nil|none|null|unknown|unnamed|untitled|"
-    r"(?:not|nao|no) (?:available|applicable|stated|given|found|provided|specified|informado|informada|disponivel|"
-    r"consta|mencionado|especificado)|desconhecid[oa]|nenhum[a]?|we|us|it|exact name of .*|table of contents|"
-    r"(?:item|part|section|exhibit|schedule|note|chapter|artigo|capitulo|anexo) (?:\d+|[ivx]+)\b.*|"
-    r"(?:form )?(?:10 [kq]|8 k|20 f|6 k|s 1)|annual report|quarterly report|current report|"
-    r"(?:united states |u s |us )?securities and exchange commission|sec"
-)
 ADDRESS = re.compile(r"^\S+://|^www\.|\S@\S+\.\S|^\S+\.\w{2,}/\S", re.IGNORECASE)
-MONTH = (
-    r"(?:jan(?:uary|eiro|uar)?|feb(?:ruary|ruar)?|fev(?:ereiro)?|mar(?:ch|co)|apr(?:il)?|abr(?:il)?|may|maio?|mayo|"
-    r"june?|junho|juni|july?|julho|juli|aug(?:ust)?|agosto?|sep(?:t|tember)?|set(?:embro)?|oct(?:ober)?|out(?:ubro)?|"
-    r"okt(?:ober)?|nov(?:ember|embro)?|dec(?:ember)?|dez(?:ember|embro)?|enero|febrero|marzo|junio|julio|"
-    r"septiembre|octubre|noviembre|diciembre)"
-)
-DAY = rf"(?:{MONTH} \d\d?|\d\d? (?:de )?{MONTH})"
-DATE = re.compile(rf"\b(?:{DAY}|{MONTH}) (?:de )?(?:1[89]|20)\d\d\b|^{DAY}$")
 CODES_READ = ("us", "usa", "uk", "uae")  # countries; GE and BT are companies
 LONGEST = 14  # words: what is longer is a sentence
 
@@ -217,10 +199,18 @@ def is_company_name(value: Any) -> bool:
         return False
     if NO_NAME.fullmatch(key) or DATE.search(key) or _is_place(key, words):
         return False
+    if _is_phrase(text):
+        return False
     place, comma, country = text.rpartition(", ")
     if comma and is_country(country) and "," not in place:  # Nelson, New Zealand
         return False
     return not (key in FORMS or key.replace(" ", "") in FORMS or set(words) <= FORMS | {"the", "s", "a"})
+
+
+def _is_phrase(text: str) -> bool:
+    """Whether a text of several words has no capital but its first: a dish, a slogan."""
+    words = [word for word in text.split()[1:] if text_key(word) not in SMALL and any(map(str.isalpha, word))]
+    return len(words) > 1 and all(map(str.islower, words))
 
 
 def _is_place(key: str, words: list[str]) -> bool:

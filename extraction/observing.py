@@ -1,6 +1,7 @@
 """Observing: an answer's values, each looked up in the documents that the question was made of."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -8,7 +9,7 @@ from pydantic import BaseModel
 from extraction.evidence import Observation, canonical
 from extraction.grounding import Span, Text, as_written
 from extraction.pieces import Piece
-from extraction.rules import Field, Rule, fields
+from extraction.rules import Field, Rule, facts, fields
 
 NOWHERE = (-1, -1, "")
 NEAR = 400  # characters to either side of an item in which its parts have to stand: a few lines
@@ -26,9 +27,9 @@ class Source:
         """Where a value stands, once in each piece: in the words quoted for it, if it stands there."""
         for piece, text in zip(self.pieces, self.texts, strict=True):
             quoted = text.find(quote) if quote else None
-            needed = rule.cues, rule.hints, rule.unless
-            span = text.find(value, *needed, within=quoted) if quoted else None
-            span = span or text.find(value, *needed)
+            look = partial(text.find, value, rule.cues, rule.hints, rule.unless, cased=rule.cased)
+            span = look(within=quoted) if quoted else None
+            span = span or look()
             if span is None and rule.spellings:
                 found = (text.find_exactly(spelling) for spelling in rule.spellings(value))
                 span = next(filter(None, found), None)
@@ -38,38 +39,43 @@ class Source:
 
 def observe(profile: BaseModel, chunk_id: str, content: str, pieces: Iterable[Piece]) -> list[Observation]:
     """The observations in one answer; none where it abstains."""
+    if abstains(profile):
+        return []
     data = profile.model_dump(mode="json")
     model = type(profile)
-    if any(f.rule.none in _values(data, f) for f in fields(model) if f.rule.kind == "subject"):
-        return []
     quoted = _quotes(data, model)
     source = Source(content, pieces)
     found: list[Observation] = []
-    for field in fields(model):
-        if field.rule.about_answer:
-            continue
+    for field in facts(model):
         for value in _values(data, field):
             formed = field.rule.form(value) if field.rule.form else value
             if field.rule.quote_of(formed) is not None and (key := field.rule.key_of(formed)):
-                seen = _Value(field, key, formed, chunk_id)
+                seen = Seen(field, key, formed, chunk_id)
                 found += _observations(seen, source, quoted.get(field.path[-1]))
     return found
 
 
-class _Value(NamedTuple):
-    """A value of an answer."""
+def abstains(profile: BaseModel) -> bool:
+    """Whether an answer says that the text is not about what the profile is."""
+    subjects = [field for field in fields(type(profile)) if field.rule.kind == "subject"]
+    data = profile.model_dump(mode="json", include={field.path[0] for field in subjects}) if subjects else {}
+    return any(field.rule.none in _values(data, field) for field in subjects)
+
+
+class Seen(NamedTuple):
+    """A value of a chunk, before it is said where it stands."""
 
     field: Field
     key: str
     value: Any
     chunk_id: str
 
-    def saying(self, value: Any) -> "_Value":
+    def saying(self, value: Any) -> "Seen":
         """The same, written otherwise."""
         same = value == self.value
         return self if same else self._replace(value=value, key=self.field.rule.key_of(value) or self.key)
 
-    def at(self, piece: Piece, place: tuple[int, int, str] = NOWHERE) -> Observation:
+    def at(self, piece: Piece, place: tuple[int, int, str] = NOWHERE, *, stated: bool = False) -> Observation:
         """The observation of it at a place of a document."""
         return Observation(
             self.field.name,
@@ -80,10 +86,11 @@ class _Value(NamedTuple):
             *place,
             piece.document_date or "",
             piece.document_type or "",
+            stated,
         )
 
 
-def _observations(seen: _Value, source: Source, quote: str | None) -> Iterator[Observation]:
+def _observations(seen: Seen, source: Source, quote: str | None) -> Iterator[Observation]:
     """One observation for each piece in which the value stands, else one without a place."""
     rule = seen.field.rule
     stands = False
@@ -102,7 +109,7 @@ def _observations(seen: _Value, source: Source, quote: str | None) -> Iterator[O
         yield seen.at(source.pieces[-1])
 
 
-def _as_it_stands(seen: _Value, text: Text, span: Span) -> _Value | None:
+def _as_it_stands(seen: Seen, text: Text, span: Span) -> Seen | None:
     """A value as a place bears it out: words the way they are written there, an item without those of its
     parts that do not stand near; None where one of these may not be null."""
     value = seen.value

@@ -1,4 +1,4 @@
-"""Countries and cities in the languages that documents come in, and addresses."""
+"""Countries, states and cities in the languages that documents come in."""
 
 import re
 from functools import cache, lru_cache
@@ -7,7 +7,7 @@ from typing import Any
 import pycountry
 from babel import Locale
 
-from extraction.keys import digits_key, text_key
+from extraction.keys import text_key
 
 LANGUAGES = ("en", "pt", "es", "fr", "de", "it", "nl", "sv", "da", "nb", "fi", "pl")
 NO_CODES = ("ZZ", "EU", "EZ", "UN", "XA", "XB", "QO")
@@ -87,6 +87,8 @@ NOWHERE = frozenset(
             "city",
         ),
         *("none", "null", "n a", "na", "unknown", "not stated", "not available", "nao informado", "nao informada"),
+        *("state", "province", "region", "country", "address", "street", "zip code", "postal code", "district"),
+        *("estado", "pais", "regiao", "endereco", "bairro", "logradouro", "cep", "municipio"),
         *("cidade", "sede", "matriz", "various", "multiple", "offshore", "home", "virtual", "internet"),
     )
 )
@@ -186,6 +188,25 @@ def is_state(value: Any) -> bool:
     return key in EXONYMS or (key in _states() and key not in CITIES_TOO)
 
 
+def names_state(value: Any) -> bool:
+    """Whether a value is the name of a state or region, or one's code in capitals, whatever else is called so."""
+    key = text_key(value)
+    return key in _states() or key in EXONYMS or (str(value).isupper() and key.replace(" ", "") in _state_codes())
+
+
+def is_division(value: Any, country: str) -> bool:
+    """Whether a province or county is called so, of a country (by its code) whose states `is_state` leaves out."""
+    key = text_key(value)
+    return any(name == key or (len(key) > 4 and name.startswith(key)) for name in _divisions(country))
+
+
+@cache
+def _divisions(country: str) -> frozenset[str]:
+    if country in STATED:
+        return frozenset()
+    return frozenset(text_key(unit.name) for unit in pycountry.subdivisions if unit.country_code == country)
+
+
 @cache
 def _state_codes() -> frozenset[str]:
     """Codes of states and provinces as addresses have them: ca, sp, on, nsw."""
@@ -205,17 +226,3 @@ def _regions() -> frozenset[str]:
     """Names of continents and other groups of countries."""
     names = (item for language in LANGUAGES for item in Locale(language).territories.items())
     return frozenset(text_key(name) for code, name in names if code.isdigit() or code in ("EU", "EZ", "UN"))
-
-
-def address_key(item: Any) -> str:
-    """City, house number and the longest word of the street's name; without a street, the postal code."""
-    if not isinstance(item, dict):
-        return text_key(item)
-    street, city, code = (item.get(part) or "" for part in ("street", "city", "postal_code"))
-    words = text_key(street).split()
-    number = next((word for word in words if word[0].isdigit()), "")
-    names = [word for word in words if word not in STREETS and word != number]
-    name = max(names, key=lambda word: (word.isalpha(), len(word), word), default="")
-    place = f"{number} {name}" if number or name else digits_key(code)
-    found = " ".join((*city_key(city).split(), *place.split()))
-    return found or text_key(" ".join(str(part) for part in item.values() if part))

@@ -27,25 +27,40 @@ class Example(BaseModel):
 
 
 class Prompt(BaseModel):
-    """Instructions and examples. `{fields}` in the instructions becomes the list of fields with descriptions."""
+    """Instructions and examples. `{fields}` in the instructions becomes the list of fields with descriptions,
+    `{schema}` the JSON schema. `shown` are the numbers of the examples to show, from 1; all where it is null.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     instructions: Annotated[str, Field(min_length=1)]
     examples: tuple[Example, ...] = ()
+    shown: tuple[Annotated[int, Field(ge=1)], ...] | None = None
 
     def messages(self, model: type[BaseModel], content: str) -> list[Message]:
         """The chat for one chunk, its content as the last user message."""
-        instructions = self.instructions.replace("{fields}", field_guide(model)).strip()
+        told = {"{fields}": field_guide, "{schema}": compact_schema}
+        instructions = self.instructions.strip()
+        for place, tell in told.items():
+            if place in instructions:
+                instructions = instructions.replace(place, tell(model))
         turns: list[Message] = [{"role": "system", "content": instructions}]
-        for example in self.examples:
+        for example in self._shown():
             profile = json.dumps(example.profile, ensure_ascii=False)
             turns.append({"role": "user", "content": content_of(example.title, defused(example.text.strip()))[0]})
             turns.append({"role": "assistant", "content": profile})
         return [*turns, {"role": "user", "content": content}]
 
+    def _shown(self) -> list[Example]:
+        """The examples in the order in which they are shown."""
+        numbers = range(1, len(self.examples) + 1) if self.shown is None else self.shown
+        return [self.examples[number - 1] for number in numbers]
+
     def check(self, model: type[BaseModel]) -> None:
         """Raise OperatorError unless every example's profile is one that the model type accepts."""
+        last = max(self.shown or (0,))
+        if last > len(self.examples):
+            raise OperatorError(f"prompt.shown: there is no example {last}, the last is {len(self.examples)}")
         for number, example in enumerate(self.examples, start=1):
             try:
                 model.model_validate(example.profile)
@@ -79,6 +94,12 @@ def _opens_with(text: str, name: str) -> bool:
     """Whether the text's first lines say the name already, or there is none."""
     opening = text.lstrip()[: 2 * len(name) + 40]
     return name.casefold() in " ".join(opening.split()).casefold()
+
+
+@lru_cache(maxsize=16)  # each request's instructions hold it, and a model's schema takes milliseconds
+def compact_schema(model: type[BaseModel]) -> str:
+    """The JSON schema of a profile model in as few characters as it takes."""
+    return json.dumps(model.model_json_schema(), ensure_ascii=False, separators=(",", ":"))
 
 
 @lru_cache(maxsize=16)  # each request's instructions hold it, and a model's schema takes milliseconds

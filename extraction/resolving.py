@@ -113,6 +113,7 @@ def _row(field: Field, candidate: Candidate, chosen: bool) -> dict[str, Any]:
         "value": _text(candidate.value),
         "chosen": chosen,
         "grounded": candidate.grounded,
+        "stated": candidate.stated,
         "support": len(candidate.documents),
         "places": candidate.places,
     }

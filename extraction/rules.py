@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypedDict, Union, Unpack, get_args, get_origin
 
 from pydantic import BaseModel
 
+from extraction.captions import Caption
 from extraction.errors import OperatorError
 from extraction.keys import text_key
+from extraction.sentences import Phrase
 
 Key = Callable[[Any], str]
 Alike = Callable[[str, str], bool]
@@ -29,11 +31,13 @@ class Rule:
     keys that are `alike` support each other in a vote, and are one item in a list; in a list of free words
     (`fuzzy`), so are keys that differ by a letter. The first of `anchor`'s
     attributes that a structured item has stands for it; with `whole`, `key` and `valid` get all of the item.
-    `spellings` tells how else a text may write a value, letter by letter (United States: US, EUA).
+    `spellings` tells how else a text may write a value, letter by letter (United States: US, EUA). One that is
+    `cased` has capitals where it stands, if it has any.
 
     A `verbatim` value must stand in a document to be published as a fact, be `valid`, and have one of its
     `cues` (see `grounding.Words`) near, and one of its `hints` where the text has any of them, and none of
-    `unless` before it in its line; others (a sector, a summary) are the model's reading.
+    `unless` before it in its line; others (a sector, a summary) are the model's reading. What a text states by
+    one of its `captions` or `phrases` is a value too, whether the model gives it or not.
     """
 
     kind: Kind
@@ -50,6 +54,9 @@ class Rule:
     valid: Callable[[Any], bool] | None = None
     form: Callable[[Any], Any] | None = None
     spellings: Callable[[Any], Iterable[str]] | None = None
+    captions: tuple[Caption, ...] = ()
+    phrases: tuple[Phrase, ...] = ()
+    cased: bool = False
     none: str | None = None
 
     @property
@@ -82,43 +89,30 @@ def _of_text(function: Callable[[Any], Any], value: str) -> Any:
     return function(value)
 
 
-def vote(
-    key: Key = text_key,
-    *,
-    verbatim: bool = True,
-    alike: Alike | None = None,
-    cues: Words = (),
-    hints: Words = (),
-    unless: Words = (),
-    valid: Callable[[Any], bool] | None = None,
-    form: Callable[[Any], Any] | None = None,
-    spellings: Callable[[Any], Iterable[str]] | None = None,
-) -> Rule:
+class Conditions(TypedDict, total=False):
+    """What a rule may ask of a value; see Rule."""
+
+    verbatim: bool
+    alike: Alike
+    cues: Words
+    hints: Words
+    unless: Words
+    valid: Callable[[Any], bool]
+    form: Callable[[Any], Any]
+    spellings: Callable[[Any], Iterable[str]]
+    cased: bool
+    captions: tuple[Caption, ...]
+    phrases: tuple[Phrase, ...]
+
+
+def vote(key: Key = text_key, **conditions: Unpack[Conditions]) -> Rule:
     """One value: the one that most distinct documents give, weighed by trust, grounded ones first."""
-    return Rule(
-        "vote",
-        key,
-        verbatim=verbatim,
-        alike=alike,
-        cues=cues,
-        hints=hints,
-        unless=unless,
-        valid=valid,
-        form=form,
-        spellings=spellings,
-    )
+    return Rule("vote", key, **conditions)
 
 
-def latest(
-    key: Key = text_key,
-    *,
-    anchor: str | Words = (),
-    verbatim: bool = True,
-    cues: Words = (),
-    valid: Callable[[Any], bool] | None = None,
-) -> Rule:
+def latest(key: Key = text_key, *, anchor: str | Words = (), **conditions: Unpack[Conditions]) -> Rule:
     """One value that changes with time: the one of the newest dated document, then by vote."""
-    return Rule("latest", key, _names(anchor), verbatim=verbatim, cues=cues, valid=valid)
+    return Rule("latest", key, _names(anchor), **conditions)
 
 
 def medoid(key: Key = text_key) -> Rule:
@@ -131,19 +125,17 @@ def union(
     *,
     anchor: str | Words = (),
     whole: bool = False,
-    verbatim: bool = True,
     limit: int = 20,
-    alike: Alike | None = None,
     fuzzy: bool | None = None,
-    valid: Callable[[Any], bool] | None = None,
+    **conditions: Unpack[Conditions],
 ) -> Rule:
     """A list: every distinct value, best supported first, `limit` at the most.
 
     Words that differ by a letter are one item where `fuzzy`: by default where the key is the text's own. Never
     where digits differ.
     """
-    by_letter = key is text_key and alike is None if fuzzy is None else fuzzy
-    return Rule("union", key, _names(anchor), whole, verbatim, limit, alike, by_letter, valid=valid)
+    by_letter = key is text_key and "alike" not in conditions if fuzzy is None else fuzzy
+    return Rule("union", key, _names(anchor), whole, limit=limit, fuzzy=by_letter, **conditions)
 
 
 def _names(anchor: str | Words) -> Words:

@@ -183,12 +183,13 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
 
     `prompt` names a file beside it. Raises OperatorError with the file, the key and what is wrong.
     """
-    raw = read_yaml(path)
-    for key, value in (overrides or {}).items():
+    raw, laid = read_yaml(path), dict(overrides or {})
+    if "prompt" in laid:
+        raw["prompt"] = laid.pop("prompt")
+    if isinstance(raw.get("prompt"), str):  # first, so that overrides reach into it
+        raw["prompt"] = read_yaml(path.parent / raw["prompt"])
+    for key, value in laid.items():
         override(raw, key, value)
-    prompt = raw.get("prompt")
-    if isinstance(prompt, str):
-        raw["prompt"] = read_yaml(path.parent / prompt)
     try:
         settings = Settings.model_validate(raw)
     except ValidationError as error:

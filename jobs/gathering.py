@@ -9,7 +9,8 @@ from pydantic import BaseModel, ValidationError
 from extraction.chunking import Chunk
 from extraction.errors import Fault
 from extraction.evidence import Evidence, Observation
-from extraction.observing import observe
+from extraction.finding import found
+from extraction.observing import abstains, observe
 
 Answered = dict[str, Any]  # a row of the ledger, or what stands for one
 
@@ -51,37 +52,40 @@ class Gathered:
 
 def gather(model: type[BaseModel], company_id: str, chunks: Iterable[tuple[Chunk, Answered]]) -> Gathered:
     """What some chunks of a company and their answers come to."""
-    found = Gathered(company_id)
+    gathered = Gathered(company_id)
     for chunk, answer in chunks:
-        found.sources |= {piece.document_id: piece.source_path for piece in chunk.pieces}
-        fault = _observe(model, chunk, answer, found.evidence)
+        gathered.sources |= {piece.document_id: piece.source_path for piece in chunk.pieces}
+        fault = _observe(model, chunk, answer, gathered.evidence)
         if fault is None:
-            found.answered |= {piece.document_id for piece in chunk.pieces}
+            gathered.answered |= {piece.document_id for piece in chunk.pieces}
             continue
         for piece in chunk.pieces:
-            found.failed.setdefault(piece.document_id, fault)
+            gathered.failed.setdefault(piece.document_id, fault)
             place = {"document_id": piece.document_id, "start": piece.start, "end": piece.end}
-            found.missing.append({"chunk_id": chunk.chunk_id, **place, "fault": fault["fault"]})
-    return found
+            gathered.missing.append({"chunk_id": chunk.chunk_id, **place, "fault": fault["fault"]})
+    return gathered
 
 
 def _observe(model: type[BaseModel], chunk: Chunk, answer: Answered, evidence: Evidence) -> Answered | None:
     """Take a chunk's answer into the evidence; what is wrong with it, if anything is."""
     if not answer["replies"]:
         return answer
-    found = observed(model, chunk, answer["replies"])
-    if found is None:
+    observations = observed(model, chunk, answer["replies"])
+    if observations is None:
         refused = "the stored answer no longer fits the profile model"
         return {**answer, "fault": Fault.INVALID.value, "message": refused}
-    for observation in found:
+    for observation in observations:
         evidence.add(observation)
     return None
 
 
 def observed(model: type[BaseModel], chunk: Chunk, replies: Iterable[str]) -> list[Observation] | None:
-    """What a chunk's replies say; None where one does not fit the model."""
+    """What a chunk's replies say, and what stands beside captions in it, unless all replies abstain; None where one
+    does not fit the model."""
     try:
         profiles = [model.model_validate_json(reply) for reply in replies]
     except ValidationError:
         return None
-    return [one for p in profiles for one in observe(p, chunk.chunk_id, chunk.content, chunk.pieces)]
+    where = chunk.chunk_id, chunk.content, chunk.pieces
+    said = [one for profile in profiles for one in observe(profile, *where)]
+    return said if all(map(abstains, profiles)) else [*said, *found(model, *where)]

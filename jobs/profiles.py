@@ -15,6 +15,7 @@ EVIDENCE = pa.struct(
         ("value", pa.string()),
         ("chosen", pa.bool_()),
         ("grounded", pa.bool_()),
+        ("stated", pa.bool_()),
         ("support", pa.int32()),
         ("places", pa.list_(PLACE)),
     ]

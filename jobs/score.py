@@ -106,7 +106,7 @@ def _grounded(
     for chunk in published.chunks(sorted(replies)[:CHUNKS_LOOKED_UP], of="chunk_id"):
         stands: dict[tuple[str, str], bool] = {}  # a value has an observation for each document of a pack
         for one in observed(model, chunk, replies[chunk.chunk_id]) or ():
-            if one.field in verbatim:
+            if one.field in verbatim and not one.stated:
                 value = one.field, one.key
                 stands[value] = stands.get(value, False) or one.grounded
         counted.update(stands.values())

@@ -60,7 +60,14 @@ RULES = {field.name: field.rule for field in fields(Vineyard)}
 
 
 def observation(
-    field: str, value: Any, document: str = "d1", *, chunk: str | None = None, start: int = -1, date: str = ""
+    field: str,
+    value: Any,
+    document: str = "d1",
+    *,
+    chunk: str | None = None,
+    start: int = -1,
+    date: str = "",
+    stated: bool = False,
 ) -> Observation:
     """A value as a document gives it: at `start`, or standing nowhere in it."""
     quote = str(RULES[field].quote_of(value)) if start >= 0 else ""
@@ -75,11 +82,15 @@ def observation(
         quote=quote,
         document_date=date,
         document_type="",
+        stated=stated,
     )
 
 
-def _build(pair: tuple[str, Any], document: str, chunk: str | None, start: int, date: str) -> Observation:
-    return observation(pair[0], pair[1], document, chunk=chunk, start=start, date=date)
+def _build(
+    pair: tuple[str, Any], document: str, chunk: str | None, start: int, date: str, stated: bool
+) -> Observation:
+    stated &= start >= 0 and RULES[pair[0]].verbatim
+    return observation(pair[0], pair[1], document, chunk=chunk, start=start, date=date, stated=stated)
 
 
 observations = st.builds(
@@ -89,6 +100,7 @@ observations = st.builds(
     st.sampled_from(["c1", "c2", None]),
     st.sampled_from([-1, -1, 0, 7, 40]),
     st.sampled_from(["", "2019", "2024-05-01"]),
+    st.booleans(),
 )
 evidence_sets = st.frozensets(observations, max_size=25)
 
@@ -109,6 +121,7 @@ def resolved_in_a_set_order() -> str:
             chunk=f"c{chance.randrange(30)}",
             start=chance.choice([-1, 0, 3, 99]),
             date=chance.choice(["", "2023", "2024-01-02"]),
+            stated=chance.random() < 0.2 and RULES[field].verbatim,
         )
         for field in VALUES
         for _ in range(40)

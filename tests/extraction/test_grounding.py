@@ -271,3 +271,11 @@ def test_a_code_is_found_letter_by_letter_where_codes_stand(spelling: str, text:
 def test_the_opposite_is_not_nearly_the_same() -> None:
     assert Text("a year of unprofitable growths").find("profitable growth") is None
     assert Text("hydraulic pumping stations").find("hydraulik pumping stations") == (0, 26)
+
+
+def test_a_cased_value_has_capitals_where_it_stands() -> None:
+    text = Text("a shell company, or Shell plc")
+    assert text.find("Shell", cased=True) == (20, 25)
+    assert Text("a shell company").find("Shell") == (2, 7)
+    assert Text("a shell company").find("Shell", cased=True) is None
+    assert Text("# rift, a tool").find("rift", cased=True) == (2, 6)

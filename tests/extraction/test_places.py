@@ -5,13 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extraction.places import (
-    address_key,
     city_key,
     city_name,
     country_key,
     is_city,
     is_country,
+    is_division,
     is_state,
+    names_state,
 )
 
 
@@ -86,17 +87,15 @@ def test_a_state_is_no_city_of_the_same_name() -> None:
     assert not is_state("New York") and not is_state("São Paulo") and not is_state("Acme")
 
 
-def test_an_address_is_its_number_street_and_city() -> None:
-    one = {"street": "410 Lantern Avenue North", "city": "Seattle", "postal_code": "98109"}
-    other = {"street": "410 Lantern Ave. N.", "city": "Seattle, WA", "postal_code": None}
-    assert address_key(one) == address_key(other)
-    assert address_key(one) != address_key({**one, "street": "412 Lantern Avenue"})
-    assert address_key(one) != address_key({**one, "street": "410 Beacon Avenue"})
-    assert address_key({"street": "Av. das Lanternas, 1000", "city": "São Paulo - SP"}) == address_key(
-        {"street": "Avenida das Lanternas 1000", "city": "Sao Paulo"}
-    )
-    assert address_key({"street": None, "city": "Cork", "postal_code": "T12 AB34"}) == "cork t12ab34"
-    assert address_key({"kind": "branch", "region": "Ohio"}) == "branch ohio"
+def test_a_state_is_named_by_its_code_in_capitals_whatever_else_is_called_so() -> None:
+    assert names_state("New York") and names_state("NY") and names_state("D.C.")
+    assert not names_state("or") and not names_state("Acme")
+
+
+def test_a_division_is_one_of_its_country() -> None:
+    assert is_division("Jiangsu", "CN") and is_division("Värmland", "SE")
+    assert not is_division("Jiangsu", "SE")
+    assert not is_division("Texas", "US")  # known as a state
 
 
 TEXTS = (
@@ -112,11 +111,6 @@ def test_any_value_has_an_answer(value: str | int) -> None:
         assert isinstance(check(value), bool)
     assert city_name(city_name(value)) in city_name(value)
     assert isinstance(country_key(value), str) and isinstance(city_key(value), str)
-
-
-@given(st.dictionaries(st.sampled_from(["street", "city", "postal_code", "region"]), st.none() | TEXTS) | TEXTS)
-def test_any_address_has_a_key(value: object) -> None:
-    assert isinstance(address_key(value), str)
 
 
 @given(st.sampled_from(["são paulo", "québec", "zürich", "new york"]), st.sampled_from(["", ", X", " - SP", "/SP"]))

@@ -46,6 +46,20 @@ def test_the_document_is_the_last_message_and_all_others_stay_the_same() -> None
     assert "Régua" in before[2]["content"]
 
 
+def test_some_examples_are_shown_in_the_order_that_is_told() -> None:
+    examples = tuple(EXAMPLE.model_copy(update={"text": text}) for text in ("one", "two", "three"))
+    shown = Prompt(instructions="x", examples=examples, shown=(3, 1)).messages(Vineyard, "it")
+    assert [m["content"].split()[-1] for m in shown if m["role"] == "user"] == ["three", "one", "it"]
+    assert len(Prompt(instructions="x", examples=examples, shown=()).messages(Vineyard, "it")) == 2
+    with pytest.raises(OperatorError, match=r"prompt\.shown: there is no example 4, the last is 3"):
+        Prompt(instructions="x", examples=examples, shown=(1, 4)).check(Vineyard)
+
+
+def test_the_schema_may_be_pasted() -> None:
+    told = Prompt(instructions="Schema: {schema}").messages(Vineyard, "")[0]["content"]
+    assert json.loads(told.removeprefix("Schema: ")) == Vineyard.model_json_schema()
+
+
 def test_an_example_has_to_fit_the_model() -> None:
     Prompt(instructions="x", examples=(EXAMPLE,)).check(Vineyard)
     wrong = EXAMPLE.model_copy(update={"profile": {**PROFILE, "cellar": {"town": 3, "opened": None}}})

@@ -72,6 +72,7 @@ def test_the_prompt_may_stand_in_a_file_beside_the_configuration(tmp_path: Path)
     path = written(tmp_path, prompt="prompts/short.yaml")
     assert load(path).prompt.instructions == "Lies."
     assert "nowhere.yaml can't be read: No such file" in refused(path, {"prompt": "nowhere.yaml"})
+    assert load(path, {"prompt.instructions": "Read."}).prompt.instructions == "Read."
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,17 @@
 """What a company's chunks come to does not depend on the batches in which they are read."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
+from pydantic import BaseModel
 
+from extraction import forms
 from extraction.chunking import Chunk
 from extraction.company import ShortProfile
 from extraction.pieces import Piece
-from jobs.gathering import NOT_ASKED, Gathered, gather
+from extraction.rules import subject, vote
+from jobs.gathering import NOT_ASKED, Gathered, gather, observed
 
 EMPTY: dict[str, Any] = {**dict.fromkeys(ShortProfile.model_fields), "products": []}
 
@@ -39,3 +42,26 @@ def test_a_stored_answer_that_no_longer_fits_is_a_fault() -> None:
     found = gather(ShortProfile, "lund", [(replace(chunk), {**answer, "replies": ['{"name": 3}']})])
     assert found.failed["d0"]["fault"] == "invalid"
     assert found.evidence == Gathered("lund").evidence
+
+
+class Firm(BaseModel):
+    about: Annotated[Literal["firm", "none"], subject(none="none")]
+    name: Annotated[str | None, vote(captions=forms.names)]
+
+
+@pytest.mark.parametrize(
+    ("replies", "found"),
+    [
+        (['{"about": "firm", "name": null}'], 1),
+        (['{"about": "none", "name": null}', '{"about": "firm", "name": null}'], 1),
+        (['{"about": "none", "name": null}'], 0),
+        (['{"about": "none"}'], None),
+    ],
+)
+def test_what_stands_beside_captions_counts_where_an_answer_does_not_abstain(
+    replies: list[str], found: int | None
+) -> None:
+    text = "Legal name: Lund Lamps AS"
+    piece = Piece("d", 0, len(text), 0, len(text), None, None, "in#0")
+    observations = observed(Firm, Chunk("c", "lund", text, 10, 10, (piece,)), replies)
+    assert (observations if observations is None else len(observations)) == found
