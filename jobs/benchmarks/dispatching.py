@@ -147,7 +147,7 @@ def _work(this: Run, asked: pa.Table) -> pool.Work:
 class Unasked(Extractor):
     """An extractor that answers at once, out of nothing."""
 
-    def __init__(self, settings: Settings, schema: dict[str, Any], make_server: Any, make_journal: Any) -> None:
+    def __init__(self, settings: Settings, **_: Any) -> None:
         self.settings = settings
 
     async def __call__(self, batch: pa.Table) -> pa.Table:

@@ -43,7 +43,8 @@ def text(company: int, number: int, more: str = "") -> str:
 def documents() -> list[dict[str, Any]]:
     """Companies of two documents; characters beyond 16 bits; a long one; a fault; attacks as texts and as ids."""
     rows = [document(f"c{n // 2}", f"d{n}", text(n // 2, n)) for n in range(6)]
-    rows.append(document("emoji", "emoji-1", f"\U0001f3ed\U0001f1f5\U0001f1f9 {text(40, 1)} \U0001f600 done."))
+    elsewhere = text(40, 1).replace("Porto", "Coimbra")
+    rows.append(document("emoji", "emoji-1", f"\U0001f3ed\U0001f1f5\U0001f1f9 {elsewhere} \U0001f600 done."))
     rows.append(document("long", "long-1", text(42, 1, "\n\nIt makes more pumps every year." * 400)))
     rows.append(document("fault", "fault-1", text(41, 1, " [[fault:invalid]]")))
     rows += [document(f"attack-{n}", f"attack-{n}", text(50 + n, n, f" {a} end")) for n, a in enumerate(ATTACKS)]
