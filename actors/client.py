@@ -15,6 +15,8 @@ from pydantic import BaseModel
 from actors.attempt import Attempt
 from actors.completion import Completion
 from actors.connection import Connection, Unreachable
+from actors.doubts import Doubts
+from actors.effort import Effort
 from actors.keeper import Keeper
 from actors.server import Address
 from actors.slots import Slots
@@ -68,31 +70,6 @@ class Answer:
     server: str = ""
 
 
-@dataclass(slots=True)
-class Effort:
-    """What a question has taken so far, over all its parts and attempts.
-
-    `deaths` is how often the server died while it worked on it, `deaths_alone` on it alone.
-    """
-
-    attempts: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    in_flight: int = 0
-    truncated: int = 0
-    looped: int = 0
-    deaths: int = 0
-    deaths_alone: int = 0
-
-    def add(self, completion: Completion, in_flight: int) -> None:
-        """Count one more reply."""
-        self.prompt_tokens += completion.prompt_tokens
-        self.cached_tokens += completion.cached_tokens
-        self.completion_tokens += completion.completion_tokens
-        self.in_flight = in_flight
-
-
 class Lost(Exception):
     """The server died while it worked on a request."""
 
@@ -102,13 +79,19 @@ class Client:
 
     The keeper, where there is one, starts the server again when it dies or hangs. Questions that it
     worked on then are asked again in smaller company, in the end alone; one that it dies of alone, twice, is
-    given up.
+    given up. Doubts keep count of that over the lives of an actor.
     """
 
     def __init__(
-        self, address: Address, settings: Settings, schema: dict[str, Any], keeper: Keeper | None = None
+        self,
+        address: Address,
+        settings: Settings,
+        schema: dict[str, Any],
+        keeper: Keeper | None = None,
+        doubts: Doubts | None = None,
     ) -> None:
         self.settings, self.schema, self.keeper = settings, schema, keeper
+        self.doubts = doubts or Doubts()
         self.model: type[BaseModel] = settings.profile_model()
         self._slots = Slots(address.limit)
         self._connection = self._connect(address)
@@ -154,14 +137,15 @@ class Client:
 
         Raises OperatorError when the server says that asking is a mistake (key, model, URL).
         """
-        began, effort = time.monotonic(), Effort()
+        began = time.monotonic()
         replies: tuple[str, ...] = ()
         fault, message = None, ""
-        try:
-            depth = HALVINGS if self.settings.requests.attempts > 1 else 0
-            replies = await self._replies(question, effort, depth)
-        except (ReplyFault, Unreachable) as failure:
-            fault, message = failure.fault, str(failure)
+        with self.doubts.about(question.chunk_id) as effort:
+            try:
+                depth = HALVINGS if self.settings.requests.attempts > 1 else 0
+                replies = await self._replies(question, effort, depth)
+            except (ReplyFault, Unreachable) as failure:
+                fault, message = failure.fault, str(failure)
         return Answer(
             chunk_id=question.chunk_id,
             replies=replies,
@@ -225,25 +209,27 @@ class Client:
 
     async def _send(self, question: Question, attempt: Attempt, effort: Effort) -> Completion:
         """Send once a slot is free. Who finds the server dead keeps the slot until there is a new one."""
+        if effort.deaths_alone >= DEATHS_ALONE:
+            said = f"the server died {DEATHS_ALONE} times while it worked on this alone"
+            raise ReplyFault(Fault.POISON, said)
         most = max(1, self._slots.limit // DOUBT**effort.deaths) if effort.deaths else math.inf
         async with self._slots.one(most):
             connection = self._connection
             blamed = most == 1 and (connection.has_replied or await connection.answers())
             messages, sent_at = self.settings.prompt.messages(self.model, question.content), time.monotonic()
-            effort.attempts += 1
-            try:
-                completion = Completion.of(await connection.send(messages, attempt))
-            except Unreachable as failure:
-                if not await self._died(connection, sent_at, failure, blamed):
-                    raise
-                effort.deaths += 1
-                effort.deaths_alone += blamed
-                if effort.deaths_alone == DEATHS_ALONE:
-                    said = f"the server died {DEATHS_ALONE} times while it worked on this alone"
-                    raise ReplyFault(Fault.POISON, said) from None
-                if effort.deaths > FORGIVEN:
-                    raise
-                raise Lost from None
+            async with self.doubts.under_way(effort, alone=blamed):
+                effort.attempts += 1
+                try:
+                    completion = Completion.of(await connection.send(messages, attempt))
+                except Unreachable as failure:
+                    if not await self._died(connection, sent_at, failure, blamed):
+                        raise
+                    effort.deaths += 1
+                    effort.deaths_alone += blamed
+                    self.doubts.alarm()
+                    if effort.deaths > FORGIVEN:
+                        raise
+                    raise Lost from None
             effort.add(completion, self._slots.taken)
             return completion
 

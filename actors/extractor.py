@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from actors.client import HERE, Answer, Client, Question
+from actors.doubts import Doubts, Notes
 from actors.journal import GroupCommit, Journal
 from actors.keeper import Keeper, say
 from actors.metrics import Meter, State
@@ -55,9 +56,11 @@ class Extractor:
         make_server: Callable[[], Server],
         make_journal: Callable[[], Journal],
         tell: Callable[[Ready], None] | None = None,
+        make_notes: Callable[[], Notes] | None = None,
     ) -> None:
         self.settings, self.schema = settings, schema
         self.journal = make_journal()
+        self.doubts = Doubts(make_notes() if make_notes else None, settings.servers.deaths_within_s)
         self.held = self.journal.held()
         self.keeper = Keeper(make_server(), settings.servers)
         if tell:
@@ -98,7 +101,7 @@ class Extractor:
     @cached_property
     def _client(self) -> Client:
         self.keeper.farewell = self._commit.flush
-        return Client(self.address, self.settings, self.schema, self.keeper)
+        return Client(self.address, self.settings, self.schema, self.keeper, self.doubts)
 
     @cached_property
     def _commit(self) -> GroupCommit:
@@ -125,6 +128,7 @@ class Extractor:
         say(f"{name}: told to go, its requests have {within_s:.0f} s to end")
         await self._commit.flush()
         left = await self._client.drain(within_s)
+        await self.doubts.settle()
         await self.keeper.leave(f"gone, {left} requests left")
 
     async def _canary(self) -> None:

@@ -12,6 +12,7 @@ import ray.data
 from ray.data import ActorPoolStrategy
 
 from actors.client import Question
+from actors.doubts import Notes
 from actors.extractor import Extractor
 from actors.journal import Journal
 from actors.server import Server
@@ -19,6 +20,7 @@ from jobs import cluster
 from jobs.digests import Digests, Numbers, digests, first_of_each
 from jobs.index import Index, State
 from jobs.ledger import LedgerWriter
+from jobs.notes import StoredNotes
 from jobs.plan import Plan
 from jobs.pool_size import PoolSize, pool_size
 from jobs.record import write_server
@@ -89,6 +91,7 @@ def extract(run: Run, work: Work, extractor: type[Extractor] = Extractor) -> Gen
                 "make_server": partial(_server, run),
                 "make_journal": partial(_journal, run),
                 "tell": partial(write_server, run.storage, run.run_id),
+                "make_notes": partial(_notes, run),
             },
         )
     )
@@ -114,6 +117,12 @@ def size_for(run: Run, missing: int) -> PoolSize:
 
 def _server(run: Run) -> Server:
     return run.fleet.make_server(run.logs)
+
+
+def _notes(run: Run) -> Notes:
+    context: Any = ray.get_runtime_context()
+    actor, restarted = context.get_actor_id(), bool(context.was_current_actor_reconstructed)
+    return StoredNotes(run.storage, f"work/runs/{run.run_id}/doubts/{actor}.json", restarted)
 
 
 def _journal(run: Run) -> Journal:

@@ -106,8 +106,8 @@ class Measurement:
 def table(measured: Sequence[Measurement]) -> Table:
     """A line each; `x` compares chunks a second with the first line."""
     shown = Table(box=None, pad_edge=False)
-    for name in ("row", "path"):
-        shown.add_column(name, no_wrap=True)
+    shown.add_column("row", overflow="fold", max_width=60)
+    shown.add_column("path", no_wrap=True)
     for name in ("chunks/s", "x", "prompt/s", "output/s", "p50 s", "p95 s", "first s", "cached", "start s"):
         shown.add_column(name, justify="right", no_wrap=True)
     shown.add_column("faults")

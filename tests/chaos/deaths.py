@@ -137,6 +137,16 @@ def poisonous(world: World, numbers: list[int]) -> None:
     world.note(f"{world.asked_twice()} asked twice")
 
 
+@kind("document", "kills the actor that works on it, and its server")
+def deadly(world: World) -> None:
+    texts = {7: "Northwind Works 7 makes pumps. [[fault:kill_actor]]"}
+    world.documents(DOCUMENTS, texts=texts)
+    world.run(world.command(world.owned("--latency", "0.1")))
+    world.census()
+    assert world.dead() == {"d007": Fault.POISON.value}, world.dead()
+    world.note(f"{world.asked_twice()} asked twice")
+
+
 @kind("node", "lost with its server")
 def lose_node(world: World) -> None:
     world.documents(DOCUMENTS)

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 from aiohttp import web
 
 from tests.fakes.answers import Completion
@@ -35,7 +36,7 @@ REFUSALS = {  # name -> status, type, message
 SPOILERS = ("truncated", "invalid", "wrong_schema", "abort", "whitespace", "loop")
 BREAKERS = ("reset", "malformed", "wrong_length")
 TRICKLES = ("slow_loris", "huge")
-ENDINGS = ("crash", "exit0", "kill")
+ENDINGS = ("crash", "exit0", "kill", "kill_actor")
 WAITS = ("delay", "hang", "wedge")
 NUMERIC = ("delay", "slow_loris", "huge")
 NAMES = frozenset([*REFUSALS, *SPOILERS, *BREAKERS, *TRICKLES, *ENDINGS, *WAITS])
@@ -150,6 +151,8 @@ def end_process(fault: Fault) -> None:
         os.abort()
     if fault.name == "exit0":
         os._exit(0)
+    if fault.name == "kill_actor":
+        next(each for each in psutil.Process().parents() if each.name().startswith("ray::")).kill()
     os.kill(os.getpid(), signal.SIGKILL)
 
 
