@@ -60,9 +60,9 @@ def blocks(text: str) -> Iterator[tuple[str, str]]:
         yield language, content
 
 
-def commands(block: str) -> Iterator[list[str]]:
-    """The commands of a block as words: lines joined, comments gone, variables that it sets put in."""
-    known: dict[str, str] = {}
+def commands(block: str, known: dict[str, str]) -> Iterator[list[str]]:
+    """The commands of a block as words: lines joined, comments gone, variables put in that it or a block before
+    sets."""
     for line in block.replace("\\\n", " ").splitlines():
         for name, value in known.items():
             line = re.sub(rf"\$\{{?{name}\b\}}?", value, line)
@@ -237,9 +237,10 @@ def _flags(parser: argparse.ArgumentParser) -> set[str]:
 def check(text: str) -> list[Script]:
     """Check all of a README, and return the scripts that its blocks call. Raises Wrong."""
     found: list[Script] = []
+    variables: dict[str, str] = {}
     for language, content in blocks(text):
         if language == "sh":
-            found += [script for words in commands(content) for script in check_command(words)]
+            found += [script for words in commands(content, variables) for script in check_command(words)]
         elif language == "yaml":
             yaml.safe_load(content)
         elif language == "python":

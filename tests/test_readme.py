@@ -1,5 +1,9 @@
 """What the README says can be done can be done: its commands are run or parsed, what it names is there."""
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,11 +13,12 @@ import yaml
 from jobs import demo, evaluate, extract, report, show
 from tests.conftest import ROOT
 from tests.fakes.process import FakeServer
-from tests.jobs.helpers import job
+from tests.jobs.helpers import job, rows_of
 from tests.readme import Script, Wrong, check
 
 README = (ROOT / "README.md").read_text("utf-8")
 ENDPOINT = "http://127.0.0.1:8000/v1"  # what the README calls an endpoint
+OWN = re.compile(r"^```\w+\n# (?P<path>mine/\S+)\n(?P<content>.*?)^```$", re.MULTILINE | re.DOTALL)
 CHEAP = {"evaluate": evaluate, "show": show, "report": report, "demo": demo}
 
 
@@ -51,6 +56,23 @@ def test_what_can_be_run_at_once_is_run(scripts: list[Script], here: tuple[Path,
             continue
         ran += 1
     assert ran >= 3
+
+
+def test_a_schema_of_ones_own_works_as_it_is_told(here: tuple[Path, FakeServer]) -> None:
+    folder, server = here
+    for block in OWN.finditer(README):
+        path = folder / block["path"]
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(block["content"], "utf-8")
+    (script,) = (each for each in check(README) if "mine/maker.yaml" in each.arguments)
+    places = {"mine/maker.yaml": folder / "mine" / "maker.yaml"}
+    words = [str(places.get(word, _theirs(word, folder, server))) for word in script.arguments]
+    more = ["--set", "max_dead_fraction=1", "--model", "fake"]
+    environment = {**os.environ, "PYTHONPATH": str(folder / "mine")}
+    command = [sys.executable, str(ROOT / script.name), *words, *more]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    assert rows_of(folder / "out" / "makers", "profiles")[0].keys() >= {"name", "town", "since", "people", "goods"}
 
 
 def _theirs(word: str, folder: Path, server: FakeServer) -> str:

@@ -53,7 +53,7 @@ def text(run: int, number: int) -> str:
 @kind("driver", "two at once on one output")
 def two_drivers(world: World) -> None:
     world.documents(DOCUMENTS)
-    with FakeServer("--latency", "0.2") as server:
+    with FakeServer("--latency", "2") as server:
         command = world.command(world.endpoint(server))
         first = world.start(command)
         world.wait_for((world.output / "work" / "lease.json").exists, first)

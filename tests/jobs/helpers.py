@@ -64,8 +64,10 @@ def census(output: Path, ids: set[str]) -> None:
     companies = [profile["company_id"] for profile in profiles]
     assert len(companies) == len(set(companies)) == said["counts"]["companies"]
     in_profiles = [document for profile in profiles for document in profile["documents"]]
-    dead = [letter["document_id"] for letter in rows_of(output, "dead_letters")]
-    assert len(dead) == said["counts"]["dead_letters"]
+    letters = rows_of(output, "dead_letters")
+    assert len(letters) == said["counts"]["dead_letters"]
+    # A row with an id that another row had before is a letter of its own; the id is the other's.
+    dead = [letter["document_id"] for letter in letters if letter["fault"] != "duplicate_id"]
     assert len(in_profiles) == len(set(in_profiles))
     assert not set(in_profiles) & set(dead)
     assert set(in_profiles) | set(dead) - {None} == ids
