@@ -69,7 +69,7 @@ def refused_key(world: World) -> None:
 
 @kind("reply", "HTTP 404 from the middle of a run on")
 def unknown_model(world: World) -> None:
-    mistake(world, "404", "check --endpoint and --model")
+    mistake(world, "404", "serves no model")
 
 
 def mistake(world: World, fault: str, said: str) -> None:
