@@ -91,6 +91,9 @@ class SglangServer:
             wait_until_healthy(self._process, f"{root}/health", timeout_s=self.settings.servers.start_timeout_s)
             limit, metrics = QUEUED * self._running(root, key), f"{root}/metrics"
             return Address(f"{root}/v1", key, self.served_name, limit, metrics, self._facts())
+        except RunError:
+            self.stop()
+            raise
         finally:
             Path(secrets).unlink(missing_ok=True)
 
@@ -150,8 +153,11 @@ class SglangServer:
 
 def _get(url: str, key: str) -> dict[str, Any]:
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})
-    with DIRECT.open(request, timeout=PROBE_TIMEOUT_S) as response:
-        found: dict[str, Any] = json.loads(response.read())
+    try:
+        with DIRECT.open(request, timeout=PROBE_TIMEOUT_S) as response:
+            found: dict[str, Any] = json.loads(response.read())
+    except (OSError, ValueError) as error:
+        raise RunError(f"it was healthy, and then did not tell {url.rsplit('/', 1)[-1]} ({error})") from None
     return found
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
+from extraction.errors import OperatorError
 from extraction.price import Price
 from jobs.declaration import Budgets, Limits
 from jobs.tally import Tally
@@ -72,6 +73,7 @@ class Budget:
     """What this tick has spent, beside what others before it have, and what both may."""
 
     def __init__(self, allowed: Budgets, price: Price, gpus: int, before: Spent, deadline_s: float | None) -> None:
+        _check(allowed, price, gpus)
         self.allowed, self.price, self.gpus = allowed, price, gpus
         self.before, self.spent, self.last = before, Spent(), Spent()
         self._began, self._deadline_s = time.monotonic(), deadline_s
@@ -139,3 +141,13 @@ class Budget:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, had)
+
+
+def _check(allowed: Budgets, price: Price, gpus: int) -> None:
+    """Raise OperatorError for a limit on what can't be counted, which would never be reached."""
+    for name in Budgets.model_fields:
+        limits: Limits = getattr(allowed, name)
+        if limits.money is not None and not price.known:
+            raise OperatorError(f"budgets.{name}.money = {limits.money:g}: set a price, such as price.gpu_hour")
+        if limits.gpu_hours is not None and not gpus:
+            raise OperatorError(f"budgets.{name}.gpu_hours = {limits.gpu_hours:g}: this engine's servers own none")

@@ -55,7 +55,10 @@ def fold(batch: pa.Table, ledger: Ledger) -> pa.Table:
         paths = [path for path in item["paths"] if path in there]
         if not paths:
             continue
-        answers = best_of([ledger.storage.read_table(path) for path in paths]).sort_by("ended_at")
+        try:
+            answers = best_of([ledger.storage.read_table(path) for path in paths]).sort_by("ended_at")
+        except FileNotFoundError:  # another run that shares the ledger folds it, too
+            continue
         path = ledger.append("folded", answers, ROWS_PER_GROUP)
         ledger.storage.delete(paths)
         told.append({"path": path, "rows": answers.num_rows})

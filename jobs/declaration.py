@@ -61,7 +61,8 @@ class Budgets(Frozen):
 class Declaration(Frozen):
     """A backfill. `input` is a path or URL with placeholders, `{date}` among them where there is a window;
     `concurrency` is how many partitions are planned and asked about together; `attempts` how often a partition that
-    fails is tried in a tick; `deadline_s` the seconds that a tick may take.
+    fails is tried in a tick, and in how many ticks chunks are asked again that no server answered; `deadline_s` the
+    seconds that a tick may take.
     """
 
     name: str

@@ -19,6 +19,7 @@ from jobs.storage import Storage
 NAME = "work/lease.json"
 BEAT_S = 10.0
 BEATS_MISSED = 4  # after so many its holder counts as gone
+CLOCK_S = 5.0  # by which a process's start seems to move when the clock is set
 
 
 class Taken(RunError):
@@ -42,7 +43,7 @@ class Holder(BaseModel):
         if self.host != socket.gethostname():
             return False
         try:
-            return psutil.Process(self.pid).create_time() != self.started
+            return abs(psutil.Process(self.pid).create_time() - self.started) > CLOCK_S
         except psutil.NoSuchProcess:
             return True
 
@@ -89,7 +90,10 @@ def _beats(storage: Storage, held: Holder, beat_s: float) -> bool:
 
 def _beat(storage: Storage, ours: Holder, beat_s: float, done: threading.Event) -> None:
     """Say so again and again, until it is done or another run holds the lease."""
-    while not done.wait(beat_s) and _is_of(storage, ours):
+    while not done.wait(beat_s):
+        held = _read(storage)
+        if held and held.run_id != ours.run_id:
+            return
         ours = ours.model_copy(update={"beat": ours.beat + 1})
         _write(storage, ours)
 

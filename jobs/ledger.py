@@ -129,7 +129,10 @@ class LedgerWriter:
         found: dict[str, Answer] = {}
         for path in self.ledger.paths():
             if path.startswith(f"{self.ledger.folder}/{self.name}."):
-                rows = self.ledger.storage.read_table(path, names).to_pylist()
+                try:
+                    rows = self.ledger.storage.read_table(path, names).to_pylist()
+                except FileNotFoundError:  # another run that shares the ledger has folded it
+                    continue
                 found |= {row["chunk_id"]: _answer(row) for row in rows}
         return found
 

@@ -1,5 +1,6 @@
 """The extract stage: the chunks that the ledger does not hold go to a pool of extractors."""
 
+import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -44,9 +45,9 @@ class Work:
         """How many of them a ledger's index has an answer to."""
         return int((index.states(self.ids) == State.ANSWERED).sum())
 
-    def known_to(self, index: Index) -> bool:
-        """Whether a ledger's index knows what became of every one of them."""
-        return bool((index.states(self.ids) > State.UNKNOWN).all())
+    def known_to(self, index: Index, least: State = State.FAILED) -> bool:
+        """Whether a ledger's index knows what became of every one of them, or has at least a state of each."""
+        return bool((index.states(self.ids) >= least).all())
 
 
 def work_of(run: Run, plan: Plan, index: Index, least: State = State.SETTLED) -> Work:
@@ -121,7 +122,9 @@ def _server(run: Run) -> Server:
 
 def _notes(run: Run) -> Notes:
     context: Any = ray.get_runtime_context()
-    actor, restarted = context.get_actor_id(), bool(context.was_current_actor_reconstructed)
+    with warnings.catch_warnings():  # Ray asks in a way that it deprecates
+        warnings.simplefilter("ignore", DeprecationWarning)
+        actor, restarted = context.get_actor_id(), bool(context.was_current_actor_reconstructed)
     return StoredNotes(run.storage, f"work/runs/{run.run_id}/doubts/{actor}.json", restarted)
 
 

@@ -16,7 +16,9 @@ from jobs.share import Share
 class Publisher:
     """Owns a thread that publishes what is complete: at once, whenever a share has become so, and at the end.
 
-    One that is complete but for a chunk that another one asks about waits for that.
+    One that is complete but for a chunk that another one asks about waits for that; one of whose answers so many
+    failed that it would break a run, for the end of the stage. Chunks that are still to be asked again keep a share
+    from being published.
     """
 
     def __init__(self, ledger: Ledger, before: Index, shares: Sequence[Share]) -> None:
@@ -33,7 +35,7 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         leave = error is not None and not isinstance(error, Exception)
-        last = None if leave else self._thread.submit(self._finish)
+        last = None if leave else self._thread.submit(self._finish, broken=error is not None)
         self._thread.shutdown(wait=True, cancel_futures=leave)
         if last and error is None:
             last.result()
@@ -46,10 +48,10 @@ class Publisher:
     def _look(self) -> None:
         if self._due:  # else an earlier look came late enough for this one
             self._due = False
-            self._publish_complete([share for share in self._waiting if share.left == 0])
+            self._publish_complete([share for share in self._waiting if share.left == 0 and not share.suspect])
 
-    def _finish(self) -> None:
-        self._publish_complete(list(self._waiting))
+    def _finish(self, *, broken: bool) -> None:
+        self._publish_complete([share for share in self._waiting if not (broken and share.suspect)])
 
     def _publish_complete(self, shares: Sequence[Share]) -> None:
         if not shares:
@@ -60,7 +62,7 @@ class Publisher:
             LOG.print(f"the ledger can't be read ({error}): nothing is published now", markup=False)
             return
         for share in shares:
-            if share.work.known_to(self.index):
+            if share.work.known_to(self.index, State.SETTLED if share.left else State.FAILED):
                 self._waiting.remove(share)
                 self._publish(share)
 

@@ -51,6 +51,11 @@ class Share:
         """The partition's path."""
         return self.standing.partition.path
 
+    @property
+    def suspect(self) -> bool:
+        """Whether so many of its answers failed that it would break a run."""
+        return self.failed > self.run.settings.breaker.failed_fraction * self.done
+
     def take(self, answers: pa.Table, spent: Spent) -> None:
         """Count answers of its own, and what they took."""
         self.left -= answers.num_rows

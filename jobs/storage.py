@@ -36,8 +36,13 @@ class Written:
 
 
 def is_outage(error: Exception) -> bool:
-    """Whether a store failed, rather than what it holds: such a run stops, and goes on another time."""
-    return isinstance(error, OSError) and error.errno is not None
+    """Whether a store failed, rather than what it holds: such a run stops, and goes on another time.
+
+    Arrow tells of torn data by a plain OSError without a number. Those of stores have numbers, or, on object
+    stores, classes of their own: PermissionError, TimeoutError, FileNotFoundError.
+    """
+    torn = type(error) is OSError and error.errno is None
+    return isinstance(error, OSError) and not torn
 
 
 def storage_at(given: str, flag: str = "--output") -> "Storage":

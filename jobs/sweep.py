@@ -8,6 +8,7 @@ beside the stage as soon as the ledger knows all its chunks.
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -47,8 +48,7 @@ class Sweep:
     @property
     def suspects(self) -> list[Share]:
         """Those of them of whose answers so many failed that it would break a run."""
-        most = self.run.settings.breaker.failed_fraction
-        return [share for share in self.alive if share.failed > most * share.done]
+        return [share for share in self.alive if share.suspect]
 
     def plan(self, standings: Sequence[Standing]) -> Sequence[Standing]:
         """Plan partitions while there is not enough to ask for; those that are left for another sweep."""
@@ -89,20 +89,24 @@ class Sweep:
                 share.fail(share.error)
         shares = self.alive
         work = _first(self._work(shares), self.budget.requests_left)
-        with Publisher(self.run.ledger, self.index, shares) as publisher:
+        publisher = Publisher(self.run.ledger, self.index, shares)
 
-            def count(_: Tally, answers: pa.Table) -> None:
-                owner = self.owners.of(answers["chunk_id"])
-                for number in np.unique(owner).tolist():
-                    rows = answers.filter(pa.array(owner == number))
-                    hours = self.budget.last.gpu_hours * rows.num_rows / answers.num_rows
-                    shares[number].take(rows, Spent.on(rows, hours, self.budget.price))
-                    if shares[number].left == 0:
-                        publisher.look()
+        def count(_: Tally, answers: pa.Table) -> None:
+            owner = self.owners.of(answers["chunk_id"])
+            for number in np.unique(owner).tolist():
+                rows = answers.filter(pa.array(owner == number))
+                hours = self.budget.last.gpu_hours * rows.num_rows / answers.num_rows
+                shares[number].take(rows, Spent.on(rows, hours, self.budget.price))
+                if shares[number].left == 0:
+                    publisher.look()
 
-            with self.budget.in_time():
+        try:
+            with publisher, self.budget.in_time():
                 extract.extract_all(self.run, work, [self.budget.count, count, *watches, self.budget.check])
-        self.index = publisher.index
+        finally:  # what was answered before something broke is not asked again
+            self.index = publisher.index
+            with suppress(Exception):
+                self.index = self.run.ledger.index(publisher.index)
 
     def discard(self) -> None:
         """Delete the plans: nothing is asked."""

@@ -43,7 +43,7 @@ KINDS += [Kind("reply", name, partial(bad_reply, marker=m, fault=fault)) for m, 
 
 @kind("reply", "storm of HTTP 429 with an absurd Retry-After")
 def storm_429(world: World) -> None:
-    storm(world, {"fault": "429", "count": 60, "value": "86400"})
+    storm(world, {"fault": "429", "count": 60, "after": 4, "value": "86400"})
 
 
 @kind("reply", "storm of HTTP 503")

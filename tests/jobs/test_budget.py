@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from actors.extractor import ANSWERS
+from extraction.errors import OperatorError
 from extraction.price import Price
 from jobs.budget import Budget, Spent, Stop
 from jobs.declaration import Budgets
@@ -109,3 +110,17 @@ def test_elsewhere_than_in_the_main_thread_answers_alone_are_watched() -> None:
     thread.start()
     thread.join()
     assert told == ["done"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "price", "gpus", "said"),
+    [
+        ({"money": 5}, Price(), 1, "budgets.tick.money = 5: set a price"),
+        ({"gpu_hours": 5}, Price(), 0, "budgets.tick.gpu_hours = 5: this engine's servers own none"),
+    ],
+)
+def test_a_limit_on_what_cannot_be_counted_is_refused(
+    limits: dict[str, float], price: Price, gpus: int, said: str
+) -> None:
+    with pytest.raises(OperatorError, match=said):
+        Budget(Budgets.model_validate({"tick": limits}), price, gpus, Spent(), None)

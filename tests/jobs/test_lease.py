@@ -129,3 +129,20 @@ def test_a_second_job_on_an_output_asks_nothing(
         process.wait()
         process.stdout and process.stdout.close()
     assert f"run theirs (process {process.pid}" in capfd.readouterr().err
+
+
+class Flickering(Storage):
+    """A storage whose reads fail now and then."""
+
+    def read(self, path: str) -> bytes | None:
+        if threading.current_thread().name == "lease":
+            raise OSError(5, "the store failed")
+        return super().read(path)
+
+
+def test_a_read_that_fails_does_not_end_the_beat(tmp_path: Path) -> None:
+    with lease(Flickering(str(tmp_path)), "mine", BEAT_S):
+        deadline = time.monotonic() + 30
+        while not ((held := holder(Storage(str(tmp_path)))) and held.beat > 2):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)

@@ -1,7 +1,7 @@
 """The ledger: content-addressed, append-only, and suspicious of files that are not its own."""
 
 import uuid
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,6 +10,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors import extractor
 from actors.client import Answer
 from extraction.errors import Fault
 from jobs.digests import digests
@@ -177,3 +178,20 @@ def test_it_behaves_as_a_dictionary_in_which_answers_win(writes: list[list[tuple
     rows = read(ledger, "abcde")
     assert sorted(row["chunk_id"] for row in rows) == sorted(best)
     assert {r["chunk_id"] for r in rows if r["fault"] is None} == {c for c in best if best[c] is State.ANSWERED}
+
+
+def test_a_segment_that_is_folded_while_it_is_read_is_not_missed() -> None:
+    ledger = Ledger(Vanishing(f"memory://{uuid.uuid4().hex}"), "f" * 64)
+    ledger.append("one", pa.Table.from_pylist([asdict(answer("a"))], extractor.ANSWERS))
+    index = ledger.index()
+    assert (len(index), index.skipped) == (1, ())
+
+
+class Vanishing(Storage):
+    """An object store in which a segment is folded between its listing and its reading."""
+
+    def read_table(self, path: str, columns: list[str] | None = None) -> pa.Table:
+        if ".one." in f".{path.rsplit('/', 1)[1]}":
+            self.write(path.replace("one", "folded"), self.read(path) or b"")
+            self.delete([path])
+        return super().read_table(path, columns)

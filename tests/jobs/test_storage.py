@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extraction.errors import OperatorError
-from jobs.storage import Storage
+from jobs.storage import Storage, is_outage
 
 TABLE = pa.table({"a": [1, 2, 3]})
 
@@ -85,3 +85,18 @@ def test_it_travels_by_url_alone(storage: Storage) -> None:
 def test_an_unknown_protocol_is_the_operators_mistake() -> None:
     with pytest.raises(OperatorError, match="nosuch://x can't be opened"):
         Storage("nosuch://x").read("a")
+
+
+@pytest.mark.parametrize(
+    ("error", "outage"),
+    [
+        (OSError("Corrupt snappy compressed data."), False),
+        (pa.ArrowInvalid("Parquet magic bytes not found in footer"), False),
+        (OSError(5, "Input/output error"), True),
+        (PermissionError("Access Denied"), True),
+        (TimeoutError("the store took too long"), True),
+        (FileNotFoundError("no such key"), True),
+    ],
+)
+def test_a_store_that_fails_is_told_from_torn_data(error: Exception, outage: bool) -> None:
+    assert is_outage(error) is outage
