@@ -59,6 +59,11 @@ def parser() -> Parser:
     flags.add_argument("--dry-run", action="store_true", help="print what is to do and what it costs")
     flags.add_argument("--again", action="store_true", help="publish anew what is done, too; asks nothing again")
     flags.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="ask again for chunks that failed by their document's fault, in partitions with dead letters",
+    )
+    flags.add_argument(
         "--chunks-per-s", type=float, metavar="X", help="of one GPU, for --dry-run (default: as ticks showed)"
     )
     flags.add_argument(
@@ -101,7 +106,8 @@ def run(flags: argparse.Namespace) -> int:
             LOG.print(f"backfill {declared.name}: another tick is at work: {taken}", markup=False)
             return DONE
         found = standings(output, partitions, recipe(whole), declared.attempts)
-        return Tick(declared, whole, recipe(whole)).run(found, again=flags.again)
+        tick = Tick(declared, whole, recipe(whole), retry_failed=flags.retry_failed)
+        return tick.run(found, again=flags.again)
 
 
 def in_window(declared: Declaration, today: datetime.date) -> list[Partition]:

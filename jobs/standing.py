@@ -71,6 +71,11 @@ class Standing:
         """Whether there is something to do."""
         return self.name != "done"
 
+    @property
+    def dead_letters(self) -> int:
+        """How many it was last published with."""
+        return self.record.counts.dead_letters if self.record and self.record.counts else 0
+
 
 def standings(output: Storage, partitions: Sequence[Partition], recipe: str, most: int) -> list[Standing]:
     """Where each partition stands for a recipe. One with chunks that no server answered is tried `most` times."""

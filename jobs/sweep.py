@@ -31,11 +31,11 @@ MOST_REQUESTS = 5_000_000  # of a sweep: the driver has some 60 bytes for each
 
 
 class Sweep:
-    """Partitions of one output, and what the ledger held of them before. `run` is over the whole output: its chunk
-    files are those of all partitions."""
+    """Partitions of one output, and what the ledger held of them before; chunks of which it has less than a state
+    are asked about. `run` is over the whole output: its chunk files are those of all partitions."""
 
-    def __init__(self, run: Run, recipe: str, budget: Budget, index: Index) -> None:
-        self.run, self.recipe, self.budget = run, recipe, budget
+    def __init__(self, run: Run, recipe: str, budget: Budget, index: Index, least: State = State.SETTLED) -> None:
+        self.run, self.recipe, self.budget, self.least = run, recipe, budget, least
         self.index = index
         self.shares: list[Share] = []
         self.owners = Owners([])
@@ -72,7 +72,7 @@ class Sweep:
         try:
             found = intake.look_over(sorted(partition.files), self.run.settings.columns)
             share.planned = plan.plan(share.run, found)
-            share.work = pool.work_of(share.run, share.planned, self.index)
+            share.work = pool.work_of(share.run, share.planned, self.index, self.least)
             share.left = share.work.missing
         except Exception as error:
             share.error = cluster.reason(error) or error
@@ -115,12 +115,12 @@ class Sweep:
             share.run.storage.delete([*share.planned.chunk_files, *dead])
 
     def _missing(self, work: Work) -> Digests:
-        return work.ids[self.index.states(work.ids) < State.SETTLED]
+        return work.ids[self.index.states(work.ids) < self.least]
 
     def _work(self, shares: Sequence[Share]) -> Work:
         """What is missing of all partitions, the first one's chunks first."""
         files = tuple(f"{share.path}/{path}" for share in shares for path in share.planned.chunk_files)
-        return pool.work_of(self.run, replace(NO_PLAN, chunk_files=files), self.index)
+        return pool.work_of(self.run, replace(NO_PLAN, chunk_files=files), self.index, self.least)
 
 
 def _first(work: Work, most: int | None) -> Work:

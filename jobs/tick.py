@@ -12,7 +12,7 @@ from jobs.budget import Budget, Stop
 from jobs.command import DONE, FAILED, LOG, MISTAKE, OVER_BUDGET
 from jobs.compaction import compact
 from jobs.declaration import Declaration
-from jobs.index import Index
+from jobs.index import Index, State
 from jobs.run import Run, new_run_id
 from jobs.spending import Spending, spent_before
 from jobs.standing import Record, Standing, tally
@@ -26,8 +26,8 @@ class Tick:
     `run` is over the whole output; each sweep is a run of its own.
     """
 
-    def __init__(self, declared: Declaration, run: Run, recipe: str) -> None:
-        self.declared, self.whole, self.recipe = declared, run, recipe
+    def __init__(self, declared: Declaration, run: Run, recipe: str, *, retry_failed: bool = False) -> None:
+        self.declared, self.whole, self.recipe, self.retry_failed = declared, run, recipe, retry_failed
         before, gpus = spent_before(run.storage), run.fleet.gpus
         self.budget = Budget(declared.budgets, run.settings.price, gpus, before, declared.deadline_s)
         self.spending = Spending(run.storage, run.run_id)
@@ -38,7 +38,7 @@ class Tick:
 
     def run(self, found: Sequence[Standing], *, again: bool) -> int:
         """Do what is due; the exit code."""
-        due = [standing for standing in found if standing.due or again]
+        due = [one for one in found if one.due or again or (self.retry_failed and one.dead_letters)]
         counts = ", ".join(f"{count:,} {name}" for name, count in sorted(tally(found).items()))
         LOG.print(f"backfill {self.declared.name}: {len(found):,} partitions ({counts or 'none in the window'})")
         if not due:
@@ -64,13 +64,19 @@ class Tick:
             self.budget.begin()
             if self.index is None:
                 self.index = compact(self.whole.ledger, self.whole.ledger.index())
-            sweep = Sweep(replace(self.whole, run_id=new_run_id()), self.recipe, self.budget, self.index)
+            this, least = replace(self.whole, run_id=new_run_id()), self._least
+            sweep = Sweep(this, self.recipe, self.budget, self.index, least)
             try:
                 error = self._go(sweep, self._queue.popleft())
             finally:
                 self.ended |= {share.path: share.record for share in sweep.shares if share.record}
             self.index = sweep.index
             self._put_back(sweep, error)
+
+    @property
+    def _least(self) -> State:
+        """What is asked has less than this in the ledger; only the first sweep asks again for what failed."""
+        return State.ANSWERED if self.retry_failed and not self.ended else State.SETTLED
 
     def _go(self, sweep: Sweep, batch: Sequence[Standing]) -> Exception | None:
         """One sweep; what broke its extract stage, if anything did. Raises Stop, and the operator's mistakes."""
