@@ -44,6 +44,7 @@ LISTED = re.compile(
     r"(?i:(?:the\s+)?(?:new york stock|nyse|nasdaq|chicago stock|otc|toronto stock|london stock|euronext|b3))\b"
 )
 SYMBOL = re.compile(r"^\W*(?:[A-Z][A-Za-z ]{1,20}:\s*)?(?P<value>[A-Z]{1,5}\d{0,2}(?:\.[A-Z]{1,2})?)\W*$")
+LEAD = re.compile(r"[\s*_`]*")
 # What follows a name in its line: ACME LTDA - CNPJ 12.345.678/0001-95.
 NO_PART_OF_NAME = re.compile(r"(?:\s*[-–—,;(]\s*|\s+)(?:CNPJ|CPF|NIRE|CNAE|EIN|VAT)\b.*|\s{3,}.*")
 
@@ -92,7 +93,10 @@ def _values(pattern: re.Pattern[str], text: str) -> Iterator[Taken]:
 
 def name(text: str) -> Taken | None:
     """A company's name, without what else a line says of it."""
-    return whole(is_company_name)(NO_PART_OF_NAME.sub("", text))
+    lead = LEAD.match(text)
+    begin = max(0, lead.end() - 1) if lead else 0  # one space stays: what comes behind it may be no part of a name
+    found = whole(is_company_name)(NO_PART_OF_NAME.sub("", text[begin:]))
+    return found and found.after(begin)
 
 
 def name_with_form(text: str) -> Taken | None:
