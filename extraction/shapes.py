@@ -17,6 +17,7 @@ from extraction.places import city_name, is_city
 
 LONGEST_CITY = 5  # words
 LEAST_SPELLED = 4  # letters
+MOST_DIGITS = 9  # of a count of people
 
 EIN = re.compile(r"(?<![\d-])\d\d[-‐–]\d{7}(?![\d-])")
 CNPJ = re.compile(r"(?<![\d.])\d\d\.?\d{3}\.?\d{3}/?\d{4}-?\d\d(?![\d-])")
@@ -149,7 +150,8 @@ def count(text: str) -> Taken | None:
     """A number with which a text begins; no range, and no number of something else in it."""
     begin = ABOUT.match(text)
     number = COUNT.match(text, begin.end() if begin else 0)
-    return Taken(int(digits_key(number["value"])), *number.span()) if number else None
+    digits = digits_key(number["value"]) if number else ""
+    return Taken(int(digits), *number.span()) if number and len(digits) <= MOST_DIGITS else None
 
 
 def town(text: str) -> Taken | None:

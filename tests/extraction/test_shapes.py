@@ -36,6 +36,8 @@ def value(take: Take, text: str) -> Any:
         ("20%", None),
         ("in 2019 there were 5", None),
         ("none", None),
+        ("1,200,000,000,000,000,000,000", None),
+        ("1" + ",000" * 2_000, None),
     ],
 )
 def test_a_count_is_one_number(text: str, number: int | None) -> None:
