@@ -1,6 +1,8 @@
 """Arrow types of a pydantic model: explicit, so that an empty or all-null file has the same schema."""
 
 import datetime
+import math
+import re
 from collections.abc import Iterable
 from enum import Enum
 from types import NoneType, UnionType
@@ -12,6 +14,7 @@ from pydantic import BaseModel
 from extraction.errors import OperatorError
 from extraction.rules import Rule
 
+SURROGATE = re.compile("[\ud800-\udfff]")
 SCALARS: dict[type, pa.DataType] = {
     str: pa.string(),
     bool: pa.bool_(),
@@ -67,3 +70,16 @@ def _common(annotations: Iterable[Any]) -> pa.DataType | None:
     """The one type of several annotations; None where they differ."""
     kinds = {type_of(a) for a in annotations if a not in (NoneType, Ellipsis)}
     return kinds.pop() if len(kinds) == 1 else None
+
+
+def storable(value: Any) -> bool:
+    """Whether a column can hold a value: text without lone surrogates, finite numbers, integers of 64 bits."""
+    if isinstance(value, dict):
+        return all(map(storable, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(storable, value))
+    if isinstance(value, str):
+        return SURROGATE.search(value) is None
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    return not isinstance(value, float) or math.isfinite(value)

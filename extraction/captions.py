@@ -26,6 +26,8 @@ LONGEST = 120  # characters of a caption
 REACH = 250  # characters above a caption: an address
 TABLE = 700  # characters below a caption: the first rows
 VALUE = 300  # characters of a value
+ROW = 500  # characters of a line from a caption on
+HEAD = 300  # characters with which a page begins
 
 
 class Taken(NamedTuple):
@@ -49,8 +51,9 @@ class Caption:
 
     The value stands in the first of some places that holds one: `behind` the caption's colon, or in the next cell,
     `under` a cell that is the caption alone, which are the words then and no more; or in the `line` that the words
-    begin, `above` it, in the `table` below it, or on the `page` up to there. At the `top` it is a document's first
-    line, which has no caption: the words are "".
+    begin, `above` it, in the `table` below it. On the `page` it stands where the text begins, which `take` gets
+    with the caption's cell as the last line. At the `top` it is a document's first line, which has no caption: the
+    words are "". A place has at most some hundred characters, so that a text of captions is read in linear time.
     """
 
     words: tuple[str, ...]
@@ -82,7 +85,7 @@ def taken(text: str, captions: Captions, *, begins: bool = False) -> Iterator[tu
     """
     top = next((line for line in LINE.finditer(text) if FIRST_WORD.match(line[0])), None) if begins else None
     for caption, of in captions.get("", ()) if top else ():
-        if top and (found := caption.take(top[0])):
+        if top and (found := caption.take(top[0][:VALUE])):
             yield of, found.after(top.start())
     for cell in CELL.finditer(text):
         first = FIRST_WORD.match(cell[0])
@@ -99,11 +102,22 @@ def taken(text: str, captions: Captions, *, begins: bool = False) -> Iterator[tu
 def _beside(text: str, caption: Caption, cell: re.Match[str], colon: re.Match[str] | None) -> Taken | None:
     """The value that a caption names, if it can be taken."""
     for where in caption.where:
-        span = _place(text, where, cell, colon)
-        found = caption.take(text[slice(*span)]) if span else None
-        if span and found:
-            return found.after(span[0])
+        if where == "page":
+            found = _on_page(text, caption, cell)
+        else:
+            span = _place(text, where, cell, colon)
+            found = caption.take(text[slice(*span)]) if span else None
+            found = found.after(span[0]) if span and found else None
+        if found:
+            return found
     return None
+
+
+def _on_page(text: str, caption: Caption, cell: re.Match[str]) -> Taken | None:
+    """The value with which a text begins, if it can be taken from there and what the cell says."""
+    head, end = text[: min(HEAD, cell.start())], min(cell.end(), cell.start() + LONGEST + VALUE)
+    found = caption.take(f"{head}\n{text[cell.start() : end]}")
+    return found if found and found.end <= len(head) else None
 
 
 def _place(text: str, where: Where, cell: re.Match[str], colon: re.Match[str] | None) -> Span | None:
@@ -116,12 +130,11 @@ def _place(text: str, where: Where, cell: re.Match[str], colon: re.Match[str] | 
         case "under" if alone:
             return _under(text, cell.end())
         case "line":
-            end = text.find("\n", cell.start())
-            return cell.start(), end if end >= 0 else len(text)
+            longest = min(len(text), cell.start() + ROW)
+            end = text.find("\n", cell.start(), longest)
+            return cell.start(), end if end >= 0 else longest
         case "above":
             return max(0, cell.start() - REACH), cell.start()
-        case "page":
-            return 0, cell.end()
         case "table":
             return cell.end(), min(len(text), cell.end() + TABLE)
     return None

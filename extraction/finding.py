@@ -28,9 +28,10 @@ def found(model: type[BaseModel], chunk_id: str, content: str, pieces: Iterable[
 
 
 def _seen(field: Field, value: object, chunk_id: str) -> Seen | None:
-    formed = field.rule.form(value) if field.rule.form else value
-    key = field.rule.key_of(formed)
-    return Seen(field, key, formed, chunk_id) if key and field.rule.accepts(formed) else None
+    """A value as a model could have given it; None for one that is not of the field's type or kind."""
+    fitting = field.fitted(value)
+    seen = Seen.of(field, fitting, chunk_id) if fitting is not None else None
+    return seen if seen and field.rule.accepts(seen.value) else None
 
 
 @cache

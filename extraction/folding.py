@@ -31,6 +31,11 @@ def fold(text: str) -> str:
     return "".join(c for c in decomposed if not unicodedata.combining(c))
 
 
+def lowered(text: str) -> str:
+    """A text in lower case, of the same length: İ, the one letter that would become two characters, as i."""
+    return text.replace("İ", "i").lower()
+
+
 @lru_cache(maxsize=4096)
 def _fold_one(character: str) -> str:
     return " " if character.isspace() else fold(character)

@@ -124,12 +124,20 @@ def _company_key(value: str) -> str:
 
 def _without_form(words: list[str]) -> list[str]:
     """All words but the legal forms that they end with; a name's first word stays."""
+    named = list(words)
+    while count := _form_length(named):
+        del named[-count:]
+    return named
+
+
+def _form_length(words: list[str]) -> int:
+    """How many words the longest legal form at the end of some words has, and 1 for what joins it to them."""
     for count in range(min(5, len(words) - 1), 0, -1):
-        tail, rest = words[-count:], words[:-count]
+        tail, only_the = words[-count:], count == len(words) - 1 and words[0] == "the"
         letters = all(len(word) == 1 for word in tail)
-        if rest != ["the"] and ((" " if not letters else "").join(tail) in _forms() or tail in (["and"], ["the"])):
-            return _without_form(rest)
-    return words
+        if not only_the and (("" if letters else " ").join(tail) in _forms() or tail in (["and"], ["the"])):
+            return count
+    return 0
 
 
 def _without_articles(words: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from extraction.arrow import storable
 from extraction.evidence import Observation, canonical
 from extraction.grounding import Span, Text, as_written
 from extraction.pieces import Piece
@@ -48,9 +49,7 @@ def observe(profile: BaseModel, chunk_id: str, content: str, pieces: Iterable[Pi
     found: list[Observation] = []
     for field in facts(model):
         for value in _values(data, field):
-            formed = field.rule.form(value) if field.rule.form else value
-            if field.rule.quote_of(formed) is not None and (key := field.rule.key_of(formed)):
-                seen = Seen(field, key, formed, chunk_id)
+            if seen := Seen.of(field, value, chunk_id):
                 found += _observations(seen, source, quoted.get(field.path[-1]))
     return found
 
@@ -69,6 +68,15 @@ class Seen(NamedTuple):
     key: str
     value: Any
     chunk_id: str
+
+    @classmethod
+    def of(cls, field: Field, value: Any, chunk_id: str) -> "Seen | None":
+        """A value in its form; None for one that says nothing, or that no column can hold."""
+        formed = field.rule.form(value) if field.rule.form else value
+        if field.rule.quote_of(formed) is None or not storable(formed):
+            return None
+        key = field.rule.key_of(formed)
+        return cls(field, key, formed, chunk_id) if key else None
 
     def saying(self, value: Any) -> "Seen":
         """The same, written otherwise."""

@@ -1,14 +1,13 @@
 """Replies into profiles: nothing that a server sends gets past here unless the model type accepts it."""
 
 import json
-import math
-import re
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from extraction.arrow import storable
 from extraction.errors import Fault
 from extraction.loops import loops
 
@@ -19,7 +18,6 @@ PRUNED = {
     "string_too_long", "too_long", "greater_than_equal", "less_than_equal", "string_too_short",
     "greater_than", "less_than",
 }  # fmt: skip
-SURROGATE = re.compile("[\ud800-\udfff]")
 Errors = Sequence[Mapping[str, Any]]
 Place = tuple[int, int | str]  # a container's id, which outlives what moves in it, and an index or key
 
@@ -60,7 +58,7 @@ def parse(reply: str, finish_reason: str | None, model: type[P]) -> P:
         known = first["loc"][:-1] if first["type"] == "extra_forbidden" else first["loc"]
         where = ".".join(str(part) for part in known if isinstance(part, int) or part.isidentifier())
         raise ReplyFault(Fault.INVALID, f"the answer is no {model.__name__}: {where}: {first['type']}") from None
-    if not _storable(profile.model_dump()):
+    if not storable(profile.model_dump()):
         raise ReplyFault(Fault.INVALID, "the answer holds half a character or a number that no column takes")
     return profile
 
@@ -121,19 +119,6 @@ def _path(value: Any, location: Sequence[int | str]) -> list[tuple[Any, int | st
             path.append((value, part))
             value = value[part]
     return path
-
-
-def _storable(value: Any) -> bool:
-    """Whether Parquet can hold a value: text without lone surrogates, finite numbers, integers of 64 bits."""
-    if isinstance(value, dict):
-        return all(map(_storable, value.values()))
-    if isinstance(value, list | tuple | set | frozenset):
-        return all(map(_storable, value))
-    if isinstance(value, str):
-        return SURROGATE.search(value) is None
-    if isinstance(value, int):
-        return -(2**63) <= value < 2**63
-    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _refuse_constant(name: str) -> Any:

@@ -5,12 +5,14 @@ reducer knows no field names and any pydantic model with such annotations works.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from dataclasses import dataclass, replace
+from dataclasses import field as field_of
+from functools import cache, cached_property, lru_cache, reduce
+from operator import or_
 from types import UnionType
 from typing import Annotated, Any, Literal, TypedDict, Union, Unpack, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from extraction.captions import Caption
 from extraction.errors import OperatorError
@@ -155,16 +157,29 @@ def quoted() -> Rule:
 @dataclass(frozen=True)
 class Field:
     """A leaf of a profile model: where it stands and how it merges. `parts` are the attributes of its
-    structured items that have to stand in the text too, True for those that may be null."""
+    structured items that have to stand in the text too, True for those that may be null. `annotation` is the
+    type of its value, or of an item of its list."""
 
     path: tuple[str, ...]
     rule: Rule
     parts: tuple[tuple[str, bool], ...] = ()
+    annotation: Any = field_of(default=Any, compare=False)
 
     @cached_property
     def name(self) -> str:
         """The dotted path, as evidence names it."""
         return ".".join(self.path)
+
+    @cached_property
+    def _type(self) -> TypeAdapter[Any]:
+        return TypeAdapter(self.annotation)
+
+    def fitted(self, value: Any) -> Any:
+        """A value of the field's type, as JSON has it; None where the value does not fit."""
+        try:
+            return self._type.dump_python(self._type.validate_python(value), mode="json")
+        except ValidationError:
+            return None
 
 
 @cache
@@ -178,12 +193,14 @@ def fields(model: type[BaseModel]) -> tuple[Field, ...]:
         nested = _model_among(options)
         rule = next((m for m in info.metadata if isinstance(m, Rule)), None)
         if nested is not None and rule is None:
-            found += [Field((name, *inner.path), inner.rule, inner.parts) for inner in fields(nested)]
+            found += [replace(inner, path=(name, *inner.path)) for inner in fields(nested)]
             continue
         if rule is None:
             rule = union() if lists else vote(verbatim=bool not in values)
         _check(f"{model.__name__}.{name}", rule, values, listed=bool(lists))
-        found.append(Field((name,), rule, _parts(rule, _model_among(values))))
+        items = [item for o in lists for item in get_args(o) if item is not Ellipsis]
+        annotation = reduce(or_, items) if items else Annotated[info.annotation, rule, *info.metadata]
+        found.append(Field((name,), rule, _parts(rule, _model_among(values)), annotation))
     return tuple(found)
 
 

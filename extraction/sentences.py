@@ -13,6 +13,7 @@ from itertools import takewhile
 from typing import Any
 
 from extraction.captions import Take, Taken
+from extraction.folding import lowered
 from extraction.keys import text_key
 from extraction.names import SMALL
 from extraction.shapes import city, count, country, year
@@ -37,7 +38,7 @@ class Phrase:
     of_company: bool = True
 
     def taken(self, text: str, lower: str) -> Taken | None:
-        """The one value that a text gives so; `lower` is the text in lower case."""
+        """The one value that a text gives so; `lower` is the text `lowered`."""
         places = sorted(at for stem in self.stems if stem in lower for at in _places(stem, lower))
         found = [value for at in places if (value := self._at(text, at))]
         return found[0] if len({value.value for value in found}) == 1 else None
@@ -54,7 +55,7 @@ class Phrase:
 
 def said(text: str, phrases: Iterable[tuple[Phrase, Any]]) -> Iterator[tuple[Any, Taken]]:
     """What the sentences of a text say, with what they say it of."""
-    lower = text.lower()
+    lower = lowered(text)
     for phrase, of in phrases:
         if value := phrase.taken(text, lower):
             yield of, value

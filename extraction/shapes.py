@@ -17,6 +17,7 @@ from extraction.places import city_name, is_city
 
 LONGEST_CITY = 5  # words
 LEAST_SPELLED = 4  # letters
+MOST_DIGITS = 9  # of a count of people
 
 EIN = re.compile(r"(?<![\d-])\d\d[-‐–]\d{7}(?![\d-])")
 CNPJ = re.compile(r"(?<![\d.])\d\d\.?\d{3}\.?\d{3}/?\d{4}-?\d\d(?![\d-])")
@@ -44,6 +45,7 @@ LISTED = re.compile(
     r"(?i:(?:the\s+)?(?:new york stock|nyse|nasdaq|chicago stock|otc|toronto stock|london stock|euronext|b3))\b"
 )
 SYMBOL = re.compile(r"^\W*(?:[A-Z][A-Za-z ]{1,20}:\s*)?(?P<value>[A-Z]{1,5}\d{0,2}(?:\.[A-Z]{1,2})?)\W*$")
+LEAD = re.compile(r"[\s*_`]*")
 # What follows a name in its line: ACME LTDA - CNPJ 12.345.678/0001-95.
 NO_PART_OF_NAME = re.compile(r"(?:\s*[-–—,;(]\s*|\s+)(?:CNPJ|CPF|NIRE|CNAE|EIN|VAT)\b.*|\s{3,}.*")
 
@@ -92,7 +94,10 @@ def _values(pattern: re.Pattern[str], text: str) -> Iterator[Taken]:
 
 def name(text: str) -> Taken | None:
     """A company's name, without what else a line says of it."""
-    return whole(is_company_name)(NO_PART_OF_NAME.sub("", text))
+    lead = LEAD.match(text)
+    begin = max(0, lead.end() - 1) if lead else 0  # one space stays: what comes behind it may be no part of a name
+    found = whole(is_company_name)(NO_PART_OF_NAME.sub("", text[begin:]))
+    return found and found.after(begin)
 
 
 def name_with_form(text: str) -> Taken | None:
@@ -145,7 +150,8 @@ def count(text: str) -> Taken | None:
     """A number with which a text begins; no range, and no number of something else in it."""
     begin = ABOUT.match(text)
     number = COUNT.match(text, begin.end() if begin else 0)
-    return Taken(int(digits_key(number["value"])), *number.span()) if number else None
+    digits = digits_key(number["value"]) if number else ""
+    return Taken(int(digits), *number.span()) if number and len(digits) <= MOST_DIGITS else None
 
 
 def town(text: str) -> Taken | None:

@@ -3,6 +3,7 @@
 import re
 from typing import Any, get_args
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,6 +52,8 @@ def test_a_line_and_a_table_and_a_page() -> None:
     assert seen("ULM\nOpened in\tby\n1\tWIEN", "table") == ["WIEN"]
     assert seen("Opened in\n" + " " * TABLE + "WIEN", "table") == []
     assert seen("ULM\nOpened in: BONN", "page") == ["ULM"]
+    assert seen("ulm\nOpened in: BONN", "page") == []
+    assert seen("ulm\nOpened in: BONN", "page", "behind") == ["BONN"]
 
 
 def test_words_are_the_caption_s_whatever_case_accents_and_signs() -> None:
@@ -63,6 +66,22 @@ def test_several_values_are_none() -> None:
     assert take("ULM or ulm") == Taken("ULM", 0, 3)
     assert take("ULM, ULM") == Taken("ULM", 0, 3)
     assert take("ULM or BON") is None
+
+
+@pytest.mark.parametrize("where", get_args(Where))
+@pytest.mark.parametrize(
+    "text", ["opened in:\n" * 3_000, "opened in: x | " * 3_000, f"{'x' * 30_000}\nopened in: {'x' * 30_000}\nx"]
+)
+def test_a_take_reads_some_hundred_characters_for_each_caption(text: str, where: Where) -> None:
+    read: list[int] = []
+
+    def take(place: str) -> None:
+        read.append(len(place))
+
+    words = ("",) if where == "top" else ("opened in",)
+    list(taken(text, by_first_word([(Caption(words, (where,), take), "field")]), begins=True))
+    assert len(read) <= text.count("opened in")
+    assert max(read, default=0) <= 750
 
 
 @given(st.text(alphabet="Opened in:\n\t|ULM-(é *", max_size=80), st.sampled_from(get_args(Where)))

@@ -1,19 +1,20 @@
 """What forms say of a company is found without a model, and never made up."""
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from extraction import forms
 from extraction.company import CompanyProfile, ShortProfile
 from extraction.evidence import Evidence, Observation
 from extraction.finding import found
 from extraction.pieces import Piece
 from extraction.resolving import resolve
-from extraction.rules import fields
+from extraction.rules import fields, latest, union
 from tests.extraction.samples import Vineyard
 
 COVER = """UNITED STATES
@@ -131,11 +132,25 @@ def test_a_directory_s_page_tells_what_its_lines_are_about() -> None:
         "Commission File Number 001-38842\n(Exact name of registrant as specified in its charter)",
         "Razão social:\nCNPJ:\nEndereço:",
         "Founded: 1994 or 1996",
+        "Employees: 400,000,000",  # more than the field may have
+        "Employees: 1,200,000,000,000,000,000,000",
+        "Our staff of 1" + ",000" * 2_000 + " is at your service.",
         "",
     ],
 )
 def test_what_no_caption_names_or_is_not_of_its_kind_is_left(text: str) -> None:
     assert seen(text) == []
+
+
+class Mill(BaseModel):
+    staff: Annotated[float | None, latest(captions=forms.headcounts), Field(lt=100)]
+    numbers: Annotated[list[Annotated[str, Field(max_length=14)]], union(captions=forms.phones)]
+
+
+def test_what_is_found_is_of_the_field_s_own_type() -> None:
+    assert values("Employees: 17\nPhone: (47) 5555-0142", Mill) == {"staff": 17.0, "numbers": ["(47) 5555-0142"]}
+    assert [one.value for one in seen("Employees: 17", Mill)] == ["17.0"]
+    assert seen("Employees: 170\nPhone: +55 (47) 5555-0142", Mill) == []
 
 
 def test_a_model_without_captions_finds_nothing() -> None:

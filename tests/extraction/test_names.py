@@ -58,6 +58,11 @@ def test_a_key_of_a_company_is_its_own_key_and_never_lost(text: str) -> None:
     assert key or not any(c.isascii() and c.isalnum() for c in text)
 
 
+def test_a_name_may_end_with_any_number_of_legal_forms() -> None:
+    assert company_key("Acme" + " OÜ" * 5_000) == "acme"
+    assert company_key(" ".join(["ou"] * 5_000)) == "ou"
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

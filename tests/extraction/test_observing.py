@@ -62,6 +62,18 @@ def test_an_answer_is_looked_up_in_every_document_of_its_chunk() -> None:
     }
 
 
+def test_a_value_that_no_column_holds_is_dropped() -> None:
+    class Well(BaseModel):
+        depth: int | None
+        yields: list[float | None] = []
+        name: str | None = None
+
+    text = "Dug 123456789012345678901234 feet deep, then 40."
+    assert asked(Well(depth=123456789012345678901234), text) == {}
+    assert asked(Well(depth=None, yields=[float("inf"), 40.0], name="\ud800"), text).keys() == {"yields"}
+    assert asked(Well(depth=40), text)["depth"].value == "40"
+
+
 class Person(BaseModel):
     name: str
     role: str | None

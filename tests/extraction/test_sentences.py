@@ -41,6 +41,7 @@ def told(text: str) -> dict[str, Any]:
         ("A fábrica dá emprego a 410 trabalhadores. Somos hoje 410 pessoas.", {"headcounts": 410}),
         ("The company was founded in 1957 and has its head office in Karlstad, Sweden.",
          {"founding_years": 1957, "cities": "Karlstad", "countries": "Sweden"}),
+        ("İnci İplik makes yarn. The company was founded in 1957.", {"founding_years": 1957}),
     ],
 )  # fmt: skip
 def test_a_sentence_about_the_company_says_it(text: str, expected: dict[str, Any]) -> None:

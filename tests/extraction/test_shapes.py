@@ -36,6 +36,8 @@ def value(take: Take, text: str) -> Any:
         ("20%", None),
         ("in 2019 there were 5", None),
         ("none", None),
+        ("1,200,000,000,000,000,000,000", None),
+        ("1" + ",000" * 2_000, None),
     ],
 )
 def test_a_count_is_one_number(text: str, number: int | None) -> None:
@@ -56,6 +58,10 @@ def test_a_year_is_the_only_one(text: str, year: int | None) -> None:
         (" ACME LTDA - CNPJ: 12.345.678/0001-95", "ACME LTDA"),
         (" **Acme - Tools & Sons, Inc.**", "Acme - Tools & Sons, Inc."),
         ("ACME LTDA   telefone 12", "ACME LTDA"),
+        ("    ACME LTDA   telefone 12", "ACME LTDA"),
+        ("**    ACME LTDA**    telefone 12", "ACME LTDA"),
+        ("\u00a0\u00a0\u00a0\u00a0ACME LTDA", "ACME LTDA"),
+        ("    CNPJ 99.941.307/0001-54", None),
         ("n/a", None),
         ("www.acme.example", None),
         ("", None),
