@@ -42,6 +42,17 @@ def test_hive_keys_formats_and_files(tmp_path: Path) -> None:
     assert [(p.path, len(p.files)) for p in found] == [("date=2026-01-04", 2), ("date=2026-01-05", 1)]
 
 
+def test_a_date_may_stand_several_times_and_is_one_day(tmp_path: Path) -> None:
+    put(tmp_path / "a", "year=2026/date=2026-01-02", "year=2025/date=2026-01-03", "year=0001/date=0001-01-01")
+    assert paths(f"{tmp_path}/a/year={{date:%Y}}/date={{date}}/") == ["date=0001-01-01", "date=2026-01-02"]
+    put(tmp_path / "b", "26/2026-001/02", "26/2026-032/02", "25/2026-032/02")
+    assert paths(f"{tmp_path}/b/{{date:%y}}/{{date:%Y-%j}}/{{date:%m}}") == ["date=2026-02-01"]
+    put(tmp_path / "c", "2026-2026-01", "2026-2025-01")
+    assert paths(f"{tmp_path}/c/{{date:%Y-%Y-%m}}") == ["date=2026-01-01"]
+    with pytest.raises(OperatorError, match=r"\{date:day\} has no directive: of a day there are %Y, %m, %d"):
+        Pattern(f"{tmp_path}/{{date:day}}/")
+
+
 def test_folders_without_parquet_and_hidden_ones_are_none(tmp_path: Path) -> None:
     put(tmp_path, "site=a", "site=.hidden")
     (tmp_path / "site=b").mkdir()
