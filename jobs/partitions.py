@@ -16,7 +16,7 @@ from typing import Any
 import fsspec
 
 from extraction.errors import OperatorError
-from jobs.intake import is_data
+from jobs.intake import is_data, is_hidden
 
 DATE, ISO = "date", "%Y-%m-%d"
 PLACEHOLDER = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
@@ -122,7 +122,7 @@ class Pattern:
     def _values(self, path: str) -> dict[str, str] | None:
         """The values in a path that was found; None where it is none of the pattern's."""
         found = self._regex.fullmatch(path)
-        if found is None:
+        if found is None or _strays(path, self._glob):
             return None
         values: dict[str, str] = {}
         told: dict[str, str] = {}
@@ -147,11 +147,17 @@ class Pattern:
         size = 0
         for root in roots:
             for path, info in self._filesystem.find(root, detail=True).items():
-                if path == root or is_data(path):
+                if path == root or is_data(path, root):
                     files[str(self._filesystem.unstrip_protocol(path))] = _version(info)
                     size += info["size"] or 0
         day = datetime.date.fromisoformat(values[DATE]) if self.dated else None
         return Partition(values, day, files, size)
+
+
+def _strays(path: str, glob: str) -> bool:
+    """Whether a part of a path is hidden where the pattern did not ask for that."""
+    parts = zip(path.split("/"), glob.split("/"), strict=True)
+    return any(is_hidden(part) and not asked.startswith(part[0]) for part, asked in parts)
 
 
 def _starred(form: str | None) -> str:

@@ -63,6 +63,20 @@ def test_folders_without_parquet_and_hidden_ones_are_none(tmp_path: Path) -> Non
         paths(f"{tmp_path}/nowhere/site={{site}}/")
 
 
+def test_what_is_hidden_is_in_no_partition(tmp_path: Path) -> None:
+    day = "_landing/date=2026-01-01"
+    put(tmp_path, day, f"{day}/_temporary/0", f"{day}/.tmp", f"{day}/_hour=1", "_temporary/date=2026-01-02")
+    (found,) = Pattern(f"{tmp_path}/_landing/date={{date}}/").partitions()
+    files = [file.partition("date=2026-01-01/")[2] for file in sorted(found.files)]
+    assert files == ["_hour=1/part.parquet", "part.parquet"]
+    put(tmp_path / "sites", "_temporary", "eu", "site=_us", ".tmp")
+    assert paths(f"{tmp_path}/sites/{{site}}") == ["site=eu", "site=site=_us"]
+    assert paths(f"{tmp_path}/sites/site={{site}}") == ["site=_us"]
+    assert paths(f"{tmp_path}/sites/_{{site}}") == ["site=temporary"]
+    with pytest.raises(OperatorError, match="finds no partition"):
+        paths(f"{tmp_path}/*/date={{date}}/")
+
+
 def test_a_digest_changes_with_what_is_in_a_partition_and_with_nothing_else(tmp_path: Path) -> None:
     def digest() -> str:
         (found,) = Pattern(f"{tmp_path}/date={{date}}/").partitions()
