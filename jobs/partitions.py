@@ -92,7 +92,7 @@ class Pattern:
 
     @cached_property
     def _glob(self) -> str:
-        return "".join(_starred(form) if name else literal for literal, name, form in self._pieces())
+        return "".join(_starred(form) if name else _escaped(literal) for literal, name, form in self._pieces())
 
     def _compiled(self) -> tuple[re.Pattern[str], list[str]]:
         """What matches the paths that are found, and what each of its groups is: a placeholder's name, or a
@@ -160,8 +160,13 @@ def _strays(path: str, glob: str) -> bool:
     return any(is_hidden(part) and not asked.startswith(part[0]) for part, asked in parts)
 
 
+def _escaped(literal: str) -> str:
+    """What a glob takes for this text: of its wildcards only `*` is one in a pattern."""
+    return re.sub(r"([?[])", r"[\1]", literal)
+
+
 def _starred(form: str | None) -> str:
-    return re.sub(r"(%.)+", "*", form) if form else "*"
+    return re.sub(r"(%.)+", "*", _escaped(form)) if form else "*"
 
 
 def _directives(form: str | None) -> list[str]:

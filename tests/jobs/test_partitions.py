@@ -8,8 +8,10 @@ import fsspec
 import pytest
 
 from extraction.errors import OperatorError
+from extraction.settings import Columns
 from jobs.backfill import in_window
 from jobs.declaration import Declaration, Window
+from jobs.intake import look_over
 from jobs.partitions import Pattern
 from tests.jobs.helpers import row, write
 
@@ -75,6 +77,15 @@ def test_what_is_hidden_is_in_no_partition(tmp_path: Path) -> None:
     assert paths(f"{tmp_path}/sites/_{{site}}") == ["site=temporary"]
     with pytest.raises(OperatorError, match="finds no partition"):
         paths(f"{tmp_path}/*/date={{date}}/")
+
+
+def test_only_a_star_is_a_wildcard(tmp_path: Path) -> None:
+    names = ("[a]/what?/x1 [2026-01-01]", "a/what?/x2 [2026-01-02]", "[a]/whatx/x3 [2026-01-03]")
+    put(tmp_path, *names, "[a]/what?/x4 2026-01-04")
+    found = Pattern(f"{tmp_path}/[a]/what?/x* [{{date}}]/").partitions()
+    assert [each.path for each in found] == paths(f"{tmp_path}/[a]/what?/{{date:x1 [%Y-%m-%d]}}/")
+    assert [each.path for each in found] == ["date=2026-01-01"]
+    assert look_over(list(found[0].files), Columns()).rows == 1
 
 
 def test_a_digest_changes_with_what_is_in_a_partition_and_with_nothing_else(tmp_path: Path) -> None:
