@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from actors.server import Address
-from extraction.credentials import without_credentials
 from extraction.errors import OperatorError
 from extraction.settings import Settings
 
@@ -24,14 +23,8 @@ class EndpointServer:
     def start(self) -> Address:
         """The address to ask. The canary that follows shows whether it answers."""
         key = self.key.get_secret_value() if self.key else os.environ.get("OPENAI_API_KEY") or NO_KEY
-        url = endpoint_url(self.settings.endpoint.url)
-        return Address(
-            url,
-            key,
-            self.settings.model.name,
-            self.settings.endpoint.concurrency,
-            facts={"url": without_credentials(url)},
-        )
+        url, concurrency = endpoint_url(self.settings.endpoint.url), self.settings.endpoint.concurrency
+        return Address(url, key, self.settings.model.name, concurrency, facts={"url": url})
 
     @property
     def alive(self) -> bool:
@@ -43,11 +36,19 @@ class EndpointServer:
 
 
 def endpoint_url(given: str | None) -> str:
-    """The base URL: as given, OPENAI_BASE_URL or VLLM_ENDPOINT; `/v1` is added to a URL without a path."""
+    """The base URL: as given, OPENAI_BASE_URL or VLLM_ENDPOINT; `/v1` is added to a URL without a path.
+
+    Raises OperatorError for one that is none, and for one with credentials, which messages and files would tell on.
+    """
     url = given or os.environ.get("OPENAI_BASE_URL") or os.environ.get("VLLM_ENDPOINT")
     if not url:
         raise OperatorError("--engine endpoint needs --endpoint URL, OPENAI_BASE_URL or VLLM_ENDPOINT")
     url = url.strip().rstrip("/").removesuffix("/chat/completions")
+    if _has_credentials(url):
+        raise OperatorError(
+            "the endpoint's URL holds a user, a password or a query, which would be written down: "
+            "give its host and path alone, and the key as OPENAI_API_KEY"
+        )
     if not _is_http(url):
         raise OperatorError(f"--endpoint {url}: a URL such as http://host:8000/v1 is expected")
     return url if urlsplit(url).path else f"{url}/v1"
@@ -60,3 +61,8 @@ def _is_http(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in url
     except ValueError:
         return False
+
+
+def _has_credentials(url: str) -> bool:
+    """Whether a URL may hold any: in a user, a query or a fragment; in what is no URL, before any @."""
+    return "?" in url or "#" in url or "@" in (urlsplit(url).netloc if _is_http(url) else url)

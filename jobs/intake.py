@@ -1,6 +1,5 @@
 """The input: Parquet files found and looked over, then read piece by piece into document rows."""
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -93,9 +92,10 @@ def _files(given: str) -> list[str]:
     try:
         filesystem, path = fsspec.url_to_fs(given)
         if any(sign in path for sign in GLOB_SIGNS):
-            found = [p for p in filesystem.glob(path) if is_data(str(p))]
+            named = path.split("/")
+            found = [p for p in filesystem.glob(path) if is_data(str(p), named=named)]
         elif filesystem.isdir(path):
-            found = [p for p in filesystem.find(path) if is_data(str(p))]
+            found = [p for p in filesystem.find(path) if is_data(str(p), path)]
         elif filesystem.exists(path):
             found = [path]
         else:
@@ -107,9 +107,16 @@ def _files(given: str) -> list[str]:
     return [filesystem.unstrip_protocol(str(p)) for p in sorted(found)]
 
 
-def is_data(path: str) -> bool:
-    """Whether a file that was found in a folder is meant as input."""
-    return path.endswith((".parquet", ".pq")) and not os.path.basename(path).startswith((".", "_"))
+def is_data(path: str, folder: str = "", named: Sequence[str] = ()) -> bool:
+    """Whether a file that was found in a folder is meant as input: no part of its path below there is hidden, save
+    those that were asked for by name."""
+    below = path.removeprefix(folder).split("/")
+    return path.endswith((".parquet", ".pq")) and not any(is_hidden(part) for part in below if part not in named)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is no data, as Spark has it: unfinished or about the data, unless it is a key's."""
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)
 
 
 def _look_over(url: str, columns: Columns) -> list[Part] | DeadLetter:

@@ -16,9 +16,9 @@ from typing import Any
 import fsspec
 
 from extraction.errors import OperatorError
-from jobs.intake import is_data
+from jobs.intake import is_data, is_hidden
 
-DATE = "date"
+DATE, ISO = "date", "%Y-%m-%d"
 PLACEHOLDER = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
 DIRECTIVES = {"%Y": r"\d{4}", "%m": r"\d{2}", "%d": r"\d{2}", "%j": r"\d{3}", "%y": r"\d{2}"}
 VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "updated", "last_modified", "created")  # by store
@@ -64,7 +64,7 @@ class Pattern:
         for name in set(named) - {DATE}:
             if named.count(name) > 1 or dict(self._formats)[name]:
                 raise OperatorError(f"input: {{{name}}} of {text} may stand once, without a format: it is no date")
-        self._regex = self._compiled()
+        self._regex, self._fields = self._compiled()
 
     @property
     def dated(self) -> bool:
@@ -92,14 +92,23 @@ class Pattern:
 
     @cached_property
     def _glob(self) -> str:
-        return "".join(_starred(form) if name else literal for literal, name, form in self._pieces())
+        return "".join(_starred(form) if name else _escaped(literal) for literal, name, form in self._pieces())
 
-    def _compiled(self) -> re.Pattern[str]:
-        """What matches the paths that are found, a group a placeholder."""
+    def _compiled(self) -> tuple[re.Pattern[str], list[str]]:
+        """What matches the paths that are found, and what each of its groups is: a placeholder's name, or a
+        directive of a date."""
         told = ""
+        fields: list[str] = []
         for literal, name, form in self._pieces():
-            told += f"({_matching(name, form)})" if name else re.escape(literal).replace(r"\*", "[^/]*")
-        return re.compile(told)
+            if name == DATE:
+                fields += _directives(form)
+                told += _matching(form)
+            elif name:
+                told += "([^/]+)"
+                fields.append(name)
+            else:
+                told += re.escape(literal).replace(r"\*", "[^/]*")
+        return re.compile(told), fields
 
     def _pieces(self) -> Iterator[tuple[str, str, str | None]]:
         """What stands between placeholders as (text, "", None), and the placeholders as ("", name, format)."""
@@ -113,22 +122,24 @@ class Pattern:
     def _values(self, path: str) -> dict[str, str] | None:
         """The values in a path that was found; None where it is none of the pattern's."""
         found = self._regex.fullmatch(path)
-        if found is None:
+        if found is None or _strays(path, self._glob):
             return None
         values: dict[str, str] = {}
-        dates: list[tuple[str, str]] = []
-        for (name, form), value in zip(self._formats, found.groups(), strict=True):
-            values[name] = value
-            if name == DATE:
-                dates.append((value, form or "%Y-%m-%d"))
+        told: dict[str, str] = {}
+        for field, text in zip(self._fields, found.groups(), strict=True):
+            if field not in DIRECTIVES:
+                values[field] = text
+            elif told.setdefault(field, text) == text:
+                values.setdefault(DATE, "")  # its place among the keys
+            else:
+                return None
         if any(value.startswith(".") for value in values.values()):
             return None
-        if dates:
-            try:
-                day = datetime.datetime.strptime(" ".join(v for v, _ in dates), " ".join(f for _, f in dates))
-            except ValueError:
+        if told:
+            day = _day(told)
+            if day is None:
                 return None
-            values[DATE] = day.date().isoformat()
+            values[DATE] = day.isoformat()
         return values
 
     def _partition(self, values: dict[str, str], roots: Sequence[str]) -> Partition:
@@ -136,26 +147,53 @@ class Pattern:
         size = 0
         for root in roots:
             for path, info in self._filesystem.find(root, detail=True).items():
-                if path == root or is_data(path):
+                if path == root or is_data(path, root):
                     files[str(self._filesystem.unstrip_protocol(path))] = _version(info)
                     size += info["size"] or 0
         day = datetime.date.fromisoformat(values[DATE]) if self.dated else None
         return Partition(values, day, files, size)
 
 
+def _strays(path: str, glob: str) -> bool:
+    """Whether a part of a path is hidden where the pattern did not ask for that."""
+    parts = zip(path.split("/"), glob.split("/"), strict=True)
+    return any(is_hidden(part) and not asked.startswith(part[0]) for part, asked in parts)
+
+
+def _escaped(literal: str) -> str:
+    """What a glob takes for this text: of its wildcards only `*` is one in a pattern."""
+    return re.sub(r"([?[])", r"[\1]", literal)
+
+
 def _starred(form: str | None) -> str:
-    return re.sub(r"(%.)+", "*", form) if form else "*"
+    return re.sub(r"(%.)+", "*", _escaped(form)) if form else "*"
 
 
-def _matching(name: str, form: str | None) -> str:
-    """What a placeholder's text looks like. Raises OperatorError for a format that is no day's."""
-    if name != DATE:
-        return "[^/]+"
-    pieces = re.split(r"(%.)", form or "%Y-%m-%d")
-    unknown = [piece for piece in pieces[1::2] if piece not in DIRECTIVES]
-    if unknown:
-        raise OperatorError(f"input: {{date:{form}}} has {unknown[0]}: of a day there are {', '.join(DIRECTIVES)}")
-    return "".join(DIRECTIVES[piece] if n % 2 else re.escape(piece) for n, piece in enumerate(pieces))
+def _directives(form: str | None) -> list[str]:
+    """The directives of a date's format. Raises OperatorError where one is no day's, or there is none."""
+    found = re.findall("%.", form or ISO)
+    unknown = [directive for directive in found if directive not in DIRECTIVES]
+    if unknown or not found:
+        wrong = unknown[0] if unknown else "no directive"
+        raise OperatorError(f"input: {{date:{form}}} has {wrong}: of a day there are {', '.join(DIRECTIVES)}")
+    return found
+
+
+def _matching(form: str | None) -> str:
+    """What a date's text looks like, a group a directive."""
+    pieces = re.split("(%.)", form or ISO)
+    return "".join(f"({DIRECTIVES[piece]})" if n % 2 else re.escape(piece) for n, piece in enumerate(pieces))
+
+
+def _day(told: Mapping[str, str]) -> datetime.date | None:
+    """The day that directives tell of; None where there is no such day, or where they tell of several."""
+    try:
+        day = datetime.datetime.strptime(" ".join(told.values()), " ".join(told)).date()
+    except ValueError:
+        return None
+    year = f"{day.year:04}"
+    written = {"%Y": year, "%y": year[2:], "%m": f"{day:%m}", "%d": f"{day:%d}", "%j": f"{day:%j}"}
+    return day if told.items() <= written.items() else None
 
 
 def _version(info: Mapping[str, Any]) -> str:

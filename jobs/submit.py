@@ -10,8 +10,11 @@ import asyncio
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
+import aiohttp
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
@@ -19,6 +22,9 @@ from extraction.errors import OperatorError, ProfilesError, RunError
 from jobs.command import DONE, FAILED, LOG, Parser, complain
 
 POLL_S = 2.0
+AWAY_S = 300.0  # a head that died is scheduled anew, its image fetched, and Ray started: some minutes
+TOKEN = "wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+Answer = TypeVar("Answer")
 
 
 def parser() -> Parser:
@@ -43,26 +49,42 @@ def connect(address: str) -> JobSubmissionClient:
     """The cluster's job API. Raises RunError where nobody answers, OperatorError where the token is refused."""
     try:
         return JobSubmissionClient(address)
-    except ConnectionError:
-        raise RunError(f"--address {address}: no Ray dashboard answers there") from None
+    except (RuntimeError, OSError) as error:
+        raise RunError(f"--address {address}: no Ray dashboard answers there ({_short(error)})") from None
     except AuthenticationError:
-        raise OperatorError(
-            f"--address {address} wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
-        ) from None
+        raise OperatorError(f"--address {address} {TOKEN}") from None
 
 
 def follow(client: JobSubmissionClient, name: str, command: str) -> int:
     """Find or start the job, print what it prints, and return its exit code."""
-    submission = attempt(client, name, command)
+    submission = patiently(partial(attempt, client, name, command))
     LOG.print(f"job      {submission}")
     try:
         asyncio.run(_print_logs(client, submission))
-    except (RuntimeError, OSError) as error:  # the connection broke; the job goes on
+    except (RuntimeError, OSError, aiohttp.ClientError) as error:  # the connection broke; the job goes on
         LOG.print(f"job      its log is no longer to be had ({type(error).__name__})")
-    while not (status := client.get_job_status(submission)).is_terminal():
+    while not (job := patiently(partial(client.get_job_info, submission))).status.is_terminal():
         time.sleep(POLL_S)
-    LOG.print(f"job      {submission} {status.value.lower()}")
-    return exit_code(client.get_job_info(submission))
+    LOG.print(f"job      {submission} {job.status.value.lower()}")
+    return exit_code(job)
+
+
+def patiently(ask: Callable[[], Answer]) -> Answer:
+    """What the head says, asked again while it is away.
+
+    Raises RunError where it stays away, OperatorError where it refuses the token.
+    """
+    until = time.monotonic() + AWAY_S
+    while True:
+        try:
+            return ask()
+        except AuthenticationError:
+            raise OperatorError(f"the head {TOKEN}") from None
+        except (RuntimeError, OSError) as error:
+            if time.monotonic() > until:
+                told = f"the head gave no answer for {AWAY_S:g} s ({_short(error)})"
+                raise RunError(f"{told}: the same command follows the job again") from None
+        time.sleep(POLL_S)
 
 
 def attempt(client: JobSubmissionClient, name: str, command: str) -> str:
@@ -83,6 +105,10 @@ def exit_code(job: JobDetails) -> int:
         return DONE
     code = job.driver_exit_code
     return code if code is not None and code > 0 else FAILED
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 async def _print_logs(client: JobSubmissionClient, submission: str) -> None:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.extractor import ANSWERS
+from jobs.digests import Digests, digests, find, order
 from jobs.ledger import Ledger
 from jobs.manifest import Manifest
 from jobs.published import Published
@@ -109,34 +110,43 @@ class Answers:
 
 
 def answers_of(published: Published) -> Answers:
-    """What the run's own answers took; where it asked nothing, what those took that it found in the ledger."""
+    """What the run's own answers to the chunks of its plan took; where it asked nothing, what those took that it
+    found in the ledger."""
     ledger, run_id = published.ledger, published.manifest.run_id
     segments = ledger.storage.list(ledger.folder, ".parquet")
     runs = {path: RUN.match(path.rsplit("/", 1)[-1]) for path in segments}
     mine = [path for path, run in runs.items() if run and run[1] == run_id]
     nameless = [path for path, run in runs.items() if not run]  # in which segments of several runs may be joined
-    ids = _planned(published) if nameless or not mine else pa.chunked_array([], pa.string())
+    ids = _planned(published)
     began, ended = _span(published.manifest)
     own = Answers(True, began, (ended - began) / MOMENTS, _empty(), _nothing())
-    joined = (_within(table, ids, began, ended) for table in _tables(ledger, nameless))
-    own = _summed(own, chain(_tables(ledger, mine), joined))
+    joined = (_within(table, began, ended) for table in _tables(ledger, nameless))
+    own = _summed(own, (_to(ids, table) for table in chain(_tables(ledger, mine), joined)))
     if own.done:
         return own
-    theirs = (table.filter(pc.is_in(table["chunk_id"], value_set=ids)) for table in _tables(ledger, segments))
+    theirs = (_to(ids, table) for table in _tables(ledger, segments))
     return _summed(Answers(False, 0.0, float("inf"), _empty(), _nothing()), theirs)
 
 
-def _within(table: pa.Table, ids: pa.ChunkedArray, began: float, ended: float) -> pa.Table:
-    """The answers to some questions that came within some time."""
+def _planned(published: Published) -> Digests:
+    """The chunks in the plan of what is published, in order. A sweep's partitions share its run, not its plan."""
+    columns = (published.storage.read_table(path, ["chunk_id"])["chunk_id"] for path in published.chunk_files)
+    ids = np.concatenate([digests([]), *(digests(column.to_pylist()) for column in columns)])
+    return ids[order(ids)]
+
+
+def _to(ids: Digests, table: pa.Table) -> pa.Table:
+    """The answers to some chunks, given in order."""
+    rows, _ = find(ids, digests(table["chunk_id"].to_pylist()))
+    asked = np.zeros(table.num_rows, bool)
+    asked[rows] = True
+    return table.filter(pa.array(asked))
+
+
+def _within(table: pa.Table, began: float, ended: float) -> pa.Table:
+    """The answers that came within some time."""
     at = pc.fill_null(table["ended_at"], 0.0)
-    timely = pc.and_(pc.greater_equal(at, began), pc.less_equal(at, ended))
-    return table.filter(pc.and_(timely, pc.is_in(table["chunk_id"], value_set=ids)))
-
-
-def _planned(published: Published) -> pa.ChunkedArray:
-    """The ids of the chunks in the run's plan."""
-    columns = [published.storage.read_table(path, ["chunk_id"])["chunk_id"] for path in published.chunk_files]
-    return pc.unique(pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string()))
+    return table.filter(pc.and_(pc.greater_equal(at, began), pc.less_equal(at, ended)))
 
 
 def _span(manifest: Manifest) -> tuple[float, float]:

@@ -38,6 +38,7 @@ def test_the_flag_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -
         ("http://host/v1/chat/completions", "http://host/v1"),
         ("https://api.example/v2/abc/openai/v1", "https://api.example/v2/abc/openai/v1"),
         ("https://gateway.example/team/", "https://gateway.example/team"),
+        ("https://gateway.example/@team/v1", "https://gateway.example/@team/v1"),
     ],
 )
 def test_v1_is_added_to_a_url_without_a_path(given: str, url: str) -> None:
@@ -64,6 +65,31 @@ def test_v1_is_added_to_a_url_without_a_path(given: str, url: str) -> None:
 def test_a_bad_url_is_the_operators_mistake(given: str) -> None:
     with pytest.raises(OperatorError, match="a URL such as http://host:8000/v1 is expected"):
         endpoint_url(given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "https://user:s3cret@host/v1",
+        "https://s3cret@host",
+        "https://:s3cret@host:8000/v1/chat/completions",
+        "https://user:s3/cret@host/v1",
+        "https://user:s3cret@[::1/v1",
+        "user:s3cret@host:8000",
+        "https://host/v1?api_key=s3cret",
+        "https://host/v1#s3cret",
+        "host:8000/v1?api_key=s3cret",
+    ],
+)
+@pytest.mark.parametrize("variable", [None, "OPENAI_BASE_URL", "VLLM_ENDPOINT"])
+def test_credentials_have_no_place_in_a_url(
+    monkeypatch: pytest.MonkeyPatch, given: str, variable: str | None
+) -> None:
+    if variable:
+        monkeypatch.setenv(variable, given)
+    with pytest.raises(OperatorError, match="the key as OPENAI_API_KEY") as caught:
+        endpoint_url(None if variable else given)
+    assert "cret" not in str(caught.value)
 
 
 def test_no_url_at_all_is_told_with_the_ways_to_give_one() -> None:

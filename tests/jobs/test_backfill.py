@@ -13,6 +13,8 @@ import pytest
 
 from jobs import backfill
 from jobs.lease import lease
+from jobs.published import Published
+from jobs.reports.answers import answers_of
 from jobs.storage import Storage
 from tests.fakes.process import FakeServer
 from tests.jobs.backfills import day, declare, documents, ids, record, write_days
@@ -56,6 +58,20 @@ def test_partitions_are_published_and_what_is_done_is_not_even_read(
     assert tick(declared) == 0
     assert "3 partitions (3 done)" in capsys.readouterr().err
     assert requests(fake) - before == 11
+
+
+def test_a_partitions_report_tells_of_its_own_answers(tmp_path: Path, fake: FakeServer) -> None:
+    days = {day(0): documents(0, 2), day(1): documents(1, 5)}
+    for path, rows in days.items():
+        write(tmp_path / "documents" / path / "part.parquet", rows)
+    assert tick(declare(tmp_path, fake.url)) == 0
+    found = {path: Published.at(str(tmp_path / "out" / path)) for path in days}
+    assert len({each.manifest.run_id for each in found.values()}) == 1
+    for path, published in found.items():
+        answers, spent = answers_of(published), record(tmp_path, path)["spent"]
+        assert (answers.own, answers.done, answers.latency.sum()) == (True, len(days[path]), len(days[path]))
+        assert answers.total("prompt_tokens") == spent["prompt_tokens"]
+        assert answers.total("completion_tokens") == spent["output_tokens"]
 
 
 def test_only_what_changed_is_asked_about(tmp_path: Path, fake: FakeServer, capsys: Captured) -> None:

@@ -55,10 +55,25 @@ def test_rows_have_one_schema_whatever_the_file_holds(tmp_path: Path) -> None:
     assert told[2]["company_id"].endswith("a.parquet#row=2")
 
 
-def test_hidden_files_are_no_input(tmp_path: Path) -> None:
-    write(tmp_path / "_SUCCESS.parquet", [row(0)])
-    write(tmp_path / "a.parquet", [row(1)])
-    assert [Path(p.url).name for p in find([str(tmp_path)], Columns()).parts] == ["a.parquet"]
+def test_what_is_hidden_is_no_input(tmp_path: Path) -> None:
+    root = tmp_path / "_landing" / ".ours"
+    for n, name in enumerate(
+        ("_x.parquet", "_temporary/0/p.parquet", "a/.tmp/q.parquet", "a/_spark_metadata/0.pq")
+    ):
+        write(root / name, [row(n)])
+    for name in ("p.parquet", "_x=1/p.parquet", "a/b/p.parquet"):
+        write(root / name, [row(9)])
+
+    def found(given: str) -> list[str]:
+        return [part.url.split("/.ours/")[1] for part in find([f"{root}{given}"], Columns()).parts]
+
+    assert found("") == found("/") == found("/**") == ["_x=1/p.parquet", "a/b/p.parquet", "p.parquet"]
+    assert found("/*/p.parquet") == ["_x=1/p.parquet"]
+    assert found("/*/.tmp/*.parquet") == found("/a/.tmp") == ["a/.tmp/q.parquet"]
+    assert found("/_x.parquet") == ["_x.parquet"]
+    with pytest.raises(OperatorError, match="there are no Parquet files"):
+        found("/*/0/*.parquet")
+    assert found("/_temporary") == ["_temporary/0/p.parquet"]
 
 
 def test_an_unknown_store_is_the_operators_mistake() -> None:

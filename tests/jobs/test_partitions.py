@@ -8,8 +8,10 @@ import fsspec
 import pytest
 
 from extraction.errors import OperatorError
+from extraction.settings import Columns
 from jobs.backfill import in_window
 from jobs.declaration import Declaration, Window
+from jobs.intake import look_over
 from jobs.partitions import Pattern
 from tests.jobs.helpers import row, write
 
@@ -42,6 +44,17 @@ def test_hive_keys_formats_and_files(tmp_path: Path) -> None:
     assert [(p.path, len(p.files)) for p in found] == [("date=2026-01-04", 2), ("date=2026-01-05", 1)]
 
 
+def test_a_date_may_stand_several_times_and_is_one_day(tmp_path: Path) -> None:
+    put(tmp_path / "a", "year=2026/date=2026-01-02", "year=2025/date=2026-01-03", "year=0001/date=0001-01-01")
+    assert paths(f"{tmp_path}/a/year={{date:%Y}}/date={{date}}/") == ["date=0001-01-01", "date=2026-01-02"]
+    put(tmp_path / "b", "26/2026-001/02", "26/2026-032/02", "25/2026-032/02")
+    assert paths(f"{tmp_path}/b/{{date:%y}}/{{date:%Y-%j}}/{{date:%m}}") == ["date=2026-02-01"]
+    put(tmp_path / "c", "2026-2026-01", "2026-2025-01")
+    assert paths(f"{tmp_path}/c/{{date:%Y-%Y-%m}}") == ["date=2026-01-01"]
+    with pytest.raises(OperatorError, match=r"\{date:day\} has no directive: of a day there are %Y, %m, %d"):
+        Pattern(f"{tmp_path}/{{date:day}}/")
+
+
 def test_folders_without_parquet_and_hidden_ones_are_none(tmp_path: Path) -> None:
     put(tmp_path, "site=a", "site=.hidden")
     (tmp_path / "site=b").mkdir()
@@ -50,6 +63,29 @@ def test_folders_without_parquet_and_hidden_ones_are_none(tmp_path: Path) -> Non
     assert paths(f"{tmp_path}/site={{site}}/") == ["site=a"]
     with pytest.raises(OperatorError, match="finds no partition with Parquet files"):
         paths(f"{tmp_path}/nowhere/site={{site}}/")
+
+
+def test_what_is_hidden_is_in_no_partition(tmp_path: Path) -> None:
+    day = "_landing/date=2026-01-01"
+    put(tmp_path, day, f"{day}/_temporary/0", f"{day}/.tmp", f"{day}/_hour=1", "_temporary/date=2026-01-02")
+    (found,) = Pattern(f"{tmp_path}/_landing/date={{date}}/").partitions()
+    files = [file.partition("date=2026-01-01/")[2] for file in sorted(found.files)]
+    assert files == ["_hour=1/part.parquet", "part.parquet"]
+    put(tmp_path / "sites", "_temporary", "eu", "site=_us", ".tmp")
+    assert paths(f"{tmp_path}/sites/{{site}}") == ["site=eu", "site=site=_us"]
+    assert paths(f"{tmp_path}/sites/site={{site}}") == ["site=_us"]
+    assert paths(f"{tmp_path}/sites/_{{site}}") == ["site=temporary"]
+    with pytest.raises(OperatorError, match="finds no partition"):
+        paths(f"{tmp_path}/*/date={{date}}/")
+
+
+def test_only_a_star_is_a_wildcard(tmp_path: Path) -> None:
+    names = ("[a]/what?/x1 [2026-01-01]", "a/what?/x2 [2026-01-02]", "[a]/whatx/x3 [2026-01-03]")
+    put(tmp_path, *names, "[a]/what?/x4 2026-01-04")
+    found = Pattern(f"{tmp_path}/[a]/what?/x* [{{date}}]/").partitions()
+    assert [each.path for each in found] == paths(f"{tmp_path}/[a]/what?/{{date:x1 [%Y-%m-%d]}}/")
+    assert [each.path for each in found] == ["date=2026-01-01"]
+    assert look_over(list(found[0].files), Columns()).rows == 1
 
 
 def test_a_digest_changes_with_what_is_in_a_partition_and_with_nothing_else(tmp_path: Path) -> None:
