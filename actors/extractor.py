@@ -93,8 +93,14 @@ class Extractor:
             return self.held[question.chunk_id]
         answer = await self._client.ask(question)
         self._meter.add(answer)
-        await self._commit.add(answer)
+        await self._commit.add(answer, at_once=self._runs_dry)
         return answer
+
+    @property
+    def _runs_dry(self) -> bool:
+        """Whether the server has nothing to do, or soon won't have, as what waits to be written keeps Ray back."""
+        client = self._client
+        return not client.waiting and (not client.in_flight or self._commit.waiting >= client.address.limit)
 
     # These two belong to the event loop of the calls, which does not run yet in __init__.
 

@@ -36,11 +36,16 @@ class GroupCommit:
         self._flush()
         await asyncio.gather(*self._writes)
 
-    async def add(self, answer: Answer) -> None:
-        """Return once the answer is written. Raises what the journal raises."""
+    @property
+    def waiting(self) -> int:
+        """How many answers wait to be written."""
+        return len(self._waiting)
+
+    async def add(self, answer: Answer, *, at_once: bool = False) -> None:
+        """Return once the answer is written, `at_once` with all that wait. Raises what the journal raises."""
         self._waiting.append(answer)
         written = self._written
-        if len(self._waiting) >= self._rows:
+        if at_once or len(self._waiting) >= self._rows:
             self._flush()
         elif self._timer is None:
             self._timer = self._loop.call_later(self._age_s, self._flush)

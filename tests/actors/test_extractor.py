@@ -186,3 +186,11 @@ def test_its_server_goes_with_it(owned: OwnedFake) -> None:
     pid = owned.process.pid
     del actor
     assert eventually(lambda: gone(pid))
+
+
+def test_a_server_that_runs_dry_waits_for_no_flush(owned: OwnedFake) -> None:
+    journal = MemoryJournal()
+    actor = extractor(owned, journal, settings(ledger={"flush_s": 600, "flush_rows": 1000}))
+    answer_all(actor, texts(*(f"{TEXT} {n}" for n in range(9))))
+    assert len(journal.written) == 9
+    actor.keeper.stop()
