@@ -15,11 +15,11 @@ from typing import Any
 from rapidfuzz import fuzz
 
 from extraction.folding import SPACED, WORD, Folded, fold
+from extraction.numerals import NO_DIGIT, SIGNS, numerals
 
 SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 ADDRESS = re.compile(r"://|www\.|@", re.IGNORECASE)
 WWW = re.compile(r"^www\.", re.IGNORECASE)
-GROUPING = ",.'’\u00a0\u2009\u202f"  # signs that only stand between the digits of one number
 CODE = re.compile(r"[\d\s()./+-]+")  # registration and telephone numbers, whatever stands between their digits
 CODE_DIGITS = 7  # a telephone number without its area code; fewer is a number
 CUE_REACH = 60  # characters to either side: less than a line
@@ -36,10 +36,26 @@ class Text:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self._had: dict[Words, bool] = {}
+
+    def _has(self, words: Words) -> bool:
+        """Whether any of some words stands in it."""
+        if words not in self._had:
+            self._had[words] = _beginning(words).search(self._folded.text) is not None
+        return self._had[words]
 
     @cached_property
     def _folded(self) -> Folded:
         return Folded(self.text)
+
+    @cached_property
+    def _digits(self) -> str:
+        """All digits that stand in it, one after the other."""
+        return NO_DIGIT.sub("", self.text)
+
+    @cached_property
+    def _numerals(self) -> dict[str, list[Span]]:
+        return numerals(self.text)
 
     @cached_property
     def _squeezed(self) -> str:
@@ -68,7 +84,7 @@ class Text:
         `cased`, a place without any capital is none, unless the value is written so: Shell is in no shell company.
         """
         needed = [(_beginning(cues), CUE_REACH)] if cues else []
-        if hints and _beginning(hints).search(self._folded.text):
+        if hints and self._has(hints):
             needed.append((_beginning(hints), HINT_REACH))
         capitals = cased and not str(value).islower()
         for span in self._places(value):
@@ -95,8 +111,10 @@ class Text:
 
     def _after(self, span: Span, words: Words) -> bool:
         """Whether one of some words stands before a span, in its line and not far from it."""
+        if not words:
+            return False
         line = self.text[max(0, span[0] - CUE_REACH) : span[0]].rpartition("\n")[2]
-        return bool(words) and _beginning(words).search(fold(line)) is not None
+        return _beginning(words).search(fold(line)) is not None
 
     def _places(self, value: Any) -> Iterator[Span]:
         if isinstance(value, bool) or value is None:
@@ -135,22 +153,17 @@ class Text:
             spelled = str(value)
             yield from (s for v in (spelled, spelled.replace(".", ",")) for s in _wholes(v, self.text))
             return
-        number = int(value)
-        if str(abs(number))[-3:] not in self.text:
-            return
-        for pattern in _numerals(number):
-            at = 0
-            while match := pattern.search(self.text, at):
-                start, end = match.span()
-                apart = not any(map(SPACED.match, (self.text[start - 1 : start], self.text[end : end + 1])))
-                if apart:
-                    yield start, end
-                at = end if apart else start + 1
+        for start, end in self._numerals.get(str(abs(int(value))), ()):
+            signed = self.text[start - 1 : start] in SIGNS
+            first = start - 1 if value < 0 else start
+            apart = not any(map(SPACED.match, (self.text[first - 1 : first], self.text[end : end + 1])))
+            if apart and (signed or value >= 0):
+                yield first, end
 
     def _code(self, value: str) -> Iterator[Span]:
         """A number such as 12.345.678/0001-90 or +1 (555) 010-4477, its digits set apart in any way."""
         digits = re.sub(r"\D", "", value)
-        if len(digits) < CODE_DIGITS or not CODE.fullmatch(value):
+        if len(digits) < CODE_DIGITS or digits not in self._digits or not CODE.fullmatch(value):
             return
         apart = r"[\s()./+\-‐‑–]{0,3}".join(digits)
         yield from (match.span() for match in re.finditer(rf"(?<![\d]){apart}(?!\d)", self.text))
@@ -214,17 +227,6 @@ def spellings(value: str) -> tuple[str, ...]:
         bare = SCHEME.sub("", found[0]).rstrip("/")
         found += [bare, WWW.sub("", bare)]
     return tuple(spelling for spelling in dict.fromkeys(found) if any(map(str.isalnum, spelling)))
-
-
-@lru_cache(maxsize=4_096)
-def _numerals(number: int) -> tuple[re.Pattern[str], ...]:
-    """How a number is written, whatever letters run on from it."""
-    sign, plain = "[-−–]" if number < 0 else "", str(abs(number))
-    grouped, after = f"{abs(number):,}".replace(",", f"[ {GROUPING}]?"), f"(?![0-9]|[{GROUPING}]\\d)"
-    patterns = [rf"(?<![0-9])(?<!\d[{GROUPING}]){sign}{grouped}(?:[.,]00?)?{after}"]
-    if len(plain) == 4:  # a year in a date: 12.03.1994, 1994.03.12
-        patterns.append(rf"(?<=\d[.,]){plain}{after}|(?<![0-9]){plain}(?=\.\d\d?\.\d)")
-    return tuple(map(re.compile, patterns))
 
 
 def _wholes(value: str, text: str) -> Iterator[Span]:

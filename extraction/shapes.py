@@ -108,9 +108,10 @@ def name_with_form(text: str) -> Taken | None:
 
 def firm(text: str) -> Taken | None:
     """A line that is a name with its legal form, and no sentence: **Acme Tools Ltd**."""
+    if any(word.islower() and word not in SMALL for word in NO_PART_OF_NAME.sub("", text.strip()).split()):
+        return None
     found = name_with_form(text.lstrip("#= "))
-    named = found and not any(word.islower() and word not in SMALL for word in found.value.split())
-    return found.after(len(text) - len(text.lstrip("#= "))) if found and named else None
+    return found.after(len(text) - len(text.lstrip("#= "))) if found else None
 
 
 def line_above(text: str) -> Taken | None:
