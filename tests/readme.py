@@ -6,7 +6,7 @@ code is refused, so that nothing goes unchecked.
 """
 
 import argparse
-import importlib
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -78,8 +78,8 @@ def check_command(words: Sequence[str]) -> list[Script]:
     """Check one command, and return the scripts of the project that it calls. Raises Wrong for what does not hold,
     and for a program that is not known here."""
     program, *rest = words
-    if Path(program).name.startswith("python") and rest[:1] != ["-m"]:
-        return check_script(rest)
+    if Path(program).name.startswith("python"):
+        return check_module(rest[1:]) if rest[:1] == ["-m"] else check_script(rest)
     if program.startswith("jobs/"):
         return check_script(words)
     check = PROGRAMS.get(Path(program).name)
@@ -105,6 +105,13 @@ def check_script(words: Sequence[str]) -> list[Script]:
     for given in getattr(flags, "set", None) or []:
         check_setting(given)
     return [script]
+
+
+def check_module(words: Sequence[str]) -> list[Script]:
+    """`python -m tests.x ...`: the module is there."""
+    if importlib.util.find_spec(words[0]) is None:
+        raise Wrong(f"there is no module {words[0]}")
+    return []
 
 
 def check_paths(words: Sequence[str]) -> None:

@@ -90,6 +90,7 @@ def _theirs(word: str, folder: Path, server: FakeServer) -> str:
         "```sh\npython jobs/extract.py --input a --output b --set limits.max_tokens=3\n```",
         "```sh\npython jobs/extract.py --input a --output b --engine vllm\n```",
         "```sh\npython jobs/nowhere.py\n```",
+        "```sh\npython -m tests.nowhere\n```",
         "```sh\npython jobs/evaluate.py --profiles out --labels configs/nowhere.yaml\n```",
         "```sh\nC='--chunks 3'\npython jobs/benchmark.py serving $C --serverses 3\n```",
         "```sh\nray job submit --working-dirs . -- python jobs/extract.py --input a --output b\n```",
