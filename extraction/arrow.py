@@ -74,12 +74,12 @@ def _common(annotations: Iterable[Any]) -> pa.DataType | None:
 
 def storable(value: Any) -> bool:
     """Whether a column can hold a value: text without lone surrogates, finite numbers, integers of 64 bits."""
+    if isinstance(value, str):
+        return SURROGATE.search(value) is None
     if isinstance(value, dict):
         return all(map(storable, value.values()))
     if isinstance(value, list | tuple | set | frozenset):
         return all(map(storable, value))
-    if isinstance(value, str):
-        return SURROGATE.search(value) is None
     if isinstance(value, int):
         return -(2**63) <= value < 2**63
     return not isinstance(value, float) or math.isfinite(value)

@@ -62,8 +62,14 @@ class Text:
         return self._folded.text.replace(" ", "")
 
     @cached_property
-    def _has_addresses(self) -> bool:
-        return ADDRESS.search(self.text) is not None
+    def _addresses(self) -> list[Span]:
+        """The runs of characters without a space that hold a sign of a web or mail address."""
+        signs = [match.start() for match in ADDRESS.finditer(self.text)]
+        ends = [self.text.find(" ", at) for at in signs]
+        return [
+            (self.text.rfind(" ", 0, at) + 1, end if end >= 0 else len(self.text))
+            for at, end in zip(signs, ends, strict=True)
+        ]
 
     def find(
         self,
@@ -133,7 +139,7 @@ class Text:
 
     def _in_address(self, span: Span) -> bool:
         """Whether a place is a part of a web or mail address, where a name is no name."""
-        if not self._has_addresses:
+        if not any(start <= span[1] and span[0] <= end for start, end in self._addresses):
             return False
         before = self.text[max(0, span[0] - CUE_REACH) : span[0]].split(" ")[-1]
         after = self.text[span[1] : span[1] + CUE_REACH].split(" ", 1)[0]

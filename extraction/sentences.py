@@ -39,7 +39,10 @@ class Phrase:
 
     def taken(self, text: str, lower: str) -> Taken | None:
         """The one value that a text gives so; `lower` is the text `lowered`."""
-        places = sorted(at for stem in self.stems if stem in lower for at in _places(stem, lower))
+        stems = [stem for stem in self.stems if stem in lower]
+        if not stems:
+            return None
+        places = sorted(at for stem in stems for at in _places(stem, lower))
         found = [value for at in places if (value := self._at(text, at))]
         return found[0] if len({value.value for value in found}) == 1 else None
 

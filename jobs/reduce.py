@@ -4,6 +4,7 @@ Each task takes one chunk file, which holds all chunks of its companies, and the
 answers stand; nothing is shuffled, and nothing waits for a GPU.
 """
 
+import gc
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -72,10 +73,12 @@ def reduce(run: Run, plan: Plan, index: Index) -> Reduced:
 
 
 KINDS = ("profiles", "dead_letters")
+COLLECTED_AFTER = 100_000  # objects: evidence is many small ones, hardly any of them in cycles
 
 
 def reduce_files(batch: pa.Table, run: Run) -> pa.Table:
     """Ray Data: chunk files to rows that tell what was written for them."""
+    gc.set_threshold(COLLECTED_AFTER)
     told: list[dict[str, Any]] = []
     for item in batch.to_pylist():
         companies = list(_companies(run, item["path"], item["segments"]))
