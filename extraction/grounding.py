@@ -168,7 +168,7 @@ class Text:
 
     def _code(self, value: str) -> Iterator[Span]:
         """A number such as 12.345.678/0001-90 or +1 (555) 010-4477, its digits set apart in any way."""
-        digits = re.sub(r"\D", "", value)
+        digits = NO_DIGIT.sub("", value)
         if len(digits) < CODE_DIGITS or digits not in self._digits or not CODE.fullmatch(value):
             return
         apart = r"[\s()./+\-‐‑–]{0,3}".join(digits)

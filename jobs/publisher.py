@@ -48,14 +48,15 @@ class Publisher:
     def _look(self) -> None:
         if self._due:  # else an earlier look came late enough for this one
             self._due = False
-            self._publish_complete([share for share in self._waiting if share.left == 0 and not share.suspect])
+            shares = [share for share in self._waiting if share.left == 0 and not share.suspect]
+            if shares:
+                self._publish_complete(shares)
 
     def _finish(self, *, broken: bool) -> None:
         self._publish_complete([share for share in self._waiting if not (broken and share.suspect)])
 
     def _publish_complete(self, shares: Sequence[Share]) -> None:
-        if not shares:
-            return
+        """Publish those that the ledger completes, as it is now: the index knows it afterwards, too."""
         try:
             self.index = self._ledger.index(self.index)
         except Exception as error:

@@ -8,7 +8,6 @@ beside the stage as soon as the ledger knows all its chunks.
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -105,8 +104,6 @@ class Sweep:
                 extract.extract_all(self.run, work, [self.budget.count, count, *watches, self.budget.check])
         finally:  # what was answered before something broke is not asked again
             self.index = publisher.index
-            with suppress(Exception):
-                self.index = self.run.ledger.index(publisher.index)
 
     def discard(self) -> None:
         """Delete the plans: nothing is asked."""
