@@ -1,13 +1,14 @@
 """What every entry point shares: its flags' parser, its exit codes, and where it says what went wrong."""
 
 import argparse
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.text import Text
 
-from extraction.errors import OperatorError
+from extraction.errors import OperatorError, ProfilesError
 from jobs import cluster
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -25,6 +26,14 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise OperatorError instead of printing the usage."""
         raise OperatorError(f"{message} (--help lists the flags)")
+
+
+def enter(run: Callable[[argparse.Namespace], int], flags: Parser, argv: Sequence[str] | None) -> int:
+    """Run what the command line asks for, and say in one line what went wrong; the exit code."""
+    try:
+        return run(flags.parse_args(argv))
+    except ProfilesError as error:
+        return complain(error)
 
 
 def complain(error: BaseException) -> int:

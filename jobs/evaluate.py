@@ -12,10 +12,10 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-from extraction.errors import OperatorError, ProfilesError
+from extraction.errors import OperatorError
 from extraction.labels import load
 from extraction.settings import profile_model
-from jobs.command import DONE, Parser, complain
+from jobs.command import DONE, Parser, enter
 from jobs.published import Published
 from jobs.score import Score, score
 from jobs.score_table import show, show_mistakes
@@ -51,10 +51,7 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Score, and say in one line what went wrong."""
-    try:
-        return run(parser().parse_args(argv))
-    except ProfilesError as error:
-        return complain(error)
+    return enter(run, parser(), argv)
 
 
 def run(flags: argparse.Namespace) -> int:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from rich.markup import escape
 
-from extraction.errors import ProfilesError, RunError
-from jobs.command import DONE, LOG, Parser, complain
+from extraction.errors import RunError
+from jobs.command import DONE, LOG, Parser, enter
 from jobs.manifest import Manifest
 from jobs.published import Published
 from jobs.reports.facts import facts
@@ -33,10 +33,7 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write it, and say in one line what went wrong."""
-    try:
-        return run(parser().parse_args(argv))
-    except ProfilesError as error:
-        return complain(error)
+    return enter(run, parser(), argv)
 
 
 def run(flags: argparse.Namespace) -> int:

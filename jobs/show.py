@@ -18,9 +18,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from extraction.errors import OperatorError, ProfilesError
+from extraction.errors import OperatorError
 from extraction.originals import originals
-from jobs.command import DONE, Parser, complain
+from jobs.command import DONE, Parser, enter
 from jobs.profile_text import show_profile
 from jobs.published import Published
 from jobs.summary import console, profile_table
@@ -45,10 +45,7 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Show, and say in one line what went wrong."""
-    try:
-        return run(parser().parse_args(argv))
-    except ProfilesError as error:
-        return complain(error)
+    return enter(run, parser(), argv)
 
 
 def run(flags: argparse.Namespace) -> int:
