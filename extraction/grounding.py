@@ -41,7 +41,8 @@ class Text:
     def _has(self, words: Words) -> bool:
         """Whether any of some words stands in it."""
         if words not in self._had:
-            self._had[words] = _beginning(words).search(self._folded.text) is not None
+            text = self._folded.text
+            self._had[words] = any(map(text.__contains__, words)) and _beginning(words).search(text) is not None
         return self._had[words]
 
     @cached_property
@@ -89,15 +90,17 @@ class Text:
         `unless` stands shortly before it is none: who comes after "founders:" is no company. Where a value is
         `cased`, a place without any capital is none, unless the value is written so: Shell is in no shell company.
         """
+        places = self._places(value)
         needed = [(_beginning(cues), CUE_REACH)] if cues else []
         if hints and self._has(hints):
             needed.append((_beginning(hints), HINT_REACH))
         capitals = cased and not str(value).islower()
-        for span in self._places(value):
-            inside = within is None or (within[0] <= span[0] and span[1] <= within[1])
+        for span in places:
+            if within and not (within[0] <= span[0] and span[1] <= within[1]):
+                continue
             if capitals and self.text[slice(*span)].islower():
                 continue
-            if inside and all(self._near(span, *words) for words in needed) and not self._after(span, unless):
+            if all(self._near(span, *words) for words in needed) and not self._after(span, unless):
                 return span
         return None
 
@@ -139,7 +142,11 @@ class Text:
 
     def _in_address(self, span: Span) -> bool:
         """Whether a place is a part of a web or mail address, where a name is no name."""
-        if not any(start <= span[1] and span[0] <= end for start, end in self._addresses):
+        first, last = span
+        for start, end in self._addresses:
+            if start <= last and first <= end:
+                break
+        else:
             return False
         before = self.text[max(0, span[0] - CUE_REACH) : span[0]].split(" ")[-1]
         after = self.text[span[1] : span[1] + CUE_REACH].split(" ", 1)[0]

@@ -5,13 +5,15 @@ import re
 GROUPING = ",.'’\u00a0\u2009\u202f"  # signs that only stand between the digits of one number
 NO_DIGIT = re.compile(r"\D+")
 SIGNS = ("-", "−", "–")
+APART = f" {GROUPING}"
+STRETCH = re.compile(rf"\d[\d{APART}]*")  # what the patterns look at: around it they need not be tried
 AFTER = rf"(?![0-9]|[{GROUPING}]\d)"
 BEFORE = rf"(?<![0-9])(?<!\d[{GROUPING}])"
 NUMERALS = tuple(
     map(
         re.compile,
         (
-            rf"{BEFORE}(?P<digits>[0-9]{{1,3}}(?:[ {GROUPING}][0-9]{{3}})+|[0-9]++)(?:[.,]00?)?{AFTER}",
+            rf"{BEFORE}(?P<digits>[0-9]{{1,3}}(?:[{APART}][0-9]{{3}})+|[0-9]++)(?:[.,]00?)?{AFTER}",
             rf"{BEFORE}(?P<digits>[0-9]++)(?:[.,]00?)?{AFTER}",  # 12 345 may be two
             rf"(?<=\d[.,])(?P<digits>[0-9]{{4}}){AFTER}",  # a year in a date: 12.03.1994
             r"(?<![0-9])(?P<digits>[0-9]{4})(?=\.\d\d?\.\d)",  # 1994.03.12
@@ -23,7 +25,16 @@ NUMERALS = tuple(
 def numerals(text: str) -> dict[str, list[tuple[int, int]]]:
     """The places of numbers by their digits, whatever letters run on from them; decimals of .00 belong to one."""
     found: dict[str, dict[tuple[int, int], None]] = {}
-    for pattern in NUMERALS:
-        for match in pattern.finditer(text):
-            found.setdefault(NO_DIGIT.sub("", match["digits"]), {})[match.span()] = None
-    return {digits: list(spans) for digits, spans in found.items()}
+    grouped: list[tuple[int, int]] = []
+    for stretch in STRETCH.finditer(text):
+        start, end = stretch.span()
+        alone = stretch[0].rstrip(APART)
+        if alone.isascii() and alone.isdigit():
+            found.setdefault(alone, {})[start, start + len(alone)] = None
+        else:
+            grouped.append((start, end))
+    for pattern in NUMERALS if grouped else ():
+        for start, end in grouped:
+            for match in pattern.finditer(text, start, end):
+                found.setdefault(NO_DIGIT.sub("", match["digits"]), {})[match.span()] = None
+    return {digits: sorted(spans) for digits, spans in found.items()}

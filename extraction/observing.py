@@ -1,7 +1,6 @@
 """Observing: an answer's values, each looked up in the documents that the question was made of."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -27,10 +26,10 @@ class Source:
     def places(self, value: Any, rule: Rule, quote: str | None) -> Iterator[tuple[Piece, Text, Span]]:
         """Where a value stands, once in each piece: in the words quoted for it, if it stands there."""
         for piece, text in zip(self.pieces, self.texts, strict=True):
+            where = rule.cues, rule.hints, rule.unless
             quoted = text.find(quote) if quote else None
-            look = partial(text.find, value, rule.cues, rule.hints, rule.unless, cased=rule.cased)
-            span = look(within=quoted) if quoted else None
-            span = span or look()
+            span = text.find(value, *where, within=quoted, cased=rule.cased) if quoted else None
+            span = span or text.find(value, *where, cased=rule.cased)
             if span is None and rule.spellings:
                 found = (text.find_exactly(spelling) for spelling in rule.spellings(value))
                 span = next(filter(None, found), None)

@@ -25,10 +25,11 @@ NAME = 10  # words of a name
 
 @dataclass(frozen=True)
 class Phrase:
-    """A turn of phrase around one of its `stems`, which are quick to look for, in lower case.
+    """A turn of phrase around one of its `stems`, which are quick to look for: all in lower case, as is what it is
+    looked for in.
 
     `before` ends where the stem begins, `after` begins there; one of them has the group `value`, of which `take`
-    reads it. With `of_company` the company has to stand before them.
+    reads it, as it is written. With `of_company` the company has to stand before them.
     """
 
     stems: tuple[str, ...]
@@ -43,17 +44,17 @@ class Phrase:
         if not stems:
             return None
         places = sorted(at for stem in stems for at in _places(stem, lower))
-        found = [value for at in places if (value := self._at(text, at))]
+        found = [value for at in places if (value := self._at(text, lower, at))]
         return found[0] if len({value.value for value in found}) == 1 else None
 
-    def _at(self, text: str, at: int) -> Taken | None:
-        after = self.after.match(text, at)
-        before = after and self.before.search(text, max(0, at - BEFORE), at)
+    def _at(self, text: str, lower: str, at: int) -> Taken | None:
+        after = self.after.match(lower, at)
+        before = after and self.before.search(lower, max(0, at - BEFORE), at)
         if not after or not before or (self.of_company and not _is_company(text, before.start())):
             return None
-        match = after if "value" in self.after.groupindex else before
-        value = self.take(match["value"])
-        return value and value.after(match.start("value"))
+        start, end = (after if "value" in self.after.groupindex else before).span("value")
+        value = self.take(text[start:end])
+        return value and value.after(start)
 
 
 def said(text: str, phrases: Iterable[tuple[Phrase, Any]]) -> Iterator[tuple[Any, Taken]]:
@@ -74,10 +75,12 @@ def _places(stem: str, lower: str) -> Iterator[int]:
 def _is_company(text: str, end: int) -> bool:
     """Whether what stands before a verb is the company."""
     subject = text[max(0, end - SUBJECT) : end].split()
-    if CALLED.fullmatch(" ".join(subject[-3:])):
+    if not subject:
+        return False
+    if any(map(subject[-1].casefold().__contains__, COMPANY)) and CALLED.fullmatch(" ".join(subject[-3:])):
         return True
     words = text.lstrip("#* \n")[:SUBJECT].split()[:NAME]
-    if not subject or subject[-1] not in words:
+    if subject[-1] not in words:
         return False
     name = list(takewhile(lambda word: not word[0].islower() or text_key(word) in SMALL, words))
     least = 1 if name and len(name[0]) > len("The") else 2
@@ -85,8 +88,12 @@ def _is_company(text: str, end: int) -> bool:
 
 
 # How a text calls its company where it does not name it: the company, (the "Company"), our firm.
-COMPANY = r"(?:company|firm|business|group|we|workshop|mill|empresa|companhia|firma|fábrica)"
-CALLED = re.compile(rf"(?!.*\b(?:parent|holding)\b)(?:.*\W)?{COMPANY}[”\")]*,?", re.IGNORECASE)
+COMPANY = (
+    *("company", "firm", "business", "group", "we", "workshop", "mill"),
+    *("empresa", "companhia", "firma", "fábrica"),
+)
+ANY_COMPANY = rf"(?:{'|'.join(COMPANY)})"
+CALLED = re.compile(rf"(?!.*\b(?:parent|holding)\b)(?:.*\W)?{ANY_COMPANY}[”\")]*,?", re.IGNORECASE)
 DATE = (
     r"(?P<value>(?:\d{1,2}º?\s+(?:de\s+|of\s+)?)?(?:[^\W\d_]{3,9}\.?\s+(?:\d{1,2},?\s+)?(?:de\s+|of\s+)?)?"
     r"(?:1[6-9]|20)\d\d)\b"
@@ -106,7 +113,7 @@ HEADS = (
 
 
 def _phrase(stems: tuple[str, ...], before: str, after: str, take: Take, *, of_company: bool = True) -> Phrase:
-    return Phrase(stems, re.compile(before, re.IGNORECASE), re.compile(after, re.IGNORECASE), take, of_company)
+    return Phrase(stems, re.compile(before), re.compile(after), take, of_company)
 
 
 IS_IN = (
@@ -120,7 +127,7 @@ founding_years = (
     _phrase(  # Founded in 1998 by three chemists, the company
         ("founded in", "incorporated in", "fundada em", "fundado em"),
         r"(?:^|[.:\n]\s*)$",
-        rf"\w+\s+\w+\s+{DATE}[^.;\n]{{0,60}},\s+(?:(?:the|our|a)\s+)?{COMPANY}\b",
+        rf"\w+\s+\w+\s+{DATE}[^.;\n]{{0,60}},\s+(?:(?:the|our|a)\s+)?{ANY_COMPANY}\b",
         year,
         of_company=False,
     ),

@@ -1,8 +1,10 @@
 """Numbers in texts, by their digits."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from extraction.numerals import numerals
+from extraction.numerals import NO_DIGIT, NUMERALS, numerals
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,13 @@ from extraction.numerals import numerals
 )
 def test_where_numbers_stand(text: str, digits: str, spans: list[tuple[int, int]] | None) -> None:
     assert numerals(text).get(digits) == spans
+
+
+@given(st.text(alphabet="0129٣ ,.'’\u00a0-x½", max_size=24))
+def test_numbers_are_those_of_the_patterns_over_the_whole_text(text: str) -> None:
+    """Looking only where digits stand together leaves none out."""
+    found: dict[str, set[tuple[int, int]]] = {}
+    for pattern in NUMERALS:
+        for match in pattern.finditer(text):
+            found.setdefault(NO_DIGIT.sub("", match["digits"]), set()).add(match.span())
+    assert numerals(text) == {digits: sorted(spans) for digits, spans in found.items()}
