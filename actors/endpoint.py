@@ -42,7 +42,8 @@ def endpoint_url(given: str | None) -> str:
     """
     url = given or os.environ.get("OPENAI_BASE_URL") or os.environ.get("VLLM_ENDPOINT")
     if not url:
-        raise OperatorError("--engine endpoint needs --endpoint URL, OPENAI_BASE_URL or VLLM_ENDPOINT")
+        ways = "--endpoint URL, endpoint.url in its settings, OPENAI_BASE_URL or VLLM_ENDPOINT"
+        raise OperatorError(f"--engine endpoint needs {ways}")
     url = url.strip().rstrip("/").removesuffix("/chat/completions")
     if _has_credentials(url):
         raise OperatorError(

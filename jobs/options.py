@@ -44,17 +44,25 @@ class Options(Frozen):
     def settings(self) -> tuple[Engine, Settings]:
         """The engine and the settings. Raises OperatorError for a value that is none."""
         engine = choose("endpoint" if self.endpoint and self.engine == "auto" else self.engine)
-        return engine, load(self.config or CONFIGS / DEFAULTS[engine], self._overrides(engine))
+        settings = load(self.config or CONFIGS / DEFAULTS[engine], self._overrides(engine))
+        return engine, _with_url(settings) if engine == "endpoint" else settings
 
     def _overrides(self, engine: Engine) -> dict[str, Any]:
         """What is laid over the settings file, the environment's share included."""
         said = {
             "model.name": self.model or (os.environ.get("VLLM_MODEL") if engine == "endpoint" else None),
             "profile": self.profile,
-            "endpoint.url": endpoint_url(self.endpoint) if engine == "endpoint" else None,
+            "endpoint.url": self.endpoint if engine == "endpoint" else None,
             "sglang.scenario": self.scenario,
         }
         return {key: value for key, value in said.items() if value} | dict(self.laid)
+
+
+def _with_url(settings: Settings) -> Settings:
+    """The settings with the endpoint's URL as actors ask it, from the environment where they have none: actors may
+    run where that is another."""
+    endpoint = settings.endpoint.model_copy(update={"url": endpoint_url(settings.endpoint.url)})
+    return settings.model_copy(update={"endpoint": endpoint})
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
