@@ -48,7 +48,8 @@ def seat(text: str) -> Seat:
             country = part if country is None or len(name) > len(country.value) else country
         elif (state or country) and is_city(name) and not _is_street(name):
             before = parts[-1].value if parts else ""
-            open_ = country and is_division(name, country_key(country.value)) and is_city(before)
+            city_before = is_city(before) and not _is_street(before)
+            open_ = country and is_division(name, country_key(country.value)) and city_before
             return Seat(None if open_ else part, country)
         elif names_state(name):
             state = True

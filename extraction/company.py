@@ -23,7 +23,7 @@ from extraction.contacts import (
     url_key,
     website_key,
 )
-from extraction.cues import FOUNDING, LISTING, NAMED, PERSON, SEAT, STAFF, TAX
+from extraction.cues import FOUNDING, LISTING, NAMED, NAMED_FOR, PERSON, SEAT, STAFF, TAX
 from extraction.identifiers import (
     identifier_key,
     industry_code_key,
@@ -68,6 +68,7 @@ CITY = vote(
     key=city_key,
     valid=is_city,
     hints=SEAT,
+    part_of=NAMED_FOR,
     form=city_name,
     captions=forms.cities,
     phrases=sentences.cities,

@@ -1,4 +1,4 @@
-"""Words beside which a value is what it is taken for: `grounding.Words`, short ones whole, long ones beginnings."""
+"""Words beside which a value is what it is taken for: `surroundings.Words`, short ones whole, long ones begun."""
 
 # A year is that of the founding, and a number one of people.
 FOUNDING = (
@@ -17,6 +17,12 @@ STAFF = (
 SEAT = (
     *("headquarter", "head office", "based in ", "principal executive office", "principal place of business"),
     *("registered office", "hq", "sede", "matriz", "sediad", "siege", "hauptsitz", "sitz in"),
+)
+
+# Words into which a city's name runs on where it is a part of another: New York Stock Exchange.
+NAMED_FOR = (
+    *("stock exchange", "stock market", "securities exchange", "mercantile exchange", "board of trade"),
+    *("times", "university", "philharmonic", "marathon"),
 )
 
 # Words beside a tax number.

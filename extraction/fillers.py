@@ -31,9 +31,11 @@ FILING = (
     r"(?:consolidated |condensed )*(?:financial )?(?:balance sheets?|statements? of)\b.*|"
     r"(?:consolidated |condensed )*financial statements?\b.*|changes in and .*|controls and procedures|"
     r"directors (?:and )?executive officers\b.*|executive (?:officers|compensation)\b.*|security ownership .*|"
+    r"amended and restated .*|(?:by ?laws|(?:articles|certificate) of incorporation) of .*|"
     r"certain relationships .*|principal account(?:ant|ing)\b.*|exhibits(?: and)?\b.*"
 )
-NO_NAME = re.compile(f"{FILLER}|{HEADING}|{FILING}")
+SOMEBODY = r"(?:mr|mrs|ms) \w+"
+NO_NAME = re.compile(f"{FILLER}|{HEADING}|{FILING}|{SOMEBODY}")
 
 MONTH = (
     r"(?:jan(?:uary|eiro|uar)?|feb(?:ruary|ruar)?|fev(?:ereiro)?|mar(?:ch|co)|apr(?:il)?|abr(?:il)?|may|maio?|mayo|"

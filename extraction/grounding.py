@@ -8,7 +8,7 @@ letter here and there (FUZZY), never by a digit.
 
 import re
 from collections.abc import Iterator
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Any
 
@@ -16,19 +16,16 @@ from rapidfuzz import fuzz
 
 from extraction.folding import SPACED, WORD, Folded, fold
 from extraction.numerals import NO_DIGIT, SIGNS, numerals
+from extraction.surroundings import REACH, Span, Words, before, beginning, behind, near
 
 SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 ADDRESS = re.compile(r"://|www\.|@", re.IGNORECASE)
 WWW = re.compile(r"^www\.", re.IGNORECASE)
 CODE = re.compile(r"[\d\s()./+-]+")  # registration and telephone numbers, whatever stands between their digits
 CODE_DIGITS = 7  # a telephone number without its area code; fewer is a number
-CUE_REACH = 60  # characters to either side: less than a line
-HINT_REACH = 200  # an address and what it is the address of
+HINT_REACH = 200  # characters: an address and what it is the address of
 FUZZY = 90  # of 100, rapidfuzz's partial_ratio
 FUZZY_LENGTH = 8  # characters; in less, one letter makes another word
-Span = tuple[int, int]
-Words = tuple[str, ...]  # folded: one of up to WHOLE letters is a word, a longer one the beginning of a word
-WHOLE = 4
 
 
 class Text:
@@ -42,7 +39,7 @@ class Text:
         """Whether any of some words stands in it."""
         if words not in self._had:
             text = self._folded.text
-            self._had[words] = any(map(text.__contains__, words)) and _beginning(words).search(text) is not None
+            self._had[words] = any(map(text.__contains__, words)) and beginning(words).search(text) is not None
         return self._had[words]
 
     @cached_property
@@ -78,6 +75,7 @@ class Text:
         cues: Words = (),
         hints: Words = (),
         unless: Words = (),
+        part_of: Words = (),
         *,
         within: Span | None = None,
         cased: bool = False,
@@ -87,20 +85,23 @@ class Text:
         With cues (folded beginnings of words), the first place that has one of them near: 12 is a number
         of employees where somebody is employed. Hints are cues for a text that has any of them: where it
         says where somebody is headquartered, no other place is the headquarters. A place in whose line one of
-        `unless` stands shortly before it is none: who comes after "founders:" is no company. Where a value is
-        `cased`, a place without any capital is none, unless the value is written so: Shell is in no shell company.
+        `unless` stands shortly before it is none: who comes after "founders:" is no company; nor is one that runs
+        on into one of `part_of`: no New York in New York Stock Exchange. Where a value is `cased`, a place without
+        any capital is none, unless the value is written so: Shell is in no shell company.
         """
         places = self._places(value)
-        needed = [(_beginning(cues), CUE_REACH)] if cues else []
+        needed = [(cues, REACH)] if cues else []
         if hints and self._has(hints):
-            needed.append((_beginning(hints), HINT_REACH))
+            needed.append((hints, HINT_REACH))
         capitals = cased and not str(value).islower()
         for span in places:
             if within and not (within[0] <= span[0] and span[1] <= within[1]):
                 continue
             if capitals and self.text[slice(*span)].islower():
                 continue
-            if all(self._near(span, *words) for words in needed) and not self._after(span, unless):
+            if before(self.text, span, unless) or behind(self.text, span, part_of):
+                continue
+            if all(near(self.text, span, *words) for words in needed):
                 return span
         return None
 
@@ -110,20 +111,9 @@ class Text:
         What a value begins with and is no word (", DE" for a code after a comma) has to stand there, and is no
         part of the place.
         """
-        before = len(value) - len(value.lstrip(", "))
-        places = ((start + before, end) for start, end in _wholes(value, self.text))
+        lead = len(value) - len(value.lstrip(", "))
+        places = ((start + lead, end) for start, end in _wholes(value, self.text))
         return next((span for span in places if self.text[span[1] : span[1] + 1] != "$"), None)
-
-    def _near(self, span: Span, words: re.Pattern[str], reach: int) -> bool:
-        around = fold(self.text[max(0, span[0] - reach) : span[1] + reach])
-        return words.search(around) is not None
-
-    def _after(self, span: Span, words: Words) -> bool:
-        """Whether one of some words stands before a span, in its line and not far from it."""
-        if not words:
-            return False
-        line = self.text[max(0, span[0] - CUE_REACH) : span[0]].rpartition("\n")[2]
-        return _beginning(words).search(fold(line)) is not None
 
     def _places(self, value: Any) -> Iterator[Span]:
         if isinstance(value, bool) or value is None:
@@ -148,9 +138,8 @@ class Text:
                 break
         else:
             return False
-        before = self.text[max(0, span[0] - CUE_REACH) : span[0]].split(" ")[-1]
-        after = self.text[span[1] : span[1] + CUE_REACH].split(" ", 1)[0]
-        return ADDRESS.search(before.rpartition("\n")[2]) is not None or after[:1] == "@"
+        lead = self.text[max(0, span[0] - REACH) : span[0]].split(" ")[-1]
+        return ADDRESS.search(lead.rpartition("\n")[2]) is not None or self.text[span[1] : span[1] + 1] == "@"
 
     def _folded_places(self, value: str) -> Iterator[Span]:
         for start, end in _wholes(" ".join(fold(value).split()), self._folded.text):
@@ -223,13 +212,6 @@ def as_written(value: Any, quote: str) -> Any:
         return value
     wanted, stands = " ".join(fold(value).split()), " ".join(fold(quote).split())
     return " ".join(quote.split()) if wanted != stands and fuzz.ratio(wanted, stands) >= FUZZY else value
-
-
-@cache
-def _beginning(cues: Words) -> re.Pattern[str]:
-    """Any of some words."""
-    words = (re.escape(cue) + (r"(?!\w)" if len(cue) <= WHOLE else "") for cue in cues)
-    return re.compile(rf"(?<!\w)(?:{'|'.join(words)})")
 
 
 @lru_cache(maxsize=4_096)

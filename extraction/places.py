@@ -107,6 +107,7 @@ STREETS = frozenset(
         *("dr", "lane", "ln", "place", "plaza", "way", "square", "sq", "suite", "ste", "floor", "andar", "sala"),
         *("building", "edificio", "rodovia", "estrada", "travessa", "alameda", "praca", "calle", "carretera"),
         *("strasse", "str", "rue", "via", "unit", "north", "south", "east", "west", "parkway", "highway", "number"),
+        *("quay", "wharf", "court", "terrace", "crescent", "circle", "close", "turnpike", "pike", "trail", "loop"),
     )
 )
 

@@ -37,9 +37,10 @@ class Rule:
     `cased` has capitals where it stands, if it has any.
 
     A `verbatim` value must stand in a document to be published as a fact, be `valid`, and have one of its
-    `cues` (see `grounding.Words`) near, and one of its `hints` where the text has any of them, and none of
-    `unless` before it in its line; others (a sector, a summary) are the model's reading. What a text states by
-    one of its `captions` or `phrases` is a value too, whether the model gives it or not.
+    `cues` (see `surroundings.Words`) near, and one of its `hints` where the text has any of them, and none of
+    `unless` before it in its line or of `part_of` behind it; others (a sector, a summary) are the model's
+    reading. What a text states by one of its `captions` or `phrases` is a value too, whether the model gives it
+    or not.
     """
 
     kind: Kind
@@ -53,6 +54,7 @@ class Rule:
     cues: Words = ()
     hints: Words = ()
     unless: Words = ()
+    part_of: Words = ()
     valid: Callable[[Any], bool] | None = None
     form: Callable[[Any], Any] | None = None
     spellings: Callable[[Any], Iterable[str]] | None = None
@@ -99,6 +101,7 @@ class Conditions(TypedDict, total=False):
     cues: Words
     hints: Words
     unless: Words
+    part_of: Words
     valid: Callable[[Any], bool]
     form: Callable[[Any], Any]
     spellings: Callable[[Any], Iterable[str]]

@@ -31,6 +31,7 @@ from extraction.places import is_city, is_country
         ("London SW1A 1AA, United Kingdom", "London", "United Kingdom"),
         ("Mill Lane 12, Bautzen, Saxony, Germany", "Bautzen", "Germany"),
         ("Atlanta, Georgia 30303", "Atlanta", None),
+        ("Two Lantern Quay, Cork, Ireland, X99 A1B2", "Cork", "Ireland"),
     ],
 )
 def test_the_part_before_a_state_or_country_is_the_city(address: str, city: str, country: str | None) -> None:
@@ -46,6 +47,7 @@ def test_the_part_before_a_state_or_country_is_the_city(address: str, city: str,
         ("12 Main Street, US", "US"),
         ("Wuxi, Jiangsu, China", "China"),
         ("Karlstad, Värmland, Sweden", "Sweden"),
+        ("Kinsale, Cork, Ireland", "Ireland"),
         ("on the second floor", None),
         ("San Francisco", None),
         ("open or closed, come in", None),

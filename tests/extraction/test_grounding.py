@@ -234,6 +234,12 @@ def test_a_place_after_a_word_for_something_else_is_none() -> None:
     assert text.find("Lund Lamps", unless=("founder",)) == (29, 39)
 
 
+def test_a_place_that_runs_on_into_another_name_is_none() -> None:
+    text = Text("Listed on the Recife Stock Exchange\nOffices in Recife\nStock exchange: Recife")
+    assert text.find("Recife", part_of=("stock exchange",)) == (47, 53)
+    assert Text("Recife stock-taking").find("Recife", part_of=("stock exchange",)) == (0, 6)
+
+
 @pytest.mark.parametrize(
     ("value", "text", "found"),
     [

@@ -103,7 +103,8 @@ def test_a_word_that_many_names_share_makes_none_alike(one: str, other: str) -> 
     "name",
     ["Acme", "3W", "GE", "AT & Q", "Onboard.example", "Companhia de Lanternas do Norte - COLANOR", "4 Luas Ltda",
      "東京", "The Essential Lantern", "May Lanterns", "Society of 1890 Brewers", "Reading Lanterns plc", "refine",
-     "Shell plc", "Market Lanterns Inc.", "Consolidated Lanterns", "Home Lanterns", "Executive Lanterns"],
+     "Shell plc", "Market Lanterns Inc.", "Consolidated Lanterns", "Home Lanterns", "Executive Lanterns",
+     "Mr. Lund Lamps", "Amended Lanterns"],
 )  # fmt: skip
 def test_names_are_names(name: str) -> None:
     assert is_company_name(name)
@@ -118,7 +119,9 @@ def test_names_are_names(name: str) -> None:
      "Item 12. Results of Operations", "PART II", "Item 9A", "Shell Company",
      "Large accelerated filer", "Principal Accountant Fees and Services", "Market Risk", "About us",
      "Commission File Number 001-36743", "Quem somos", "Condensed Consolidated Statements of Income",
-     "Executive Officers of the Registrant", "Exhibit 99.1", "Nelson, New Zealand", "Capítulo 3",
+     "Executive Officers of the Registrant", "Exhibit 99.1", "Mr. Lund",
+     "Amended and Restated Bylaws of Lantern Corporation", "Certificate of Incorporation of Lantern, Inc.",
+     "Nelson, New Zealand", "Capítulo 3",
      "U.S. Securities and Exchange Commission", "100 Lantern Boulevard", "none",
      "We are a company that makes lanterns for ships and sells them all over the whole world"],
 )  # fmt: skip
