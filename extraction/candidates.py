@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from extraction.evidence import Evidence, Observation, Standing, Tally
-from extraction.rules import Alike, Field, Rule
+from extraction.fields import Field
+from extraction.rules import Alike, Rule
 
 STANDINGS: tuple[Standing, ...] = get_args(Standing)  # the surest first
 PLACES_KEPT = 3  # published for each value

@@ -7,9 +7,9 @@ from pydantic import BaseModel
 
 from extraction.captions import Captions, by_first_word, taken
 from extraction.evidence import Observation
+from extraction.fields import Field, facts
 from extraction.observing import Seen
 from extraction.pieces import Piece
-from extraction.rules import Field, facts
 from extraction.sentences import Phrase, said
 
 BEGINNING = 20  # characters: a document may begin with white space

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from extraction.errors import OperatorError
-from extraction.rules import Field
+from extraction.fields import Field
 
 ACCEPTED = "_accepted"
 IN_TEXT = "in_text"

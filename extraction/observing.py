@@ -7,9 +7,11 @@ from pydantic import BaseModel
 
 from extraction.arrow import storable
 from extraction.evidence import Observation, canonical
-from extraction.grounding import Span, Text, as_written
+from extraction.fields import Field, facts, fields
+from extraction.grounding import Text, as_written
 from extraction.pieces import Piece
-from extraction.rules import Field, Rule, facts, fields
+from extraction.rules import Rule
+from extraction.surroundings import Span
 
 NOWHERE = (-1, -1, "")
 NEAR = 400  # characters to either side of an item in which its parts have to stand: a few lines

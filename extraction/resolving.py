@@ -11,7 +11,7 @@ from rapidfuzz import fuzz
 from extraction.candidates import Candidate, candidates, rank
 from extraction.clustering import clusters, joined
 from extraction.evidence import Evidence, canonical
-from extraction.rules import Field, facts
+from extraction.fields import Field, facts
 
 VALUES_KEPT = 20  # published for each field, chosen or not
 ALTERNATIVES_KEPT = 5  # published for each conflict

@@ -20,8 +20,9 @@ from stickler import (  # type: ignore[import-untyped]
     StructuredModel,
 )
 
+from extraction.fields import Field
 from extraction.labels import Label
-from extraction.rules import Field, Rule
+from extraction.rules import Rule
 
 SAME = 0.85  # at this likeness of two keys and above, one is a spelling of the other
 DIGITS = frozenset("0123456789")

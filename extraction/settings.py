@@ -10,11 +10,11 @@ from pydantic import BaseModel, Field, ValidationError
 
 from extraction.arrow import struct_of
 from extraction.errors import OperatorError
+from extraction.fields import fields
 from extraction.flags import Flags
 from extraction.frozen import Count, Frozen, Seconds
 from extraction.price import Price
 from extraction.prompt import Prompt
-from extraction.rules import fields
 
 Engine = Literal["sglang", "llamacpp", "endpoint"]
 

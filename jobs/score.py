@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from extraction.errors import OperatorError
+from extraction.fields import Field, facts
 from extraction.figures import Share, f1, shares
 from extraction.grounding import Text
 from extraction.labels import Label, Labels
-from extraction.rules import Field, facts
 from extraction.scoring import COUNTS, Counts, Mistake, Scorer
 from extraction.settings import Columns
 from jobs import intake

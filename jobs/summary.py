@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from extraction.rules import fields
+from extraction.fields import fields
 from jobs.manifest import NAME as MANIFEST
 from jobs.manifest import Manifest
 from jobs.storage import Storage

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from extraction.errors import OperatorError
-from extraction.rules import Field, facts
+from extraction.fields import Field, facts
 from jobs.published import Published
 from jobs.reports.answers import counted
 

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from extraction.evidence import Evidence, Observation
+from extraction.fields import fields
 from extraction.keys import digits_key
 from extraction.names import company_key, same_company
 from extraction.resolving import Resolved, resolve
-from extraction.rules import fields, latest, medoid, union, vote
+from extraction.rules import latest, medoid, union, vote
 
 
 class Soil(StrEnum):

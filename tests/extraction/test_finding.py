@@ -11,10 +11,11 @@ from pydantic import BaseModel, Field
 from extraction import forms
 from extraction.company import CompanyProfile, ShortProfile
 from extraction.evidence import Evidence, Observation
+from extraction.fields import fields
 from extraction.finding import found
 from extraction.pieces import Piece
 from extraction.resolving import resolve
-from extraction.rules import fields, latest, union
+from extraction.rules import latest, union
 from tests.extraction.samples import Vineyard
 
 COVER = """UNITED STATES

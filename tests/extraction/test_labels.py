@@ -10,8 +10,8 @@ import pytest
 
 from extraction.company import CompanyProfile, ShortProfile
 from extraction.errors import OperatorError
+from extraction.fields import Field, facts
 from extraction.labels import NOTHING, Label, Labels, load
-from extraction.rules import Field, facts
 
 SHORT = {field.name: field for field in facts(ShortProfile)}
 NAME, CITY, YEAR = SHORT["name"], SHORT["city"], SHORT["founded_year"]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 
 from extraction.evidence import Evidence, Observation
+from extraction.fields import fields
 from extraction.resolving import resolve
-from extraction.rules import fields
 from tests.extraction.samples import RULES, VALUES, Vineyard, evidence_sets, observation
 
 ROOT = Path(__file__).resolve().parents[2]

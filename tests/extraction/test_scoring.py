@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from extraction.company import CompanyProfile, ShortProfile
+from extraction.fields import Field, facts
 from extraction.labels import NOTHING, Label
-from extraction.rules import Field, facts, union, vote
+from extraction.rules import union, vote
 from extraction.scoring import COUNTS, Scorer
 
 SHORT = {field.name: field for field in facts(ShortProfile)}

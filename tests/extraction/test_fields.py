@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from extraction.company import CompanyProfile, ShortProfile
 from extraction.errors import OperatorError
-from extraction.rules import facts, fields, latest, quoted, subject, union, vote
+from extraction.fields import facts, fields
+from extraction.rules import latest, quoted, subject, union, vote
 from tests.extraction.samples import Plot, Vineyard
 
 

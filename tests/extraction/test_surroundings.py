@@ -1,0 +1,37 @@
+"""Words around a place: folded, short ones whole, not across a line where the line counts."""
+
+import pytest
+
+from extraction.surroundings import before, behind, near
+
+TEXT = "Fundação: 1990\nSeite 3, Mr. Lund of Lund Lamps, Norwich City"
+
+
+def span(words: str) -> tuple[int, int]:
+    return TEXT.index(words), TEXT.index(words) + len(words)
+
+
+@pytest.mark.parametrize(
+    ("place", "words", "found"),
+    [("1990", ("fundac",), True), ("1990", ("sei",), False), ("1990", ("seite",), True), ("3", ("undac",), False)],
+)
+def test_a_word_near_a_place(place: str, words: tuple[str, ...], found: bool) -> None:
+    assert near(TEXT, span(place), words) is found
+
+
+def test_what_is_too_far_is_not_near() -> None:
+    assert near(TEXT, span("City"), ("lund",), reach=20)
+    assert not near(TEXT, span("City"), ("lund",), reach=5)
+
+
+def test_a_word_before_a_place_in_its_line() -> None:
+    assert before(TEXT, span("Lund"), ("mr",))
+    assert not before(TEXT, span("Seite"), ("fundac",))
+    assert not before(TEXT, span("Lund"), ())
+
+
+def test_a_word_that_follows_at_once() -> None:
+    assert behind(TEXT, span("Norwich"), ("city",))
+    assert not behind(TEXT, span("Lund Lamps"), ("norwich",))
+    assert not behind(TEXT, span("1990"), ("seite",))
+    assert not behind(TEXT, span("City"), ("city",))
