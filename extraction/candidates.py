@@ -100,7 +100,8 @@ def weight_of(documents: Iterable[str], weights: Mapping[str, float]) -> float:
 
 
 def rank(rule: Rule, candidates: Sequence[Candidate], weights: Mapping[str, float]) -> list[Candidate]:
-    """Best first: grounded, newest (where that is the rule), trusted documents, chunks, newest, earliest."""
+    """Best first: grounded, newest (where that is the rule), trusted documents of it and of what is alike, its own,
+    chunks, newest, earliest."""
     ranked = sorted(sorted(candidates, key=lambda c: c.key), key=lambda c: _order(rule, c), reverse=True)
     if not (rule.alike and rule.kind in ("vote", "latest")):
         return ranked
@@ -115,8 +116,9 @@ def _order(
     """What a candidate is ranked by, with its own weight and chunks or those of all that support it."""
     newest = one.newest if rule.kind == "latest" else ""
     fact = one.grounded and rule.verbatim  # that a reading has a quote says little of it
-    support = one.weight if weight is None else weight, len(one.chunks) if chunks is None else chunks
-    return fact, newest, *support, one.weight, one.grounded, one.newest, -one.start
+    weight = one.weight if weight is None else weight
+    chunks = len(one.chunks) if chunks is None else chunks
+    return fact, newest, weight, one.weight, chunks, one.grounded, one.newest, -one.start
 
 
 def _backed(

@@ -23,7 +23,7 @@ from extraction.contacts import (
     url_key,
     website_key,
 )
-from extraction.cues import FOUNDING, LISTING, NAMED, NAMED_FOR, PERSON, SEAT, STAFF, TAX
+from extraction.cues import LISTING, NAMED, PERSON, SEAT, STAFF, TAX
 from extraction.identifiers import (
     identifier_key,
     industry_code_key,
@@ -49,6 +49,7 @@ from extraction.items import (
     Short,
     Year,
 )
+from extraction.meaning import is_city_itself, is_founding, is_in_words
 from extraction.names import company_key, is_company_name, same_company
 from extraction.people import person_key
 from extraction.places import city_key, city_name, country_key, country_spellings, is_city, is_country
@@ -68,7 +69,7 @@ CITY = vote(
     key=city_key,
     valid=is_city,
     hints=SEAT,
-    part_of=NAMED_FOR,
+    stands=is_city_itself,
     form=city_name,
     captions=forms.cities,
     phrases=sentences.cities,
@@ -80,9 +81,9 @@ COUNTRY = vote(
     captions=forms.countries,
     phrases=sentences.countries,
 )
-FOUNDED = vote(cues=FOUNDING, captions=forms.founding_years, phrases=sentences.founding_years)
+FOUNDED = vote(stands=is_founding, captions=forms.founding_years, phrases=sentences.founding_years)
 WEBSITE = vote(key=website_key, valid=is_website, captions=forms.websites)
-EMPLOYEES = latest(cues=STAFF, captions=forms.headcounts, phrases=sentences.headcounts)
+EMPLOYEES = latest(cues=STAFF, stands=is_in_words, captions=forms.headcounts, phrases=sentences.headcounts)
 
 Sector = Literal[
     "agriculture", "mining_energy", "utilities", "construction", "manufacturing", "wholesale_distribution",

@@ -1,13 +1,6 @@
 """Words beside which a value is what it is taken for: `surroundings.Words`, short ones whole, long ones begun."""
 
-# A year is that of the founding, and a number one of people.
-FOUNDING = (
-    *("founded", "foundation", "founding", "establish", "since", "incorporat", "set up", "opened", "started"),
-    *("fundad", "fundou", "fundacao", "desde", "criad", "criou", "constitu", "abert", "abriu", "abrimos"),
-    *("nasceu", "nascid", "surgiu", "surgimos"),
-    *("comecou", "inicio de ativ", "inicio das ativ", "began", "in business"),
-    *("gegrund", "seit", "fonde", "depuis", "grundad", "opgericht", "costituit"),
-)
+# A number is one of people.
 STAFF = (
     *("employ", "staff", "team", "worker", "workforce", "headcount", "payroll", "of us"),
     *("colaborador", "funcionar", "empregad", "trabalha", "quadro", "equipe", "mitarbeit", "salari"),
@@ -17,12 +10,6 @@ STAFF = (
 SEAT = (
     *("headquarter", "head office", "based in ", "principal executive office", "principal place of business"),
     *("registered office", "hq", "sede", "matriz", "sediad", "siege", "hauptsitz", "sitz in"),
-)
-
-# Words into which a city's name runs on where it is a part of another: New York Stock Exchange.
-NAMED_FOR = (
-    *("stock exchange", "stock market", "securities exchange", "mercantile exchange", "board of trade"),
-    *("times", "university", "philharmonic", "marathon"),
 )
 
 # Words beside a tax number.

@@ -7,7 +7,7 @@ letter here and there (FUZZY), never by a digit.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Any
@@ -16,7 +16,7 @@ from rapidfuzz import fuzz
 
 from extraction.folding import SPACED, WORD, Folded, fold
 from extraction.numerals import NO_DIGIT, SIGNS, numerals
-from extraction.surroundings import REACH, Span, Words, before, beginning, behind, near
+from extraction.surroundings import REACH, Span, Words, before, beginning, near
 
 SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 ADDRESS = re.compile(r"://|www\.|@", re.IGNORECASE)
@@ -75,7 +75,7 @@ class Text:
         cues: Words = (),
         hints: Words = (),
         unless: Words = (),
-        part_of: Words = (),
+        stands: Callable[[str, Span], bool] | None = None,
         *,
         within: Span | None = None,
         cased: bool = False,
@@ -85,8 +85,8 @@ class Text:
         With cues (folded beginnings of words), the first place that has one of them near: 12 is a number
         of employees where somebody is employed. Hints are cues for a text that has any of them: where it
         says where somebody is headquartered, no other place is the headquarters. A place in whose line one of
-        `unless` stands shortly before it is none: who comes after "founders:" is no company; nor is one that runs
-        on into one of `part_of`: no New York in New York Stock Exchange. Where a value is `cased`, a place without
+        `unless` stands shortly before it is none: who comes after "founders:" is no company; nor is one that
+        `stands` turns down: no New York in New York Stock Exchange. Where a value is `cased`, a place without
         any capital is none, unless the value is written so: Shell is in no shell company.
         """
         places = self._places(value)
@@ -99,7 +99,7 @@ class Text:
                 continue
             if capitals and self.text[slice(*span)].islower():
                 continue
-            if before(self.text, span, unless) or behind(self.text, span, part_of):
+            if before(self.text, span, unless) or (stands and not stands(self.text, span)):
                 continue
             if all(near(self.text, span, *words) for words in needed):
                 return span

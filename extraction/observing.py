@@ -28,7 +28,7 @@ class Source:
     def places(self, value: Any, rule: Rule, quote: str | None) -> Iterator[tuple[Piece, Text, Span]]:
         """Where a value stands, once in each piece: in the words quoted for it, if it stands there."""
         for piece, text in zip(self.pieces, self.texts, strict=True):
-            where = rule.cues, rule.hints, rule.unless, rule.part_of
+            where = rule.cues, rule.hints, rule.unless, rule.stands
             quoted = text.find(quote) if quote else None
             span = text.find(value, *where, within=quoted, cased=rule.cased) if quoted else None
             span = span or text.find(value, *where, cased=rule.cased)

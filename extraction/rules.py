@@ -17,6 +17,7 @@ Key = Callable[[Any], str]
 Alike = Callable[[str, str], bool]
 Kind = Literal["vote", "latest", "medoid", "union", "subject", "quotes"]
 Words = tuple[str, ...]
+Stands = Callable[[str, tuple[int, int]], bool]  # of a text, and where in it a value stands
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ class Rule:
 
     A `verbatim` value must stand in a document to be published as a fact, be `valid`, and have one of its
     `cues` (see `surroundings.Words`) near, and one of its `hints` where the text has any of them, and none of
-    `unless` before it in its line or of `part_of` behind it; others (a sector, a summary) are the model's
-    reading. What a text states by one of its `captions` or `phrases` is a value too, whether the model gives it
-    or not.
+    `unless` before it in its line, and where it `stands` mean what is asked for; others (a sector, a summary) are
+    the model's reading. What a text states by one of its `captions` or `phrases` is a value too, whether the model
+    gives it or not.
     """
 
     kind: Kind
@@ -48,7 +49,7 @@ class Rule:
     cues: Words = ()
     hints: Words = ()
     unless: Words = ()
-    part_of: Words = ()
+    stands: Stands | None = None
     valid: Callable[[Any], bool] | None = None
     form: Callable[[Any], Any] | None = None
     spellings: Callable[[Any], Iterable[str]] | None = None
@@ -95,7 +96,7 @@ class Conditions(TypedDict, total=False):
     cues: Words
     hints: Words
     unless: Words
-    part_of: Words
+    stands: Stands
     valid: Callable[[Any], bool]
     form: Callable[[Any], Any]
     spellings: Callable[[Any], Iterable[str]]

@@ -29,10 +29,3 @@ def before(text: str, span: Span, words: Words) -> bool:
         return False
     line = text[max(0, span[0] - REACH) : span[0]].rpartition("\n")[2]
     return beginning(words).search(fold(line)) is not None
-
-
-def behind(text: str, span: Span, words: Words) -> bool:
-    """Whether one of some words follows a span at once."""
-    if not words or text[span[1] : span[1] + 1] != " ":
-        return False
-    return beginning(words).match(fold(text[span[1] + 1 : span[1] + REACH])) is not None

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel
 
-from extraction.cues import FOUNDING, STAFF
+from extraction.cues import STAFF
 from extraction.evidence import Evidence, Observation
 from extraction.grounding import Text
 from extraction.observing import observe
@@ -12,6 +12,7 @@ from extraction.pieces import Piece
 from extraction.resolving import resolve
 from extraction.rules import vote
 
+FOUNDING = ("founded", "since", "fundac")
 TEXT = "In 1999 the kilns went out. The firm was founded in 1987 and employs 240; since 1987 it has sold 240 ovens."
 
 

@@ -96,6 +96,13 @@ def test_what_a_document_says_beside_a_caption_outdoes_what_else_it_says() -> No
     assert found.conflicts == []
 
 
+def test_a_name_beside_a_caption_outdoes_a_short_one_that_many_chunks_say() -> None:
+    short = [observation("owner", "Quinta Lanterna", "d1", chunk=f"c{n}", start=n) for n in range(9)]
+    longer = [observation("owner", "Quinta Lanterna Vintage Ports", "d1", chunk="c9", start=70)]
+    caption = observation("owner", "Quinta Lanterna Vinhos S.A.", "d1", chunk="c0", start=90, stated=True)
+    assert resolved(*short, *longer, caption)["owner"] == "Quinta Lanterna Vinhos S.A."
+
+
 def test_the_newest_document_says_by_its_caption_what_is_new() -> None:
     said = observation("cellar.town", "Régua", "d1", start=0, date="2024")
     caption = observation("cellar.town", "Pinhão", "d1", start=9, date="2024", stated=True)
