@@ -15,20 +15,44 @@ OF_CITY = re.compile(
     r"bolsa de valores|prefeitura) (?:of|de|do|da) (?:the )?$",
     re.IGNORECASE,
 )
+FIRM = re.compile(r",? (?:inc|corp|co|ltd|llc|plc|ltda|s\.?a|gmbh|ag)\b|(?: city)? time\b", re.IGNORECASE)
 FAR = re.compile(r"\b(?:miles|km|kilomet\w+|outside)\b[\w\s]{0,30}$", re.IGNORECASE)
 IN = re.compile(r"\b(?:in|at|near|em|en|im|à|a|aus|bei|no|na|i)\s+$", re.IGNORECASE)
 NEXT_WORDS = re.compile(r" ([^\W\d_]+)(?: ([^\W\d_]+))?(?: ([^\W\d_]+))?")
 STILL_CITY = frozenset(("city", "bay", "metropolitan", "metro", "area", "region", "cedex", "office", "hq"))
 
 BEGAN = (
-    *("founded", "foundation", "founding", "establish", "set up", "opened", "started", "began", "in business"),
-    *("fundad", "fundou", "fundacao", "criad", "criou", "constitu", "abert", "abriu", "abrimos", "comecou"),
+    *(
+        "founded",
+        "foundation",
+        "founding",
+        "established",
+        "establishment",
+        "set up",
+        "opened",
+        "started",
+        "began",
+        "in business",
+    ),
+    *(
+        "fundad",
+        "fundou",
+        "fundacao",
+        "criad",
+        "criou",
+        "constituid",
+        "constituicao",
+        "abert",
+        "abriu",
+        "abrimos",
+        "comecou",
+    ),
     *("nasceu", "nascid", "surgiu", "surgimos", "inicio de ativ", "inicio das ativ"),
     *("gegrund", "fonde", "grundad", "opgericht", "costituit"),
 )
 BY_REFERENCE = r"(?! (?:herein|therein|hereby|by reference))"
 BEGINS = re.compile(rf"(?<!\w)(?:{'|'.join(BEGAN)}|incorporat\w*+{BY_REFERENCE})")
-SINCE = re.compile(r"\b(?:since|desde|seit|depuis)\b")  # somebody may have done something else since
+SINCE = re.compile(r"\b(?:since|desde|seit|depuis)\b[^.;]{0,25}$")  # somebody may have done something else since
 SERVES = re.compile(
     r"\b(?:serv(?:ed|es|ing)|director|officer|president|chair\w*|member|joined|employed|appointed|elected|auditors?|"
     r"trustee|partner|diretora?|presidente|membro|conselheir[oa])\b"
@@ -38,7 +62,7 @@ SERVES = re.compile(
 def is_city_itself(text: str, span: Span) -> bool:
     """Whether a city's name stands for the city where it stands, and not for a part of another name."""
     lead = text[max(0, span[0] - REACH) : span[0]].rpartition("\n")[2]
-    if OF_CITY.search(lead) or FAR.search(lead):
+    if OF_CITY.search(lead) or FAR.search(lead) or FIRM.match(text, span[1]):
         return False
     behind = NEXT_WORDS.match(text, span[1])
     if not behind or not behind[1][0].isupper() or IN.search(lead):
@@ -54,11 +78,11 @@ def is_city_itself(text: str, span: Span) -> bool:
 
 def is_founding(text: str, span: Span) -> bool:
     """Whether a year is near a word for a beginning, or for `since` where nobody serves since."""
-    lead, behind = fold(text[max(0, span[0] - REACH) : span[0]]), fold(text[span[1] : span[1] + REACH])
-    around = f"{lead}{text[slice(*span)]}{behind}"
-    if BEGINS.search(around):
+    lead = fold(text[max(0, span[0] - REACH) : span[0]])
+    behind = fold(text[span[1] : span[1] + REACH + len(" by reference")])
+    if BEGINS.search(f"{lead}{text[slice(*span)]}{behind}"):
         return True
-    return SINCE.search(around) is not None and not SERVES.search(lead)
+    return SINCE.search(lead) is not None and not SERVES.search(lead)
 
 
 def is_in_words(text: str, span: Span) -> bool:

@@ -122,8 +122,17 @@ IS_IN = (
 )
 IN_PLACE = rf"\w+(?:\s\w+)?\s+in\s+{PLACE}"
 
+# in Toledo, Ohio, or under the laws of the State of Ohio
+OTHERWISE = r"\b(?:and|when|where|which|that|until|by|as|e|onde|que)\b"
+WHERE = rf"\s+(?:in|em|under\s+the\s+laws\s+of)\s+(?:(?!{OTHERWISE})[^\W\d_]|[ ,]){{2,50}}?"
+
 founding_years = (
-    _phrase(BEGAN, r"(?:\b(?:was|were|foi)\s+(?:\w+ly\s+)?|,\s+)$", rf"\w+(?:\sup)?\s+(?:in|on|em)\s+{DATE}", year),
+    _phrase(
+        BEGAN,
+        r"(?:\b(?:was|were|foi)\s+(?:\w+ly\s+)?|,\s+)$",
+        rf"\w+(?:\sup)?(?:{WHERE})?\s+(?:in|on|em)\s+{DATE}",
+        year,
+    ),
     _phrase(  # Founded in 1998 by three chemists, the company
         ("founded in", "incorporated in", "fundada em", "fundado em"),
         r"(?:^|[.:\n]\s*)$",

@@ -41,6 +41,8 @@ def test_a_city_stands_for_itself(text: str) -> None:
         "the Recife Department of Finance",
         "more than 50 miles outside of the greater Recife area",
         "within 20 miles of Recife",
+        "Recife, Inc. is filing this report",
+        "at 5:00 p.m., Recife City time, on that day",
     ],
 )
 def test_a_city_in_another_name_or_far_away_does_not(text: str) -> None:
@@ -65,6 +67,10 @@ def test_a_city_in_another_name_or_far_away_does_not(text: str) -> None:
         (1994, "the 1994 Annual Report to Shareholders incorporated herein by reference", False),
         (1994, "Lund's 1994 Plan, incorporated by reference to Exhibit 10", False),
         (1994, "a profound change in 1994", False),
+        (1994, "Plan of 1994, as amended to this day and in force, incorporated by reference", False),
+        (1994, "in 1994 the court upheld the constitutionality of the law", False),
+        (1994, "the 1994 Act establishes two rates", False),
+        (1994, "over four years beginning in 1994. Since 1989", False),
     ],
 )
 def test_a_year_is_one_of_founding(year: int, text: str, found: bool) -> None:
