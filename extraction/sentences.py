@@ -133,6 +133,7 @@ founding_years = (
         rf"\w+(?:\sup)?(?:{WHERE})?\s+(?:in|on|em)\s+{DATE}",
         year,
     ),
+    _phrase(("nasceu em", "surgiu em"), r"\s$", rf"\w+\s+em\s+{DATE}", year),
     _phrase(  # Founded in 1998 by three chemists, the company
         ("founded in", "incorporated in", "fundada em", "fundado em"),
         r"(?:^|[.:\n]\s*)$",

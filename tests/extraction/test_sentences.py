@@ -35,6 +35,7 @@ def told(text: str) -> dict[str, Any]:
          {"founding_years": 1962}),
         ("The company was founded in Toledo, Ohio, in 1903 and", {"founding_years": 1903}),
         ("A empresa foi fundada em São Luís em março de 1971.", {"founding_years": 1971}),
+        ("# Lanternas\nA Lanternas do Lis, Lda. nasceu em 2013 de uma pergunta", {"founding_years": 2013}),
         ("The company was founded in Toledo and opened a shop in 1990.", {}),
         ("We are headquartered in Austin, Texas. Our plants", {"cities": "Austin"}),
         ("The firm was founded in 1889 by the journeyman", {"founding_years": 1889}),
