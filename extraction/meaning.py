@@ -15,43 +15,30 @@ OF_CITY = re.compile(
     r"bolsa de valores|prefeitura) (?:of|de|do|da) (?:the )?$",
     re.IGNORECASE,
 )
-FIRM = re.compile(r",? (?:inc|corp|co|ltd|llc|plc|ltda|s\.?a|gmbh|ag)\b|(?: city)? time\b", re.IGNORECASE)
-FAR = re.compile(r"\b(?:miles|km|kilomet\w+|outside)\b[\w\s]{0,30}$", re.IGNORECASE)
+FIRM = re.compile(
+    r",? (?:Inc|INC|Corp|CORP|Co\.|Ltd|LTD|Ltda|LTDA|LLC|L\.L\.C|plc|PLC|S\.A|GmbH)(?!\w)|(?: City)? [Tt]ime\b"
+)
+FAR = re.compile(
+    r"\b(?:outside|(?:miles?|km|kilomet\w+)\b[\w\s]{0,20}\b(?:of|from|north|south|east|west))\b[\w\s]{0,25}$",
+    re.IGNORECASE,
+)
 IN = re.compile(r"\b(?:in|at|near|em|en|im|à|a|aus|bei|no|na|i)\s+$", re.IGNORECASE)
 NEXT_WORDS = re.compile(r" ([^\W\d_]+)(?: ([^\W\d_]+))?(?: ([^\W\d_]+))?")
-STILL_CITY = frozenset(("city", "bay", "metropolitan", "metro", "area", "region", "cedex", "office", "hq"))
+CAPTION = re.compile(r" [^\W\d_]+\.?(?::|\s*(?:[\d+(]|www|http))")  # Recife Estado: PE, Recife Tel. 5555-0100
+STILL_CITY = frozenset(
+    ("city", "bay", "metropolitan", "metro", "area", "region", "cedex", "office", "offices", "hq", "headquarters")
+)
 
 BEGAN = (
-    *(
-        "founded",
-        "foundation",
-        "founding",
-        "established",
-        "establishment",
-        "set up",
-        "opened",
-        "started",
-        "began",
-        "in business",
-    ),
-    *(
-        "fundad",
-        "fundou",
-        "fundacao",
-        "criad",
-        "criou",
-        "constituid",
-        "constituicao",
-        "abert",
-        "abriu",
-        "abrimos",
-        "comecou",
-    ),
-    *("nasceu", "nascid", "surgiu", "surgimos", "inicio de ativ", "inicio das ativ"),
-    *("gegrund", "fonde", "grundad", "opgericht", "costituit"),
+    *("founded", "foundation", "founding", "established", "establishment", "set up", "opened", "started"),
+    *("began", "in business", "nasceu", "nascid", "surgiu", "surgimos", "inicio de ativ", "inicio das ativ"),
+    *("fundad", "fundou", "fundacao", "criad", "criou", "constituid", "constituicao", "abert", "abriu"),
+    *("est. ", "inception", "dates back", "dating back", "its roots", "was formed", "were formed", "was created"),
+    *("was organized", "organized under", "inaugurad", "fondat", "creada en", "creado en"),
+    *("abrimos", "comecou", "gegrund", "fonde", "grundad", "opgericht", "costituit"),
 )
 BY_REFERENCE = r"(?! (?:herein|therein|hereby|by reference))"
-BEGINS = re.compile(rf"(?<!\w)(?:{'|'.join(BEGAN)}|incorporat\w*+{BY_REFERENCE})")
+BEGINS = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, BEGAN))}|incorporat\w*+{BY_REFERENCE})")
 SINCE = re.compile(r"\b(?:since|desde|seit|depuis)\b[^.;]{0,25}$")  # somebody may have done something else since
 SERVES = re.compile(
     r"\b(?:serv(?:ed|es|ing)|director|officer|president|chair\w*|member|joined|employed|appointed|elected|auditors?|"
@@ -65,7 +52,7 @@ def is_city_itself(text: str, span: Span) -> bool:
     if OF_CITY.search(lead) or FAR.search(lead) or FIRM.match(text, span[1]):
         return False
     behind = NEXT_WORDS.match(text, span[1])
-    if not behind or not behind[1][0].isupper() or IN.search(lead):
+    if not behind or not behind[1][0].isupper() or IN.search(lead) or CAPTION.match(text, span[1]):
         return True
     words = [word for word in behind.groups() if word]
     runs = (" ".join(words[:count]) for count in range(1, len(words) + 1))
