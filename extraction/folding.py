@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 
 UNSEEN = "\u00ad\u200b\u200c\u200d\u2060\ufeff"  # soft hyphen, zero-width spaces and joiners
@@ -34,6 +35,14 @@ def fold(text: str) -> str:
 def lowered(text: str) -> str:
     """A text in lower case, of the same length: İ, the one letter that would become two characters, as i."""
     return text.replace("İ", "i").lower()
+
+
+def everywhere(part: str, text: str) -> Iterator[int]:
+    """Where a part of a text begins, each time."""
+    at = text.find(part)
+    while at >= 0:
+        yield at
+        at = text.find(part, at + 1)
 
 
 @lru_cache(maxsize=4096)

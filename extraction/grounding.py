@@ -14,12 +14,12 @@ from typing import Any
 
 from rapidfuzz import fuzz
 
-from extraction.folding import SPACED, WORD, Folded, fold
+from extraction.folding import SPACED, WORD, Folded, everywhere, fold, lowered
 from extraction.numerals import NO_DIGIT, SIGNS, numerals
-from extraction.surroundings import REACH, Span, Words, before, beginning, near
+from extraction.surroundings import REACH, Span, Words, before, has_any, near
 
 SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-ADDRESS = re.compile(r"://|www\.|@", re.IGNORECASE)
+SIGNS_OF_ADDRESS = ("://", "www.", "@")
 WWW = re.compile(r"^www\.", re.IGNORECASE)
 CODE = re.compile(r"[\d\s()./+-]+")  # registration and telephone numbers, whatever stands between their digits
 CODE_DIGITS = 7  # a telephone number without its area code; fewer is a number
@@ -38,8 +38,7 @@ class Text:
     def _has(self, words: Words) -> bool:
         """Whether any of some words stands in it."""
         if words not in self._had:
-            text = self._folded.text
-            self._had[words] = any(map(text.__contains__, words)) and beginning(words).search(text) is not None
+            self._had[words] = has_any(self._folded.text, words)
         return self._had[words]
 
     @cached_property
@@ -62,7 +61,8 @@ class Text:
     @cached_property
     def _addresses(self) -> list[Span]:
         """The runs of characters without a space that hold a sign of a web or mail address."""
-        signs = [match.start() for match in ADDRESS.finditer(self.text)]
+        lower = lowered(self.text)
+        signs = sorted(at for sign in SIGNS_OF_ADDRESS for at in everywhere(sign, lower))
         ends = [self.text.find(" ", at) for at in signs]
         return [
             (self.text.rfind(" ", 0, at) + 1, end if end >= 0 else len(self.text))
@@ -139,7 +139,8 @@ class Text:
         else:
             return False
         lead = self.text[max(0, span[0] - REACH) : span[0]].split(" ")[-1]
-        return ADDRESS.search(lead.rpartition("\n")[2]) is not None or self.text[span[1] : span[1] + 1] == "@"
+        here = lowered(lead.rpartition("\n")[2])
+        return any(sign in here for sign in SIGNS_OF_ADDRESS) or self.text[span[1] : span[1] + 1] == "@"
 
     def _folded_places(self, value: str) -> Iterator[Span]:
         for start, end in _wholes(" ".join(fold(value).split()), self._folded.text):

@@ -9,11 +9,12 @@ different things so leaves open which.
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import takewhile
 from typing import Any
 
 from extraction.captions import Take, Taken
-from extraction.folding import lowered
+from extraction.folding import everywhere, lowered
 from extraction.keys import text_key
 from extraction.names import SMALL
 from extraction.shapes import city, count, country, year
@@ -21,6 +22,7 @@ from extraction.shapes import city, count, country, year
 BEFORE = 80  # characters of a phrase before its stem
 SUBJECT = 120  # characters before a phrase
 NAME = 10  # words of a name
+FIRST_WORDS = 200  # characters with which a text begins
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Phrase:
         stems = [stem for stem in self.stems if stem in lower]
         if not stems:
             return None
-        places = sorted(at for stem in stems for at in _places(stem, lower))
+        places = sorted(at for stem in stems for at in everywhere(stem, lower))
         found = [value for at in places if (value := self._at(text, lower, at))]
         return found[0] if len({value.value for value in found}) == 1 else None
 
@@ -65,13 +67,6 @@ def said(text: str, phrases: Iterable[tuple[Phrase, Any]]) -> Iterator[tuple[Any
             yield of, value
 
 
-def _places(stem: str, lower: str) -> Iterator[int]:
-    at = lower.find(stem)
-    while at >= 0:
-        yield at
-        at = lower.find(stem, at + 1)
-
-
 def _is_company(text: str, end: int) -> bool:
     """Whether what stands before a verb is the company."""
     subject = text[max(0, end - SUBJECT) : end].split()
@@ -79,12 +74,18 @@ def _is_company(text: str, end: int) -> bool:
         return False
     if any(map(subject[-1].casefold().__contains__, COMPANY)) and CALLED.fullmatch(" ".join(subject[-3:])):
         return True
-    words = text.lstrip("#* \n")[:SUBJECT].split()[:NAME]
+    words, name, least = _named_first(text[:FIRST_WORDS])
     if subject[-1] not in words:
         return False
-    name = list(takewhile(lambda word: not word[0].islower() or text_key(word) in SMALL, words))
-    least = 1 if name and len(name[0]) > len("The") else 2
     return any(word == subject[-1] and subject[-n:] == name[:n] for n, word in enumerate(name, 1) if n >= least)
+
+
+@lru_cache(maxsize=1_024)
+def _named_first(text: str) -> tuple[list[str], list[str], int]:
+    """The words with which a text begins, those of them that may be a name, and how many of these are one."""
+    words = text.lstrip("#* \n")[:SUBJECT].split()[:NAME]
+    name = list(takewhile(lambda word: not word[0].islower() or text_key(word) in SMALL, words))
+    return words, name, 1 if name and len(name[0]) > len("The") else 2
 
 
 # How a text calls its company where it does not name it: the company, (the "Company"), our firm.

@@ -1,9 +1,6 @@
 """Surroundings: the words around a place that make it what a value is looked for, or no such place."""
 
-import re
-from functools import cache
-
-from extraction.folding import fold
+from extraction.folding import WORD, everywhere, fold
 
 Span = tuple[int, int]
 Words = tuple[str, ...]  # folded: one of up to WHOLE letters is a word, a longer one the beginning of a word
@@ -11,16 +8,22 @@ WHOLE = 4
 REACH = 60  # characters to either side: less than a line
 
 
-@cache
-def beginning(words: Words) -> re.Pattern[str]:
-    """Any of some words."""
-    spelled = (re.escape(word) + (r"(?!\w)" if len(word) <= WHOLE else "") for word in words)
-    return re.compile(rf"(?<!\w)(?:{'|'.join(spelled)})")
+def has_any(text: str, words: Words) -> bool:
+    """Whether one of some words stands in a folded text."""
+    for word in words:
+        if word not in text:
+            continue
+        for start in everywhere(word, text):
+            end = start + len(word)
+            begins = not start or not WORD.match(text[start - 1])
+            if begins and (len(word) > WHOLE or end == len(text) or not WORD.match(text[end])):
+                return True
+    return False
 
 
 def near(text: str, span: Span, words: Words, reach: int = REACH) -> bool:
     """Whether one of some words stands near a span, to either side."""
-    return beginning(words).search(fold(text[max(0, span[0] - reach) : span[1] + reach])) is not None
+    return has_any(fold(text[max(0, span[0] - reach) : span[1] + reach]), words)
 
 
 def before(text: str, span: Span, words: Words) -> bool:
@@ -28,4 +31,4 @@ def before(text: str, span: Span, words: Words) -> bool:
     if not words:
         return False
     line = text[max(0, span[0] - REACH) : span[0]].rpartition("\n")[2]
-    return beginning(words).search(fold(line)) is not None
+    return has_any(fold(line), words)

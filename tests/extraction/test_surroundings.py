@@ -1,8 +1,12 @@
 """Words around a place: folded, short ones whole, not across a line where the line counts."""
 
-import pytest
+import re
 
-from extraction.surroundings import before, near
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extraction.surroundings import before, has_any, near
 
 TEXT = "Fundação: 1990\nSeite 3, Mr. Lund of Lund Lamps, Norwich City"
 
@@ -28,3 +32,10 @@ def test_a_word_before_a_place_in_its_line() -> None:
     assert before(TEXT, span("Lund"), ("mr",))
     assert not before(TEXT, span("Seite"), ("fundac",))
     assert not before(TEXT, span("Lund"), ())
+
+
+@given(
+    st.lists(st.sampled_from(["mr", "director", "dir", "a", "_", " ", ".", "é", "mri"]), max_size=8).map("".join)
+)
+def test_short_words_are_whole_and_long_ones_begin(text: str) -> None:
+    assert has_any(text, ("mr", "direct")) == bool(re.search(r"(?<!\w)(?:mr(?!\w)|direct)", text))
