@@ -70,7 +70,6 @@ CITY = vote(
     valid=is_city,
     hints=SEAT,
     stands=is_city_itself,
-    cased=True,
     form=city_name,
     captions=forms.cities,
     phrases=sentences.cities,

@@ -34,8 +34,7 @@ FILING = (
     r"amended and restated .*|(?:by ?laws|(?:articles|certificate) of incorporation) of .*|"
     r"certain relationships .*|principal account(?:ant|ing)\b.*|exhibits(?: and)?\b.*"
 )
-SOMEBODY = r"(?:mr|mrs|ms) \w+"
-NO_NAME = re.compile(f"{FILLER}|{HEADING}|{FILING}|{SOMEBODY}")
+NO_NAME = re.compile(f"{FILLER}|{HEADING}|{FILING}")
 
 MONTH = (
     r"(?:jan(?:uary|eiro|uar)?|feb(?:ruary|ruar)?|fev(?:ereiro)?|mar(?:ch|co)|apr(?:il)?|abr(?:il)?|may|maio?|mayo|"
@@ -44,4 +43,5 @@ MONTH = (
     r"septiembre|octubre|noviembre|diciembre)"
 )
 DAY = rf"(?:{MONTH} \d\d?|\d\d? (?:de )?{MONTH})"
+SOMEBODY = re.compile(r"(?:Mr|Mrs|Ms)\. [A-Z][\w'’-]+")  # as it is written; Mr Price and MS Engenharia are firms
 DATE = re.compile(rf"\b(?:{DAY}|{MONTH}) (?:de )?(?:1[89]|20)\d\d\b|^{DAY}$")

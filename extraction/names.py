@@ -6,7 +6,7 @@ from typing import Any
 
 from cleanco import termdata  # type: ignore[import-untyped]
 
-from extraction.fillers import DATE, NO_NAME
+from extraction.fillers import DATE, NO_NAME, SOMEBODY
 from extraction.keys import text_key
 from extraction.places import STREETS, is_country, is_state
 
@@ -207,7 +207,7 @@ def is_company_name(value: Any) -> bool:
         return False
     if NO_NAME.fullmatch(key) or DATE.search(key) or _is_place(key, words):
         return False
-    if _is_phrase(text):
+    if SOMEBODY.fullmatch(text) or _is_phrase(text):
         return False
     place, comma, country = text.rpartition(", ")
     if comma and is_country(country) and "," not in place:  # Nelson, New Zealand

@@ -22,6 +22,8 @@ from extraction.shapes import city, count, country, year
 BEFORE = 80  # characters of a phrase before its stem
 SUBJECT = 120  # characters before a phrase
 NAME = 10  # words of a name
+BETWEEN_PLACES = SMALL | {"under", "laws", "state", "city", "town", "em", "estado", "cidade"}
+LAST = len("U.S.")  # characters of a word with a point that ends no sentence: St., N.Y.
 FIRST_WORDS = 200  # characters with which a text begins
 
 
@@ -54,6 +56,8 @@ class Phrase:
         before = after and self.before.search(lower, max(0, at - BEFORE), at)
         if not after or not before or (self.of_company and not _is_company(text, before.start())):
             return None
+        if "where" in self.after.groupindex and not _is_where(text[slice(*after.span("where"))]):
+            return None
         start, end = (after if "value" in self.after.groupindex else before).span("value")
         value = self.take(text[start:end])
         return value and value.after(start)
@@ -78,6 +82,14 @@ def _is_company(text: str, end: int) -> bool:
     if subject[-1] not in words:
         return False
     return any(word == subject[-1] and subject[-n:] == name[:n] for n, word in enumerate(name, 1) if n >= least)
+
+
+def _is_where(words: str) -> bool:
+    """Whether some words are names of places and what joins them, and no sentence ends among them."""
+    return all(
+        (word[0].isupper() or text_key(word) in BETWEEN_PLACES) and not (word.endswith(".") and len(word) > LAST)
+        for word in words.split()
+    )
 
 
 @lru_cache(maxsize=1_024)
@@ -123,18 +135,23 @@ IS_IN = (
 )
 IN_PLACE = rf"\w+(?:\s\w+)?\s+in\s+{PLACE}"
 
-# in Toledo, Ohio, or under the laws of the State of Ohio
-OTHERWISE = r"\b(?:and|when|where|which|that|until|by|as|e|onde|que)\b"
-WHERE = rf"\s+(?:in|em|under\s+the\s+laws\s+of)\s+(?:(?!{OTHERWISE})[^\W\d_]|[ ,]){{2,50}}?"
+# in Toledo, Ohio, or under the laws of the State of Ohio: names, as `_is_where` sees to it
+WHERE = r"(?P<where>(?:in|em|under\sthe\slaws\sof)\s(?:\S{1,30}\s){1,8}?)"
 
 founding_years = (
     _phrase(
         BEGAN,
         r"(?:\b(?:was|were|foi)\s+(?:\w+ly\s+)?|,\s+)$",
-        rf"\w+(?:\sup)?(?:{WHERE})?\s+(?:in|on|em)\s+{DATE}",
+        rf"\w+(?:\sup)?\s+{WHERE}??(?:in|on|em)\s+{DATE}",
         year,
     ),
-    _phrase(("nasceu em", "surgiu em"), r"\s$", rf"\w+\s+em\s+{DATE}", year),
+    _phrase(
+        ("nasceu em", "surgiu em"),
+        rf"(?:^|[.\n]\s*)(?:a|nossa)\s+{ANY_COMPANY}\s+$",
+        rf"\w+\s+em\s+{DATE}",
+        year,
+        of_company=False,
+    ),
     _phrase(  # Founded in 1998 by three chemists, the company
         ("founded in", "incorporated in", "fundada em", "fundado em"),
         r"(?:^|[.:\n]\s*)$",

@@ -104,7 +104,7 @@ def test_a_word_that_many_names_share_makes_none_alike(one: str, other: str) -> 
     ["Acme", "3W", "GE", "AT & Q", "Onboard.example", "Companhia de Lanternas do Norte - COLANOR", "4 Luas Ltda",
      "東京", "The Essential Lantern", "May Lanterns", "Society of 1890 Brewers", "Reading Lanterns plc", "refine",
      "Shell plc", "Market Lanterns Inc.", "Consolidated Lanterns", "Home Lanterns", "Executive Lanterns",
-     "Mr. Lund Lamps", "Amended Lanterns"],
+     "Mr. Lund Lamps", "Mr Lund", "MS Engenharia", "Amended Lanterns"],
 )  # fmt: skip
 def test_names_are_names(name: str) -> None:
     assert is_company_name(name)
