@@ -101,7 +101,7 @@ def weight_of(documents: Iterable[str], weights: Mapping[str, float]) -> float:
 
 def rank(rule: Rule, candidates: Sequence[Candidate], weights: Mapping[str, float]) -> list[Candidate]:
     """Best first: grounded, newest (where that is the rule), trusted documents of it and of what is alike, its own,
-    chunks, newest, earliest."""
+    chunks, grounded (readings), newest, earliest."""
     ranked = sorted(sorted(candidates, key=lambda c: c.key), key=lambda c: _order(rule, c), reverse=True)
     if not (rule.alike and rule.kind in ("vote", "latest")):
         return ranked

@@ -13,9 +13,9 @@ from typing import Any, Literal, NamedTuple
 
 from extraction.folding import fold
 from extraction.keys import text_key
+from extraction.surroundings import Span
 
 Where = Literal["behind", "under", "line", "above", "table", "page", "top"]
-Span = tuple[int, int]
 
 LINE = re.compile(r"[^\n]+")
 CELL = re.compile(r"[^\n\t|•·]+")

@@ -63,6 +63,7 @@ def fields(model: type[BaseModel]) -> tuple[Field, ...]:
     return tuple(found)
 
 
+@cache
 def facts(model: type[BaseModel]) -> tuple[Field, ...]:
     """The leaves that are published: all but those that speak of the answer itself."""
     return tuple(field for field in fields(model) if not field.rule.about_answer)

@@ -7,7 +7,7 @@ letter here and there (FUZZY), never by a digit.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Any
@@ -16,7 +16,7 @@ from rapidfuzz import fuzz
 
 from extraction.folding import SPACED, WORD, Folded, everywhere, fold, lowered
 from extraction.numerals import NO_DIGIT, SIGNS, numerals
-from extraction.surroundings import REACH, Span, Words, before, has_any, near
+from extraction.surroundings import REACH, Span, Stands, Words, before, has_any, near
 
 SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 SIGNS_OF_ADDRESS = ("://", "www.", "@")
@@ -75,7 +75,7 @@ class Text:
         cues: Words = (),
         hints: Words = (),
         unless: Words = (),
-        stands: Callable[[str, Span], bool] | None = None,
+        stands: Stands | None = None,
         *,
         within: Span | None = None,
         cased: bool = False,
@@ -227,11 +227,9 @@ def spellings(value: str) -> tuple[str, ...]:
 
 def _wholes(value: str, text: str) -> Iterator[Span]:
     """The occurrences that no letter or digit runs on from."""
-    start = text.find(value)
-    while start >= 0 and value:
+    for start in everywhere(value, text) if value else ():
         end = start + len(value)
         before = SPACED.match(value[0]) and start > 0 and SPACED.match(text[start - 1])
         after = SPACED.match(value[-1]) and end < len(text) and SPACED.match(text[end])
         if not before and not after:
             yield start, end
-        start = text.find(value, start + 1)

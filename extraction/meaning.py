@@ -35,18 +35,8 @@ BEGAN = (
     *("began", "in business", "inception", "dates back", "dating back", "its roots", "formed in", "was formed"),
     *("were formed", "was created", "was organized", "originally organized", "organized under", "commenced"),
     *("nasceu", "surgiu", "surgimos", "iniciou", "inicio de ativ", "inicio das ativ", "fundad", "fundou"),
-    *(
-        "fundacao",
-        "criad",
-        "criou",
-        "abriu",
-        "abrimos",
-        "comecou",
-        "inaugurad",
-        "creada en",
-        "creado en",
-        "fundacion",
-    ),
+    *("fundacao", "criad", "criou", "abriu", "abrimos", "comecou", "inaugurad"),
+    *("creada en", "creado en", "fundacion"),
     *("gegrund", "grundung", "fonde", "creee en", "fondat", "grundad", "opgericht", "costituit"),
 )
 BEGINS = re.compile(

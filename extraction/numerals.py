@@ -33,7 +33,7 @@ def numerals(text: str) -> dict[str, list[tuple[int, int]]]:
             found.setdefault(alone, {})[start, start + len(alone)] = None
         else:
             grouped.append((start, end))
-    for pattern in NUMERALS if grouped else ():
+    for pattern in NUMERALS:
         for start, end in grouped:
             for match in pattern.finditer(text, start, end):
                 found.setdefault(NO_DIGIT.sub("", match["digits"]), {})[match.span()] = None

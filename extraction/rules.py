@@ -12,12 +12,11 @@ from typing import Any, Literal, TypedDict, Unpack
 from extraction.captions import Caption
 from extraction.keys import text_key
 from extraction.sentences import Phrase
+from extraction.surroundings import Stands, Words
 
 Key = Callable[[Any], str]
 Alike = Callable[[str, str], bool]
 Kind = Literal["vote", "latest", "medoid", "union", "subject", "quotes"]
-Words = tuple[str, ...]
-Stands = Callable[[str, tuple[int, int]], bool]  # of a text, and where in it a value stands
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,11 @@
 """Surroundings: the words around a place that make it what a value is looked for, or no such place."""
 
+from collections.abc import Callable
+
 from extraction.folding import WORD, everywhere, fold
 
 Span = tuple[int, int]
+Stands = Callable[[str, Span], bool]  # of a text, and where in it a value stands
 Words = tuple[str, ...]  # folded: one of up to WHOLE letters is a word, a longer one the beginning of a word
 WHOLE = 4
 REACH = 60  # characters to either side: less than a line
@@ -11,7 +14,7 @@ REACH = 60  # characters to either side: less than a line
 def has_any(text: str, words: Words) -> bool:
     """Whether one of some words stands in a folded text."""
     for word in words:
-        if word not in text:
+        if word not in text:  # most are not: that is told before a search for each is set up
             continue
         for start in everywhere(word, text):
             end = start + len(word)
