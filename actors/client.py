@@ -22,6 +22,7 @@ from actors.server import Address
 from actors.slots import Slots
 from extraction.errors import Fault
 from extraction.halving import halves
+from extraction.logprobs import leaf_scores
 from extraction.parsing import ReplyFault, parse
 from extraction.settings import Settings
 
@@ -48,10 +49,11 @@ class Question:
 class Answer:
     """What came of a question: profiles as JSON texts, or a fault. Tokens are summed over its attempts.
 
-    `replies` is one profile, or one for each part of a chunk that had to be asked in parts; `truncated` and
-    `looped` count the attempts that were cut off or repeated themselves. `in_flight` is the number of requests
-    that the server worked on when this one ended, itself included; `ended_at` is when that was (seconds since
-    1970), `server` the host and process of the actor that asked.
+    `replies` is one profile as the model wrote it, or one for each part of a chunk that had to be asked in parts;
+    `scores` holds for each the log-probabilities of its leaves (see `extraction.logprobs`), none where the server
+    gave none. `truncated` and `looped` count the attempts that were cut off or repeated themselves. `in_flight` is
+    the number of requests that the server worked on when this one ended, itself included; `ended_at` is when that
+    was (seconds since 1970), `server` the host and process of the actor that asked.
     """
 
     chunk_id: str
@@ -68,6 +70,15 @@ class Answer:
     looped: int = 0
     ended_at: float = 0.0
     server: str = ""
+    scores: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply that is a profile: its text, and the scores of its leaves."""
+
+    text: str
+    scores: tuple[float, ...]
 
 
 class Lost(Exception):
@@ -89,8 +100,10 @@ class Client:
         schema: dict[str, Any],
         keeper: Keeper | None = None,
         doubts: Doubts | None = None,
+        *,
+        logprobs: bool = False,
     ) -> None:
-        self.settings, self.schema, self.keeper = settings, schema, keeper
+        self.settings, self.schema, self.keeper, self.logprobs = settings, schema, keeper, logprobs
         self.doubts = doubts or Doubts()
         self.model: type[BaseModel] = settings.profile_model()
         self._slots = Slots(address.limit)
@@ -103,7 +116,7 @@ class Client:
         await old.close()
 
     def _connect(self, address: Address) -> Connection:
-        return Connection(address, self.schema, self.settings.requests.deadline_s)
+        return Connection(address, self.schema, self.settings.requests.deadline_s, logprobs=self.logprobs)
 
     @property
     def in_flight(self) -> int:
@@ -138,7 +151,7 @@ class Client:
         Raises OperatorError when the server says that asking is a mistake (key, model, URL).
         """
         began = time.monotonic()
-        replies: tuple[str, ...] = ()
+        replies: tuple[Reply, ...] = ()
         fault, message = None, ""
         with self.doubts.about(question.chunk_id) as effort:
             try:
@@ -148,7 +161,8 @@ class Client:
                 fault, message = failure.fault, str(failure)
         return Answer(
             chunk_id=question.chunk_id,
-            replies=replies,
+            replies=tuple(reply.text for reply in replies),
+            scores=tuple(reply.scores for reply in replies),
             fault=fault,
             message=message,
             attempts=effort.attempts,
@@ -163,7 +177,7 @@ class Client:
             server=HERE,
         )
 
-    async def _replies(self, question: Question, effort: Effort, halvings: int) -> tuple[str, ...]:
+    async def _replies(self, question: Question, effort: Effort, halvings: int) -> tuple[Reply, ...]:
         """The question's profile, or those of its parts where the whole is too much. Raises their first failure."""
         try:
             return (await self._reply(question, effort),)
@@ -178,8 +192,8 @@ class Client:
             *await self._replies(second, effort, halvings - 1),
         )
 
-    async def _reply(self, question: Question, effort: Effort) -> str:
-        """A profile as JSON. Raises ReplyFault or Unreachable after the last attempt that is worth it."""
+    async def _reply(self, question: Question, effort: Effort) -> Reply:
+        """A profile. Raises ReplyFault or Unreachable after the last attempt that is worth it."""
         drawn, last = self.settings.sampling, self.settings.requests.attempts
         room = self.settings.limits.context_length - question.prompt_tokens - 1
         attempt, number = Attempt.first(drawn, question.max_tokens), 1
@@ -187,7 +201,9 @@ class Client:
         while True:
             try:
                 completion = await self._send(question, attempt, effort)
-                return parse(completion.text, completion.finish_reason, self.model).model_dump_json(by_alias=True)
+                parse(completion.text, completion.finish_reason, self.model)
+                scores = leaf_scores(completion.text, completion.logprobs) if completion.logprobs else ()
+                return Reply(completion.text, tuple(scores))
             except Lost:
                 continue  # no attempt of the document's
             except ReplyFault as failure:

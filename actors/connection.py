@@ -50,14 +50,19 @@ class Refusal(openai.OpenAIError):
 class Connection:
     """Talks to one address and to nothing else: no proxy of the environment, no redirect.
 
-    `replied_at` is the monotonic time of the last reply.
+    `replied_at` is the monotonic time of the last reply. With `logprobs` each request asks for the
+    log-probabilities of the tokens that it is answered with.
     """
 
-    def __init__(self, address: Address, schema: dict[str, Any], deadline_s: float) -> None:
+    def __init__(
+        self, address: Address, schema: dict[str, Any], deadline_s: float, *, logprobs: bool = False
+    ) -> None:
         self.address, self.deadline_s = address, deadline_s
         self.replied_at = -math.inf
         shape = {"name": "profile", "schema": schema, "strict": True}
-        self._format = {"response_format": {"type": "json_schema", "json_schema": shape}}
+        self._format: dict[str, Any] = {"response_format": {"type": "json_schema", "json_schema": shape}}
+        if logprobs:
+            self._format["logprobs"] = True
         self._openai = AsyncOpenAI(
             base_url=address.url,
             api_key=address.api_key,

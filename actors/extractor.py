@@ -17,7 +17,7 @@ from actors.keeper import Keeper, say
 from actors.metrics import Meter, State
 from actors.notice import Notice, in_actor
 from actors.server import Address, Ready, Server
-from extraction.errors import RunError
+from extraction.errors import Fault, RunError
 from extraction.settings import Settings
 
 CANARY = "Alder & Finch Ltd makes oak furniture in Galway, Ireland. It was founded in 1998."
@@ -27,6 +27,7 @@ ANSWERS = pa.schema(
     [
         ("chunk_id", pa.string()),
         ("replies", pa.list_(pa.string())),
+        ("scores", pa.list_(pa.list_(pa.float32()))),
         ("fault", pa.string()),
         ("message", pa.string()),
         ("attempts", pa.int32()),
@@ -41,6 +42,7 @@ ANSWERS = pa.schema(
         ("server", pa.string()),
     ]
 )
+TEXTS = ("replies", "scores")  # what stays in the ledger
 
 
 class Extractor:
@@ -71,6 +73,7 @@ class Extractor:
         if in_actor():
             Notice(lambda within_s: here._leave(within_s), grace_s=settings.servers.drain_s).watch()
             self._meter.start()
+        self.logprobs = settings.confidence.logprobs
         began = time.monotonic()
         self.address = self.keeper.start()
         try:
@@ -86,7 +89,7 @@ class Extractor:
         self._loop = asyncio.get_running_loop()
         questions = [Question(**row) for row in batch.select(Question.__slots__).to_pylist()]
         answers = await asyncio.gather(*map(self._answer, questions))
-        return pa.Table.from_pylist([asdict(answer) for answer in answers], ANSWERS).drop_columns(["replies"])
+        return pa.Table.from_pylist([asdict(answer) for answer in answers], ANSWERS).drop_columns(list(TEXTS))
 
     async def _answer(self, question: Question) -> Answer:
         if question.chunk_id in self.held:
@@ -107,7 +110,7 @@ class Extractor:
     @cached_property
     def _client(self) -> Client:
         self.keeper.farewell = self._commit.flush
-        return Client(self.address, self.settings, self.schema, self.keeper, self.doubts)
+        return Client(self.address, self.settings, self.schema, self.keeper, self.doubts, logprobs=self.logprobs)
 
     @cached_property
     def _commit(self) -> GroupCommit:
@@ -138,19 +141,27 @@ class Extractor:
         await self.keeper.leave(f"gone, {left} requests left")
 
     async def _canary(self) -> None:
-        """One request with the real schema must come back as a profile before any document is sent."""
-        client = Client(self.address, self.settings, self.schema)
-        room = min(CANARY_TOKENS, self.settings.limits.max_output_tokens)
-        try:
-            answer = await client.ask(Question("canary", CANARY, 0, room))
-        finally:
-            await client.close()
+        """One request with the real schema must come back as a profile before any document is sent. A server that
+        refuses log-probabilities is asked for none."""
+        answer, name = await self._test_answer(), self.keeper.server.name
+        if answer.fault is Fault.REJECTED and self.logprobs:
+            self.logprobs = False
+            answer = await self._test_answer()
+            if not answer.fault:
+                say(f"{name}: it gives no log-probabilities, confidence goes without them")
         if answer.fault:
-            name = self.keeper.server.name
             raise RunError(
                 f"{name} at {self.address.url} does not answer a test request: {answer.message}. "
                 "No document was sent to it"
             )
+
+    async def _test_answer(self) -> Answer:
+        client = Client(self.address, self.settings, self.schema, logprobs=self.logprobs)
+        room = min(CANARY_TOKENS, self.settings.limits.max_output_tokens)
+        try:
+            return await client.ask(Question("canary", CANARY, 0, room))
+        finally:
+            await client.close()
 
     def __del__(self) -> None:
         if hasattr(self, "keeper"):

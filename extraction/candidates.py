@@ -3,14 +3,14 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, get_args
+from dataclasses import dataclass, replace
+from typing import Any
 
-from extraction.evidence import Evidence, Observation, Standing, Tally
+from extraction.confidence import Calibration, of_company
+from extraction.evidence import Evidence, Observation, Support
 from extraction.fields import Field
 from extraction.rules import Alike, Rule
 
-STANDINGS: tuple[Standing, ...] = get_args(Standing)  # the surest first
 PLACES_KEPT = 3  # published for each value
 ALIKE_COMPARED = 200  # best values of a vote that are compared with each other
 
@@ -20,20 +20,20 @@ class Candidate:
     """One value of one field, as `resolve` weighs it: the observations that stand in a document, if it has any
     and the field asks for that, else all.
 
-    `voting` are those of its documents that say nothing else beside a caption: a form's own word for its
-    company's name outdoes whatever else the form names. `weight` and `newest` are theirs.
+    `documents` has the probability that each of its documents alone gives it, `weight` their sum, weighed by trust;
+    `confidence` is the probability that it is right for the company, None for a reading.
     """
 
     key: str
     value: Any
     grounded: bool
-    stated: bool
-    documents: frozenset[str]
-    voting: frozenset[str]
+    found: bool
+    documents: Mapping[str, float]
     chunks: frozenset[str]
     sample: tuple[Observation, ...]
     newest: str
     weight: float
+    confidence: float | None = None
 
     @property
     def start(self) -> int:
@@ -48,43 +48,41 @@ class Candidate:
 
 
 def candidates(
-    field: Field, evidence: Evidence, weights: Mapping[str, float], dates: Mapping[str, str]
+    field: Field, evidence: Evidence, trust: Mapping[str, float], dates: Mapping[str, str]
 ) -> list[Candidate]:
-    """All values of a field, in the order of their keys."""
+    """All values of a field, in the order of their keys. `trust` and `dates` are by document."""
     values = evidence.of(field.name)
-    stated = [tally.documents for (_, standing), tally in values.items() if standing == "stated"]
-    settled = frozenset[str]().union(*stated) if field.rule.kind in ("vote", "latest") else frozenset[str]()
     found = []
     for key in sorted({key for key, _ in values}):
-        told = {standing: values[key, standing] for standing in STANDINGS if (key, standing) in values}
-        if field.rule.verbatim and len(told) > 1:
-            told.pop("nowhere", None)
-        found.append(_candidate(key, told, settled, weights, dates))
+        supports = [values[key, grounded] for grounded in (True, False) if (key, grounded) in values]
+        grounded = (key, True) in values
+        if field.rule.verbatim and grounded:
+            supports = supports[:1]
+        found.append(_candidate(key, supports, trust, dates, grounded=grounded))
     return found
 
 
 def _candidate(
     key: str,
-    told: dict[Standing, Tally],
-    settled: frozenset[str],
-    weights: Mapping[str, float],
+    supports: Sequence[Support],
+    trust: Mapping[str, float],
     dates: Mapping[str, str],
+    *,
+    grounded: bool,
 ) -> Candidate:
-    documents = frozenset[str]().union(*(t.documents for t in told.values()))
-    voting = documents - (settled - told["stated"].documents if "stated" in told else settled)
-    places = {o.document_id: o for tally in reversed(told.values()) for o in tally.sample.values()}
+    documents = surest(*(support.documents for support in supports))
+    places = {o.document_id: o for support in reversed(supports) for o in support.sample.values()}
     sample = tuple(sorted(places.values()))
     return Candidate(
         key=key,
         value=_spelled(sample),
-        grounded=told.keys() != {"nowhere"},
-        stated="stated" in told,
+        grounded=grounded,
+        found=any(support.found for support in supports),
         documents=documents,
-        voting=voting,
-        chunks=frozenset[str]().union(*(t.chunks for t in told.values())),
+        chunks=frozenset[str]().union(*(support.chunks for support in supports)),
         sample=sample,
-        newest=max((dates[d] for d in voting), default=""),
-        weight=weight_of(voting, weights),
+        newest=max((dates[d] for d in documents), default=""),
+        weight=weight_of(documents, trust),
     )
 
 
@@ -94,37 +92,74 @@ def _spelled(sample: Sequence[Observation]) -> Any:
     return json.loads(min(spelled, key=lambda v: (-spelled[v], -len(v), v)))
 
 
-def weight_of(documents: Iterable[str], weights: Mapping[str, float]) -> float:
-    """What some documents weigh together, summed in an order of its own."""
-    return sum(weights[d] for d in sorted(documents))
+def surest(*documents: Mapping[str, float]) -> dict[str, float]:
+    """Documents with the greatest of their probabilities, in the order of their ids."""
+    found: dict[str, float] = {}
+    for some in documents:
+        for document_id, probability in some.items():
+            found[document_id] = max(probability, found.get(document_id, 0.0))
+    return dict(sorted(found.items()))
 
 
-def rank(rule: Rule, candidates: Sequence[Candidate], weights: Mapping[str, float]) -> list[Candidate]:
-    """Best first: grounded, newest (where that is the rule), trusted documents of it and of what is alike, its own,
-    chunks, grounded (readings), newest, earliest."""
-    ranked = sorted(sorted(candidates, key=lambda c: c.key), key=lambda c: _order(rule, c), reverse=True)
+def weight_of(documents: Mapping[str, float], trust: Mapping[str, float]) -> float:
+    """What some documents weigh together, in an order of its own: the right votes to expect of them."""
+    return sum(trust[d] * p for d, p in sorted(documents.items()))
+
+
+def rank(rule: Rule, candidates: Sequence[Candidate], trust: Mapping[str, float]) -> list[Candidate]:
+    """Best first: grounded, newest (where that is the rule), weight of it and of what is alike, its own, chunks,
+    grounded (readings), newest, earliest."""
+    ranked = sorted(sorted(candidates, key=lambda c: c.key), key=lambda c: _order(rule, c, c.weight), reverse=True)
     if not (rule.alike and rule.kind in ("vote", "latest")):
         return ranked
     best, rest = ranked[:ALIKE_COMPARED], ranked[ALIKE_COMPARED:]
-    backed = {c.key: _backed(c, best, rule.alike, weights) for c in best}
-    return [*sorted(best, key=lambda c: _order(rule, c, *backed[c.key]), reverse=True), *rest]
+    backed = {c.key: weight_of(backing(c, best, rule.alike), trust) for c in best}
+    return [*sorted(best, key=lambda c: _order(rule, c, backed[c.key]), reverse=True), *rest]
 
 
-def _order(
-    rule: Rule, one: Candidate, weight: float | None = None, chunks: int | None = None
-) -> tuple[object, ...]:
-    """What a candidate is ranked by, with its own weight and chunks or those of all that support it."""
+def _order(rule: Rule, one: Candidate, backed: float) -> tuple[object, ...]:
+    """What a candidate is ranked by; `backed` is the weight of all that support it."""
     newest = one.newest if rule.kind == "latest" else ""
     fact = one.grounded and rule.verbatim  # that a reading has a quote says little of it
-    weight = one.weight if weight is None else weight
-    chunks = len(one.chunks) if chunks is None else chunks
-    return fact, newest, weight, one.weight, chunks, one.grounded, one.newest, -one.start
+    return fact, newest, backed, one.weight, len(one.chunks), one.grounded, one.newest, -one.start
 
 
-def _backed(
-    one: Candidate, others: Sequence[Candidate], alike: Alike, weights: Mapping[str, float]
-) -> tuple[float, int]:
-    """Weight and chunks of a value together with those that are alike."""
-    backed = [one, *(c for c in others if c.grounded and alike(c.key, one.key))]
-    voting = frozenset[str]().union(*(c.voting for c in backed))
-    return weight_of(voting, weights), len(frozenset[str]().union(*(c.chunks for c in backed)))
+def backing(one: Candidate, others: Iterable[Candidate], alike: Alike | None) -> dict[str, float]:
+    """The documents of a value together with those of values that are alike."""
+    same = (c for c in others if c is not one and c.grounded and alike and alike(c.key, one.key))
+    return surest(one.documents, *(c.documents for c in same))
+
+
+def agreement(rule: Rule, ranked: Sequence[Candidate], trust: Mapping[str, float]) -> list[dict[str, float]]:
+    """For each candidate of a field the numbers that the company's model judges it by (see
+    `confidence.of_company`). Items of a list are no rivals of each other."""
+    compared = ranked[:ALIKE_COMPARED]
+    total = sum(c.weight for c in ranked if c.grounded)
+    found = []
+    for place, one in enumerate(ranked):
+        documents = backing(one, compared, rule.alike) if place < len(compared) else one.documents
+        rivals = rule.kind != "union" and total > 0
+        share = min(1.0, weight_of(documents, trust) / total) if rivals else 1.0
+        found.append(of_company(max(one.documents.values(), default=0.0), share, len(documents)))
+    return found
+
+
+def judged(
+    rule: Rule, ranked: Sequence[Candidate], trust: Mapping[str, float], calibration: Calibration | None
+) -> list[Candidate]:
+    """Candidates of a verbatim field with their confidence, in the same order."""
+    if not rule.verbatim:
+        return list(ranked)
+    numbers = agreement(rule, ranked, trust)
+    return [
+        replace(one, confidence=_confidence(one, its, calibration))
+        for one, its in zip(ranked, numbers, strict=True)
+    ]
+
+
+def _confidence(one: Candidate, numbers: Mapping[str, float], calibration: Calibration | None) -> float:
+    if not one.grounded:
+        return 0.0
+    if calibration is None:
+        return round(max(one.documents.values()) * numbers["share"], 4)
+    return round(calibration.company.of(numbers), 4)

@@ -8,11 +8,11 @@ from pydantic import BaseModel
 
 from extraction.boilerplate import Boilerplate
 from extraction.cleaning import clean
-from extraction.documents import DeadLetter, Document
+from extraction.documents import NOTHING_KNOWN, DeadLetter, Document, Known
 from extraction.errors import Fault, OperatorError
 from extraction.packing import packs
 from extraction.pieces import Piece
-from extraction.prompt import Prompt, content_of
+from extraction.prompt import Prompt, content_of, known_header
 from extraction.reading import Reading, separator
 from extraction.settings import Limits
 from extraction.splitting import Ruler
@@ -24,7 +24,8 @@ MIN_BUDGET = 64  # tokens; less room than this for a document's text is a mistak
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One request: `content` is its last message, `prompt_tokens` counts all of them with the template."""
+    """One request: `content` is its last message, `prompt_tokens` counts all of them with the template. `known` is
+    what the input knows of the company, which the content's first line says."""
 
     chunk_id: str
     company_id: str
@@ -32,6 +33,7 @@ class Chunk:
     prompt_tokens: int
     max_tokens: int
     pieces: tuple[Piece, ...]
+    known: Known = NOTHING_KNOWN
 
 
 class Chunker:
@@ -69,7 +71,8 @@ class Chunker:
 
         The documents' order does not matter: they are taken by date, then by id.
         """
-        made = [each for pack in packs(self._read(documents), self.room) for each in self._pack(pack)]
+        known = known_of(documents)
+        made = [each for pack in packs(self._read(documents), self.room) for each in self._pack(pack, known)]
         chunks = [each for each in made if isinstance(each, Chunk)]
         return distinct(chunks), [each for each in made if isinstance(each, DeadLetter)]
 
@@ -81,24 +84,24 @@ class Chunker:
             ruler, line = Ruler(text.text, self.counter.count), separator(document)
             yield Reading(document, text, ruler, line, ruler.total + self.counter.count(f"\n\n{line}\n\n"))
 
-    def _pack(self, pack: Sequence[Reading]) -> Sequence[Chunk | DeadLetter]:
+    def _pack(self, pack: Sequence[Reading], known: Known) -> Sequence[Chunk | DeadLetter]:
         """One chunk of several documents, or those of a document that is alone."""
         if len(pack) == 1:
-            return self._alone(pack[0])
-        content = ""
+            return self._alone(pack[0], known)
+        content = known_header(known)
         pieces: list[Piece] = []
         for reading in pack:
             start, end = reading.stripped(0, len(reading.clean.text))
-            content += ("\n\n" if content else "") + f"{reading.separator}\n\n"
+            content += ("\n\n" if pieces else "") + f"{reading.separator}\n\n"
             pieces.append(reading.piece(start, end, len(content)))
             content += reading.clean.text[start:end]
         tokens = self.counter.count(content)
         if tokens > self.budget:  # counts of parts do not quite add up
             middle = len(pack) // 2
-            return [*self._pack(pack[:middle]), *self._pack(pack[middle:])]
-        return [self._chunk(pack[0].document.company_id, content, tokens, pieces)]
+            return [*self._pack(pack[:middle], known), *self._pack(pack[middle:], known)]
+        return [self._chunk(pack[0].document.company_id, content, tokens, pieces, known)]
 
-    def _alone(self, reading: Reading) -> Sequence[Chunk | DeadLetter]:
+    def _alone(self, reading: Reading, known: Known) -> Sequence[Chunk | DeadLetter]:
         """The chunks of a document in its order, or a dead letter that says why it has none."""
         most = self.limits.max_chunks_per_document
         chunks: list[Chunk] = []
@@ -107,28 +110,28 @@ class Chunker:
             if len(chunks) == most:
                 why = f"the document is too large: it makes more than limits.max_chunks_per_document = {most:,}"
                 return [DeadLetter(reading.document_id, reading.document.place, "plan", Fault.TOO_LARGE, why)]
-            end, chunk = self._next(reading, start)
+            end, chunk = self._next(reading, start, known)
             chunks.append(chunk)
             start = reading.next_word(end)
         return chunks
 
-    def _next(self, reading: Reading, start: int) -> tuple[int, Chunk]:
+    def _next(self, reading: Reading, start: int, known: Known) -> tuple[int, Chunk]:
         """The chunk of a document that begins at `start`, and where the next may begin."""
-        heading = reading.heading(start)
-        limit = self.budget - self.counter.count(content_of(heading, "")[0])
+        heading, header = reading.heading(start), known_header(known)
+        limit = self.budget - self.counter.count(header + content_of(heading, "")[0])
         if 2 * limit < self.budget:
             heading, limit = None, self.budget
         while True:
             end = reading.splitter.end_of_piece(start, limit)
             _, stop = reading.stripped(start, end)
             content, at = content_of(heading, reading.clean.text[start:stop])
-            tokens = self.counter.count(content)
+            tokens = self.counter.count(header + content)
             if tokens <= self.budget or limit == 1:
-                piece = reading.piece(start, stop, at)
-                return end, self._chunk(reading.document.company_id, content, tokens, [piece])
+                piece = reading.piece(start, stop, len(header) + at)
+                return end, self._chunk(reading.document.company_id, header + content, tokens, [piece], known)
             limit = max(1, min(limit - (tokens - self.budget), limit * 19 // 20))
 
-    def _chunk(self, company_id: str, content: str, tokens: int, pieces: Sequence[Piece]) -> Chunk:
+    def _chunk(self, company_id: str, content: str, tokens: int, pieces: Sequence[Piece], known: Known) -> Chunk:
         return Chunk(
             chunk_id=chunk_id(self.fingerprint, content),
             company_id=company_id,
@@ -136,7 +139,17 @@ class Chunker:
             prompt_tokens=self.overhead + tokens,
             max_tokens=min(self.limits.max_output_tokens, OUTPUT_FLOOR + tokens),
             pieces=tuple(pieces),
+            known=known,
         )
+
+
+def known_of(documents: Sequence[Document]) -> Known:
+    """What the input knows of a company: the first name and website that its documents come with, by their ids."""
+    ordered = sorted(documents, key=lambda document: document.document_id)
+    return Known(
+        next((d.company_name for d in ordered if d.company_name), None),
+        next((d.website for d in ordered if d.website), None),
+    )
 
 
 def chunk_id(fingerprint: str, content: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rapidfuzz.distance import Levenshtein
 
-from extraction.candidates import Candidate, weight_of
+from extraction.candidates import Candidate, surest, weight_of
 from extraction.keys import text_key
 from extraction.rules import Rule
 
@@ -44,21 +44,20 @@ def _letter_off(one: str, other: str) -> bool:
     return long and Levenshtein.distance(one, other, score_cutoff=1) <= 1
 
 
-def joined(found: Sequence[Sequence[Candidate]], weights: Mapping[str, float]) -> list[Candidate]:
+def joined(found: Sequence[Sequence[Candidate]], trust: Mapping[str, float]) -> list[Candidate]:
     """Each cluster as one value, written as its best member; best supported first."""
     items = []
     for cluster in found:
-        voting = frozenset[str]().union(*(c.voting for c in cluster))
+        documents = surest(*(c.documents for c in cluster))
         one = replace(
             cluster[0],
             value=_filled(cluster),
-            stated=any(c.stated for c in cluster),
-            documents=frozenset[str]().union(*(c.documents for c in cluster)),
-            voting=voting,
+            found=any(c.found for c in cluster),
+            documents=documents,
             chunks=frozenset[str]().union(*(c.chunks for c in cluster)),
             sample=tuple(sorted(o for c in cluster for o in c.sample)),
             newest=max(c.newest for c in cluster),
-            weight=weight_of(voting, weights),
+            weight=weight_of(documents, trust),
         )
         items.append(one)
     rank = {c.key: n for n, c in enumerate(items)}

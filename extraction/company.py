@@ -8,30 +8,24 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from extraction import forms, sentences
-from extraction.addresses import address_key
-from extraction.amounts import amount_key, is_amount
-from extraction.certificates import certification_key
+from extraction.amounts import amount_key
 from extraction.contacts import (
     email_key,
     is_email,
     is_phone,
     is_url,
-    is_website,
     phone_key,
     same_phone,
     url_key,
     website_key,
 )
-from extraction.cues import LISTING, NAMED, PERSON, SEAT, STAFF, TAX
+from extraction.finding import find_emails, find_identifiers, find_phones, find_tax_ids, find_websites
 from extraction.identifiers import (
     identifier_key,
     industry_code_key,
     is_identifier,
-    is_industry_code,
     is_tax_id,
-    is_ticker,
-    tax_id_key,
+    number_key,
     ticker_key,
 )
 from extraction.items import (
@@ -48,42 +42,18 @@ from extraction.items import (
     Revenue,
     Short,
     Year,
+    address_key,
 )
-from extraction.meaning import is_city_itself, is_founding, is_in_words
-from extraction.names import company_key, is_company_name, same_company
-from extraction.people import person_key
-from extraction.places import city_key, city_name, country_key, country_spellings, is_city, is_country
+from extraction.names import company_key, same_company
+from extraction.places import country_key, country_spellings
 from extraction.rules import latest, medoid, quoted, subject, union, vote
 
-NAME = vote(
-    key=company_key,
-    alike=same_company,
-    valid=is_company_name,
-    hints=NAMED,
-    unless=PERSON,
-    cased=True,
-    captions=forms.names,
-)
-
-CITY = vote(
-    key=city_key,
-    valid=is_city,
-    hints=SEAT,
-    stands=is_city_itself,
-    form=city_name,
-    captions=forms.cities,
-    phrases=sentences.cities,
-)
-COUNTRY = vote(
-    key=country_key,
-    valid=is_country,
-    spellings=country_spellings,
-    captions=forms.countries,
-    phrases=sentences.countries,
-)
-FOUNDED = vote(stands=is_founding, captions=forms.founding_years, phrases=sentences.founding_years)
-WEBSITE = vote(key=website_key, valid=is_website, captions=forms.websites)
-EMPLOYEES = latest(cues=STAFF, stands=is_in_words, captions=forms.headcounts, phrases=sentences.headcounts)
+NAME = vote(key=company_key, alike=same_company, identifies=True)
+COUNTRY = vote(key=country_key, spellings=country_spellings)
+WEBSITE = vote(key=website_key, check=is_url, find=find_websites, identifies=True)
+PHONE = vote(key=phone_key, alike=same_phone, check=is_phone, find=find_phones)
+EMAIL = vote(key=email_key, check=is_email, find=find_emails)
+TAX_ID = vote(key=number_key, check=is_tax_id, find=find_tax_ids, identifies=True)
 
 Sector = Literal[
     "agriculture", "mining_energy", "utilities", "construction", "manufacturing", "wholesale_distribution",
@@ -96,21 +66,20 @@ Sector = Literal[
 class ShortProfile(Part):
     """The most wanted facts, for models of a few hundred million parameters."""
 
-    name: Annotated[Short | None, NAME] = Field(description="the company's name")
-    city: Annotated[Short | None, CITY] = Field(description="city of its head office")
+    name: Annotated[Short | None, NAME] = Field(description="what the text is about: the company's name")
+    kind: Annotated[
+        Literal["organization", "person", "place", "event", "product", "document", "text"] | None,
+        subject("organization"),
+    ] = Field(description="what that is")
+    city: Annotated[Short | None, vote()] = Field(description="city of its head office")
     country: Annotated[Short | None, COUNTRY] = Field(description="country of its head office")
-    founded_year: Annotated[Year | None, FOUNDED] = Field(description="year in which it was founded")
+    founded_year: Annotated[Year | None, vote()] = Field(description="year in which it was founded")
     website: Annotated[Short | None, WEBSITE] = Field(description="its web address")
-    phone: Annotated[Short | None, vote(key=phone_key, alike=same_phone, valid=is_phone, captions=forms.phones)] = (
-        Field(description="its telephone number")
-    )
-    tax_id: Annotated[Short | None, vote(key=tax_id_key, valid=is_tax_id, hints=TAX, captions=forms.tax_ids)] = (
-        Field(description="tax number: EIN, CNPJ, VAT")
-    )
-    ticker: Annotated[Short | None, vote(key=ticker_key, valid=is_ticker, cues=LISTING, captions=forms.tickers)] = (
-        Field(description="stock exchange symbol")
-    )
-    employees: Annotated[Headcount | None, EMPLOYEES] = Field(description="how many people work for it")
+    email: Annotated[Short | None, EMAIL] = Field(description="its mail address")
+    phone: Annotated[Short | None, PHONE] = Field(description="its telephone number")
+    tax_id: Annotated[Short | None, TAX_ID] = Field(description="tax number: EIN, CNPJ, VAT")
+    ticker: Annotated[Short | None, vote(key=ticker_key)] = Field(description="stock exchange symbol")
+    employees: Annotated[Headcount | None, latest()] = Field(description="how many people work for it")
     products: Annotated[list[Short], union(limit=12), Field(max_length=4)] = Field(
         description="main products and services"
     )
@@ -122,31 +91,26 @@ class Identity(Part):
     legal_name: Annotated[Line | None, NAME] = Field(
         description="registered name with its suffix (Inc., Ltd, LTDA, S.A., EIRELI)"
     )
-    trade_name: Annotated[
-        Line | None, vote(key=company_key, alike=same_company, valid=is_company_name, unless=PERSON)
-    ] = Field(description="name that it trades under")
-    former_names: Annotated[
-        list[Line], union(key=company_key, valid=is_company_name, limit=10), Field(max_length=6)
-    ]
+    trade_name: Annotated[Line | None, NAME] = Field(description="name that it trades under")
+    former_names: Annotated[list[Line], union(key=company_key, limit=10), Field(max_length=6)]
     identifiers: Annotated[
         list[Identifier],
         union(
             key=identifier_key,
             anchor="value",
             whole=True,
-            valid=is_identifier,
+            check=is_identifier,
+            find=find_identifiers,
+            identifies=True,
             limit=20,
-            captions=forms.identifiers,
         ),
         Field(max_length=10),
     ] = Field(description="registration numbers, copied exactly")
     legal_form: Annotated[Short | None, vote()]
-    founded_year: Annotated[Year | None, FOUNDED] = Field(description="only if stated")
+    founded_year: Annotated[Year | None, vote()] = Field(description="only if stated")
     status: Annotated[Literal["active", "acquired", "merged", "inactive"] | None, latest(verbatim=False)]
-    parent_company: Annotated[Line | None, latest(key=company_key, valid=is_company_name)]
-    subsidiaries: Annotated[
-        list[Line], union(key=company_key, valid=is_company_name, limit=50), Field(max_length=20)
-    ]
+    parent_company: Annotated[Line | None, latest(key=company_key)]
+    subsidiaries: Annotated[list[Line], union(key=company_key, limit=50), Field(max_length=20)]
     description: Annotated[Annotated[str, StringConstraints(max_length=600)] | None, medoid()] = Field(
         description="what it does, one to three neutral sentences from this text alone"
     )
@@ -159,14 +123,7 @@ class Classification(Part):
     industry: Annotated[Line | None, medoid()] = Field(description="specific industry, a phrase")
     industry_codes: Annotated[
         list[IndustryCode],
-        union(
-            key=industry_code_key,
-            anchor="code",
-            whole=True,
-            valid=is_industry_code,
-            limit=12,
-            captions=forms.industry_codes,
-        ),
+        union(key=industry_code_key, anchor="code", whole=True, limit=12),
         Field(max_length=8),
     ]
     business_models: Annotated[
@@ -183,9 +140,9 @@ class Classification(Part):
 class Scale(Part):
     """How large it is."""
 
-    employees: Annotated[Headcount | None, EMPLOYEES] = Field(description="number of people, only if stated")
-    revenue: Annotated[Revenue | None, latest(key=amount_key, anchor="amount", valid=is_amount)]
-    people: Annotated[list[Person], union(key=person_key, anchor="name", limit=30), Field(max_length=15)] = Field(
+    employees: Annotated[Headcount | None, latest()] = Field(description="number of people, only if stated")
+    revenue: Annotated[Revenue | None, latest(key=amount_key, anchor="amount")]
+    people: Annotated[list[Person], union(anchor="name", limit=30), Field(max_length=15)] = Field(
         description="founders, executives, directors"
     )
 
@@ -202,12 +159,10 @@ class Offerings(Part):
 class Reputation(Part):
     """What others say of it."""
 
-    certifications: Annotated[
-        list[Award], union(key=certification_key, anchor="name", limit=30), Field(max_length=12)
-    ]
+    certifications: Annotated[list[Award], union(anchor="name", limit=30), Field(max_length=12)]
     awards: Annotated[list[Award], union(anchor="name", limit=30), Field(max_length=10)]
-    partners: Annotated[list[Line], union(key=company_key, valid=is_company_name, limit=40), Field(max_length=15)]
-    clients: Annotated[list[Line], union(key=company_key, valid=is_company_name, limit=60), Field(max_length=20)]
+    partners: Annotated[list[Line], union(key=company_key, limit=40), Field(max_length=15)]
+    clients: Annotated[list[Line], union(key=company_key, limit=60), Field(max_length=20)]
 
 
 class Contact(Part):
@@ -215,14 +170,14 @@ class Contact(Part):
 
     website: Annotated[Line | None, WEBSITE]
     emails: Annotated[
-        list[Line], union(key=email_key, valid=is_email, limit=12, captions=forms.emails), Field(max_length=8)
+        list[Line], union(key=email_key, check=is_email, find=find_emails, limit=12), Field(max_length=8)
     ]
     phones: Annotated[
         list[Short],
-        union(key=phone_key, alike=same_phone, valid=is_phone, limit=12, captions=forms.phones),
+        union(key=phone_key, alike=same_phone, check=is_phone, find=find_phones, limit=12),
         Field(max_length=8),
     ] = Field(description="as written, with area code")
-    social_urls: Annotated[list[Line], union(key=url_key, valid=is_url, limit=12), Field(max_length=8)]
+    social_urls: Annotated[list[Line], union(key=url_key, check=is_url, limit=12), Field(max_length=8)]
     addresses: Annotated[
         list[Address],
         union(key=address_key, anchor=("street", "postal_code", "city"), whole=True, limit=20),
@@ -233,7 +188,7 @@ class Contact(Part):
 class CompanyProfile(Part):
     """Facts about ONE company stated in the text. null or [] for what it does not say."""
 
-    about: Annotated[Literal["company", "no_company"], subject(none="no_company")] = Field(
+    about: Annotated[Literal["company", "no_company"], subject("company")] = Field(
         description="no_company if the text is about no company; then all else is null or []"
     )
     identity: Identity

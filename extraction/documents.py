@@ -10,6 +10,20 @@ UNSEEN = "".join(c for c in map(chr, range(0x10000)) if c.isspace() or ord(c) in
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What the input knows of the company that a document is about, before anything is read."""
+
+    name: str | None = None
+    website: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.name or self.website)
+
+
+NOTHING_KNOWN = Known()
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A document: `text` as the input holds it, so that offsets into it mean something to its owner."""
 
@@ -22,6 +36,13 @@ class Document:
     source_path: str = ""
     row: int = 0
     url: str | None = None
+    company_name: str | None = None
+    website: str | None = None
+
+    @property
+    def known(self) -> Known:
+        """What the input knows of its company."""
+        return Known(self.company_name, self.website)
 
     @property
     def place(self) -> str:
@@ -60,7 +81,7 @@ def admit(rows: list[dict[str, Any]], max_bytes: int) -> Intake:
     for row in sorted(rows, key=lambda r: (r["source_path"], r["row"])):
         fault = _fault(row, max_bytes)
         if fault is None:
-            document = Document(**{name: row[name] for name in Document.__slots__})
+            document = Document(**{name: row[name] for name in Document.__slots__ if name in row})
             first = seen.setdefault(document.document_id, document)
             if first is document:
                 intake.documents.append(document)

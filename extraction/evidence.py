@@ -7,9 +7,8 @@ of a company with 10,000 chunks is bounded by the distinct values that it has.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-Standing = Literal["stated", "stands", "nowhere"]  # in words that name it, elsewhere in a document, in none
 SAMPLE = 16  # documents of each value whose observation is kept whole
 CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 
@@ -22,7 +21,8 @@ def canonical(value: Any) -> str:
 class Observation(NamedTuple):
     """A value from a chunk. `value` is canonical JSON; without a place, start and end are -1 and quote is empty.
 
-    `stated` is one that was taken from the text itself, beside words that name it; others are a model's.
+    `probability` is that it is right, as far as the chunk tells; `found` is one that a finder read from the text by
+    a standard, others are a model's.
     """
 
     field: str
@@ -35,113 +35,115 @@ class Observation(NamedTuple):
     quote: str
     document_date: str
     document_type: str
-    stated: bool = False
+    probability: float = 0.5
+    found: bool = False
 
     @property
     def grounded(self) -> bool:
         """Whether the value stands in the document."""
         return self.start >= 0
 
-    @property
-    def standing(self) -> Standing:
-        """How the value stands in the document."""
-        return "stated" if self.stated else "stands" if self.grounded else "nowhere"
+
+def _order(observation: Observation) -> tuple[object, ...]:
+    """The total order in which observations of one value are kept: the surest, then those that stand early."""
+    return -observation.probability, observation.start, observation.document_id, observation.chunk_id, observation
 
 
-def _place(observation: Observation) -> tuple[object, ...]:
-    """The total order in which observations of one value are kept: what a document is about, it says early."""
-    return observation.start, observation.document_id, observation.chunk_id, observation
+class Support:
+    """All observations of one value that stand in a document, or all that stand in none.
 
-
-class Tally:
-    """All observations of one value that stand alike.
-
-    `sample` holds for each document its first observation, and of those the first SAMPLE: the least
-    elements under a total order, which is a union too.
+    `documents` has for each document the probability of its surest observation, `sample` that observation, of the
+    first SAMPLE: greatest and least elements under total orders, which are unions too.
     """
 
-    __slots__ = ("chunks", "documents", "sample")
+    __slots__ = ("chunks", "documents", "found", "sample")
 
     def __init__(self) -> None:
-        self.documents: set[str] = set()
+        self.documents: dict[str, float] = {}
         self.chunks: set[str] = set()
         self.sample: dict[str, Observation] = {}
+        self.found = False
 
     def add(self, observation: Observation) -> None:
         """Take one observation in."""
-        self.documents.add(observation.document_id)
+        self._raise(observation.document_id, observation.probability)
         self.chunks.add(observation.chunk_id)
+        self.found |= observation.found
         self._keep(observation)
 
-    def update(self, other: "Tally") -> None:
-        """Take another tally of the same value in."""
-        self.documents |= other.documents
+    def update(self, other: "Support") -> None:
+        """Take the support of the same value by other chunks in."""
+        for document_id, probability in other.documents.items():
+            self._raise(document_id, probability)
         self.chunks |= other.chunks
+        self.found |= other.found
         for observation in other.sample.values():
             self._keep(observation)
 
+    def _raise(self, document_id: str, probability: float) -> None:
+        self.documents[document_id] = max(probability, self.documents.get(document_id, 0.0))
+
     def _keep(self, observation: Observation) -> None:
         first = self.sample.get(observation.document_id)
-        if first is not None and _place(first) <= _place(observation):
+        if first is not None and _order(first) <= _order(observation):
             return
         self.sample[observation.document_id] = observation
         if len(self.sample) > SAMPLE:
-            last = max(self.sample.values(), key=_place)
+            last = max(self.sample.values(), key=_order)
             del self.sample[last.document_id]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Tally) and self._told() == other._told()
+        return isinstance(other, Support) and all(
+            getattr(self, name) == getattr(other, name) for name in self.__slots__
+        )
 
-    def _told(self) -> tuple[object, ...]:
-        return self.documents, self.chunks, self.sample
 
-
-Value = tuple[str, Standing]  # its key, and how it stands
+Value = tuple[str, bool]  # its key, and whether it stands in a document
 
 
 class Evidence:
-    """The evidence on one company: `tallies` by field and value, and the date and type of each document."""
+    """The evidence on one company: `supports` by field and value, and the date and type of each document."""
 
     def __init__(self, observations: Iterable[Observation] = ()) -> None:
-        self.tallies: dict[str, dict[Value, Tally]] = {}
+        self.supports: dict[str, dict[Value, Support]] = {}
         self.documents: dict[str, tuple[str, str]] = {}
         for observation in observations:
             self.add(observation)
 
     def add(self, observation: Observation) -> None:
         """Take one observation in."""
-        values = self.tallies.setdefault(observation.field, {})
-        value = observation.key, observation.standing
+        values = self.supports.setdefault(observation.field, {})
+        value = observation.key, observation.grounded
         if value not in values:
-            values[value] = Tally()
+            values[value] = Support()
         values[value].add(observation)
         self._describe(observation.document_id, (observation.document_date, observation.document_type))
 
     def update(self, other: "Evidence") -> None:
         """Take other evidence on the same company in."""
-        for field, theirs in other.tallies.items():
-            values = self.tallies.setdefault(field, {})
-            for value, tally in theirs.items():
+        for field, theirs in other.supports.items():
+            values = self.supports.setdefault(field, {})
+            for value, support in theirs.items():
                 if value not in values:
-                    values[value] = Tally()
-                values[value].update(tally)
-        for document_id, told in other.documents.items():
-            self._describe(document_id, told)
+                    values[value] = Support()
+                values[value].update(support)
+        for document_id, described in other.documents.items():
+            self._describe(document_id, described)
 
     def _describe(self, document_id: str, told: tuple[str, str]) -> None:
         self.documents[document_id] = max(told, self.documents.get(document_id, told))
 
-    def of(self, field: str) -> Mapping[Value, Tally]:
+    def of(self, field: str) -> Mapping[Value, Support]:
         """The values that a field was given."""
-        return self.tallies.get(field, {})
+        return self.supports.get(field, {})
 
-    def __iter__(self) -> Iterator[tuple[str, Value, Tally]]:
-        for field, values in self.tallies.items():
-            for value, tally in values.items():
-                yield field, value, tally
+    def __iter__(self) -> Iterator[tuple[str, Value, Support]]:
+        for field, values in self.supports.items():
+            for value, support in values.items():
+                yield field, value, support
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Evidence) and (self.tallies, self.documents) == (other.tallies, other.documents)
+        return isinstance(other, Evidence) and (self.supports, self.documents) == (other.supports, other.documents)
 
 
 def merge(*evidence: Evidence) -> Evidence:

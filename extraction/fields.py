@@ -1,13 +1,12 @@
 """Fields: the leaves of a profile model, each with the rule by which it merges."""
 
 from dataclasses import dataclass, replace
-from dataclasses import field as field_of
-from functools import cache, cached_property, reduce
-from operator import or_
+from functools import cache, cached_property
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from extraction.errors import OperatorError
 from extraction.rules import Rule, union, vote
@@ -15,30 +14,19 @@ from extraction.rules import Rule, union, vote
 
 @dataclass(frozen=True)
 class Field:
-    """A leaf of a profile model: where it stands and how it merges. `parts` are the attributes of its
-    structured items that have to stand in the text too, True for those that may be null. `annotation` is the
-    type of its value, or of an item of its list."""
+    """A leaf of a profile model: where it stands and how it merges. `keys` is its path in the JSON that the model
+    writes, which has aliases; `parts` are the attributes of its structured items that have to stand in the text
+    too, True for those that may be null."""
 
     path: tuple[str, ...]
     rule: Rule
     parts: tuple[tuple[str, bool], ...] = ()
-    annotation: Any = field_of(default=Any, compare=False)
+    keys: tuple[str, ...] = ()
 
     @cached_property
     def name(self) -> str:
         """The dotted path, as evidence names it."""
         return ".".join(self.path)
-
-    @cached_property
-    def _type(self) -> TypeAdapter[Any]:
-        return TypeAdapter(self.annotation)
-
-    def fitted(self, value: Any) -> Any:
-        """A value of the field's type, as JSON has it; None where the value does not fit."""
-        try:
-            return self._type.dump_python(self._type.validate_python(value), mode="json")
-        except ValidationError:
-            return None
 
 
 @cache
@@ -52,14 +40,12 @@ def fields(model: type[BaseModel]) -> tuple[Field, ...]:
         nested = _model_among(options)
         rule = next((m for m in info.metadata if isinstance(m, Rule)), None)
         if nested is not None and rule is None:
-            found += [replace(inner, path=(name, *inner.path)) for inner in fields(nested)]
+            found += [replace(f, path=(name, *f.path), keys=(_key(name, info), *f.keys)) for f in fields(nested)]
             continue
         if rule is None:
             rule = union() if lists else vote(verbatim=bool not in values)
         _check(f"{model.__name__}.{name}", rule, values, listed=bool(lists))
-        items = [item for o in lists for item in get_args(o) if item is not Ellipsis]
-        annotation = reduce(or_, items) if items else Annotated[info.annotation, rule, *info.metadata]
-        found.append(Field((name,), rule, _parts(rule, _model_among(values)), annotation))
+        found.append(Field((name,), rule, _parts(rule, _model_among(values)), (_key(name, info),)))
     return tuple(found)
 
 
@@ -67,6 +53,12 @@ def fields(model: type[BaseModel]) -> tuple[Field, ...]:
 def facts(model: type[BaseModel]) -> tuple[Field, ...]:
     """The leaves that are published: all but those that speak of the answer itself."""
     return tuple(field for field in fields(model) if not field.rule.about_answer)
+
+
+def _key(name: str, info: FieldInfo) -> str:
+    """What a field is called in the JSON that is validated."""
+    alias = info.validation_alias if info.validation_alias is not None else info.alias
+    return alias if isinstance(alias, str) else name
 
 
 def _parts(rule: Rule, structure: type[BaseModel] | None) -> tuple[tuple[str, bool], ...]:

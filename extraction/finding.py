@@ -1,44 +1,90 @@
-"""Finding: what the documents of a chunk state in words that need no model, whatever it makes of them."""
+"""Finding: values that a standard can check, read from a text whatever the model made of it.
 
-from collections.abc import Iterable, Iterator
-from functools import cache
+Telephone numbers (phonenumbers), mail and web addresses (email-validator, tldextract), tax and company numbers, LEI
+and ISIN (python-stdnum). A finder only adds evidence: it refuses nothing, and takes no vote from what the model
+says.
 
-from pydantic import BaseModel
+    list(find_emails("Write to sales@acme.example.", Hints()))
+    # [Found(value='sales@acme.example', start=9, end=27, checked=True)]
+"""
 
-from extraction.captions import Captions, by_first_word, taken
-from extraction.evidence import Observation
-from extraction.fields import Field, facts
-from extraction.observing import Seen
-from extraction.pieces import Piece
-from extraction.sentences import Phrase, said
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-BEGINNING = 20  # characters: a document may begin with white space
+import phonenumbers
 
+from extraction.contacts import is_email, is_url
+from extraction.identifiers import Number, numbers_in
 
-def found(model: type[BaseModel], chunk_id: str, content: str, pieces: Iterable[Piece]) -> Iterator[Observation]:
-    """The observations of values that captions and phrases name: each is valid, and stands where it says."""
-    captions, phrases = _captions(model), _phrases(model)
-    for piece in pieces if captions or phrases else ():
-        text = piece.text(content)
-        begins = piece.start < BEGINNING
-        for field, value in (*taken(text, captions, begins=begins), *said(text, phrases)):
-            seen = _seen(field, value.value, chunk_id)
-            if seen:
-                yield seen.at(piece, piece.cut(content, value.start, value.end), stated=True)
+MAIL = re.compile(r"[^\s<>()\[\],;:\"'|]+@[^\s<>()\[\],;:\"'|]+")
+WEB = re.compile(r"(?:https?://|www\.)[^\s<>()\[\]\"'|]+", re.IGNORECASE)
+ENDS = ".,;:!?"
 
 
-def _seen(field: Field, value: object, chunk_id: str) -> Seen | None:
-    """A value as a model could have given it; None for one that is not of the field's type or kind."""
-    fitting = field.fitted(value)
-    seen = Seen.of(field, fitting, chunk_id) if fitting is not None else None
-    return seen if seen and field.rule.accepts(seen.value) else None
+class Found(NamedTuple):
+    """A value and where it stands in the text. `checked` says that check digits hold, or that a list of the
+    standard knows it (a public suffix, a country's ranges of numbers)."""
+
+    value: Any
+    start: int
+    end: int
+    checked: bool
 
 
-@cache
-def _captions(model: type[BaseModel]) -> Captions:
-    return by_first_word((caption, field) for field in facts(model) for caption in field.rule.captions)
+@dataclass(frozen=True)
+class Hints:
+    """What is known before one looks: the countries (ISO codes) in which a number without one may be."""
+
+    countries: tuple[str, ...] = ()
 
 
-@cache
-def _phrases(model: type[BaseModel]) -> tuple[tuple[Phrase, Field], ...]:
-    return tuple((phrase, field) for field in facts(model) for phrase in field.rule.phrases)
+Finder = Callable[[str, Hints], Iterator[Found]]
+
+
+def find_phones(text: str, hints: Hints) -> Iterator[Found]:
+    """Telephone numbers with their country's code, and those that are valid in one of the hinted countries."""
+    taken: set[int] = set()
+    for region in (None, *hints.countries):
+        for match in phonenumbers.PhoneNumberMatcher(text, region):
+            if match.start not in taken:
+                taken.add(match.start)
+                yield Found(text[match.start : match.end], match.start, match.end, True)
+
+
+def find_emails(text: str, hints: Hints) -> Iterator[Found]:
+    """Mail addresses."""
+    if "@" not in text:
+        return
+    for match in MAIL.finditer(text):
+        value = match[0].rstrip(ENDS)
+        if is_email(value):
+            yield Found(value, match.start(), match.start() + len(value), True)
+
+
+def find_websites(text: str, hints: Hints) -> Iterator[Found]:
+    """Web addresses that say that they are some: with `http://`, `https://` or `www.`."""
+    for match in WEB.finditer(text):
+        value = match[0].rstrip(ENDS)
+        if is_url(value):
+            yield Found(value, match.start(), match.start() + len(value), True)
+
+
+def find_tax_ids(text: str, hints: Hints) -> Iterator[Found]:
+    """Tax and company numbers as text: with their country's prefix, written as their standard writes them, or valid
+    in one of the hinted countries. An EIN has no check digit: it counts where it is written as one, unchecked."""
+    for number in numbers_in(text, hints.countries):
+        if number.scheme not in ("LEI", "ISIN"):
+            yield _found(text[number.start : number.end], number)
+
+
+def find_identifiers(text: str, hints: Hints) -> Iterator[Found]:
+    """The same, LEI and ISIN too, as items with `scheme`, `value` and `issuer`."""
+    for number in numbers_in(text, hints.countries):
+        item = {"scheme": number.scheme, "value": text[number.start : number.end], "issuer": None}
+        yield _found(item, number)
+
+
+def _found(value: Any, number: Number) -> Found:
+    return Found(value, number.start, number.end, number.checked)

@@ -10,20 +10,22 @@ import re
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 from rapidfuzz import fuzz
 
 from extraction.folding import SPACED, WORD, Folded, everywhere, fold, lowered
 from extraction.numerals import NO_DIGIT, SIGNS, numerals
-from extraction.surroundings import REACH, Span, Stands, Words, before, has_any, near
+
+Span = tuple[int, int]
+Level = Literal["exact", "folded", "fuzzy"]  # how a value stands in a text, the surest first
 
 SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 SIGNS_OF_ADDRESS = ("://", "www.", "@")
 WWW = re.compile(r"^www\.", re.IGNORECASE)
 CODE = re.compile(r"[\d\s()./+-]+")  # registration and telephone numbers, whatever stands between their digits
 CODE_DIGITS = 7  # a telephone number without its area code; fewer is a number
-HINT_REACH = 200  # characters: an address and what it is the address of
+ADDRESS_REACH = 60  # characters before a place in which the sign of an address may stand
 FUZZY = 90  # of 100, rapidfuzz's partial_ratio
 FUZZY_LENGTH = 8  # characters; in less, one letter makes another word
 
@@ -33,13 +35,6 @@ class Text:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._had: dict[Words, bool] = {}
-
-    def _has(self, words: Words) -> bool:
-        """Whether any of some words stands in it."""
-        if words not in self._had:
-            self._had[words] = has_any(self._folded.text, words)
-        return self._had[words]
 
     @cached_property
     def _folded(self) -> Folded:
@@ -69,50 +64,30 @@ class Text:
             for at, end in zip(signs, ends, strict=True)
         ]
 
-    def find(
-        self,
-        value: Any,
-        cues: Words = (),
-        hints: Words = (),
-        unless: Words = (),
-        stands: Stands | None = None,
-        *,
-        within: Span | None = None,
-        cased: bool = False,
-    ) -> Span | None:
-        """The first place where a value stands as a whole, `within` a span: (start, end) in characters of the text.
-
-        With cues (folded beginnings of words), the first place that has one of them near: 12 is a number
-        of employees where somebody is employed. Hints are cues for a text that has any of them: where it
-        says where somebody is headquartered, no other place is the headquarters. A place in whose line one of
-        `unless` stands shortly before it is none: who comes after "founders:" is no company; nor is one that
-        `stands` turns down: no New York in New York Stock Exchange. Where a value is `cased`, a place without
-        any capital is none, unless the value is written so: Shell is in no shell company.
-        """
-        places = self._places(value)
-        needed = [(cues, REACH)] if cues else []
-        if hints and self._has(hints):
-            needed.append((hints, HINT_REACH))
-        capitals = cased and not str(value).islower()
-        for span in places:
-            if within and not (within[0] <= span[0] and span[1] <= within[1]):
-                continue
-            if capitals and self.text[slice(*span)].islower():
-                continue
-            if before(self.text, span, unless) or (stands and not stands(self.text, span)):
-                continue
-            if all(near(self.text, span, *words) for words in needed):
+    def find(self, value: Any, *, within: Span | None = None) -> Span | None:
+        """The first place where a value stands as a whole, `within` a span: (start, end) in characters of the
+        text."""
+        for span in self._places(value):
+            if not within or (within[0] <= span[0] and span[1] <= within[1]):
                 return span
         return None
 
-    def find_exactly(self, value: str) -> Span | None:
-        """The first place where a value stands as a whole, letter by letter: US is no "us", and not in US$.
+    def everywhere(self, value: Any) -> Iterator[Span]:
+        """All places where a value stands as a whole."""
+        return self._places(value)
 
-        What a value begins with and is no word (", DE" for a code after a comma) has to stand there, and is no
-        part of the place.
-        """
-        lead = len(value) - len(value.lstrip(", "))
-        places = ((start + lead, end) for start, end in _wholes(value, self.text))
+    def level(self, value: Any, span: Span) -> Level:
+        """How a value stands at a place that was found for it."""
+        said, there = str(value), self.text[slice(*span)]
+        if there == said:
+            return "exact"
+        wanted, stands = fold(said), fold(there)
+        same = [c for c in wanted if c.isalnum()] == [c for c in stands if c.isalnum()]
+        return "folded" if same or wanted in stands or stands in wanted else "fuzzy"
+
+    def find_exactly(self, value: str) -> Span | None:
+        """The first place where a value stands as a whole, letter by letter: US is no "us", and not in US$."""
+        places = _wholes(value, self.text)
         return next((span for span in places if self.text[span[1] : span[1] + 1] != "$"), None)
 
     def _places(self, value: Any) -> Iterator[Span]:
@@ -138,7 +113,7 @@ class Text:
                 break
         else:
             return False
-        lead = self.text[max(0, span[0] - REACH) : span[0]].split(" ")[-1]
+        lead = self.text[max(0, span[0] - ADDRESS_REACH) : span[0]].split(" ")[-1]
         here = lowered(lead.rpartition("\n")[2])
         return any(sign in here for sign in SIGNS_OF_ADDRESS) or self.text[span[1] : span[1] + 1] == "@"
 

@@ -9,6 +9,7 @@ BREAKS = (
     re.compile(r"[.!?…][)\]\"'”’»]*\s+|[。！？]"),  # sentence
     re.compile(r"\s+"),
 )
+KNOWN = re.compile(r"\ACOMPANY: .*\n\n")  # of prompt.known_header
 TITLE = re.compile(r"\A# .*\n\n?")
 SEPARATOR = re.compile(r"^=== .* ===\n\n?", re.MULTILINE)  # between the documents of a pack
 ROW = re.compile(r"^[^\S\n]*\|.*\|[^\S\n]*$", re.MULTILINE)
@@ -19,8 +20,12 @@ def halves(content: str) -> tuple[str, str] | None:
 
     The cut is at the paragraph break nearest the middle, else at a line break, the end of a sentence, a space;
     inside a row of a table only where there is no other place. The title, or the line before the document of a
-    pack that is cut, is said again before the rest of the content.
+    pack that is cut, is said again before the rest of the content, and so is the line that names the company.
     """
+    known = KNOWN.match(content)
+    if known:
+        parts = halves(content[known.end() :])
+        return parts and (known[0] + parts[0], known[0] + parts[1])
     shape = SEPARATOR if SEPARATOR.match(content) else TITLE
     headers = list(shape.finditer(content))
     begin = headers[0].end() if headers else 0

@@ -1,208 +1,184 @@
-"""Numbers under which a company is registered or listed: which are valid, and when two are the same.
+"""Numbers under which a company is registered, taxed or listed, by the standards that python-stdnum knows.
 
-Check digits are checked where a scheme has them. Where it has none, only what is written like such a
-number counts, and a row of one digit or of counting up doesn't.
+    is_tax_id("04.519.915/0001-69")              # a CNPJ whose check digits hold
+    [n.scheme for n in numbers_in("LEI 529900T8BM49AURSDO55", ())]  # ["LEI"]
+
+A number is refused only where a standard says that it is none.
 """
 
+import pkgutil
 import re
-from collections.abc import Callable
-from functools import lru_cache
-from typing import Any
+from collections.abc import Iterator
+from functools import cache, lru_cache
+from types import ModuleType
+from typing import Any, NamedTuple
 
-from stdnum import isin, lei
-from stdnum.ar import cuit
-from stdnum.au import abn
+import stdnum
+from stdnum import get_cc_module, isin, lei, vatin
 from stdnum.br import cnpj
-from stdnum.ch import uid
-from stdnum.cl import rut
-from stdnum.eu import vat
-from stdnum.exceptions import ValidationError
-from stdnum.gb import vat as gb_vat
-from stdnum.in_ import gstin
-from stdnum.mx import rfc
-from stdnum.pt import nif
 from stdnum.us import ein
 
 from extraction.keys import digits_key, text_key
-from extraction.places import country_key
 
-Check = Callable[[str], object]
-
-# What a text writes before a number: CNPJ/MF, EIN, VAT No.
-LABEL = re.compile(
-    r"^(?:irs )?(?:cnpj(?: mf)?|ein|tin|cik|lei|isin|d ?u ?n ?s|vat(?: ?id)?|ust idnr|nipc|nif|tax id|"
-    r"iva|tva)(?: (?:no|nr|number|code|n))?(?= )"
-)
-DASHES = str.maketrans(dict.fromkeys("‐‑‒–—−", "-"))
-EIN = re.compile(r"\d\d-?\d{7}")
-OTHER_NUMBER = re.compile(r"[(+,]|^\s*\d{5}-\d{3,4}\s*$")  # a telephone number, an amount, a postal code
-EXCHANGES = (
-    r"nyse(?: american| arca| mkt)?|nasdaq(?:[ -]?(?:gs|gm|cm))?|amex|lse|aim|tsx[ -]?v?|asx|b3|bovespa|bvmf|"
-    r"euronext|xetra|fwb|hkex|sehk|nse|bse|sgx|otc(?:qb|qx|bb| markets| pink)?|cse|epa|etr|lon|tse|jse|six|bmv|cve"
-)
-LISTED = re.compile(
-    rf"^\(?(?:(?:ticker|symbol|ticker symbol|trading symbol)\s*:?\s*)?(?:(?:{EXCHANGES})\s*:\s*)?", re.I
-)
-# A symbol; one with a share class or maturity: BRK.B, HON 32A, T PRA, DOW/27; one with its exchange: 7203.T.
-TICKER = re.compile(
-    r"[A-Z]{1,6}|[A-Z]{1,5}\d{1,3}[A-Z]{0,2}[a-z]?|[A-Z]\d[A-Z]{2}\d{2}|"
-    r"[A-Z]{1,5}(?:[./-](?:[A-Z]|\d\d[A-Z]?|PR[A-Z]?)| (?:\d\d[A-Z]?|PR[A-Z]?))|"
-    r"[A-Z\d]{1,12}(?:-[A-Z]{1,2})?\.[A-Z]{1,2}"
-)
-EXCHANGE_END = re.compile(r"(?: (?:sa|ns|bo|to|pa|de|l|t|hk|ss|sz|ax|mc|mi|as|br|sw|st|ol|co|he|ls|vi|ir|f))+$")
-# Capitals that stand beside a symbol and are none.
-NO_TICKERS = frozenset(
-    (
-        *("nyse", "nasdaq", "amex", "lse", "tsx", "asx", "bovespa", "euronext", "otc", "sec", "none", "na", "null"),
-        *("symbol", "ticker", "title", "common", "stock", "share", "shares", "class", "inc", "ltd", "corp", "llc"),
-        *("plc", "usd", "eur", "gbp", "brl", "no", "yes", "item", "form", "exact", "name", "state", "the", "and"),
-        *("n a", "u s", "u k", "s a", "a s", "l p", "n v", "a g", "b v", "p c"),
-        *("ltda", "par", "value", "each", "trade", "traded", "ein", "cik", "cnpj", "usa", "irs", "notes", "notas"),
-    )
-)
-# A code of a classification, with the system's name and edition before it and what it is called behind it:
-# NACE Rev. 2: J62.01, CNAE 62.01-5/01 - Software.
-INDUSTRY = re.compile(
-    r"\W*(?:(?:cnae|naics|sic|nace|isic|gics)\b"
-    r"(?:\W*(?:(?:19|20)[0-9]{2}|(?:rev\W*)?[0-9](?:\.[0-9])?)(?=[^\d.]\D*[0-9]{2}))?\D*?)?"
-    r"(?:\b(?P<section>[A-V])\W?)?(?P<code>[0-9][0-9./-]*)(?:\s*[-:]\s+\D+|\s*\(\D+)?\W*",
-    re.I,
-)
-INDUSTRY_DIGITS = {  # Brazil's CNAE has 5 or 7, Spain's 4; the SIC of Britain has 5
-    "CNAE": (4, 5, 7),
-    "NAICS": (2, 3, 4, 5, 6),
-    "SIC": (2, 3, 4, 5),
-    "NACE": (2, 3, 4),
-    "ISIC": (2, 3, 4),
-    "GICS": (2, 4, 6, 8),
-}
-WITH_SECTION = ("CNAE", "NACE", "ISIC")  # whose codes may begin with a letter, which says nothing more
-TAX_CHECKS: tuple[Check, ...] = (
-    *(cnpj.validate, vat.validate, gb_vat.validate, uid.validate, abn.validate, gstin.validate),
-    *(rfc.validate, cuit.validate, rut.validate, nif.validate),
-)
+KINDS = (
+    "vat",
+    "businessid",
+    "ein",
+    "siren",
+    "siret",
+    "orgnr",
+    "ogrn",
+    "regon",
+    "cui",
+)  # of companies, by python-stdnum
+LEAST, MOST = 8, 22  # letters and digits of such a number
+LEAST_DIGITS = 7
+MOST_WORDS = 5  # that a number is written in: GB 123 4567 89, 552 100 554 00013
+WORD = re.compile(r"[^\s(){}\[\]<>,;:|\"']+")
+SIGNS = "./-–"
+PREFIX = re.compile(r"[A-Z]{2}")
 
 
-def _compact(value: Any) -> str:
-    """The letters and digits of a number, in capitals, without the scheme's name before it."""
-    return digits_key(LABEL.sub("", text_key(value))).upper()
+class Number(NamedTuple):
+    """A number in a text, `text[start:end]`. `checked` says that it has a check digit, which holds."""
+
+    scheme: str
+    start: int
+    end: int
+    checked: bool
 
 
-def _passes(check: Check, number: str) -> bool:
-    try:
-        return bool(number.isascii() and check(number))
-    except (ValidationError, ValueError):
-        return False
+@cache
+def _national() -> dict[str, tuple[ModuleType, ...]]:
+    """The standards of each country (ISO code) for its companies' numbers."""
+    packages = (module.name.rstrip("_") for module in pkgutil.iter_modules(stdnum.__path__) if module.ispkg)
+    countries = [name for name in packages if len(name) == 2 and name != "eu"]
+    found: dict[str, list[Any]] = {cc: [get_cc_module(cc, kind) for kind in KINDS] for cc in countries}
+    return {cc.upper(): tuple(dict.fromkeys(filter(None, modules))) for cc, modules in found.items()}
 
 
-def _is_filler(number: str) -> bool:
-    return len(set(number)) < 2 or number in "01234567890123456789" or number in "9876543210"
+@cache
+def _written() -> tuple[ModuleType, ...]:
+    """The standards that say how their number is written."""
+    modules = (module for group in _national().values() for module in group)
+    return tuple(dict.fromkeys(module for module in modules if hasattr(module, "format")))
 
 
-def is_cnpj(value: Any) -> bool:
-    """Whether a CNPJ has its check digits, with signs or without."""
-    return _passes(cnpj.validate, _compact(value))
-
-
-def is_ein(value: Any) -> bool:
-    """Whether a number is written as an EIN is, 94-2404110 or plain, and begins as one that is given out."""
-    number = _compact(value)
-    written = re.sub(r"^\D+", "", str(value).translate(DASHES)).strip(" .,;)")
-    return bool(EIN.fullmatch(written)) and not _is_filler(number) and _passes(ein.validate, number)
-
-
-def tax_id_key(value: Any) -> str:
-    """The letters and digits of a tax number."""
-    return _compact(value)
+def numbers_in(text: str, countries: tuple[str, ...]) -> Iterator[Number]:
+    """The numbers in a text that follow a standard: international ones, those with their country's prefix, those
+    written the way their standard writes them, and those that are valid in one of some countries."""
+    words = [(match.start(), match.start() + len(match[0].rstrip(".-–/"))) for match in WORD.finditer(text)]
+    at = 0
+    while at < len(words):
+        for last in range(min(at + MOST_WORDS, len(words)) - 1, at - 1, -1):
+            start, end = words[at][0], words[last][1]
+            if last > at and any(
+                text[words[n][1] : words[n + 1][0]] not in (" ", "\u00a0") for n in range(at, last)
+            ):
+                continue
+            scheme = _scheme(text[start:end], countries)
+            if scheme:
+                yield Number(scheme[0], start, end, scheme[1])
+                at = last
+                break
+        at += 1
 
 
 @lru_cache(maxsize=65_536)
-def _is_tax_number(number: str) -> bool:
-    return not _is_filler(number) and any(_passes(check, number) for check in TAX_CHECKS)
+def _scheme(written: str, countries: tuple[str, ...]) -> tuple[str, bool] | None:
+    """The standard that a number follows as it is written, and whether it has a check digit that holds."""
+    number = "".join(filter(str.isalnum, written)).upper()
+    digits = sum(map(str.isdigit, number))
+    if not (LEAST <= len(number) <= MOST and digits and number.isascii()):
+        return None
+    if digits < len(number) and written.isupper():  # without a letter none of these three is meant
+        for scheme, module in (("LEI", lei), ("ISIN", isin), ("VAT", vatin)):
+            if module.is_valid(number):
+                return scheme, True
+    if digits < LEAST_DIGITS:
+        return None
+    if any(sign in written for sign in SIGNS):
+        for module in _written():
+            if module.is_valid(written) and module.format(module.compact(written)) == written:
+                return _name_of(module), _has_check_digit(module, number)
+    for country in countries:
+        for module in _national().get(country, ()):
+            if module.is_valid(written) and _has_check_digit(module, number):
+                return _name_of(module), True
+    return None
 
 
+def _name_of(module: ModuleType) -> str:
+    """A scheme of `company.Identifier` for a national standard."""
+    return {cnpj: "CNPJ", ein: "EIN"}.get(module, "COMPANY_NUMBER")
+
+
+def _has_check_digit(module: ModuleType, number: str) -> bool:
+    """Whether a standard would tell if the last digit of a valid number were another."""
+    others = (str(digit) for digit in range(10) if str(digit) != number[-1])
+    return sum(bool(module.is_valid(number[:-1] + other)) for other in others) <= 1
+
+
+def number_key(value: Any) -> str:
+    """The letters and digits of a number, in capitals, without words before it: of `CNPJ/MF 04.519.915/0001-69`.
+    Two capitals may be its country's: DE 123456788."""
+    words = str(value).split()
+    first = next((n for n, word in enumerate(words) if any(map(str.isdigit, word))), 0)
+    if first and PREFIX.fullmatch(words[first - 1]):
+        first -= 1
+    return digits_key(" ".join(words[first:])).upper()
+
+
+@lru_cache(maxsize=65_536)
 def is_tax_id(value: Any) -> bool:
-    """Whether a value is an EIN, a CNPJ, a VAT number of Europe or a company's tax number of some others."""
-    if OTHER_NUMBER.search(str(value)):
-        return False
-    return is_ein(value) or _is_tax_number(_compact(value))
+    """Whether a value is a company's number by the standard of any country."""
+    number = number_key(value)
+    modules = (module for group in _national().values() for module in group)
+    return (
+        number.isascii()
+        and len(number) >= LEAST
+        and (vatin.is_valid(number) or any(module.is_valid(number) for module in modules))
+    )
 
 
 def ticker_key(value: Any) -> str:
-    """A symbol without the exchange around it: `NYSE: BA`, `VALE3.SA`."""
-    symbol = text_key(LISTED.sub("", str(value).strip()))
-    return (EXCHANGE_END.sub("", symbol) or symbol or text_key(value)).upper()
-
-
-def is_ticker(value: Any) -> bool:
-    """Whether a value is written as symbols are: capitals, alone or with a class or an exchange."""
-    text = str(value).strip()
-    symbol = LISTED.sub("", text).strip(" ()")
-    return bool(TICKER.fullmatch(symbol)) and text_key(symbol) not in NO_TICKERS and not symbol.isdigit()
-
-
-def _is_vat(number: str, issuer: Any) -> bool:
-    country = country_key(issuer) if issuer else ""
-    spellings = (number, f"{country}{number}") if len(country) == 2 else (number,)
-    return any(_is_tax_number(spelling) for spelling in spellings)
+    """A symbol without the exchange before it: `NYSE: BA`."""
+    text = str(value)
+    return text_key(text.rpartition(":")[2]).upper() or text_key(text).upper()
 
 
 def identifier_key(item: Any) -> str:
     """A number with its scheme. Takes an item with `scheme`, `value` and `issuer`; the issuer tells none apart."""
     if not isinstance(item, dict):
-        return digits_key(item)
+        return number_key(item)
     scheme, value = str(item.get("scheme") or "OTHER"), item.get("value")
     if scheme == "TICKER":
         return f"{scheme} {ticker_key(value)}"
-    number = _compact(value)
+    number = number_key(value)
     return f"{scheme} {number.lstrip('0') or number if scheme == 'CIK' else number}"
 
 
 def is_identifier(item: Any) -> bool:
-    """Whether an item's value is one of its scheme."""
+    """Whether an item's value is a number of its scheme, as far as there is a standard for it."""
     if not isinstance(item, dict) or item.get("value") is None:
         return False
-    value, scheme = item["value"], item.get("scheme")
-    number = _compact(value)
-    match scheme:
+    number = number_key(item["value"])
+    match item.get("scheme"):
         case "CNPJ":
-            return is_cnpj(value)
+            return bool(cnpj.is_valid(number))
         case "EIN":
-            return is_ein(value)
-        case "TICKER":
-            return is_ticker(value)
+            return bool(ein.is_valid(number))
         case "LEI":
-            return _passes(lei.validate, number)
+            return bool(lei.is_valid(number))
         case "ISIN":
-            return _passes(isin.validate, number)
+            return bool(isin.is_valid(number))
         case "VAT":
-            return _is_vat(number, item.get("issuer"))
-        case "CIK":
-            return bool(re.fullmatch(r"[0-9]{1,10}", number)) and bool(number.strip("0"))
-        case "DUNS":
-            return bool(re.fullmatch(r"[0-9]{9}", number)) and not _is_filler(number)
-        case _:
-            return 3 <= len(number) <= 40 and any(map(str.isdigit, number))
+            return is_tax_id(item["value"])
+    return bool(number)
 
 
 def industry_code_key(item: Any) -> str:
     """The digits of a classification's code with its system: CNAE 6201501. Takes an item with `system`, `code`."""
     if not isinstance(item, dict):
         return digits_key(item)
-    found = _industry_code(item)
-    digits = digits_key(found["code"]) if found else digits_key(item.get("code"))
-    return f"{item.get('system')} {digits}"
-
-
-def is_industry_code(item: Any) -> bool:
-    """Whether an item's code has as many digits as codes of its system have. Whether there is such a code is
-    not known."""
-    found = _industry_code(item) if isinstance(item, dict) else None
-    if not found or (found["section"] and item.get("system") not in WITH_SECTION):
-        return False
-    digits = digits_key(found["code"])
-    return len(digits) in INDUSTRY_DIGITS.get(str(item.get("system")), ()) and bool(digits.strip("0"))
-
-
-def _industry_code(item: dict[str, Any]) -> re.Match[str] | None:
-    return INDUSTRY.fullmatch(str(item.get("code")).translate(DASHES))
+    return f"{item.get('system')} {digits_key(item.get('code'))}"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from extraction.keys import text_key
 from extraction.rules import vote
 
 Short = Annotated[str, StringConstraints(max_length=60)]
@@ -83,6 +84,15 @@ class Address(Part):
     region: Short | None = Field(description="state, province or UF")
     postal_code: Short | None
     country: Short | None = Field(description="as written")
+
+
+def address_key(item: Any) -> str:
+    """Equal for addresses with the same street and city; without a street, with the same postal code and city."""
+    if not isinstance(item, dict):
+        return text_key(item)
+    street, code, city = (text_key(item.get(part) or "") for part in ("street", "postal_code", "city"))
+    place = " ".join(sorted(street.split())) or code
+    return " ".join(filter(None, (city, place))) or text_key(" ".join(str(v) for v in item.values() if v))
 
 
 class Quote(Part):

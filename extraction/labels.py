@@ -4,8 +4,12 @@ A label is one value, a list of values that are each accepted (of a field that h
 or empty where there is nothing to give, or absent: then the field is not scored. A company whose labels are
 null as a whole is none. What a file may hold beside them:
 
-    name_accepted: [...]             more accepted values of name
-    in_text: {name: true, city: false}     whether a label stands in the company's documents, word for word
+    name_accepted: [...], alt_names: [...]   more accepted values of name
+    other_cities: [...]                      of somebody else: to give one as the city is wrong, where there is no
+    label too
+    in_text: {name: true, city: false}       whether a label stands in the company's documents, word for word
+    stated: {city: false}                    whether they say that it is the field's; else nobody has to find it
+    expected: none                           the documents are about no company
 """
 
 import json
@@ -22,7 +26,9 @@ from extraction.errors import OperatorError
 from extraction.fields import Field
 
 ACCEPTED = "_accepted"
-IN_TEXT = "in_text"
+MORE, OTHERS = "alt_", "other_"  # before a key in the plural
+MARKS = ("in_text", "stated")
+NO_COMPANY = ("expected", "none")
 Row = tuple[str, Mapping[str, Any] | None]
 
 
@@ -46,23 +52,29 @@ NOTHING = Label()
 
 @dataclass
 class Labelled:
-    """What all rows of a file say of one company: the values of each key, and whether they stand in the text."""
+    """What all rows of a file say of one company: the values of each key, and marks of them by (mark, key)."""
 
     is_company: bool = False
     values: dict[str, list[Any]] = field(default_factory=dict)
-    in_text: dict[str, bool] = field(default_factory=dict)
+    marks: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     def add(self, said: Mapping[str, Any] | None) -> None:
         """Join one row: values that differ are all accepted."""
-        self.is_company |= said is not None
         flat = dict(_flat(said or {}))
+        self.is_company |= said is not None and flat.get(NO_COMPANY[0]) != NO_COMPANY[1]
         for key, value in flat.items():
             outer, _, inner = key.partition(".")
-            if outer == IN_TEXT:
-                self.in_text[inner] = self.in_text.get(inner, False) or bool(value)
+            if inner and outer in MARKS:
+                self.marks[outer, inner] = self.marks.get((outer, inner), False) or bool(value)
                 continue
-            known = self.values.setdefault(_without_suffix(key, flat), [])
-            known += [v for v in _listed(value) if v not in known]
+            known = self.values.setdefault(_stem(key, flat), [])
+            if not key.startswith(OTHERS):
+                known += [v for v in _listed(value) if v not in known]
+
+    def stands(self, *names: str) -> bool:
+        """Whether the documents hold a label and state it, as far as the file tells by one of a field's names."""
+        told = (next((self.marks[mark, n] for n in names if (mark, n) in self.marks), True) for mark in MARKS)
+        return all(told)
 
 
 class Labels:
@@ -95,14 +107,12 @@ class Labels:
         if key not in labelled.values:
             return None
         values = tuple(labelled.values[key])
-        told = (labelled.in_text.get(name) for name in (key, of.name, of.path[-1]))
-        stands = next((known for known in told if known is not None), True)
-        return Label(values, values if stands else ())
+        return Label(values, values if labelled.stands(key, of.name, of.path[-1]) else ())
 
     @property
     def tell_standing(self) -> bool:
         """Whether the file says of any label if it stands in the text."""
-        return any(labelled.in_text for labelled in self.companies.values())
+        return any(labelled.marks for labelled in self.companies.values())
 
 
 def load(path: Path, names: Mapping[str, str] | None = None) -> Labels:
@@ -170,7 +180,12 @@ def _flat(said: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield f"{prefix}{key}", value
 
 
-def _without_suffix(key: str, flat: Mapping[str, Any]) -> str:
+def _stem(key: str, flat: Mapping[str, Any]) -> str:
+    """The key of a label that another key says more about: name of name_accepted, alt_names and other_names."""
+    for sign in (MORE, OTHERS):
+        if key.startswith(sign):
+            plural = key.removeprefix(sign)
+            return plural.removesuffix("ies") + "y" if plural.endswith("ies") else plural.removesuffix("s")
     stem = key.removesuffix(ACCEPTED)
     return stem if stem in flat else key
 

@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from extraction.arrow import storable
 from extraction.errors import Fault
+from extraction.logprobs import leaves, mirrored
 from extraction.loops import loops
 
 P = TypeVar("P", bound=BaseModel)
+P_co = TypeVar("P_co", bound=BaseModel, covariant=True)
 
 MAX_REPLY_CHARACTERS = 200_000
 PRUNED = {
@@ -22,6 +25,15 @@ Errors = Sequence[Mapping[str, Any]]
 Place = tuple[int, int | str]  # a container's id, which outlives what moves in it, and an index or key
 
 
+@dataclass(frozen=True)
+class Parsed(Generic[P_co]):
+    """A profile, and the scores of its values (see `extraction.logprobs`) in the shape of the reply's JSON, as far
+    as that came to be the profile; None where the server gave none."""
+
+    profile: P_co
+    scores: Any = None
+
+
 class ReplyFault(Exception):
     """A reply that is no profile. The message holds no text of a document."""
 
@@ -30,8 +42,11 @@ class ReplyFault(Exception):
         self.fault = fault
 
 
-def parse(reply: str, finish_reason: str | None, model: type[P]) -> P:
-    """The profile in a reply. Raises ReplyFault; whatever the bytes, nothing else."""
+def parse(reply: str, finish_reason: str | None, model: type[P], scores: Sequence[float] = ()) -> Parsed[P]:
+    """The profile in a reply. `scores` has one for each leaf of its JSON, or none.
+
+    Raises ReplyFault; whatever the bytes, nothing else.
+    """
     if finish_reason == "abort":
         raise ReplyFault(Fault.ABORTED, "the server gave the request up (finish_reason abort)")
     if finish_reason == "length":
@@ -50,8 +65,10 @@ def parse(reply: str, finish_reason: str | None, model: type[P]) -> P:
         value = json.loads(reply, parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeated)
     except (ValueError, RecursionError) as error:
         raise ReplyFault(Fault.INVALID, f"the answer is no JSON: {_without_text(error)}") from None
+    mirrors: dict[int, Any] = {}
+    shaped = mirrored(value, iter(scores), mirrors) if scores and len(scores) == leaves(value) else None
     try:
-        profile = _validate(value, model)
+        profile = _validate(value, model, mirrors)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         # A key that the model type does not know is the reply's own text.
@@ -60,10 +77,10 @@ def parse(reply: str, finish_reason: str | None, model: type[P]) -> P:
         raise ReplyFault(Fault.INVALID, f"the answer is no {model.__name__}: {where}: {first['type']}") from None
     if not storable(profile.model_dump()):
         raise ReplyFault(Fault.INVALID, "the answer holds half a character or a number that no column takes")
-    return profile
+    return Parsed(profile, shaped)
 
 
-def _validate(value: Any, model: type[P]) -> P:
+def _validate(value: Any, model: type[P], mirrors: dict[int, Any]) -> P:
     """Validate; a value that is only out of bounds is dropped rather than the whole answer.
 
     The light wire schema leaves lengths and ranges open, so they are met here. More than once, because
@@ -74,12 +91,12 @@ def _validate(value: Any, model: type[P]) -> P:
         try:
             return model.model_validate(value)
         except ValidationError as error:
-            if not _prune(value, error.errors(include_url=False), nulled):
+            if not _prune(value, error.errors(include_url=False), nulled, mirrors):
                 raise
 
 
-def _prune(value: Any, wrong: Errors, nulled: set[Place]) -> bool:
-    """Take what errors speak of out of its parent: null, dropped from a list, or a list cut.
+def _prune(value: Any, wrong: Errors, nulled: set[Place], mirrors: dict[int, Any]) -> bool:
+    """Take what errors speak of out of its parent: null, dropped from a list, or a list cut. `mirrors` follow.
 
     Where this put a null that may not be, the item of a list that holds it goes. False, with the value as it
     was, when one of the errors is of another kind.
@@ -103,11 +120,13 @@ def _prune(value: Any, wrong: Errors, nulled: set[Place]) -> bool:
             (dropped if isinstance(parent, list) else emptied)[id(parent), key] = parent
     for items, length in cut:
         del items[length:]
+        del mirrors.get(id(items), [])[length:]
     for (_, key), parent in emptied.items():
         parent[str(key)] = None
     nulled |= set(emptied)
     for (_, key), items in sorted(dropped.items(), key=itemgetter(0), reverse=True):
         del items[int(key)]  # from the back, so that the indices before it stay right
+        del mirrors.get(id(items), [None] * (int(key) + 1))[int(key)]
     return True
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from extraction.documents import Known
 from extraction.errors import OperatorError
 from extraction.tokens import Message
 
@@ -17,10 +18,12 @@ DEFUSED = re.compile(r"<(?=\|[^|<>\s]{1,40}\|>|/?(?:bos|eos|pad|unk|s|start_of_t
 
 
 class Example(BaseModel):
-    """A document and the profile that is right for it."""
+    """A document and the profile that is right for it; `company_name` and `website` are what the input knows."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    company_name: str | None = None
+    website: str | None = None
     title: str | None = None
     text: str
     profile: dict[str, Any]
@@ -47,7 +50,9 @@ class Prompt(BaseModel):
         turns: list[Message] = [{"role": "system", "content": instructions}]
         for example in self._shown():
             profile = json.dumps(example.profile, ensure_ascii=False)
-            turns.append({"role": "user", "content": content_of(example.title, defused(example.text.strip()))[0]})
+            known = Known(example.company_name, example.website)
+            shown = known_header(known) + content_of(example.title, defused(example.text.strip()))[0]
+            turns.append({"role": "user", "content": shown})
             turns.append({"role": "assistant", "content": profile})
         return [*turns, {"role": "user", "content": content}]
 
@@ -80,6 +85,12 @@ def content_of(title: str | None, text: str) -> tuple[str, int]:
     name = defused(" ".join((title or "").split()))
     header = "" if _opens_with(text, name) else f"# {name}\n\n"
     return header + text, len(header)
+
+
+def known_header(known: Known) -> str:
+    """The line before a text whose company the input knows; nothing where it knows none."""
+    told = ", ".join(" ".join(part.split()) for part in (known.name, known.website) if part)
+    return defused(f"COMPANY: {told}\n\n") if told else ""
 
 
 def defused(text: str) -> str:

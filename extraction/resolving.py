@@ -1,15 +1,16 @@
 """Resolving: what the evidence on a company comes to. A pure function of it, run once, at the end."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 from rapidfuzz import fuzz
 
-from extraction.candidates import Candidate, candidates, rank
+from extraction.candidates import Candidate, candidates, judged, rank
 from extraction.clustering import clusters, joined
+from extraction.confidence import Calibration
 from extraction.evidence import Evidence, canonical
 from extraction.fields import Field, facts
 
@@ -24,42 +25,79 @@ Trust = Mapping[str, float]
 
 
 @dataclass(frozen=True)
+class Judge:
+    """What decides: how signals become confidence, and how much of it a published value needs, by field."""
+
+    calibration: Calibration | None = None
+    minimum: Callable[[str], float] = lambda field: 0.0
+
+
+@dataclass(frozen=True)
 class Resolved:
-    """A profile's values, nested as its model, evidence rows for all that was observed, and the conflicts."""
+    """A profile's values, nested as its model, the confidence of each likewise, evidence rows for all that was
+    observed, and the conflicts. `identified` says whether a value tells which company it is."""
 
     values: dict[str, Any]
+    confidence: dict[str, Any]
     evidence: list[dict[str, Any]]
     conflicts: list[dict[str, Any]]
+    identified: bool
 
 
 def resolve(
-    model: type[BaseModel], evidence: Evidence, trust: Trust | None = None, until: str = NO_END
+    model: type[BaseModel],
+    evidence: Evidence,
+    trust: Trust | None = None,
+    until: str = NO_END,
+    judge: Judge | None = None,
 ) -> Resolved:
-    """Decide each field. A verbatim field publishes only what stands in a document; the rest stays evidence.
+    """Decide each field. A verbatim field publishes what stands in a document and is sure enough; the rest stays
+    evidence.
 
     `trust` weighs a document's vote by its type; types that it does not name weigh 1. Dates after `until` (ISO)
     are mistakes, and tell no order.
     """
     dates = {d: _date(date, until) for d, (date, _) in evidence.documents.items()}
     weights = {d: (trust or {}).get(kind, 1.0) for d, (_, kind) in evidence.documents.items()}
-    resolved = Resolved({}, [], [])
+    values: dict[str, Any] = {}
+    confidence: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = []
+    conflicts: list[dict[str, Any]] = []
+    judge = judge or Judge()
+    identified = not any(field.rule.identifies for field in facts(model))
     for field in facts(model):
         ranked = rank(field.rule, candidates(field, evidence, weights, dates), weights)
-        published = [c for c in ranked if c.grounded or not field.rule.verbatim]
-        rest = [c for c in ranked if not c.grounded and field.rule.verbatim]
         if field.rule.kind == "union":
-            published = joined(clusters(field.rule, published[:COMPARED]), weights)
+            standing = [c for c in ranked if c.grounded or not field.rule.verbatim]
+            loose = [c for c in ranked if not c.grounded and field.rule.verbatim]
+            ranked = [*joined(clusters(field.rule, standing[:COMPARED]), weights), *loose]
+        ranked = judged(field.rule, ranked, weights, judge.calibration)
+        least = judge.minimum(field.name)
+        published = [c for c in ranked if _is_published(field, c, least)]
+        rest = [c for c in ranked if not _is_published(field, c, least)]
+        if field.rule.kind == "union":
             chosen = published[: field.rule.limit]
-            _put(resolved.values, field.path, [c.value for c in chosen])
+            _put(values, field.path, [c.value for c in chosen])
         else:
             if field.rule.kind == "medoid":
                 published = _by_likeness(published[:TEXTS_COMPARED])
             chosen = published[:1]
-            _put(resolved.values, field.path, chosen[0].value if chosen else None)
-            resolved.conflicts.extend(_conflict(field, published))
+            _put(values, field.path, chosen[0].value if chosen else None)
+            facts_or_readings = [c for c in ranked if c.grounded or not field.rule.verbatim]
+            conflicts.extend(_conflict(field, chosen, facts_or_readings))
+        _put(confidence, field.path, min((c.confidence for c in chosen if c.confidence is not None), default=None))
+        identified |= field.rule.identifies and bool(chosen)
         shown = [*published, *rest][: max(VALUES_KEPT, len(chosen))]
-        resolved.evidence.extend(_row(field, c, n < len(chosen)) for n, c in enumerate(shown))
-    return resolved
+        rows.extend(_row(field, c, n < len(chosen)) for n, c in enumerate(shown))
+    return Resolved(values, confidence, rows, conflicts, identified)
+
+
+def _is_published(field: Field, candidate: Candidate, least: float) -> bool:
+    """Whether a value may stand in its column: a reading always, a fact where it stands in a document, sure
+    enough."""
+    if not field.rule.verbatim:
+        return True
+    return candidate.grounded and (candidate.confidence or 0.0) >= least
 
 
 def _date(given: str, until: str) -> str:
@@ -77,15 +115,15 @@ def _by_likeness(candidates: Sequence[Candidate]) -> list[Candidate]:
     return sorted(candidates, key=lambda c: (likeness(c), c.weight, c.key), reverse=True)
 
 
-def _conflict(field: Field, published: Sequence[Candidate]) -> list[dict[str, Any]]:
+def _conflict(field: Field, chosen: Sequence[Candidate], ranked: Sequence[Candidate]) -> list[dict[str, Any]]:
     """The row for a field of which documents say different things that can't all be right, if they do."""
-    if not published or field.rule.kind not in ("vote", "latest"):
+    if not chosen or field.rule.kind not in ("vote", "latest"):
         return []
-    chosen, alike = published[0], field.rule.alike
-    rivals = [c for c in published[1:] if not (alike and alike(c.key, chosen.key))]
+    best, alike = chosen[0], field.rule.alike
+    rivals = [c for c in ranked if c.key != best.key and not (alike and alike(c.key, best.key))]
     if field.rule.kind == "latest":  # what older documents say is history
-        rivals = [c for c in rivals if c.newest == chosen.newest]
-    least = CONFLICT_SHARE * sum(c.weight for c in published)
+        rivals = [c for c in rivals if c.newest == best.newest]
+    least = CONFLICT_SHARE * sum(c.weight for c in ranked)
     alternatives = [
         {
             "value": _text(c.value),
@@ -96,7 +134,7 @@ def _conflict(field: Field, published: Sequence[Candidate]) -> list[dict[str, An
         for c in rivals
         if c.weight >= least
     ][:ALTERNATIVES_KEPT]
-    row = {"field": field.name, "chosen": _text(chosen.value), "support": len(chosen.documents)}
+    row = {"field": field.name, "chosen": _text(best.value), "support": len(best.documents)}
     return [{**row, "rule": field.rule.kind, "alternatives": alternatives}] if alternatives else []
 
 
@@ -113,7 +151,8 @@ def _row(field: Field, candidate: Candidate, chosen: bool) -> dict[str, Any]:
         "value": _text(candidate.value),
         "chosen": chosen,
         "grounded": candidate.grounded,
-        "stated": candidate.stated,
+        "found": candidate.found,
+        "confidence": candidate.confidence,
         "support": len(candidate.documents),
         "places": candidate.places,
     }

@@ -1,7 +1,9 @@
 """Merge rules: how the values that several documents give for one field become one.
 
-A rule stands on the field that it governs, `name: Annotated[str | None, vote(key=company_key)]`, so the
-reducer knows no field names and any pydantic model with such annotations works.
+A rule stands on the field that it governs, so the reducer knows no field names and any pydantic model works:
+
+    name: Annotated[str | None, vote(key=company_key, alike=same_company)]
+    goods: Annotated[list[str], union(limit=20)]
 """
 
 from collections.abc import Callable, Iterable
@@ -9,53 +11,45 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, TypedDict, Unpack
 
-from extraction.captions import Caption
+from extraction.finding import Finder
 from extraction.keys import text_key
-from extraction.sentences import Phrase
-from extraction.surroundings import Stands, Words
 
 Key = Callable[[Any], str]
 Alike = Callable[[str, str], bool]
 Kind = Literal["vote", "latest", "medoid", "union", "subject", "quotes"]
+Names = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Rule:
     """How one field merges.
 
-    `form` rewrites a value first (a city without its state). `key` maps it to what makes it the same value;
-    keys that are `alike` support each other in a vote, and are one item in a list; in a list of free words
-    (`fuzzy`), so are keys that differ by a letter. The first of `anchor`'s
-    attributes that a structured item has stands for it; with `whole`, `key` and `valid` get all of the item.
-    `spellings` tells how else a text may write a value, letter by letter (United States: US, EUA). One that is
-    `cased` has capitals where it stands, if it has any.
-
-    A `verbatim` value must stand in a document to be published as a fact, be `valid`, and have one of its
-    `cues` (see `surroundings.Words`) near, and one of its `hints` where the text has any of them, and none of
-    `unless` before it in its line, and where it `stands` mean what is asked for; others (a sector, a summary) are
-    the model's reading. What a text states by one of its `captions` or `phrases` is a value too, whether the model
-    gives it or not.
+    key: maps a value to what makes it the same value. `alike` keys support each other in a vote and are one item of
+        a list; in a list of free words (`fuzzy`) so are keys that differ by a letter.
+    anchor: the attributes of a structured item that stand for it, the first that it has; with `whole`, `key` and
+        `check` get all of the item.
+    verbatim: the value must stand in a document to be published; else it is the model's reading (a sector, a
+    summary).
+    check: a standard (check digits, a public suffix) by which a value can be none; False refuses it.
+    find: reads values from the text by their standard, whatever the model made of it (see `extraction.finding`).
+    spellings: how else a text may write a value, letter by letter (United States: US, USA).
+    identifies: the value tells which company a text is about; a company without any such value is none.
+    about: of a `subject`, the answers that mean a text about such a company.
     """
 
     kind: Kind
     key: Key = text_key
-    anchor: Words = ()
+    anchor: Names = ()
     whole: bool = False
     verbatim: bool = True
     limit: int = 20
     alike: Alike | None = None
     fuzzy: bool = False
-    cues: Words = ()
-    hints: Words = ()
-    unless: Words = ()
-    stands: Stands | None = None
-    valid: Callable[[Any], bool] | None = None
-    form: Callable[[Any], Any] | None = None
+    check: Callable[[Any], bool] | None = None
+    find: Finder | None = None
     spellings: Callable[[Any], Iterable[str]] | None = None
-    captions: tuple[Caption, ...] = ()
-    phrases: tuple[Phrase, ...] = ()
-    cased: bool = False
-    none: str | None = None
+    identifies: bool = False
+    about: Names = ()
 
     @property
     def about_answer(self) -> bool:
@@ -73,8 +67,8 @@ class Rule:
         return next((value[part] for part in self.anchor if value.get(part) is not None), None)
 
     def accepts(self, value: Any) -> bool:
-        """Whether a value is one that the field can have."""
-        return self.valid is None or bool(_remembered(self.valid, value if self.whole else self.quote_of(value)))
+        """Whether the field's standard takes a value; without a standard any is."""
+        return self.check is None or bool(_remembered(self.check, value if self.whole else self.quote_of(value)))
 
 
 def _remembered(function: Callable[[Any], Any], value: Any) -> Any:
@@ -88,28 +82,22 @@ def _of_text(function: Callable[[Any], Any], value: str) -> Any:
 
 
 class Conditions(TypedDict, total=False):
-    """What a rule may ask of a value; see Rule."""
+    """What a rule may say of its values; see Rule."""
 
     verbatim: bool
     alike: Alike
-    cues: Words
-    hints: Words
-    unless: Words
-    stands: Stands
-    valid: Callable[[Any], bool]
-    form: Callable[[Any], Any]
+    check: Callable[[Any], bool]
+    find: Finder
     spellings: Callable[[Any], Iterable[str]]
-    cased: bool
-    captions: tuple[Caption, ...]
-    phrases: tuple[Phrase, ...]
+    identifies: bool
 
 
 def vote(key: Key = text_key, **conditions: Unpack[Conditions]) -> Rule:
-    """One value: the one that most distinct documents give, weighed by trust, grounded ones first."""
+    """One value: the one that documents give with the greatest confidence together, weighed by trust."""
     return Rule("vote", key, **conditions)
 
 
-def latest(key: Key = text_key, *, anchor: str | Words = (), **conditions: Unpack[Conditions]) -> Rule:
+def latest(key: Key = text_key, *, anchor: str | Names = (), **conditions: Unpack[Conditions]) -> Rule:
     """One value that changes with time: the one of the newest dated document, then by vote."""
     return Rule("latest", key, _names(anchor), **conditions)
 
@@ -122,7 +110,7 @@ def medoid(key: Key = text_key) -> Rule:
 def union(
     key: Key = text_key,
     *,
-    anchor: str | Words = (),
+    anchor: str | Names = (),
     whole: bool = False,
     limit: int = 20,
     fuzzy: bool | None = None,
@@ -137,13 +125,13 @@ def union(
     return Rule("union", key, _names(anchor), whole, limit=limit, fuzzy=by_letter, **conditions)
 
 
-def _names(anchor: str | Words) -> Words:
+def _names(anchor: str | Names) -> Names:
     return (anchor,) if isinstance(anchor, str) else anchor
 
 
-def subject(*, none: str) -> Rule:
-    """What the text is about. An answer that gives `none` abstains: nothing else in it counts."""
-    return Rule("subject", verbatim=False, none=none)
+def subject(*about: str) -> Rule:
+    """What the text is about. An answer that gives another value than these abstains: nothing else in it counts."""
+    return Rule("subject", verbatim=False, about=about)
 
 
 def quoted() -> Rule:

@@ -55,6 +55,19 @@ class KeyComparator(BaseComparator):  # type: ignore[misc]
         return 0.0 if numbers[0] else float(self.letters.compare(str1, str2))
 
 
+class Matcher:
+    """Tells whether a key of a field is that of a label, by the field's own rule."""
+
+    def __init__(self, fields: Iterable[Field]) -> None:
+        self.fields = {field.name: field for field in fields}
+        self._comparators = {name: KeyComparator(field.rule) for name, field in self.fields.items()}
+
+    def right(self, of: str, key: str, label: Label) -> bool:
+        """Whether a key is that of one of a label's values."""
+        rule, compare = self.fields[of].rule, self._comparators[of].compare
+        return any(compare(key, rule.key_of(value)) >= SAME for value in label.values)
+
+
 @dataclass(frozen=True)
 class Mistake:
     """A field of a company that is not as labelled: something wrong, invented (nothing is right there) or
@@ -160,6 +173,5 @@ def _is_list(field: Field) -> bool:
 def _keys(field: Field, values: Iterable[Any]) -> list[str]:
     """The keys of values, each once."""
     rule = field.rule
-    formed = (rule.form(value) if rule.form else value for value in values)
-    found = (rule.key_of(value) for value in formed if rule.quote_of(value) is not None)
+    found = (rule.key_of(value) for value in values if rule.quote_of(value) is not None)
     return list(dict.fromkeys(key for key in found if key))

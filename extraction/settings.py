@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from extraction.arrow import struct_of
+from extraction.confidence import Calibration, Probability
 from extraction.errors import OperatorError
 from extraction.fields import fields
 from extraction.flags import Flags
@@ -20,7 +21,8 @@ Engine = Literal["sglang", "llamacpp", "endpoint"]
 
 
 class Columns(Frozen):
-    """Names of the input's columns. Only `document_id` and `text` have to be there."""
+    """Names of the input's columns. Only `document_id` and `text` have to be there; `company_name` and `website`
+    are what the input knows of the company that a document is about."""
 
     document_id: str = "document_id"
     text: str = "text"
@@ -29,6 +31,8 @@ class Columns(Frozen):
     url: str = "url"
     document_type: str = "document_type"
     document_date: str = "document_date"
+    company_name: str = "company_name"
+    website: str = "website"
 
 
 class Model(Frozen):
@@ -140,6 +144,28 @@ class Breaker(Frozen):
     alike: Count = 50
 
 
+class Confidence(Frozen):
+    """How sure a published value has to be.
+
+    `calibration` names a file beside the settings, fitted by `jobs/calibrate.py` for their model; without one
+    values have a score that is no probability. `min_confidence` is one number or one a field (by dotted path,
+    `default` for the others); null takes the calibration's own, which is 0 where there is none. `logprobs` asks
+    servers for the log-probabilities of what they write.
+    """
+
+    calibration: Calibration | None = None
+    min_confidence: Probability | dict[str, Probability] | None = None
+    logprobs: bool = True
+
+    def minimum(self, field: str, calibration: Calibration | None) -> float:
+        """What a field's value needs to be published, by a calibration that fits the run's model, if there is
+        one."""
+        own = calibration.min_confidence if calibration else 0.0
+        if isinstance(self.min_confidence, dict):
+            return self.min_confidence.get(field, self.min_confidence.get("default", own))
+        return own if self.min_confidence is None else self.min_confidence
+
+
 class Settings(Frozen):
     """Everything that a run is told. `trust` weighs a document's vote by its document_type; others weigh 1."""
 
@@ -154,6 +180,7 @@ class Settings(Frozen):
     servers: Servers = Servers()
     ledger: Ledger = Ledger()
     breaker: Breaker = Breaker()
+    confidence: Confidence = Confidence()
     llamacpp: LlamaCpp = LlamaCpp()
     sglang: Sglang = Sglang()
     endpoint: Endpoint = Endpoint()
@@ -181,13 +208,19 @@ def profile_model(named: str) -> type[BaseModel]:
 def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
     """Read a configuration file, with overrides such as {"limits.max_chunk_tokens": 8000} laid over it.
 
-    `prompt` names a file beside it. Raises OperatorError with the file, the key and what is wrong.
+    `prompt` and `confidence.calibration` name files beside it. Raises OperatorError with the file, the key and what
+    is wrong.
     """
     raw, laid = read_yaml(path), dict(overrides or {})
     if "prompt" in laid:
         raw["prompt"] = laid.pop("prompt")
     if isinstance(raw.get("prompt"), str):  # first, so that overrides reach into it
         raw["prompt"] = read_yaml(path.parent / raw["prompt"])
+    if "confidence.calibration" in laid:
+        override(raw, "confidence.calibration", laid.pop("confidence.calibration"))
+    confidence = raw.get("confidence")
+    if isinstance(confidence, dict) and isinstance(confidence.get("calibration"), str):
+        raw["confidence"] = {**confidence, "calibration": read_yaml(path.parent / confidence["calibration"])}
     for key, value in laid.items():
         override(raw, key, value)
     try:

@@ -44,6 +44,14 @@ def parser() -> Parser:
         "--documents", metavar="PATH", help="the run's input: which labels stand in it is looked up there"
     )
     flags.add_argument("--schema", metavar="MODULE:MODEL", help="the profile model")
+    flags.add_argument(
+        "--by", choices=["document_type"], help="a row for each kind of documents, with its calibration error"
+    )
+    flags.add_argument(
+        "--model-alone",
+        action="store_true",
+        help="score what the model gives where it stands in the documents, without finders and confidence",
+    )
     flags.add_argument("--json", type=Path, metavar="FILE", help="write all figures and mistakes there")
     flags.add_argument("--errors", type=int, default=0, metavar="N", help="print N mistakes of each field")
     return flags
@@ -56,10 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(flags: argparse.Namespace) -> int:
     """Read labels and profiles, compare, print and write."""
-    labels = load(flags.labels, dict(map(_mapped, flags.map)))
+    labels = load(flags.labels, dict(map(mapped, flags.map)))
     published = Published.at(flags.profiles)
     model = profile_model(flags.schema) if flags.schema else published.model()
-    found = score(published, model, labels, flags.documents)
+    found = score(published, model, labels, flags.documents, alone=flags.model_alone, by_kind=flags.by is not None)
     out = console()
     show(out, found)
     if flags.errors:
@@ -69,7 +77,7 @@ def run(flags: argparse.Namespace) -> int:
     return DONE
 
 
-def _mapped(text: str) -> tuple[str, str]:
+def mapped(text: str) -> tuple[str, str]:
     field, equals, key = text.partition("=")
     if not (field and equals and key):
         raise OperatorError(f"--map {text}: FIELD=KEY is expected, such as city=location")

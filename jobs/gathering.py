@@ -4,25 +4,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from extraction.chunking import Chunk
+from extraction.confidence import Calibration
 from extraction.errors import Fault
 from extraction.evidence import Evidence, Observation
-from extraction.finding import found
-from extraction.observing import abstains, observe
+from extraction.observing import Seen, observe, seen
+from extraction.parsing import Parsed, ReplyFault, parse
 
 Answered = dict[str, Any]  # a row of the ledger, or what stands for one
 
 NOT_ASKED: Answered = {
     "replies": [],
+    "scores": [],
     "fault": Fault.UNAVAILABLE.value,
     "message": "it was not asked",
     "attempts": 0,
 }
 SAYS_NOTHING: Answered = {
     "fault": Fault.NO_COMPANY.value,
-    "message": "nothing that was answered stands in the document: it seems to be about no company",
+    "message": "nothing in it tells with enough confidence which company it is about",
     "attempts": 1,
 }
 
@@ -31,7 +33,8 @@ SAYS_NOTHING: Answered = {
 class Gathered:
     """One company: its evidence, its documents that were answered, and what failed and why.
 
-    `failed` holds the first fault of each document that has one, `missing` every place that no answer covers.
+    `failed` holds the first fault of each document that has one, `missing` every place that no answer covers;
+    `known` says that the input told which company it is.
     """
 
     company_id: str
@@ -40,6 +43,7 @@ class Gathered:
     failed: dict[str, Answered] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     missing: list[dict[str, Any]] = field(default_factory=list)
+    known: bool = False
 
     def update(self, other: "Gathered") -> None:
         """Take what other chunks of the company came to in."""
@@ -48,14 +52,21 @@ class Gathered:
         self.failed = {**other.failed, **self.failed}
         self.sources |= other.sources
         self.missing += other.missing
+        self.known |= other.known
 
 
-def gather(model: type[BaseModel], company_id: str, chunks: Iterable[tuple[Chunk, Answered]]) -> Gathered:
+def gather(
+    model: type[BaseModel],
+    company_id: str,
+    chunks: Iterable[tuple[Chunk, Answered]],
+    calibration: Calibration | None = None,
+) -> Gathered:
     """What some chunks of a company and their answers come to."""
     gathered = Gathered(company_id)
     for chunk, answer in chunks:
         gathered.sources |= {piece.document_id: piece.source_path for piece in chunk.pieces}
-        fault = _observe(model, chunk, answer, gathered.evidence)
+        gathered.known |= bool(chunk.known)
+        fault = _observe(model, chunk, answer, gathered.evidence, calibration)
         if fault is None:
             gathered.answered |= {piece.document_id for piece in chunk.pieces}
             continue
@@ -66,11 +77,13 @@ def gather(model: type[BaseModel], company_id: str, chunks: Iterable[tuple[Chunk
     return gathered
 
 
-def _observe(model: type[BaseModel], chunk: Chunk, answer: Answered, evidence: Evidence) -> Answered | None:
+def _observe(
+    model: type[BaseModel], chunk: Chunk, answer: Answered, evidence: Evidence, calibration: Calibration | None
+) -> Answered | None:
     """Take a chunk's answer into the evidence; what is wrong with it, if anything is."""
     if not answer["replies"]:
         return answer
-    observations = observed(model, chunk, answer["replies"])
+    observations = observed(model, chunk, answer, calibration)
     if observations is None:
         refused = "the stored answer no longer fits the profile model"
         return {**answer, "fault": Fault.INVALID.value, "message": refused}
@@ -79,13 +92,24 @@ def _observe(model: type[BaseModel], chunk: Chunk, answer: Answered, evidence: E
     return None
 
 
-def observed(model: type[BaseModel], chunk: Chunk, replies: Iterable[str]) -> list[Observation] | None:
-    """What a chunk's replies say, and what stands beside captions in it, unless all replies abstain; None where one
-    does not fit the model."""
+def observed(
+    model: type[BaseModel], chunk: Chunk, answer: Answered, calibration: Calibration | None = None
+) -> list[Observation] | None:
+    """What the replies to a chunk say; None where one does not fit the model."""
+    parsed = _parsed(model, answer)
+    where = chunk.chunk_id, chunk.content, chunk.pieces, chunk.known
+    return None if parsed is None else [o for one in parsed for o in observe(one, *where, calibration)]
+
+
+def seen_in(model: type[BaseModel], chunk: Chunk, answer: Answered) -> list[Seen]:
+    """The same values with their signals, before these become probabilities."""
+    return [s for one in _parsed(model, answer) or () for s in seen(one, chunk.content, chunk.pieces, chunk.known)]
+
+
+def _parsed(model: type[BaseModel], answer: Answered) -> list[Parsed[BaseModel]] | None:
+    replies = answer["replies"]
+    scores = answer.get("scores") or [()] * len(replies)
     try:
-        profiles = [model.model_validate_json(reply) for reply in replies]
-    except ValidationError:
+        return [parse(reply, "stop", model, given) for reply, given in zip(replies, scores, strict=True)]
+    except ReplyFault:
         return None
-    where = chunk.chunk_id, chunk.content, chunk.pieces
-    said = [one for profile in profiles for one in observe(profile, *where)]
-    return said if all(map(abstains, profiles)) else [*said, *found(model, *where)]

@@ -19,7 +19,7 @@ FOOTER_THREADS = 16
 ROWS_PER_BATCH = 1_000
 GLOB_SIGNS = "*?["
 REQUIRED = ("document_id", "text")
-OPTIONAL = ("company_id", "title", "url", "document_type", "document_date")
+OPTIONAL = ("company_id", "title", "url", "document_type", "document_date", "company_name", "website")
 
 DOCUMENT_ROWS = pa.schema(
     [
@@ -30,6 +30,8 @@ DOCUMENT_ROWS = pa.schema(
         ("url", pa.string()),
         ("document_type", pa.string()),
         ("document_date", pa.string()),
+        ("company_name", pa.string()),
+        ("website", pa.string()),
         ("source_path", pa.string()),
         ("row", pa.int64()),
         ("not_text", pa.bool_()),

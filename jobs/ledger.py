@@ -13,11 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.client import Answer
-from actors.extractor import ANSWERS
+from actors.extractor import ANSWERS, TEXTS
 from extraction.errors import Fault, RunError
 from jobs.digests import digests
 from jobs.index import RETRYABLE, Index, Segment
@@ -125,7 +126,7 @@ class LedgerWriter:
     def held(self) -> dict[str, Answer]:
         """What became of the chunks that this actor wrote down in this run before it was restarted; without the
         replies, which are safe where they are."""
-        names = [each.name for each in fields(Answer) if each.name != "replies"]
+        names = [each.name for each in fields(Answer) if each.name not in TEXTS]
         found: dict[str, Answer] = {}
         for path in self.ledger.paths():
             if path.startswith(f"{self.ledger.folder}/{self.name}."):
@@ -158,9 +159,24 @@ def _in_order(found: pa.Table) -> pa.Array:
     """Row numbers, the best answers first; all columns decide, so that no order of files or rows shows."""
     again = pc.is_in(found["fault"], value_set=RETRYABLE)
     rank = pc.add(pc.cast(pc.is_valid(found["fault"]), pa.int8()), pc.cast(again, pa.int8()))
-    plain = found.set_column(found.schema.names.index("replies"), "replies", pc.binary_join(found["replies"], "\n"))
+    plain = found.drop_columns(list(TEXTS))
+    plain = plain.append_column("replies", pc.binary_join(found["replies"], "\n"))
+    plain = plain.append_column("scores", _as_text(found["scores"].combine_chunks()))
     keys = [(name, "ascending") for name in ("rank", *plain.schema.names)]
     return pc.sort_indices(plain.append_column("rank", rank), sort_keys=keys)
+
+
+def _as_text(scores: pa.ListArray) -> pa.Array:
+    """Lists of lists of numbers as text, so that rows can be ordered by them."""
+    inner = scores.flatten()
+    return _joined(scores, _joined(inner, inner.flatten().cast(pa.string()), ","), "\n")
+
+
+def _joined(lists: pa.ListArray, texts: pa.Array, sign: str) -> pa.Array:
+    """The texts of each list as one; `texts` are those of all lists, one after the other."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    return pc.binary_join(pa.ListArray.from_arrays(offsets, texts), sign)
 
 
 def _first_of_each(ids: pa.ChunkedArray) -> pa.Array:

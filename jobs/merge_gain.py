@@ -1,7 +1,7 @@
 """Merge gain: how much better a company's profile is than the answers that it was made of, each taken alone."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from extraction.figures import Share, f1, mean, ratio
 from extraction.labels import Label
 from extraction.resolving import resolve
 from extraction.scoring import COUNTS, Counts, Scorer
-from jobs.gathering import observed
+from jobs.gathering import Answered, observed
 from jobs.published import Published, Values
 
 
@@ -34,15 +34,15 @@ def merge_gain(
     scorer: Scorer,
     labels: Mapping[str, Sequence[Label | None]],
     counts: Mapping[str, Counts],
-    replies: Mapping[str, Collection[str]],
+    answers: Mapping[str, Answered],
 ) -> MergeGain | None:
-    """Score what each chunk's replies would make by themselves; None where no company has several answers.
+    """Score what each chunk's answer would make by itself; None where no company has several answers.
 
-    `labels` and `counts` are by company, `replies` by chunk.
+    `labels` and `counts` are by company, `answers` by chunk.
     """
     single: dict[str, list[float]] = defaultdict(list)
     for chunk in published.chunks(labels.keys()):
-        values = alone(model, chunk, replies.get(chunk.chunk_id, ()))
+        values = alone(model, chunk, answers[chunk.chunk_id]) if chunk.chunk_id in answers else None
         if values is not None:
             single[chunk.company_id].append(company_f1(scorer.counts(values, labels[chunk.company_id])))
     several = {company_id: values for company_id, values in sorted(single.items()) if len(values) > 1}
@@ -55,9 +55,9 @@ def merge_gain(
     return MergeGain(len(pairs), chunks, float(whole), float(part), mean([one - other for one, other in pairs]))
 
 
-def alone(model: type[BaseModel], chunk: Chunk, replies: Collection[str]) -> Values | None:
-    """The profile that one chunk's replies make by themselves; None without any, or where they don't fit."""
-    found = observed(model, chunk, replies) if replies else None
+def alone(model: type[BaseModel], chunk: Chunk, answer: Answered) -> Values | None:
+    """The profile that one chunk's answer makes by itself; None where it does not fit."""
+    found = observed(model, chunk, answer)
     return None if found is None else resolve(model, Evidence(found)).values
 
 

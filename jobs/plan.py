@@ -15,7 +15,7 @@ import ray
 import ray.data
 
 from extraction.chunking import Chunk, Chunker
-from extraction.documents import DeadLetter, admit
+from extraction.documents import DeadLetter, Known, admit
 from extraction.errors import Fault
 from extraction.pieces import Edit, Piece
 from extraction.settings import Columns
@@ -58,6 +58,7 @@ CHUNKS = pa.schema(
                 )
             ),
         ),
+        ("known", pa.struct([("name", pa.string()), ("website", pa.string())])),
     ]
 )
 DEAD_LETTERS = pa.schema(
@@ -210,4 +211,5 @@ def chunks_of(table: pa.Table) -> Iterator[Chunk]:
     """The chunks in a table of CHUNKS."""
     for row in table.to_pylist():
         pieces = [{**piece, "edits": tuple(Edit(**e) for e in piece["edits"])} for piece in row.pop("pieces")]
-        yield Chunk(**row, pieces=tuple(Piece(**piece) for piece in pieces))
+        known = Known(**(row.pop("known", None) or {}))
+        yield Chunk(**row, pieces=tuple(Piece(**piece) for piece in pieces), known=known)

@@ -38,11 +38,12 @@ def _show_field(
     out: Console, name: str, values: Sequence[Row], conflict: Row | None, texts: Mapping[str, Original]
 ) -> None:
     chosen = [value for value in values if value["chosen"]]
-    nothing = "" if chosen else "  nothing that stands in a document"
+    nothing = "" if chosen else "  nothing that is sure enough"
     out.print()
     out.print(Text.assemble((name, "cyan"), (nothing, "dim")))
     for value in chosen:
         support = _counted(value["support"], "document") if value["grounded"] else "in no document"
+        support += _sure(value)
         _indented(out, Text.assemble((_readable(value["value"]), "bold"), (f"   {support}", "dim")))
         for place in value["places"]:
             _show_place(out, place, texts)
@@ -66,11 +67,17 @@ def _show_conflict(out: Console, conflict: Row, texts: Mapping[str, Original]) -
 
 def _show_others(out: Console, others: Sequence[Row]) -> None:
     """What was given too: what stands in a document, and what in none and was kept out."""
-    for grounded, label in ((True, "also said"), (False, "kept out, in no document")):
-        said = [_readable(value["value"]) for value in others if value["grounded"] is grounded]
+    for grounded, label in ((True, "kept back"), (False, "kept out, in no document")):
+        said = [_readable(value["value"]) + _sure(value) for value in others if value["grounded"] is grounded]
         if said:
             more = f" and {len(said) - OTHERS_SHOWN} more" if len(said) > OTHERS_SHOWN else ""
             _indented(out, Text(f"{label}: {'; '.join(said[:OTHERS_SHOWN])}{more}", "dim"))
+
+
+def _sure(value: Row) -> str:
+    """How sure a value is."""
+    known = value["grounded"] and value.get("confidence") is not None
+    return f", confidence {value['confidence']:.2f}" if known else ""
 
 
 def _show_place(out: Console, place: Row, texts: Mapping[str, Original]) -> None:

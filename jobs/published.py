@@ -1,7 +1,7 @@
 """What a run left behind, as a reader finds it: the published profiles, and the plan and answers they came from."""
 
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +26,9 @@ from jobs.storage import Storage
 
 MODELS: tuple[type[BaseModel], ...] = (CompanyProfile, ShortProfile)
 CHUNKS_READ = 500  # at a time
+NO_KIND = "documents"  # of no type
+ROWS = 10_000  # of a few small columns, at a time
+PIECE_TYPE = "pieces.list.element.document_type"
 Values = dict[str, Any]
 
 
@@ -72,6 +75,15 @@ class Published:
             for company_id, chunk_id in zip(*(column.to_pylist() for column in table.columns), strict=True):
                 companies[company_id].append(chunk_id)
         return dict(companies)
+
+    def kinds(self) -> dict[str, str]:
+        """The type that most documents of each company have; none where the run's plan is gone."""
+        counted: dict[str, Counter[str]] = defaultdict(Counter)
+        for path in self.chunk_files:
+            for table in self.storage.read_batches(path, ROWS, ["company_id", PIECE_TYPE]):
+                for row in table.to_pylist():
+                    counted[row["company_id"]].update(p["document_type"] or NO_KIND for p in row["pieces"])
+        return {company_id: kinds.most_common(1)[0][0] for company_id, kinds in counted.items()}
 
     def chunks(self, ids: Collection[str], of: Literal["company_id", "chunk_id"] = "company_id") -> Iterator[Chunk]:
         """The chunks of some companies, or some chunks."""

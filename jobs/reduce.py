@@ -17,7 +17,7 @@ import ray.data
 from extraction.chunking import Chunk
 from extraction.documents import DeadLetter
 from extraction.errors import Fault
-from extraction.resolving import resolve
+from extraction.resolving import Judge, resolve
 from jobs.digests import digests
 from jobs.gathering import NOT_ASKED, SAYS_NOTHING, Answered, Gathered, gather
 from jobs.index import Index
@@ -116,7 +116,7 @@ def _companies(run: Run, path: str, segments: list[dict[str, Any]]) -> Iterator[
     current: Gathered | None = None
     for table in run.storage.read_batches(path, CHUNKS_READ):
         for company_id, group in groupby(_answered(table, answers), key=lambda pair: pair[0].company_id):
-            part = gather(run.model, company_id, group)
+            part = gather(run.model, company_id, group, run.calibration)
             if current and current.company_id == company_id:
                 current.update(part)
                 continue
@@ -137,9 +137,10 @@ def _answered(chunks: pa.Table, answers: pa.Table) -> Iterator[tuple[Chunk, Answ
 
 def _company(run: Run, found: Gathered) -> Company:
     """A company's row. Every one of its documents is in it or a dead letter."""
-    resolved = resolve(run.model, found.evidence, run.settings.trust, run.date)
+    judge = Judge(run.calibration, run.least_confidence)
+    resolved = resolve(run.model, found.evidence, run.settings.trust, run.date, judge)
     says_anything = any(row["chosen"] for row in resolved.evidence)
-    answered = found.answered if says_anything else set()
+    answered = found.answered if says_anything and (resolved.identified or found.known) else set()
     failed = {**dict.fromkeys(found.answered, SAYS_NOTHING), **found.failed}
     dead = [_dead_letter(d, found.sources[d], failed[d]) for d in sorted(set(failed) - answered)]
     if not answered:
@@ -147,6 +148,7 @@ def _company(run: Run, found: Gathered) -> Company:
     row = {
         "company_id": found.company_id,
         **resolved.values,
+        "confidence": resolved.confidence,
         "documents": sorted(answered),
         "chunks_missing": [m for m in found.missing if m["document_id"] in answered],
         "evidence": resolved.evidence,

@@ -1,6 +1,6 @@
 """The report of a run: one page with its flow, speed, fields, failures and settings, and a viewer of its companies.
 
-python jobs/report.py OUT
+python jobs/report.py OUT [--labels FILE]
 
 writes OUT/report.html anew from what the run left behind, and prints where it is. Exit codes: 0 written; 1 failed;
 2 the operator's mistake.
@@ -9,15 +9,19 @@ writes OUT/report.html anew from what the run left behind, and prints where it i
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.markup import escape
 
+from extraction.confidence import Bin
 from extraction.errors import RunError
+from extraction.labels import load
 from jobs.command import DONE, LOG, Parser, enter
 from jobs.manifest import Manifest
 from jobs.published import Published
 from jobs.reports.facts import facts
 from jobs.reports.page import render
+from jobs.score import score
 from jobs.storage import Storage
 
 NAME = "report.html"
@@ -28,6 +32,12 @@ def parser() -> Parser:
     """The command line."""
     flags = Parser("report.py", __doc__)
     flags.add_argument("output", metavar="OUT", help="an output folder or URL of extract.py")
+    flags.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="as evaluate.py takes them: show how well confidence holds by them",
+    )
     return flags
 
 
@@ -40,16 +50,20 @@ def run(flags: argparse.Namespace) -> int:
     """Write the report of what is published."""
     published = Published.at(flags.output, "OUT")
     try:
-        write(published)
+        write(published, reliability=_reliability(published, flags.labels) if flags.labels else ())
     except OSError as error:
         raise RunError(f"{published.storage.full(NAME)} can't be written: {error}") from None
     print(published.storage.full(NAME))
     return DONE
 
 
-def write(published: Published, room: int = ROOM) -> None:
+def _reliability(published: Published, labels: Path) -> Sequence[Bin]:
+    return score(published, published.model(), load(labels)).reliability
+
+
+def write(published: Published, room: int = ROOM, reliability: Sequence[Bin] = ()) -> None:
     """Put the report in place; `room` bytes of it may be companies."""
-    found, data = facts(published, room)
+    found, data = facts(published, room, reliability)
     published.storage.write(NAME, render(found, data))
 
 

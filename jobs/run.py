@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from actors.weights import local_model
 from extraction.chunking import Chunker
+from extraction.confidence import Calibration
 from extraction.fingerprint import fingerprint
 from extraction.settings import Settings
 from extraction.tokens import load_counter
@@ -58,6 +59,16 @@ class Run:
             template=fleet.template,
             precision=fleet.precision,
         )
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How signals become confidence; None where it was fitted for another model."""
+        found = self.settings.confidence.calibration
+        return found if found and found.fitted.model == self.fleet.model else None
+
+    def least_confidence(self, field: str) -> float:
+        """What a field's value needs to be published."""
+        return self.settings.confidence.minimum(field, self.calibration)
 
     @property
     def date(self) -> str:

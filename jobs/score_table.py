@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from extraction.calibration import BINS
 from extraction.figures import Share
 from jobs.score import ALL, Score
 
@@ -40,9 +41,36 @@ def show(out: Console, score: Score) -> None:
             style="bold" if row.field == ALL else None,
         )
     out.print(table)
+    if score.kinds:
+        _show_kinds(out, score)
     _show_rates(out, score)
+    if score.thresholds:
+        _show_thresholds(out, score)
     for note in score.notes:
         out.print(f"note         {note}", style="dim", markup=False)
+
+
+def _show_kinds(out: Console, score: Score) -> None:
+    """A row for each kind of documents."""
+    table = Table(header_style="bold", pad_edge=False, box=None)
+    table.add_column("kind", no_wrap=True)
+    for column in ("companies", "given", "precision", "", "recall", "", "ECE"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in score.kinds:
+        figures = (*_with_interval(row.precision), *_with_interval(row.recall), _figure(row.calibration_error))
+        table.add_row(row.kind, f"{row.companies:,}", f"{row.given:,}", *figures)
+    out.print(table)
+
+
+def _show_thresholds(out: Console, score: Score) -> None:
+    """What other thresholds would publish of the best values, and how well confidence holds."""
+    table = Table(header_style="bold", pad_edge=False, box=None)
+    for column in ("confidence from", "values", "right ones kept", "precision"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in score.thresholds:
+        table.add_row(f"{row.confidence:.2f}", f"{row.values:,}", f"{row.kept:.3f}", _figure(row.precision))
+    out.print(table)
+    out.print(f"calibration  {_figure(score.calibration_error)} expected calibration error (ECE, {BINS} bins)")
 
 
 def _show_rates(out: Console, score: Score) -> None:

@@ -55,7 +55,9 @@ STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 def body_of(address: Address, run: Run, question: Question) -> dict[str, Any]:
     """A chat request as the job sends it."""
     drawn = run.settings.sampling
+    logprobs = {"logprobs": True} if run.settings.confidence.logprobs else {}
     return {
+        **logprobs,
         "model": address.model,
         "messages": run.settings.prompt.messages(run.model, question.content),
         "response_format": {

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.client import Answer, Question
-from actors.extractor import ANSWERS, Extractor
+from actors.extractor import ANSWERS, TEXTS, Extractor
 from extraction.errors import OperatorError, RunError
 from extraction.settings import Settings, load
 from jobs import cluster, extract, pool
@@ -154,7 +154,7 @@ class Unasked(Extractor):
         """An answer to each chunk."""
         now = time.time()
         answers = [Answer(**{**BLANK, "chunk_id": each, "ended_at": now}) for each in batch["chunk_id"].to_pylist()]
-        return pa.Table.from_pylist([asdict(answer) for answer in answers], ANSWERS).drop_columns(["replies"])
+        return pa.Table.from_pylist([asdict(answer) for answer in answers], ANSWERS).drop_columns(list(TEXTS))
 
 
 BLANK: dict[str, Any] = {"chunk_id": "", "attempts": 1, "in_flight": 1, "server": "nobody"}

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from actors.client import Answer
 from actors.extractor import ANSWERS
+from extraction.logprobs import leaves
 from extraction.pieces import Piece
 from extraction.settings import load
 from jobs import cluster
@@ -107,7 +108,8 @@ def _write(run: Run, companies: int, extractions: int, characters: int) -> Itera
             for number in range(extractions):
                 chunk, reply = _extraction(company, number, characters)
                 chunks.append(chunk)
-                answers.append({**blank, "chunk_id": chunk["chunk_id"], "replies": [reply]})
+                scores = [[-0.1 - number / 50] * leaves(json.loads(reply))]
+                answers.append({**blank, "chunk_id": chunk["chunk_id"], "replies": [reply], "scores": scores})
         name = f"{run.ledger.folder}/{run.run_id}.made.{first:09}.parquet"
         run.ledger.storage.write_table(name, pa.Table.from_pylist(answers, ANSWERS))
         yield run.storage.write_table(
@@ -121,10 +123,12 @@ def _extraction(company: int, number: int, characters: int) -> tuple[dict[str, A
     city, country = CITIES[company % len(CITIES)]
     facts: dict[str, Any] = {
         "name": f"{first} {second} {company} Ltd",
+        "kind": "organization",
         "city": city,
         "country": country,
         "founded_year": 1900 + company % 120,
         "website": f"www.company{company}.example",
+        "email": f"info@company{company}.example",
         "phone": f"+47 555 {company % 10_000:04}",
         "tax_id": None,
         "ticker": None,
@@ -134,9 +138,9 @@ def _extraction(company: int, number: int, characters: int) -> tuple[dict[str, A
     text = (
         f"{facts['name']} of {city}, {country}, was founded in {facts['founded_year']}.\n"
         f"It has {facts['employees']} people and makes {', '.join(facts['products'])}.\n"
-        f"Telephone {facts['phone']}, {facts['website']}.\n"
+        f"Telephone {facts['phone']}, {facts['website']}, {facts['email']}.\n"
     )
-    text += f"{number} {FILLER}"[: max(0, characters - len(text))]
+    text += f"{number} {FILLER * (1 + characters // len(FILLER))}"[: max(0, characters - len(text))]
     if (company + number) % 10 < INVENTED * 10:
         facts |= {"phone": "+1 999 000 0000", "products": [*facts["products"], "gold rings and other things"]}
     document_id = f"d{company}-{number}"

@@ -9,6 +9,7 @@ requests at a time as the job has, and `job`, the whole extract stage through Ra
 """
 
 import argparse
+import contextlib
 import json
 import re
 import shlex
@@ -25,6 +26,7 @@ from rich.console import Console
 
 from actors import gpu
 from actors.client import Question
+from actors.server import Address, Server
 from extraction.errors import OperatorError, RunError
 from extraction.settings import parse_override
 from jobs import cluster, intake, plan
@@ -70,13 +72,13 @@ def run(flags: argparse.Namespace) -> int:
         row.settings(flags.config)  # a mistake in any row shows before the first server starts
     measured: list[Measurement] = []
     failed = False
-    with cluster.connected(), tempfile.TemporaryDirectory() as folder:
+    with cluster.connected(), tempfile.TemporaryDirectory() as folder, Kept() as kept:
         storage = storage_at(flags.work or folder)
         first = rows[0].run(rows[0].settings(flags.config), storage, Path(folder))
         chunks = planned_chunks(first, flags.input)
         for row in rows:
             try:
-                for one in measure(row, flags, storage, chunks):
+                for one in measure(row, flags, storage, chunks, kept):
                     measured.append(one)
                     LOG.print(f"{one.row}  {one.path}  {one.chunks_per_s:.2f} chunks/s")
                     write(flags, first, measured)
@@ -123,12 +125,42 @@ def questions(chunks: list[Question], count: int, label: str) -> pa.Table:
     return pa.Table.from_pylist(rows)
 
 
-def measure(row: Row, flags: argparse.Namespace, storage: Storage, chunks: list[Question]) -> Iterator[Measurement]:
+class Kept(contextlib.AbstractContextManager["Kept"]):
+    """The server of the row before: a row whose server would be started in the same way is measured on it."""
+
+    def __init__(self) -> None:
+        self.startup_s = 0.0
+        self._started_as: tuple[Any, ...] | None = None
+        self._server: Server | None = None
+        self._address: Address | None = None
+
+    def server(self, run: Run) -> tuple[Server, Address]:
+        """A server for a run that is ready to answer."""
+        settings = run.settings
+        wanted = (settings.sglang, settings.model, settings.servers, settings.limits.context_length)
+        if self._server is None or self._address is None or wanted != self._started_as:
+            self.__exit__()
+            server = run.fleet.make_server(run.logs)
+            began = time.monotonic()
+            address = server.start()
+            self.startup_s = time.monotonic() - began
+            self._started_as, self._server, self._address = wanted, server, address
+        return self._server, self._address
+
+    def __exit__(self, *_: object) -> None:
+        if self._server:
+            self._server.stop()
+        self._server = None
+
+
+def measure(
+    row: Row, flags: argparse.Namespace, storage: Storage, chunks: list[Question], kept: Kept
+) -> Iterator[Measurement]:
     """Measure a row on every path that is asked for."""
     for count in flags.servers:
         yield on_servers(new_run(row, flags, storage), row, count, chunks)
     if not flags.servers:
-        yield from on_one_server(new_run(row, flags, storage), row, chunks, flags.first_token)
+        yield from on_one_server(new_run(row, flags, storage), row, chunks, kept, stream=flags.first_token)
 
 
 def new_run(row: Row, flags: argparse.Namespace, storage: Storage) -> Run:
@@ -154,32 +186,26 @@ def on_servers(run: Run, row: Row, count: int, chunks: list[Question]) -> Measur
     )
 
 
-def on_one_server(run: Run, row: Row, chunks: list[Question], stream: bool) -> Iterator[Measurement]:
-    """A row's paths, one after the other on the same server, which is started and ended here."""
-    server = run.fleet.make_server(run.logs)
-    try:
-        began = time.monotonic()
-        address = server.start()
-        startup_s = time.monotonic() - began
-        for path in row.paths:
-            asked = questions(chunks, row.chunks, f"{path} {run.run_id}")
-            if path == "bare":
-                listed = [Question(**one) for one in asked.to_pylist()]
-                samples = bare.ask_all(address, run, listed, stream=stream)
-            else:
-                samples = job.extract(job.lent(run, address), asked).samples
-            yield Measurement(
-                row=row.text,
-                path=path,
-                wire=row.sent(run),
-                servers=1,
-                limit=address.limit,
-                startup_s=startup_s,
-                flags=job.flags_of(server),
-                samples=tuple(samples),
-            )
-    finally:
-        server.stop()
+def on_one_server(run: Run, row: Row, chunks: list[Question], kept: Kept, *, stream: bool) -> Iterator[Measurement]:
+    """A row's paths, one after the other on the same server."""
+    server, address = kept.server(run)
+    for path in row.paths:
+        asked = questions(chunks, row.chunks, f"{path} {run.run_id}")
+        if path == "bare":
+            listed = [Question(**one) for one in asked.to_pylist()]
+            samples = bare.ask_all(address, run, listed, stream=stream)
+        else:
+            samples = job.extract(job.lent(run, address), asked).samples
+        yield Measurement(
+            row=row.text,
+            path=path,
+            wire=row.sent(run),
+            servers=1,
+            limit=address.limit,
+            startup_s=kept.startup_s,
+            flags=job.flags_of(server),
+            samples=tuple(samples),
+        )
 
 
 def write(flags: argparse.Namespace, run: Run, measured: list[Measurement]) -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actors.extractor import ANSWERS
+from actors.extractor import ANSWERS, TEXTS
 from jobs.digests import Digests, digests, find, order
 from jobs.ledger import Ledger
 from jobs.manifest import Manifest
@@ -27,7 +27,7 @@ AT_ONCE = 256  # segments held in memory, summed before the next are read
 ROWS = 100_000  # of a segment, read at a time
 MOMENTS = 2_000  # into which the time of a run is cut; charts join some of them
 EXAMPLES = 3
-TEXT = ("chunk_id", "replies")  # what sums don't need
+TEXT = ("chunk_id", *TEXTS)  # what sums don't need
 NEEDED = pa.schema([ANSWERS.field(name) for name in ANSWERS.names if name not in TEXT])
 COUNTED = ("prompt_tokens", "cached_tokens", "completion_tokens", "in_flight", "truncated", "looped")
 SUMS = (*COUNTED, "answers", "failed")

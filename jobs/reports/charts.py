@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import vl_convert
 from markupsafe import Markup
 
+from extraction.confidence import Bin
 from jobs.reports.answers import LATENCY_EDGES, Answers
 
 VEGA_LITE = "6.4"
@@ -145,6 +146,31 @@ def latency(answers: Answers) -> Chart:
         ],
     }
     return Chart(_draw({"width": CARD, "height": 160, "layer": [bars, rules]}))
+
+
+def reliability(bins: Sequence[Bin]) -> Chart:
+    """How often values of about the same confidence are right: on the diagonal where confidence holds."""
+    rows = [{"confidence": b.confidence, "right": b.right, "values": b.values} for b in bins]
+    share = {
+        "type": "quantitative",
+        "scale": {"domain": [0, 1]},
+        "axis": {"title": None, "format": "%", "tickCount": 5},
+    }
+    line: Spec = {
+        "data": {"values": [{"at": 0}, {"at": 1}]},
+        "mark": {"type": "line", "color": "var(--muted)", "strokeDash": [3, 3]},
+        "encoding": {"x": {**share, "field": "at"}, "y": {**share, "field": "at"}},
+    }
+    points: Spec = {
+        "data": {"values": rows},
+        "mark": {"type": "circle", "color": "var(--c1)", "opacity": 1},
+        "encoding": {
+            "x": {**share, "field": "confidence"},
+            "y": {**share, "field": "right"},
+            "size": {"field": "values", "type": "quantitative", "legend": None, "scale": {"range": [20, 400]}},
+        },
+    }
+    return Chart(_draw({"width": CARD, "height": CARD, "layer": [line, points]}))
 
 
 def _over_time(answers: Answers, moments: pa.Table, sums: Sequence[str], bars: int) -> tuple[list[Spec], float]:

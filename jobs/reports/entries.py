@@ -36,7 +36,8 @@ def entry(row: Row, chunks: Sequence[Chunk], answers: Mapping[str, Row], fields:
 
 def _evidence(row: Row, fields: Numbers, documents: Numbers) -> list[Any]:
     told = fields[row["field"]], row["value"], int(row["chosen"]), int(row["grounded"]), row["support"]
-    return [*told, [_place(place, documents) for place in row["places"]]]
+    sure = None if row["confidence"] is None else round(row["confidence"], 3)
+    return [*told, [_place(place, documents) for place in row["places"]], sure]
 
 
 def _conflict(row: Row, fields: Numbers, documents: Numbers) -> list[Any]:

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from extraction.confidence import Bin, Calibration
 from extraction.price import Price
+from extraction.settings import Confidence
 from jobs import record
 from jobs.manifest import Manifest
 from jobs.published import Published
@@ -44,8 +46,21 @@ class Row:
     restarts: int
 
 
-def facts(published: Published, room: int) -> tuple[Data, Data]:
-    """What the page's template shows, and the data of its viewer, of which `room` bytes may be companies."""
+@dataclass(frozen=True)
+class Sureness:
+    """What a published fact had to have, the calibration that gave it if it was of the run's model, the share of
+    the values in documents that was kept back, and whose labels the diagram is of."""
+
+    least: str
+    calibration: Calibration | None
+    kept_back: float
+    labelled: str
+
+
+def facts(published: Published, room: int, reliability: Sequence[Bin] = ()) -> tuple[Data, Data]:
+    """What the page's template shows, and the data of its viewer, of which `room` bytes may be companies.
+    `reliability` is that of the run, where its labels are known; else the calibration's is shown.
+    """
     manifest = published.manifest
     run = record.read_run(published.storage, manifest.run_id)
     servers = record.read_servers(published.storage, manifest.run_id)
@@ -65,13 +80,15 @@ def facts(published: Published, room: int) -> tuple[Data, Data]:
         "letters": [{**letter, "text": shown.dead.get(letter["document_id"])} for letter in failed.letters],
         "dead": failed.total,
     }
+    sure = _sureness(manifest, run, fields, own=bool(reliability))
     told = {
         "manifest": manifest,
         "run": run,
         "flow": flow,
         "figures": _figures(manifest, run, answers, flow),
         "answers": answers,
-        "charts": _charts(answers),
+        "charts": _charts(answers) | _reliability(sure, reliability),
+        "sure": sure,
         "fields": fields,
         "failures": _classes(failed, answers, fields),
         "rows": _rows(servers),
@@ -83,6 +100,33 @@ def facts(published: Published, room: int) -> tuple[Data, Data]:
         "files_shown": FILES_SHOWN,
     }
     return told, data
+
+
+def _sureness(manifest: Manifest, run: RunRecord | None, fields: Coverage, *, own: bool) -> Sureness:
+    settings = (
+        Confidence.model_validate(run.settings["confidence"]) if run and "confidence" in run.settings else None
+    )
+    given = settings.calibration if settings else None
+    calibration = given if given and given.fitted.model == manifest.versions.get("model") else None
+    least: object = 0.0
+    if settings:
+        least = (
+            settings.min_confidence
+            if isinstance(settings.min_confidence, dict)
+            else settings.minimum("", calibration)
+        )
+    facts_of = [field for field in fields.fields if not field.reading]
+    standing = sum(field.values + field.unsure for field in facts_of)
+    labelled = (
+        "labels of this run" if own else "labels that the calibration was fitted on, each kind left out in turn"
+    )
+    shown = f"{least:g}" if isinstance(least, float) else str(least)
+    return Sureness(shown, calibration, sum(f.unsure for f in facts_of) / max(1, standing), labelled)
+
+
+def _reliability(sure: Sureness, bins: Sequence[Bin]) -> dict[str, charts.Chart]:
+    shown = bins or (sure.calibration.reliability if sure.calibration else ())
+    return {"reliability": charts.reliability(shown)} if shown else {}
 
 
 def _figures(manifest: Manifest, run: RunRecord | None, answers: Answers, flow: Flow) -> list[Figure]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,7 +15,7 @@ from jobs.reports.answers import counted
 THREADS = 4
 ROWS = 5_000  # profiles read at a time
 LEAVES = [
-    *(f"evidence.list.element.{name}" for name in ("field", "chosen", "grounded", "support")),
+    *(f"evidence.list.element.{name}" for name in ("field", "chosen", "grounded", "support", "confidence")),
     "conflicts.list.element.field",
     "chunks_missing.list.element.fault",
 ]
@@ -24,8 +24,9 @@ LEAVES = [
 @dataclass(frozen=True)
 class FieldFacts:
     """One field over all companies. `companies` have a value, in `conflicts` of them documents disagree; `values`
-    of theirs are published, `support` is the sum of the documents that give them; `loose` more were given, and
-    stand in no document. `rule` and `reading` (the model's own words) are None where there is no model."""
+    of theirs are published, `support` is the sum of the documents that give them and `confidence` that of how sure
+    they are; `unsure` more stand in a document, `loose` more in none. `rule` and `reading` (the model's own words)
+    are None where there is no model."""
 
     name: str
     rule: str | None
@@ -34,7 +35,14 @@ class FieldFacts:
     conflicts: int
     values: int
     support: int
+    confidence: float
+    unsure: int
     loose: int
+
+    @property
+    def mean_confidence(self) -> float | None:
+        """How sure a published value is, on average; None of a reading."""
+        return self.confidence / self.values if self.values and not self.reading else None
 
 
 @dataclass
@@ -48,27 +56,28 @@ class Coverage:
     missing: Counter[str]
 
 
+SUMMED = ("companies", "values", "support", "confidence", "unsure", "loose", "conflicts", "missing")
+
+
 @dataclass
 class _Sums:
     """Counts by field, and of companies."""
 
-    companies: Counter[str]
-    values: Counter[str]
-    support: Counter[str]
-    loose: Counter[str]
-    conflicts: Counter[str]
-    missing: Counter[str]
+    companies: Counter[str] = field(default_factory=Counter)
+    values: Counter[str] = field(default_factory=Counter)
+    support: Counter[str] = field(default_factory=Counter)
+    confidence: Counter[str] = field(default_factory=Counter)
+    unsure: Counter[str] = field(default_factory=Counter)
+    loose: Counter[str] = field(default_factory=Counter)
+    conflicts: Counter[str] = field(default_factory=Counter)
+    missing: Counter[str] = field(default_factory=Counter)
     rows: int = 0
     with_conflicts: int = 0
     with_missing: int = 0
 
-    @classmethod
-    def none(cls) -> "_Sums":
-        return cls(Counter(), Counter(), Counter(), Counter(), Counter(), Counter())
-
     def add(self, other: "_Sums") -> None:
         """Take those of other companies in."""
-        for name in ("companies", "values", "support", "loose", "conflicts", "missing"):
+        for name in SUMMED:
             getattr(self, name).update(getattr(other, name))
         self.rows += other.rows
         self.with_conflicts += other.with_conflicts
@@ -85,7 +94,7 @@ def fields_of(published: Published) -> dict[str, Field]:
 
 def coverage(published: Published) -> Coverage:
     """Count the evidence and conflicts of all profiles, a few leaves of their columns at a time."""
-    total = _Sums.none()
+    total = _Sums()
     with ThreadPoolExecutor(THREADS) as threads:
         for sums in threads.map(lambda file: _file(published, file.path), published.manifest.profiles):
             total.add(sums)
@@ -100,6 +109,8 @@ def coverage(published: Published) -> Coverage:
             total.conflicts[name],
             total.values[name],
             total.support[name],
+            float(total.confidence[name]),
+            total.unsure[name],
             total.loose[name],
         )
         for name in names
@@ -108,7 +119,7 @@ def coverage(published: Published) -> Coverage:
 
 
 def _file(published: Published, path: str) -> _Sums:
-    total = _Sums.none()
+    total = _Sums()
     for batch in published.storage.read_batches(path, ROWS, LEAVES):
         total.add(_batch(batch))
     return total
@@ -118,17 +129,23 @@ def _batch(batch: pa.Table) -> _Sums:
     evidence, conflicts, missing = (batch[name] for name in ("evidence", "conflicts", "chunks_missing"))
     rows = _rows(evidence)
     chosen = rows.filter(rows["chosen"])
-    by_company = chosen.group_by(["field", "company"]).aggregate([("support", "sum"), ("support", "count")])
+    by_company = chosen.group_by(["field", "company"]).aggregate(
+        [("support", "sum"), ("support", "count"), ("confidence", "sum")]
+    )
     by_field = by_company.group_by("field").aggregate(
-        [("company", "count"), ("support_sum", "sum"), ("support_count", "sum")]
+        [("company", "count"), ("support_sum", "sum"), ("support_count", "sum"), ("confidence_sum", "sum")]
     )
     told = by_field.to_pydict()
     names = told["field"]
     loose = rows.filter(pc.invert(pc.or_(rows["grounded"], rows["chosen"])))
+    unsure = rows.filter(pc.and_(rows["grounded"], pc.invert(rows["chosen"])))
+    sure = (number or 0.0 for number in told["confidence_sum_sum"])
     return _Sums(
         companies=Counter(dict(zip(names, told["company_count"], strict=True))),
         values=Counter(dict(zip(names, told["support_count_sum"], strict=True))),
         support=Counter(dict(zip(names, told["support_sum_sum"], strict=True))),
+        confidence=Counter(dict(zip(names, sure, strict=True))),
+        unsure=counted(unsure["field"]),
         loose=counted(loose["field"]),
         conflicts=counted(pc.struct_field(pc.list_flatten(conflicts), "field")),
         missing=counted(pc.struct_field(pc.list_flatten(missing), "fault")),
@@ -141,7 +158,9 @@ def _batch(batch: pa.Table) -> _Sums:
 def _rows(evidence: pa.ChunkedArray) -> pa.Table:
     """The evidence of some companies, a value a row; `company` numbers them."""
     flat = pc.list_flatten(evidence)
-    columns = {name: pc.struct_field(flat, name) for name in ("field", "chosen", "grounded", "support")}
+    columns = {
+        name: pc.struct_field(flat, name) for name in ("field", "chosen", "grounded", "support", "confidence")
+    }
     return pa.table({**columns, "company": pc.list_parent_indices(evidence)})
 
 

@@ -37,11 +37,13 @@ def address(server: FakeServer, limit: int = 4) -> Address:
     return Address(server.url, server.api_key or "none", "house", limit)
 
 
-def ask(where: Address, *questions: Question, asked: Settings | None = None) -> list[Answer]:
+def ask(
+    where: Address, *questions: Question, asked: Settings | None = None, logprobs: bool = False
+) -> list[Answer]:
     """Ask everything at once with a client of its own."""
 
     async def all_of_them() -> list[Answer]:
-        client = Client(where, asked or settings(), SCHEMA)
+        client = Client(where, asked or settings(), SCHEMA, logprobs=logprobs)
         try:
             return await asyncio.gather(*map(client.ask, questions))
         finally:

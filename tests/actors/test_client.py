@@ -8,9 +8,10 @@ import pytest
 from actors.client import Answer
 from extraction.company import ShortProfile
 from extraction.errors import Fault, OperatorError
+from extraction.logprobs import leaves
 from tests.actors.asking import TEXT, address, ask, ask_one, question, settings
 from tests.actors.processes import eventually
-from tests.actors.scripted import PROFILE, Reply, ScriptedServer, completion
+from tests.actors.scripted import PROFILE, PROFILE_TEXT, Reply, ScriptedServer, completion
 from tests.fakes.process import FakeServer
 
 
@@ -176,3 +177,16 @@ def test_tokens_are_summed_over_attempts() -> None:
 def test_nonsense_about_tokens_counts_nothing(usage: Any) -> None:
     answer, _ = scripted(completion(usage=usage))
     assert (answer.fault, answer.prompt_tokens) == (None, 0)
+
+
+def test_an_answer_comes_with_the_log_probabilities_of_its_values(fake: FakeServer) -> None:
+    (answer,) = ask(address(fake), question(), logprobs=True)
+    (scores,) = answer.scores
+    assert len(scores) == leaves(json.loads(answer.replies[0]))
+    assert all(score <= 0 for score in scores) and scores[-1] < scores[0]
+    assert ask_one(address(fake), TEXT).scores == ((),)
+
+
+def test_an_answer_is_kept_as_the_model_wrote_it() -> None:
+    answer, _ = scripted(completion(f" {PROFILE_TEXT}\n"))
+    assert answer.replies == (f" {PROFILE_TEXT}\n",)

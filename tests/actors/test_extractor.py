@@ -1,5 +1,6 @@
 """The extractor: a row for every chunk, in order, and none before it is written down."""
 
+import json
 import os
 import signal
 import threading
@@ -11,13 +12,14 @@ import pytest
 
 from actors.client import HERE, Answer
 from actors.endpoint import EndpointServer
-from actors.extractor import ANSWERS, Extractor
+from actors.extractor import ANSWERS, TEXTS, Extractor
 from actors.process import free_port
 from actors.server import Ready
 from extraction.errors import Fault, OperatorError, RunError
 from tests.actors.asking import SCHEMA, TEXT, question, settings
 from tests.actors.extracting import MemoryJournal, answer_all, asked_texts, batch, extractor, texts
 from tests.actors.processes import OwnedFake, eventually, gone
+from tests.actors.scripted import Reply, ScriptedServer, completion
 from tests.fakes.process import FakeServer
 
 SPOILED = {
@@ -58,12 +60,12 @@ def test_every_chunk_becomes_one_row_in_order(endpoint: EndpointServer) -> None:
 
 def test_rows_carry_no_replies(endpoint: EndpointServer) -> None:
     (rows,) = answer_all(extractor(endpoint), texts(TEXT))
-    assert rows.schema == ANSWERS.remove(ANSWERS.get_field_index("replies"))
+    assert rows.schema.names == [name for name in ANSWERS.names if name not in TEXTS]
 
 
 def test_an_empty_batch_is_an_empty_table(endpoint: EndpointServer) -> None:
     (rows,) = answer_all(extractor(endpoint), texts(TEXT).slice(0, 0))
-    assert (rows.num_rows, rows.schema.names) == (0, [n for n in ANSWERS.names if n != "replies"])
+    assert (rows.num_rows, rows.schema.names) == (0, [n for n in ANSWERS.names if n not in TEXTS])
 
 
 def test_batches_share_one_server(endpoint: EndpointServer) -> None:
@@ -194,3 +196,14 @@ def test_a_server_that_runs_dry_waits_for_no_flush(owned: OwnedFake) -> None:
     answer_all(actor, texts(*(f"{TEXT} {n}" for n in range(9))))
     assert len(journal.written) == 9
     actor.keeper.stop()
+
+
+def test_a_server_that_refuses_log_probabilities_is_asked_for_none() -> None:
+    refusal = Reply(json.dumps({"error": {"message": "logprobs are not supported"}}).encode(), status=400)
+    journal = MemoryJournal()
+    with ScriptedServer(refusal, completion()) as server:
+        host = EndpointServer(settings(endpoint={"url": server.address.url, "concurrency": 1}))
+        answer_all(extractor(host, journal), texts(TEXT))
+        asked = [request.body.get("logprobs", False) for request in server.asked]
+    assert asked == [True, False, False]
+    assert journal.written[0].replies and journal.written[0].scores == ((),)

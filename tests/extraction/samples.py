@@ -68,7 +68,8 @@ def observation(
     chunk: str | None = None,
     start: int = -1,
     date: str = "",
-    stated: bool = False,
+    probability: float = 0.5,
+    found: bool = False,
 ) -> Observation:
     """A value as a document gives it: at `start`, or standing nowhere in it."""
     quote = str(RULES[field].quote_of(value)) if start >= 0 else ""
@@ -83,15 +84,15 @@ def observation(
         quote=quote,
         document_date=date,
         document_type="",
-        stated=stated,
+        probability=probability,
+        found=found,
     )
 
 
 def _build(
-    pair: tuple[str, Any], document: str, chunk: str | None, start: int, date: str, stated: bool
+    pair: tuple[str, Any], document: str, chunk: str | None, start: int, date: str, probability: float
 ) -> Observation:
-    stated &= start >= 0 and RULES[pair[0]].verbatim
-    return observation(pair[0], pair[1], document, chunk=chunk, start=start, date=date, stated=stated)
+    return observation(pair[0], pair[1], document, chunk=chunk, start=start, date=date, probability=probability)
 
 
 observations = st.builds(
@@ -101,14 +102,16 @@ observations = st.builds(
     st.sampled_from(["c1", "c2", None]),
     st.sampled_from([-1, -1, 0, 7, 40]),
     st.sampled_from(["", "2019", "2024-05-01"]),
-    st.booleans(),
+    st.sampled_from([0.1, 0.5, 0.9]),
 )
 evidence_sets = st.frozensets(observations, max_size=25)
 
 
 def told(resolved: Resolved) -> str:
     """What is published, in bytes that show the order of everything."""
-    return json.dumps([resolved.values, resolved.evidence, resolved.conflicts], ensure_ascii=False)
+    return json.dumps(
+        [resolved.values, resolved.confidence, resolved.evidence, resolved.conflicts], ensure_ascii=False
+    )
 
 
 def resolved_in_a_set_order() -> str:
@@ -122,7 +125,7 @@ def resolved_in_a_set_order() -> str:
             chunk=f"c{chance.randrange(30)}",
             start=chance.choice([-1, 0, 3, 99]),
             date=chance.choice(["", "2023", "2024-01-02"]),
-            stated=chance.random() < 0.2 and RULES[field].verbatim,
+            probability=chance.choice([0.2, 0.5, 0.8]),
         )
         for field in VALUES
         for _ in range(40)

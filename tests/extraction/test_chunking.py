@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import given
 from actors.weights import local_model
 from extraction.bytepairs import BytePairCounter
 from extraction.chunking import Chunker, chunk_id
+from extraction.documents import Known
 from extraction.errors import Fault, OperatorError
 from extraction.settings import Limits, load
 from extraction.tokens import ByteCounter, load_counter, render
@@ -131,3 +133,15 @@ def test_what_was_split_is_not_kept() -> None:
     del counter
     gc.collect()
     assert gone() is None
+
+
+@given(texts.filter(str.strip))
+def test_a_known_company_is_named_before_the_text(text: str) -> None:
+    asked = replace(document(text, "Port"), company_name="Ana <|im_end|>\nBrandt", website="ana.example")
+    for group in (None, 300):
+        for chunk in chunks_of(chunker_of(Characters(), 800, group=group), asked):
+            assert chunk.content.startswith("COMPANY: Ana ‹|im_end|> Brandt, ana.example\n\n")
+            assert chunk.known == Known("Ana <|im_end|>\nBrandt", "ana.example")
+            for piece in chunk.pieces:
+                assert piece.text(chunk.content) in chunk.content
+        check(chunker_of(Characters(), 800, group=group), [asked])

@@ -116,7 +116,7 @@ class Words(BaseModel):
 
 
 class Answer(BaseModel):
-    about: Annotated[str, subject(none="nothing")]
+    about: Annotated[str, subject("farm")]
     name: str | None
     words: Annotated[list[Words], quoted()]
 

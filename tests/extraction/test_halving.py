@@ -86,3 +86,10 @@ def test_in_a_pack_the_line_before_the_document_that_is_cut_is_said_again() -> N
     assert parts(pack)[1:] == (two, f"{text}\n\n{three}Short.")
     pack = f"{one}{text}\n\n{two}{text}"
     assert parts(pack) == (f"{one}{text}\n\n", "", f"{two}{text}")
+
+
+def test_the_company_that_is_meant_is_said_again() -> None:
+    known = "COMPANY: Acme Widgets, www.acme.example\n\n"
+    found = halves(known + HEADER + SENTENCE * 30)
+    assert found
+    assert all(part.startswith(known + HEADER) for part in found)

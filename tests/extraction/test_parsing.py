@@ -46,7 +46,7 @@ def fault_of(text: str, model: type[BaseModel] = Vineyard, reason: str | None = 
 
 
 def parsed(**changes: Any) -> dict[str, Any]:
-    return parse(reply(**changes), "stop", Vineyard).model_dump(mode="json")
+    return parse(reply(**changes), "stop", Vineyard).profile.model_dump(mode="json")
 
 
 values = st.recursive(
@@ -68,7 +68,7 @@ replies = (
 def test_any_reply_is_a_profile_or_a_fault(text: str, reason: str | None) -> None:
     for model in (Vineyard, CompanyProfile):
         with suppress(ReplyFault):
-            profile = parse(text, reason, model)
+            profile = parse(text, reason, model).profile
             assert reason in ("stop", None, "tool_calls")
             assert model.model_validate_json(profile.model_dump_json()) == profile
             pa.array([profile.model_dump(mode="json")], struct_of(model))
@@ -116,7 +116,10 @@ def test_what_no_column_holds_is_invalid(text: str) -> None:
 
 
 def test_escapes_of_whole_characters_are_read() -> None:
-    assert parse('{"text": "\\ud83d\\ude00\\u0000", "whole": -9223372036854775808}', None, Loose).text == "😀\0"
+    assert (
+        parse('{"text": "\\ud83d\\ude00\\u0000", "whole": -9223372036854775808}', None, Loose).profile.text
+        == "😀\0"
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,7 +165,7 @@ def test_a_profile_survives_faults_all_over_it() -> None:
     number = count()
     people = [{"name": f"P{next(number)}" + "x" * 200 * (n % 3 == 1), "role": "r" * (100 * n)} for n in range(20)]
     empty["scale"] |= {"people": people, "employees": 10**30, "revenue": {"amount": "EUR 1", "year": 20_240}}
-    profile = parse(json.dumps(empty), "stop", CompanyProfile)
+    profile = parse(json.dumps(empty), "stop", CompanyProfile).profile
     assert [person.name for person in profile.scale.people] == [f"P{n}" for n in range(15) if n % 3 != 1]
     assert [person.role for person in profile.scale.people] == ["", *[None] * 9]
     assert (profile.scale.employees, profile.scale.revenue and profile.scale.revenue.year) == (None, None)

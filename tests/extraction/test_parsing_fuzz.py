@@ -33,7 +33,7 @@ REASONS = st.sampled_from(["stop", "length", "abort", "content_filter", "tool_ca
 def outcome(text: str, reason: str | None, model: Any) -> Any:
     """A profile, or None where the reply was refused; anything else is a bug."""
     try:
-        return parse(text, reason, model)
+        return parse(text, reason, model).profile
     except ReplyFault:
         return None
 
@@ -73,6 +73,6 @@ def test_a_good_reply_with_characters_changed(data: st.DataObject) -> None:
 
 
 def test_the_good_reply_is_good() -> None:
-    assert parse(GOOD, "stop", ShortProfile).model_dump()["name"] == "Alder Ltd"
+    assert parse(GOOD, "stop", ShortProfile).profile.model_dump()["name"] == "Alder Ltd"
     with pytest.raises(ReplyFault):
         parse(GOOD, "length", CompanyProfile)

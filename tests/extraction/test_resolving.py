@@ -85,36 +85,6 @@ def test_documents_beat_chunks_and_chunks_beat_position() -> None:
     assert resolved(many_chunks[0], two_documents[0])["cellar"]["opened"] == 1920
 
 
-def test_what_a_document_says_beside_a_caption_outdoes_what_else_it_says() -> None:
-    model = [observation("cellar.opened", 1920, "d1", chunk=f"c{n}", start=0) for n in range(5)]
-    caption = observation("cellar.opened", 1874, "d1", start=90, stated=True)
-    assert resolved(*model, caption)["cellar"]["opened"] == 1874
-    others = [observation("cellar.opened", 1920, document, start=0) for document in ("d2", "d3")]
-    assert resolved(*model, caption, *others)["cellar"]["opened"] == 1920
-    found = resolve(Vineyard, Evidence([*model, caption]))
-    assert {row["value"]: row["stated"] for row in found.evidence} == {"1874": True, "1920": False}
-    assert found.conflicts == []
-
-
-def test_a_name_beside_a_caption_outdoes_a_short_one_that_many_chunks_say() -> None:
-    short = [observation("owner", "Quinta Lanterna", "d1", chunk=f"c{n}", start=n) for n in range(9)]
-    longer = [observation("owner", "Quinta Lanterna Vintage Ports", "d1", chunk="c9", start=70)]
-    caption = observation("owner", "Quinta Lanterna Vinhos S.A.", "d1", chunk="c0", start=90, stated=True)
-    assert resolved(*short, *longer, caption)["owner"] == "Quinta Lanterna Vinhos S.A."
-
-
-def test_the_newest_document_says_by_its_caption_what_is_new() -> None:
-    said = observation("cellar.town", "Régua", "d1", start=0, date="2024")
-    caption = observation("cellar.town", "Pinhão", "d1", start=9, date="2024", stated=True)
-    old = [observation("cellar.town", "Régua", document, start=0, date="2019") for document in ("d2", "d3")]
-    assert resolved(said, caption, *old)["cellar"]["town"] == "Pinhão"
-
-
-def test_a_list_keeps_what_stands_beside_captions_and_elsewhere() -> None:
-    caption = observation("grapes", "Rufete", "d1", start=0, stated=True)
-    assert resolved(caption, observation("grapes", "Sousão", "d1", start=9))["grapes"] == ["Rufete", "Sousão"]
-
-
 def test_the_model_s_own_reading_goes_by_documents_even_where_its_word_stands_in_one() -> None:
     said = [observation("style", "white", document) for document in ("d1", "d2")]
     assert resolved(*said, observation("style", "red", "d3", start=4))["style"] == "white"

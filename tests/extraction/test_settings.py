@@ -43,6 +43,15 @@ def refused(path: Path, overrides: dict[str, Any] | None = None) -> str:
     return message
 
 
+def test_what_a_published_value_needs_may_be_said_for_each_field(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, confidence={"min_confidence": {"name": 0.9, "default": 0.5}}))
+    assert [settings.confidence.minimum(field, None) for field in ("name", "city")] == [0.9, 0.5]
+    plain = load(written(tmp_path), {"confidence.min_confidence": 0.7})
+    assert plain.confidence.minimum("name", None) == 0.7
+    assert "confidence.min_confidence" in refused(written(tmp_path), {"confidence.min_confidence": 1.5})
+    assert "can't be read" in refused(written(tmp_path), {"confidence.calibration": "nowhere.yaml"})
+
+
 @pytest.mark.parametrize("name", ["demo.yaml", "extract.yaml"])
 def test_the_shipped_configurations_load_with_examples_that_fit(name: str) -> None:
     settings = load(CONFIGS / name)

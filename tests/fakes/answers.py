@@ -9,6 +9,8 @@ from typing import Any
 
 from tests.fakes.filler import BadRequest, Filler, Schema
 
+TOKEN = 4  # characters
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -21,6 +23,7 @@ class Ask:
     schema: Schema | None
     stream: bool
     include_usage: bool
+    logprobs: bool = False
 
     @classmethod
     def parse(cls, body: Any) -> Ask:
@@ -40,6 +43,7 @@ class Ask:
             schema=schema_of(body.get("response_format")),
             stream=bool(body.get("stream")),
             include_usage=bool(options.get("include_usage")),
+            logprobs=bool(body.get("logprobs")),
         )
 
     def content(self, text: str) -> str:
@@ -102,8 +106,16 @@ class Completion:
 
     def _whole(self) -> dict[str, Any]:
         message = {"role": "assistant", "content": self.content, "tool_calls": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish}
+        choice = {"index": 0, "message": message, "logprobs": self._logprobs(), "finish_reason": self.finish}
         return {**self._head("chat.completion"), "choices": [choice], "usage": self._usage()}
+
+    def _logprobs(self) -> dict[str, Any] | None:
+        """A log-probability for every few characters, if they were asked for: the later, the less sure."""
+        if not self.ask.logprobs:
+            return None
+        cuts = range(0, len(self.content), TOKEN)
+        tokens = [{"token": self.content[at : at + TOKEN], "logprob": -at / 10_000} for at in cuts]
+        return {"content": [{**token, "bytes": None, "top_logprobs": []} for token in tokens]}
 
     def _events(self) -> Iterator[bytes]:
         head = self._head("chat.completion.chunk")

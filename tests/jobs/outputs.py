@@ -23,7 +23,8 @@ Values = dict[str, Any]
 
 
 def publish(folder: Path, profiles: dict[str, Values], model: type[BaseModel] = ShortProfile) -> Path:
-    """Profiles by company_id, their values flat; an item of `evidence` is (field, value, chosen, grounded)."""
+    """Profiles by company_id, their values flat; an item of `evidence` is (field, value, chosen, grounded)
+    or that with its confidence."""
     storage = Storage(str(folder))
     rows = [{"company_id": company_id, **_row(values, model)} for company_id, values in profiles.items()]
     table = pa.Table.from_pylist(rows, profile_schema(model))
@@ -46,8 +47,8 @@ def publish(folder: Path, profiles: dict[str, Values], model: type[BaseModel] = 
 
 def _row(values: Values, model: type[BaseModel]) -> Values:
     given = dict(values)
-    names = ("field", "value", "chosen", "grounded")
-    evidence = [dict(zip(names, told, strict=True)) for told in given.pop("evidence", [])]
+    names = ("field", "value", "chosen", "grounded", "confidence")
+    evidence = [dict(zip(names, told, strict=False)) for told in given.pop("evidence", [])]
     empty: Values = {"documents": [], "chunks_missing": [], "conflicts": []}
     return {**empty, **given, "evidence": [{**row, "support": 1, "places": []} for row in evidence]}
 

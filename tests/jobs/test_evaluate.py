@@ -227,3 +227,32 @@ def test_the_operators_mistakes_are_one_line(
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
     assert {path.name for path in tmp_path.iterdir()} == {"out", "labels.yaml", "other.yaml", "odd.yaml"}
+
+
+def test_what_other_thresholds_would_publish_and_how_well_confidence_holds(tmp_path: Path) -> None:
+    evidence = [("name", "Alder", True, True, 0.9), ("city", "Cork", False, True, 0.4)]
+    out = publish(tmp_path / "out", {"alder": {"name": "Alder", "evidence": evidence}})
+    found = scored(tmp_path, out, labelled(tmp_path))
+    by_confidence = {row["confidence"]: row for row in found["thresholds"]}
+    assert (by_confidence[0.0]["values"], by_confidence[0.0]["precision"]) == (2, 0.5)
+    assert (by_confidence[0.5]["values"], by_confidence[0.5]["kept"], by_confidence[0.5]["precision"]) == (1, 1, 1)
+    assert found["calibration_error"] == pytest.approx((0.1 + 0.4) / 2)
+    assert [(row["low"], row["right"]) for row in found["reliability"]] == [(0.4, 0), (0.9, 1)]
+
+
+def test_each_kind_of_documents_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = publish(tmp_path / "out", PROFILES)
+    ask(out, [("alder", "Alder", Answer("a", (reply(name="Alder"),))), ("birch", "Birch", Answer("b", ("{}",)))])
+    found = scored(tmp_path, out, labelled(tmp_path), "--by", "document_type")
+    assert [(row["kind"], row["companies"], row["given"]) for row in found["kinds"]] == [("documents", 2, 4)]
+    assert "kind" in capsys.readouterr().out
+
+
+def test_the_model_alone_is_what_it_gives_where_that_stands(tmp_path: Path) -> None:
+    out = publish(tmp_path / "out", {"alder": {"name": "Cedar"}})
+    said = reply(name="Alder", city="Cork", kind="organization")
+    ask(out, [("alder", "Alder Ltd, www.alder.example", Answer("a", (said,)))])
+    fields = scored(tmp_path, out, labelled(tmp_path), "--model-alone")["fields"]
+    assert fields["name"]["precision"]["value"] == 1
+    assert fields["city"]["counts"]["given"] == 0  # it stands nowhere
+    assert fields["website"]["counts"]["given"] == 0  # found by a standard, not given by the model

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel
 
-from extraction import forms
 from extraction.chunking import Chunk
 from extraction.company import ShortProfile
+from extraction.finding import find_emails
 from extraction.pieces import Piece
 from extraction.rules import subject, vote
 from jobs.gathering import NOT_ASKED, Gathered, gather, observed
@@ -45,23 +45,21 @@ def test_a_stored_answer_that_no_longer_fits_is_a_fault() -> None:
 
 
 class Firm(BaseModel):
-    about: Annotated[Literal["firm", "none"], subject(none="none")]
-    name: Annotated[str | None, vote(captions=forms.names)]
+    about: Annotated[Literal["firm", "none"], subject("firm")]
+    email: Annotated[str | None, vote(find=find_emails)]
 
 
 @pytest.mark.parametrize(
     ("replies", "found"),
     [
-        (['{"about": "firm", "name": null}'], 1),
-        (['{"about": "none", "name": null}', '{"about": "firm", "name": null}'], 1),
-        (['{"about": "none", "name": null}'], 0),
+        (['{"about": "firm", "email": null}'], 1),
+        (['{"about": "none", "email": null}', '{"about": "firm", "email": null}'], 1),
+        (['{"about": "none", "email": null}'], 0),
         (['{"about": "none"}'], None),
     ],
 )
-def test_what_stands_beside_captions_counts_where_an_answer_does_not_abstain(
-    replies: list[str], found: int | None
-) -> None:
-    text = "Legal name: Lund Lamps AS"
+def test_what_a_finder_reads_counts_where_an_answer_does_not_abstain(replies: list[str], found: int | None) -> None:
+    text = "Write to lund@lamps.example"
     piece = Piece("d", 0, len(text), 0, len(text), None, None, "in#0")
-    observations = observed(Firm, Chunk("c", "lund", text, 10, 10, (piece,)), replies)
+    observations = observed(Firm, Chunk("c", "lund", text, 10, 10, (piece,)), {"replies": replies})
     assert (observations if observations is None else len(observations)) == found

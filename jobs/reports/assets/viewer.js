@@ -1,7 +1,7 @@
 // The viewer: a list of companies to search, and what is known of the one that is chosen.
 
 const ROW = 56; // pixels, as in the style
-const FIELD = 0, VALUE = 1, CHOSEN = 2, GROUNDED = 3, SUPPORT = 4, PLACES = 5; // of evidence
+const FIELD = 0, VALUE = 1, CHOSEN = 2, GROUNDED = 3, SUPPORT = 4, PLACES = 5, CONFIDENCE = 6; // of evidence
 const DOCUMENT = 0, START = 1, END = 2; // of a place
 
 const FILTERS = [
@@ -192,7 +192,7 @@ class Viewer {
     if (field.rule) title.append(make("small", "", field.rule));
     if (field.reading) title.append(make("small", "", "a reading"));
     const block = make("div", "field", title, ...chosen.map((row) => this.value(row)));
-    if (!chosen.length) block.append(make("p", "nothing", "nothing that stands in a document"));
+    if (!chosen.length) block.append(make("p", "nothing", "nothing that is sure enough"));
     if (conflict) block.append(this.conflict(conflict));
     const rest = conflict ? others.filter((row) => !conflict[4].some((one) => one[0] === row[VALUE])) : others;
     if (rest.length) {
@@ -207,6 +207,7 @@ class Viewer {
     text.dir = "auto";
     const standing = row[GROUNDED] ? counted(row[SUPPORT], "document") : "in no document";
     const block = make("div", row[CHOSEN] ? "given" : "given other", text, make("span", row[GROUNDED] ? "support" : "support loose", standing));
+    if (row[GROUNDED] && row[CONFIDENCE] !== null) block.append(confidence(row[CONFIDENCE]));
     if (row[PLACES].length) block.append(make("div", "places", ...row[PLACES].map((place) => this.place(place))));
     return block;
   }
@@ -232,6 +233,14 @@ class Viewer {
     });
     return make("div", "conflict", make("b", "", "Documents disagree"), make("p", "", `Decided by ${rule}: ${readable(chosen)}, ${counted(support, "document")}. Over:`), make("ul", "", ...rows));
   }
+}
+
+/** How sure a value is, as a number and a bar. */
+function confidence(sure) {
+  const made = make("span", "sure", `${Math.round(100 * sure)} %`);
+  made.style.setProperty("--sure", sure);
+  made.title = `confidence ${sure}`;
+  return made;
 }
 
 function entryOfLetter(letter) {

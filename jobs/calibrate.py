@@ -1,0 +1,186 @@
+"""Fit how sure a value is: signals of published answers against labels, written as a calibration for settings.
+
+    python jobs/calibrate.py --profiles OUT --labels FILE --output configs/calibration/my-model.yaml
+
+A kind of documents (`document_type`) is left out of the fit in turn, where there are three or more: the printed
+table and `min_confidence` are of values that the fit did not see. Nothing is asked of a model.
+
+Exit codes: 0 written; 1 failed; 2 the operator's mistake, such as too few labels.
+"""
+
+import argparse
+import datetime
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel
+from rich.table import Table
+
+from extraction.calibration import Company, Judged, calibration_error, fit, reliability
+from extraction.confidence import Calibration, Fitted
+from extraction.errors import OperatorError
+from extraction.fields import facts
+from extraction.labels import Labels, load
+from extraction.settings import profile_model
+from jobs import record
+from jobs.command import DONE, Parser, enter
+from jobs.evaluate import mapped
+from jobs.gathering import seen_in
+from jobs.published import NO_KIND, Published
+from jobs.summary import console
+
+CHUNKS_AT_ONCE = 2_000
+HEAD = "# Fitted by jobs/calibrate.py; extraction/confidence.py says what the numbers are.\n"
+
+
+def parser() -> Parser:
+    """The command line."""
+    flags = Parser("calibrate.py", __doc__)
+    flags.add_argument("--profiles", required=True, metavar="OUT", help="an output folder or URL of extract.py")
+    flags.add_argument("--labels", required=True, type=Path, metavar="FILE", help="as evaluate.py takes them")
+    flags.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="FIELD=KEY",
+        help="the label's key for a profile field, where they differ: city=location",
+    )
+    flags.add_argument("--schema", metavar="MODULE:MODEL", help="the profile model")
+    flags.add_argument(
+        "--precision", type=float, default=0.95, metavar="P", help="of what is published by default (default: 0.95)"
+    )
+    flags.add_argument("--output", type=Path, metavar="FILE", help="write the calibration there")
+    flags.add_argument("--json", type=Path, metavar="FILE", help="write every value as it was judged there")
+    return flags
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Fit, and say in one line what went wrong."""
+    return enter(run, parser(), argv)
+
+
+def run(flags: argparse.Namespace) -> int:
+    """Read answers and labels, fit, print and write."""
+    if not 0 < flags.precision < 1:
+        raise OperatorError(f"--precision {flags.precision:g}: a number between 0 and 1 is expected")
+    published = Published.at(flags.profiles)
+    model = profile_model(flags.schema) if flags.schema else published.model()
+    labels = load(flags.labels, dict(map(mapped, flags.map)))
+    companies = read_companies(published, model, labels)
+    try:
+        calibration, judged = fit(model, companies, _fitted(published, companies), flags.precision)
+    except ImportError:
+        raise OperatorError(
+            "scikit-learn is not installed: install the project with its `calibrate` extra"
+        ) from None
+    show(calibration, judged)
+    if flags.output:
+        _write(flags.output, HEAD + yaml.safe_dump(calibration.model_dump(mode="json"), sort_keys=False))
+    if flags.json:
+        _write(flags.json, json.dumps([vars(one) for one in judged]) + "\n")
+    return DONE
+
+
+def read_companies(published: Published, model: type[BaseModel], labels: Labels) -> list[Company]:
+    """The labelled companies of a run with what their answers say. Raises OperatorError where none was read."""
+    fields = [field for field in facts(model) if labels.key(field)]
+    planned = {c: ids for c, ids in published.planned().items() if c in labels.companies}
+    if not planned or not fields:
+        raise OperatorError(
+            "no labelled company stands in the run's plan under a field that has labels: check company_id and --map"
+        )
+    found = {company_id: Company(company_id, NO_KIND, 0) for company_id in sorted(planned)}
+    kinds = published.kinds()
+    documents: dict[str, set[str]] = {company_id: set() for company_id in found}
+    for company_id, company in found.items():
+        known = {field.name: labels.label(company_id, field) for field in fields}
+        company.labels = {name: label for name, label in known.items() if label is not None}
+    for batch in _batches(sorted(found), planned):
+        answers = published.answers([chunk_id for company_id in batch for chunk_id in planned[company_id]])
+        if answers is None:
+            raise OperatorError(
+                "the ledger is of an older version, whose answers have no scores: run extract.py anew"
+            )
+        by_chunk = {row["chunk_id"]: row for row in answers.to_pylist() if row["replies"]}
+        for chunk in published.chunks(batch):
+            company_id = chunk.company_id
+            documents[company_id] |= {piece.document_id for piece in chunk.pieces}
+            if chunk.chunk_id in by_chunk:
+                seen = seen_in(model, chunk, by_chunk[chunk.chunk_id])
+                found[company_id].seen += [(chunk.chunk_id, one) for one in seen]
+    for company_id, company in found.items():
+        company.kind = kinds.get(company_id, NO_KIND)
+        company.documents = len(documents[company_id])
+    return list(found.values())
+
+
+def _batches(companies: Sequence[str], planned: dict[str, list[str]]) -> Iterator[list[str]]:
+    """Companies whose chunks are read together."""
+    batch: list[str] = []
+    for company_id in companies:
+        batch.append(company_id)
+        if sum(len(planned[one]) for one in batch) >= CHUNKS_AT_ONCE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _fitted(published: Published, companies: Sequence[Company]) -> Fitted:
+    run = record.read_run(published.storage, published.manifest.run_id)
+    prompt = json.dumps(run.settings.get("prompt") if run else None, sort_keys=True).encode()
+    return Fitted(
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        model=published.manifest.versions.get("model", ""),
+        profile=published.manifest.profile or "",
+        prompt=hashlib.sha256(prompt).hexdigest()[:16],
+        documents=sum(company.documents for company in companies),
+        companies=len(companies),
+        values=0,
+    )
+
+
+def show(calibration: Calibration, judged: Sequence[Judged]) -> None:
+    """For each kind what is published at the calibration's own threshold, and how well confidence holds."""
+    out = console()
+    table = Table(header_style="bold", pad_edge=False, box=None)
+    table.add_column("left out", no_wrap=True)
+    for column in ("values", "right", "published", "precision", "of the right", "ECE"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for kind in [*sorted({one.kind for one in judged}), "all"]:
+        some = [one for one in judged if kind in (one.kind, "all")]
+        kept = [one for one in some if one.confidence >= calibration.min_confidence]
+        right = sum(one.right for one in some)
+        told = sum(one.right for one in kept)
+        table.add_row(
+            kind,
+            f"{len(some):,}",
+            _share(right, len(some)),
+            f"{len(kept):,}",
+            _share(told, len(kept)),
+            _share(told, right),
+            f"{calibration_error(reliability(some)):.3f}",
+            style="bold" if kind == "all" else None,
+        )
+    out.print(table)
+    out.print(f"min_confidence {calibration.min_confidence:g} for a precision of {calibration.precision:g}")
+
+
+def _share(above: int, below: int) -> str:
+    return f"{above / below:.3f}" if below else "-"
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OperatorError(f"{path} can't be written: {error.strerror}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
