@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Self
 
+from extraction.config.settings import Sampling
 from extraction.errors import Fault
-from extraction.settings import Sampling
 
 
 @dataclass(frozen=True, slots=True)

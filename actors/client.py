@@ -17,14 +17,14 @@ from actors.completion import Completion
 from actors.connection import Connection, Unreachable
 from actors.doubts import Doubts
 from actors.effort import Effort
-from actors.keeper import Keeper
-from actors.server import Address
+from actors.servers.keeper import Keeper
+from actors.servers.server import Address
 from actors.slots import Slots
+from extraction.chunking.halving import halves
+from extraction.config.settings import Settings
 from extraction.errors import Fault
-from extraction.halving import halves
-from extraction.logprobs import leaf_scores
-from extraction.parsing import ReplyFault, parse
-from extraction.settings import Settings
+from extraction.prompting.logprobs import leaf_scores
+from extraction.prompting.parsing import ReplyFault, parse
 
 HALVINGS = 2  # down to quarters
 DOUBT = 8  # with each death of the server, who was near is asked in so much smaller company
@@ -50,10 +50,10 @@ class Answer:
     """What came of a question: profiles as JSON texts, or a fault. Tokens are summed over its attempts.
 
     `replies` is one profile as the model wrote it, or one for each part of a chunk that had to be asked in parts;
-    `scores` holds for each the log-probabilities of its leaves (see `extraction.logprobs`), none where the server
-    gave none. `truncated` and `looped` count the attempts that were cut off or repeated themselves. `in_flight` is
-    the number of requests that the server worked on when this one ended, itself included; `ended_at` is when that
-    was (seconds since 1970), `server` the host and process of the actor that asked.
+    `scores` holds for each the log-probabilities of its leaves (see `extraction.prompting.logprobs`), none where
+    the server gave none. `truncated` and `looped` count the attempts that were cut off or repeated themselves.
+    `in_flight` is the number of requests that the server worked on when this one ended, itself included; `ended_at`
+    is when that was (seconds since 1970), `server` the host and process of the actor that asked.
     """
 
     chunk_id: str

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from extraction.logprobs import Token, token_pairs
+from extraction.prompting.logprobs import Token, token_pairs
 
 MOST_TOKENS = 1 << 40  # that anybody counts: sums still fit the ledger's columns
 

@@ -11,10 +11,10 @@ import openai
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 from actors.attempt import Attempt
-from actors.server import Address
+from actors.servers.server import Address
+from extraction.chunking.tokens import Message
 from extraction.errors import Fault, OperatorError
-from extraction.parsing import ReplyFault
-from extraction.tokens import Message
+from extraction.prompting.parsing import ReplyFault
 
 MAX_REPLY_BYTES = 4 << 20
 MAX_ERROR_BYTES = 64 << 10

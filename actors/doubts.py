@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple, Protocol
 
 from actors.effort import Effort, UnderWay
-from actors.keeper import say
+from actors.servers.keeper import say
 
 
 class Doubt(NamedTuple):

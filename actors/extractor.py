@@ -13,12 +13,12 @@ import pyarrow as pa
 from actors.client import HERE, Answer, Client, Question
 from actors.doubts import Doubts, Notes
 from actors.journal import GroupCommit, Journal
-from actors.keeper import Keeper, say
 from actors.metrics import Meter, State
 from actors.notice import Notice, in_actor
-from actors.server import Address, Ready, Server
+from actors.servers.keeper import Keeper, say
+from actors.servers.server import Address, Ready, Server
+from extraction.config.settings import Settings
 from extraction.errors import Fault, RunError
-from extraction.settings import Settings
 
 CANARY = "Alder & Finch Ltd makes oak furniture in Galway, Ireland. It was founded in 1998."
 CANARY_TOKENS = 1024

@@ -14,8 +14,8 @@ import ray.util.metrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from actors.client import Answer
-from actors.keeper import say
-from actors.server import DIRECT
+from actors.servers.keeper import say
+from actors.servers.server import DIRECT
 
 REPORT_S = 5.0
 PAGE_TIMEOUT_S = 5

@@ -37,19 +37,19 @@ from pathlib import Path
 
 import ray.exceptions
 
+from extraction.config.settings import parse_override
 from extraction.errors import OperatorError, ProfilesError
-from extraction.settings import parse_override
-from jobs import declaration, estimate
-from jobs.command import DONE, FAILED, LOG, Parser, complain
-from jobs.declaration import Declaration
-from jobs.lease import Taken, lease
-from jobs.ledger import LEDGERS
-from jobs.partitions import Partition, Pattern
-from jobs.profiles import profile_schema
-from jobs.run import Run, new_run_id
-from jobs.standing import standings
-from jobs.storage import storage_at
-from jobs.tick import Tick
+from jobs.backfills import declaration, estimate
+from jobs.backfills.declaration import Declaration
+from jobs.backfills.partitions import Partition, Pattern
+from jobs.backfills.standing import standings
+from jobs.backfills.tick import Tick
+from jobs.cli.command import DONE, FAILED, LOG, Parser, complain
+from jobs.stages.profiles import profile_schema
+from jobs.state.lease import Taken, lease
+from jobs.state.ledger import LEDGERS
+from jobs.state.run import Run, new_run_id
+from jobs.state.storage import storage_at
 
 
 def parser() -> Parser:

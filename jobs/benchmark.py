@@ -12,7 +12,7 @@ import ray.exceptions
 
 from extraction.errors import ProfilesError
 from jobs.benchmarks import dispatching, merging, planning, resume, serving
-from jobs.command import Parser, complain
+from jobs.cli.command import Parser, complain
 
 # Each has add_arguments(parser) and run(flags), which returns an exit code.
 BENCHMARKS: dict[str, ModuleType] = {

@@ -20,21 +20,21 @@ import yaml
 from pydantic import BaseModel
 from rich.table import Table
 
-from extraction.calibration import Company, Judged, calibration_error, fit, reliability
-from extraction.confidence import Calibration, Fitted
+from extraction.config.settings import profile_model
 from extraction.errors import OperatorError
-from extraction.fields import facts
-from extraction.labels import Labels, load
-from extraction.settings import profile_model
-from jobs import record
-from jobs.command import DONE, Parser, enter
+from extraction.evaluation.calibration import Company, Judged, calibration_error, fit, reliability
+from extraction.evaluation.labels import Labels, load
+from extraction.merging.confidence import Calibration, Fitted
+from extraction.schema.fields import facts
+from jobs.cli.command import DONE, Parser, enter
+from jobs.cli.summary import console
 from jobs.evaluate import mapped
-from jobs.gathering import seen_in
-from jobs.published import NO_KIND, Published
-from jobs.summary import console
+from jobs.stages.gathering import seen_in
+from jobs.state import record
+from jobs.state.published import NO_KIND, Published
 
 CHUNKS_AT_ONCE = 2_000
-HEAD = "# Fitted by jobs/calibrate.py; extraction/confidence.py says what the numbers are.\n"
+HEAD = "# Fitted by jobs/calibrate.py; extraction/merging/confidence.py says what the numbers are.\n"
 
 
 def parser() -> Parser:

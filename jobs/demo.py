@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from jobs.command import CONFIGS, DONE, Parser
+from jobs.cli.command import CONFIGS, DONE, Parser
 
 FOLDER = CONFIGS / "demo" / "documents"
 FENCE = "---\n"

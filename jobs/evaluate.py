@@ -12,14 +12,14 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
+from extraction.config.settings import profile_model
 from extraction.errors import OperatorError
-from extraction.labels import load
-from extraction.settings import profile_model
-from jobs.command import DONE, Parser, enter
-from jobs.published import Published
-from jobs.score import Score, score
-from jobs.score_table import show, show_mistakes
-from jobs.summary import console
+from extraction.evaluation.labels import load
+from jobs.cli.command import DONE, Parser, enter
+from jobs.cli.score_table import show, show_mistakes
+from jobs.cli.summary import console
+from jobs.reports.score import Score, score
+from jobs.state.published import Published
 
 
 def parser() -> Parser:

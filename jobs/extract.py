@@ -15,20 +15,23 @@ import pyarrow as pa
 import ray.exceptions
 
 from extraction.errors import OperatorError, ProfilesError, RunError
-from jobs import cluster, intake, manifest, plan, pool, reduce, report, summary
-from jobs.breaker import Breaker
-from jobs.command import DONE, FAILED, LOG, OVER_BUDGET, Parser, complain
-from jobs.compaction import compact
-from jobs.index import Index, State
-from jobs.lease import lease
-from jobs.manifest import Counts, Manifest, Tokens
-from jobs.options import Options, add_options, add_places
-from jobs.profiles import profile_schema
-from jobs.progress import LogFormat, Progress
-from jobs.record import RunRecord, Stages, servers_in
-from jobs.run import Run, new_run_id
-from jobs.storage import storage_at
-from jobs.tally import Tally
+from jobs import report
+from jobs.cli import summary
+from jobs.cli.command import DONE, FAILED, LOG, OVER_BUDGET, Parser, complain
+from jobs.cli.options import Options, add_options, add_places
+from jobs.cli.progress import LogFormat, Progress
+from jobs.cli.tally import Tally
+from jobs.stages import cluster, intake, plan, pool, reduce
+from jobs.stages.breaker import Breaker
+from jobs.stages.profiles import profile_schema
+from jobs.state import manifest
+from jobs.state.compaction import compact
+from jobs.state.index import Index, State
+from jobs.state.lease import lease
+from jobs.state.manifest import Counts, Manifest, Tokens
+from jobs.state.record import RunRecord, Stages, servers_in
+from jobs.state.run import Run, new_run_id
+from jobs.state.storage import storage_at
 
 Watch = Callable[[Tally, pa.Table], None]  # what came of all requests so far, and the answers that are new
 

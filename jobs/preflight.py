@@ -23,16 +23,16 @@ import ray.exceptions
 from rich.console import Console
 from rich.text import Text
 
-from actors.server import Server
+from actors.servers.server import Server
+from extraction.config.settings import Columns, Settings
 from extraction.errors import ProfilesError
-from extraction.settings import Columns, Settings
-from extraction.wire import wire_schema
-from jobs import checks, cluster
-from jobs.checks import Check
-from jobs.command import DONE, MISTAKE, Parser, complain
-from jobs.engines import Fleet, fleet
-from jobs.options import Options, add_options, add_places
-from jobs.questions import check_server
+from extraction.prompting.wire import wire_schema
+from jobs.cli.command import DONE, MISTAKE, Parser, complain
+from jobs.cli.options import Options, add_options, add_places
+from jobs.stages import checks, cluster
+from jobs.stages.checks import Check
+from jobs.stages.engines import Fleet, fleet
+from jobs.stages.questions import check_server
 
 SIGNS = {"ok": ("✔", "green"), "note": ("!", "yellow"), "wrong": ("✘", "bold red"), "skipped": ("-", "dim")}
 

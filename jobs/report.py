@@ -13,16 +13,16 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from extraction.confidence import Bin
 from extraction.errors import RunError
-from extraction.labels import load
-from jobs.command import DONE, LOG, Parser, enter
-from jobs.manifest import Manifest
-from jobs.published import Published
+from extraction.evaluation.labels import load
+from extraction.merging.confidence import Bin
+from jobs.cli.command import DONE, LOG, Parser, enter
 from jobs.reports.facts import facts
 from jobs.reports.page import render
-from jobs.score import score
-from jobs.storage import Storage
+from jobs.reports.score import score
+from jobs.state.manifest import Manifest
+from jobs.state.published import Published
+from jobs.state.storage import Storage
 
 NAME = "report.html"
 ROOM = 7_500_000  # bytes of companies in a page

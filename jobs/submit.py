@@ -19,7 +19,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from extraction.errors import OperatorError, ProfilesError, RunError
-from jobs.command import DONE, FAILED, LOG, Parser, complain
+from jobs.cli.command import DONE, FAILED, LOG, Parser, complain
 
 POLL_S = 2.0
 AWAY_S = 300.0  # a head that died is scheduled anew, its image fetched, and Ray started: some minutes

@@ -19,8 +19,8 @@ import click
 import yaml
 from ray.scripts.scripts import cli as ray_commands
 
+from extraction.config.settings import Settings, load, parse_override
 from extraction.errors import OperatorError
-from extraction.settings import Settings, load, parse_override
 from tests.conftest import ROOT
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -124,7 +124,7 @@ def test_what_does_not_hold_is_found(wrong: str) -> None:
         "```sh\nmake demo MODEL=smollm2-135m-instruct   # another\n```",
         "```sh\ngit clone https://example.com/x\ncd x\n```",
         "```text\nfrobnicate --all\n```",
-        "take `--set KEY=VALUE` or `--set columns.text=body`, `limits.group_target_tokens`, `extraction/rules.py`",
+        "take `--set KEY=VALUE` or `--set columns.text=body`, `limits.group_target_tokens`, `extraction/errors.py`",
     ],
 )
 def test_what_holds_is_left_alone(right: str) -> None:

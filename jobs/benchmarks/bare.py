@@ -9,11 +9,11 @@ from typing import Any
 import aiohttp
 
 from actors.client import Question
-from actors.server import Address
+from actors.servers.server import Address
 from extraction.errors import Fault
-from extraction.parsing import ReplyFault, parse
+from extraction.prompting.parsing import ReplyFault, parse
 from jobs.benchmarks.measurement import Sample
-from jobs.run import Run
+from jobs.state.run import Run
 
 EVENT = b"data: "
 

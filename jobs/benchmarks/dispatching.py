@@ -25,18 +25,19 @@ from rich.table import Table
 
 from actors.client import Answer, Question
 from actors.extractor import ANSWERS, TEXTS, Extractor
+from extraction.config.settings import Settings, load
 from extraction.errors import OperatorError, RunError
-from extraction.settings import Settings, load
-from jobs import cluster, extract, pool
+from jobs import extract
 from jobs.benchmarks import bare, job, raydata
 from jobs.benchmarks.cpu import ROLES, CpuClock, Seconds
 from jobs.benchmarks.instant import MODEL, InstantServer
-from jobs.command import CONFIGS, DONE, LOG
-from jobs.digests import digests
-from jobs.engines import fleet
-from jobs.run import Run, new_run_id
-from jobs.storage import storage_at
-from jobs.tally import Tally
+from jobs.cli.command import CONFIGS, DONE, LOG
+from jobs.cli.tally import Tally
+from jobs.stages import cluster, pool
+from jobs.stages.engines import fleet
+from jobs.state.digests import digests
+from jobs.state.run import Run, new_run_id
+from jobs.state.storage import storage_at
 
 SENTENCE = "Alder & Finch Ltd of Galway makes oak furniture, and ships it to customers in eleven countries. "
 SAMPLE = {"string": "Alder & Finch Ltd", "integer": 1998, "number": 1.5, "boolean": True, "null": None}

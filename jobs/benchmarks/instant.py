@@ -15,7 +15,7 @@ import urllib.request
 from types import TracebackType
 from typing import Any, Self
 
-from actors.server import DIRECT, Address
+from actors.servers.server import DIRECT, Address
 
 MODEL, KEY = "instant", "none"
 END = b"\r\n\r\n"

@@ -13,15 +13,15 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
-from actors import gpu
 from actors.extractor import Extractor
-from actors.server import Address, Server
-from actors.sglang import SglangServer
+from actors.servers import gpu
+from actors.servers.server import Address, Server
+from actors.servers.sglang import SglangServer
 from extraction.errors import RunError
-from jobs import pool
 from jobs.benchmarks.measurement import Sample
-from jobs.digests import digests
-from jobs.run import Run
+from jobs.stages import pool
+from jobs.state.digests import digests
+from jobs.state.run import Run
 
 POLL_S = 0.1
 

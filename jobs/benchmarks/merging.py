@@ -16,16 +16,16 @@ import pyarrow as pa
 
 from actors.client import Answer
 from actors.extractor import ANSWERS
-from extraction.logprobs import leaves
+from extraction.config.settings import load
 from extraction.pieces import Piece
-from extraction.settings import load
-from jobs import cluster
-from jobs.command import CONFIGS, DONE
-from jobs.engines import fleet
-from jobs.plan import CHUNKS, Plan
-from jobs.reduce import reduce
-from jobs.run import Run, new_run_id
-from jobs.storage import storage_at
+from extraction.prompting.logprobs import leaves
+from jobs.cli.command import CONFIGS, DONE
+from jobs.stages import cluster
+from jobs.stages.engines import fleet
+from jobs.stages.plan import CHUNKS, Plan
+from jobs.stages.reduce import reduce
+from jobs.state.run import Run, new_run_id
+from jobs.state.storage import storage_at
 
 NOWHERE = "http://127.0.0.1:9/v1"  # nobody is asked
 FILE_ROWS = 5_000  # about what a block of the plan holds

@@ -18,12 +18,13 @@ from rich.console import Console
 from rich.table import Table
 
 from extraction.errors import OperatorError
-from jobs import cluster, demo, intake, plan
+from jobs import demo
 from jobs.benchmarks.cpu import CpuClock, Seconds
-from jobs.command import CONFIGS, DONE, LOG
-from jobs.options import Options
-from jobs.run import Run, new_run_id
-from jobs.storage import storage_at
+from jobs.cli.command import CONFIGS, DONE, LOG
+from jobs.cli.options import Options
+from jobs.stages import cluster, intake, plan
+from jobs.state.run import Run, new_run_id
+from jobs.state.storage import storage_at
 
 FILE_BYTES = 64 << 20  # of text, in each input file
 

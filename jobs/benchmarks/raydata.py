@@ -6,9 +6,9 @@ import pyarrow as pa
 import ray.data
 
 from actors.client import Question
-from actors.server import Address
+from actors.servers.server import Address
 from jobs.benchmarks.bare import body_of
-from jobs.run import Run
+from jobs.state.run import Run
 
 
 def ask_all(address: Address, run: Run, questions: pa.Table, *, actors: int, batch: int) -> None:

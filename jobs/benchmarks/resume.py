@@ -15,11 +15,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from actors.extractor import ANSWERS
-from jobs.command import DONE
-from jobs.digests import digests
-from jobs.index import State
-from jobs.ledger import FOLDED_ROWS, Ledger
-from jobs.storage import storage_at
+from jobs.cli.command import DONE
+from jobs.state.digests import digests
+from jobs.state.index import State
+from jobs.state.ledger import FOLDED_ROWS, Ledger
+from jobs.state.storage import storage_at
 
 MISSING = 0.01  # of the plan's chunks, which the ledger does not hold
 AT_ONCE = 1_000_000

@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path as FilePath
 from typing import Any, cast, get_args
 
+from extraction.config.flags import Flags
+from extraction.config.settings import Settings, load, parse_override
 from extraction.errors import OperatorError
-from extraction.flags import Flags
-from extraction.settings import Settings, load, parse_override
 from jobs.benchmarks.measurement import Path, Wire
-from jobs.engines import fleet
-from jobs.run import Run, new_run_id
-from jobs.storage import Storage
+from jobs.stages.engines import fleet
+from jobs.state.run import Run, new_run_id
+from jobs.state.storage import Storage
 
 
 @dataclass(frozen=True)

@@ -24,19 +24,19 @@ import pyarrow as pa
 import ray.exceptions
 from rich.console import Console
 
-from actors import gpu
 from actors.client import Question
-from actors.server import Address, Server
+from actors.servers import gpu
+from actors.servers.server import Address, Server
+from extraction.config.settings import parse_override
 from extraction.errors import OperatorError, RunError
-from extraction.settings import parse_override
-from jobs import cluster, intake, plan
 from jobs.benchmarks import bare, job
 from jobs.benchmarks.measurement import Measurement, Wire, table
 from jobs.benchmarks.rows import Row, parse_row
-from jobs.command import CONFIGS, DONE, FAILED, LOG
-from jobs.engines import version_of
-from jobs.run import Run
-from jobs.storage import Storage, storage_at
+from jobs.cli.command import CONFIGS, DONE, FAILED, LOG
+from jobs.stages import cluster, intake, plan
+from jobs.stages.engines import version_of
+from jobs.state.run import Run
+from jobs.state.storage import Storage, storage_at
 
 SHORT_LIST = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
 PACKAGES = ("sglang", "sglang-kernel", "torch", "xgrammar", "llguidance", "ray", "openai", "company-profiles")

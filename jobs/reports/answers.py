@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from actors.extractor import ANSWERS, TEXTS
-from jobs.digests import Digests, digests, find, order
-from jobs.ledger import Ledger
-from jobs.manifest import Manifest
-from jobs.published import Published
-from jobs.storage import is_outage
+from jobs.state.digests import Digests, digests, find, order
+from jobs.state.ledger import Ledger
+from jobs.state.manifest import Manifest
+from jobs.state.published import Published
+from jobs.state.storage import is_outage
 
 THREADS = 16
 AT_ONCE = 256  # segments held in memory, summed before the next are read

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import vl_convert
 from markupsafe import Markup
 
-from extraction.confidence import Bin
+from extraction.merging.confidence import Bin
 from jobs.reports.answers import LATENCY_EDGES, Answers
 
 VEGA_LITE = "6.4"

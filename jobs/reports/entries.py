@@ -6,8 +6,8 @@ Fields, documents and chunks are named by number, which takes a third of the roo
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from extraction.chunking import Chunk
-from extraction.originals import originals
+from extraction.chunking.chunking import Chunk
+from extraction.chunking.originals import originals
 
 Row = dict[str, Any]
 Numbers = Mapping[str, int]

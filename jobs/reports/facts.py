@@ -4,13 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from extraction.confidence import Bin, Calibration
-from extraction.price import Price
-from extraction.settings import Confidence
-from jobs import record
-from jobs.manifest import Manifest
-from jobs.published import Published
-from jobs.record import RunRecord, ServerRecord
+from extraction.config.price import Price
+from extraction.config.settings import Confidence
+from extraction.merging.confidence import Bin, Calibration
+from jobs.cli.tally import clock
 from jobs.reports import charts
 from jobs.reports.answers import Answers, Work, answers_of
 from jobs.reports.failures import MEANINGS, Failures, failures
@@ -18,7 +15,10 @@ from jobs.reports.fields import Coverage, coverage
 from jobs.reports.flow import Flow
 from jobs.reports.page import percent, seconds, short
 from jobs.reports.sample import sample
-from jobs.tally import clock
+from jobs.state import record
+from jobs.state.manifest import Manifest
+from jobs.state.published import Published
+from jobs.state.record import RunRecord, ServerRecord
 
 SERVERS_SHOWN = 24
 FILES_SHOWN = 12

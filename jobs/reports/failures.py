@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.published import Published
+from jobs.state.published import Published
 
 EXAMPLES = 3
 LETTERS_SHOWN = 1_000

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from extraction.errors import OperatorError
-from extraction.fields import Field, facts
-from jobs.published import Published
+from extraction.schema.fields import Field, facts
 from jobs.reports.answers import counted
+from jobs.state.published import Published
 
 THREADS = 4
 ROWS = 5_000  # profiles read at a time

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from jobs.manifest import Counts
+from jobs.state.manifest import Counts
 
 BAR = 10  # pixels across a bar
 LEAST = 3  # pixels of what is there at all

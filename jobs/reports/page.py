@@ -17,7 +17,7 @@ import jinja2
 import yaml
 from markupsafe import Markup
 
-from jobs.tally import clock
+from jobs.cli.tally import clock
 
 ASSETS = Path(__file__).parent / "assets"
 STYLES = ("report.css", "viewer.css")

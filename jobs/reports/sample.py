@@ -14,10 +14,10 @@ from itertools import chain, compress, zip_longest
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from extraction.chunking import Chunk
-from jobs.plan import chunks_of
-from jobs.published import CHUNKS_READ, Published
+from extraction.chunking.chunking import Chunk
 from jobs.reports.entries import Row, entry, texts_of
+from jobs.stages.plan import chunks_of
+from jobs.state.published import CHUNKS_READ, Published
 
 FILES = 8  # of profiles looked at; more than a page holds stand in them
 ROWS = 1_000  # profiles read at a time

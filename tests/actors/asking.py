@@ -4,10 +4,10 @@ import asyncio
 from typing import Any
 
 from actors.client import Answer, Client, Question
-from actors.server import Address
-from extraction.company import ShortProfile
-from extraction.settings import Settings
-from extraction.wire import wire_schema
+from actors.servers.server import Address
+from extraction.config.settings import Settings
+from extraction.prompting.wire import wire_schema
+from extraction.schema.company import ShortProfile
 from tests.fakes.process import FakeServer
 
 TEXT = "Acme Widgets Ltd was founded in Graz in 1987 and sells bolts."
@@ -24,7 +24,7 @@ BASE: dict[str, dict[str, Any]] = {
 def settings(**sections: dict[str, Any]) -> Settings:
     """The settings of tests, with keys of some sections laid over them."""
     raw = {name: BASE.get(name, {}) | sections.get(name, {}) for name in {*BASE, *sections}}
-    return Settings.model_validate({"profile": "extraction.company:ShortProfile", **raw})
+    return Settings.model_validate({"profile": "extraction.schema.company:ShortProfile", **raw})
 
 
 def question(text: str = TEXT, chunk_id: str = "c1", max_tokens: int = 200) -> Question:

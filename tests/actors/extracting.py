@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from actors.client import Answer, Question
 from actors.extractor import Extractor
-from actors.server import Server
-from extraction.settings import Settings
+from actors.servers.server import Server
+from extraction.config.settings import Settings
 from tests.actors.asking import SCHEMA, question, settings
 
 

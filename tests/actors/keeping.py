@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 
 from actors.client import Answer, Client, Question
-from actors.keeper import Keeper
-from actors.server import Server
-from extraction.settings import Settings
+from actors.servers.keeper import Keeper
+from actors.servers.server import Server
+from extraction.config.settings import Settings
 from tests.actors.asking import SCHEMA
 from tests.actors.extracting import asked_texts
 from tests.actors.processes import OwnedFake, eventually

@@ -6,9 +6,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from actors.llamacpp import LlamaCppServer
-from actors.server import DIRECT, Address
-from extraction.settings import Settings
+from actors.servers.llamacpp import LlamaCppServer
+from actors.servers.server import DIRECT, Address
+from extraction.config.settings import Settings
 from tests.actors.asking import settings
 
 SMOLLM, GEMMA = "smollm2-135m-instruct", "gemma-3-270m"

@@ -6,9 +6,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-from actors.keeper import Keeper
-from actors.server import Address
-from extraction.settings import Servers
+from actors.servers.keeper import Keeper
+from actors.servers.server import Address
+from extraction.config.settings import Servers
 
 LENIENT = Servers(max_deaths=100)
 

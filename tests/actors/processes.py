@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from actors.process import ServerProcess, free_port, new_key
-from actors.server import Address, wait_until_healthy
+from actors.servers.process import ServerProcess, free_port, new_key
+from actors.servers.server import Address, wait_until_healthy
 from tests.fakes.process import ROOT
 
 DEADLINE_S = 10.0

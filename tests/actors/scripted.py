@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from actors.server import Address
-from extraction.company import ShortProfile
+from actors.servers.server import Address
+from extraction.schema.company import ShortProfile
 
 PROFILE: dict[str, Any] = dict.fromkeys(ShortProfile.model_fields) | {
     "name": "Acme",

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from actors.client import Answer
-from extraction.company import ShortProfile
 from extraction.errors import Fault, OperatorError
-from extraction.logprobs import leaves
+from extraction.prompting.logprobs import leaves
+from extraction.schema.company import ShortProfile
 from tests.actors.asking import TEXT, address, ask, ask_one, question, settings
 from tests.actors.processes import eventually
 from tests.actors.scripted import PROFILE, PROFILE_TEXT, Reply, ScriptedServer, completion

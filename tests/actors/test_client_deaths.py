@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from actors.client import FORGIVEN, Question
-from actors.endpoint import EndpointServer
-from actors.process import free_port
-from actors.server import Address
+from actors.servers.endpoint import EndpointServer
+from actors.servers.process import free_port
+from actors.servers.server import Address
+from extraction.config.settings import Settings
 from extraction.errors import Fault
-from extraction.settings import Settings
 from tests.actors.asking import TEXT, address, question, settings
 from tests.actors.extracting import asked_texts
 from tests.actors.keeping import HastyFake, ask_kept, once_asked, send_signal

@@ -10,11 +10,11 @@ import pytest
 
 from actors.attempt import Attempt
 from actors.connection import MAX_ERROR_BYTES, MAX_REPLY_BYTES, Connection, Unreachable
-from actors.process import free_port
-from actors.server import Address
+from actors.servers.process import free_port
+from actors.servers.server import Address
+from extraction.chunking.tokens import Message
 from extraction.errors import Fault, OperatorError
-from extraction.parsing import ReplyFault
-from extraction.tokens import Message
+from extraction.prompting.parsing import ReplyFault
 from tests.actors.asking import SCHEMA, TEXT, address
 from tests.actors.scripted import PROFILE, Reply, ScriptedServer, completion
 from tests.fakes.process import FakeServer

@@ -9,8 +9,8 @@ import pytest
 
 from actors.client import Answer
 from actors.extractor import Extractor
-from actors.keeper import Keeper
-from extraction.settings import Servers
+from actors.servers.keeper import Keeper
+from extraction.config.settings import Servers
 from tests.actors.asking import SCHEMA, TEXT, settings
 from tests.actors.extracting import answer_all, texts
 from tests.actors.mortal import Mortal, kept, revive_all, stay

@@ -21,7 +21,7 @@ import psutil
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from actors.extractor import CANARY
-from actors.sglang import QUEUED
+from actors.servers.sglang import QUEUED
 from tests.fakes.process import ROOT, FakeServer
 from tests.jobs import helpers
 from tests.jobs.nodes import RayCluster

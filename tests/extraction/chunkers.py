@@ -5,12 +5,12 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from extraction.chunking import Chunk, Chunker, chunk_id
-from extraction.cleaning import clean
+from extraction.chunking.chunking import Chunk, Chunker, chunk_id
+from extraction.chunking.cleaning import clean
+from extraction.chunking.tokens import Counter
+from extraction.config.settings import Limits
 from extraction.documents import Document
-from extraction.prompt import DEFUSED, Prompt
-from extraction.settings import Limits
-from extraction.tokens import Counter
+from extraction.prompting.prompt import DEFUSED, Prompt
 from tests.extraction.samples import Vineyard
 
 DOCUMENTS = Path(__file__).resolve().parents[2] / "configs" / "demo" / "documents"

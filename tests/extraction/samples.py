@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from extraction.evidence import Evidence, Observation
-from extraction.fields import fields
-from extraction.keys import digits_key
-from extraction.names import company_key, same_company
-from extraction.resolving import Resolved, resolve
-from extraction.rules import latest, medoid, union, vote
+from extraction.grounding.keys import digits_key
+from extraction.grounding.names import company_key, same_company
+from extraction.merging.evidence import Evidence, Observation
+from extraction.merging.resolving import Resolved, resolve
+from extraction.schema.fields import fields
+from extraction.schema.rules import latest, medoid, union, vote
 
 
 class Soil(StrEnum):

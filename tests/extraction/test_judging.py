@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from extraction.company import CompanyProfile, ShortProfile
-from extraction.evidence import Evidence
-from extraction.observing import observe
-from extraction.parsing import parse
+from extraction.merging.evidence import Evidence
+from extraction.merging.observing import observe
+from extraction.merging.resolving import resolve
 from extraction.pieces import Piece
-from extraction.resolving import resolve
+from extraction.prompting.parsing import parse
+from extraction.schema.company import CompanyProfile, ShortProfile
 
 NOTHING: dict[str, Any] = {name: [] if name == "products" else None for name in ShortProfile.model_fields}
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.weights import local_model
-from extraction.chunking import Chunker, distinct
+from actors.servers.weights import local_model
+from extraction.chunking.chunking import Chunker, distinct
+from extraction.chunking.tokens import ByteCounter, load_counter
+from extraction.config.settings import Limits
 from extraction.documents import Document
-from extraction.settings import Limits
-from extraction.tokens import ByteCounter, load_counter
 from tests.extraction.chunkers import (
     PROMPT,
     Characters,

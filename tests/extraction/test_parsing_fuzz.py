@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from extraction.company import CompanyProfile, ShortProfile
-from extraction.parsing import ReplyFault, parse
+from extraction.prompting.parsing import ReplyFault, parse
+from extraction.schema.company import CompanyProfile, ShortProfile
 
 GOOD = json.dumps(
     dict.fromkeys(ShortProfile.model_fields)

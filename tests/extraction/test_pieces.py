@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.cleaning import Clean
+from extraction.chunking.cleaning import Clean
 from extraction.pieces import Edit, Piece, original_span
 
 letters = st.text("ab \n", max_size=8)

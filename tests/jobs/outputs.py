@@ -9,13 +9,13 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from actors.client import Answer
-from extraction.chunking import Chunk
-from extraction.company import ShortProfile
+from extraction.chunking.chunking import Chunk
 from extraction.pieces import Piece
-from jobs.ledger import LEDGERS, Ledger, LedgerWriter
-from jobs.plan import CHUNKS
-from jobs.profiles import profile_schema
-from jobs.storage import Storage
+from extraction.schema.company import ShortProfile
+from jobs.stages.plan import CHUNKS
+from jobs.stages.profiles import profile_schema
+from jobs.state.ledger import LEDGERS, Ledger, LedgerWriter
+from jobs.state.storage import Storage
 
 RUN, FINGERPRINT = "20260101T000000Z-abcdef", "f" * 64
 COUNTS = ("documents", "chunks", "chunks_answered", "chunks_from_ledger", "companies", "dead_letters")

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import backfill
-from jobs.lease import lease
-from jobs.published import Published
 from jobs.reports.answers import answers_of
-from jobs.storage import Storage
+from jobs.state.lease import lease
+from jobs.state.published import Published
+from jobs.state.storage import Storage
 from tests.fakes.process import FakeServer
 from tests.jobs.backfills import day, declare, documents, ids, record, write_days
 from tests.jobs.helpers import census, manifest, row, rows_of, write
@@ -283,7 +283,7 @@ def test_mistakes_in_the_declaration_are_told(
 
 
 def test_the_example_is_a_declaration_and_the_help_says_how_to_schedule(capsys: Captured) -> None:
-    from jobs.declaration import load
+    from jobs.backfills.declaration import load
 
     declared = load(Path("configs/backfill.yaml"))
     assert declared.extract.config == Path("configs/extract.yaml")

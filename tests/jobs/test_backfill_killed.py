@@ -9,8 +9,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from extraction.settings import load
-from jobs.storage import Storage
+from extraction.config.settings import load
+from jobs.state.storage import Storage
 from tests.conftest import ROOT
 from tests.fakes.process import FakeServer
 from tests.jobs.backfills import day, declare, ids, record, write_days

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from extraction.company import ShortProfile
 from extraction.errors import OperatorError
+from extraction.schema.company import ShortProfile
 from jobs import benchmark
 from jobs.benchmarks import job
 from jobs.benchmarks.measurement import Measurement, Sample
@@ -124,7 +124,7 @@ def test_what_is_laid_over_a_row() -> None:
 
 
 def test_the_full_schema_is_pydantics_own(tmp_path: Path, model: Path) -> None:
-    from jobs.storage import storage_at
+    from jobs.state.storage import storage_at
 
     asked = parse_row("balanced+wire=full", {"model.name": str(model)})
     settings = asked.settings(Path("configs/demo.yaml"))

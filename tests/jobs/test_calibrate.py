@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from actors.client import Answer
-from extraction.confidence import Calibration
-from extraction.logprobs import leaves
-from extraction.settings import load
+from extraction.config.settings import load
+from extraction.merging.confidence import Calibration
+from extraction.prompting.logprobs import leaves
 from jobs import calibrate
-from jobs.command import CONFIGS
+from jobs.cli.command import CONFIGS
 from tests.jobs.outputs import ask, publish, reply
 
 

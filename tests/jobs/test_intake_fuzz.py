@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from extraction.config.settings import Columns
 from extraction.documents import admit
 from extraction.errors import OperatorError
-from extraction.settings import Columns
-from jobs.intake import DOCUMENT_ROWS, find, read
+from jobs.stages.intake import DOCUMENT_ROWS, find, read
 
 STORE: Any = fsspec.filesystem("memory")
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

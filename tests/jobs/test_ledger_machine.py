@@ -10,12 +10,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from actors.client import Answer
 from extraction.errors import Fault
-from jobs import ledger as rooms
-from jobs.compaction import fold
-from jobs.digests import digests
-from jobs.index import Index, State
-from jobs.ledger import Ledger, LedgerWriter
-from jobs.storage import Storage
+from jobs.state import ledger as rooms
+from jobs.state.compaction import fold
+from jobs.state.digests import digests
+from jobs.state.index import Index, State
+from jobs.state.ledger import Ledger, LedgerWriter
+from jobs.state.storage import Storage
 
 CHUNKS = "abcdefgh"
 FAULTS = st.sampled_from([None, None, Fault.INVALID, Fault.DEADLINE])

@@ -16,7 +16,7 @@ import pytest
 
 from actors.metrics import METRICS
 from jobs import submit
-from jobs.storage import Storage
+from jobs.state.storage import Storage
 from tests.conftest import ROOT
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import arguments, census, manifest, row, write

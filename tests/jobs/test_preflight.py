@@ -87,7 +87,7 @@ def completion(text: str, finish: str = "stop", cached: int = 0) -> Reply:
 
 
 def profile(**values: Any) -> str:
-    from extraction.company import ShortProfile
+    from extraction.schema.company import ShortProfile
 
     return json.dumps(dict.fromkeys(ShortProfile.model_fields) | {"products": []} | values, separators=(",", ":"))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from jobs.storage import Storage
+from jobs.state.storage import Storage
 from tests.conftest import ROOT
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import arguments, census, manifest, row, write

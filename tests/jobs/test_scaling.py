@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from extraction.company import CompanyProfile, ShortProfile
-from extraction.parsing import parse
-from extraction.wire import wire_schema
+from extraction.prompting.parsing import parse
+from extraction.prompting.wire import wire_schema
+from extraction.schema.company import CompanyProfile, ShortProfile
 from jobs import benchmark
 from jobs.benchmarks.cpu import ROLES, CpuClock, per
 from jobs.benchmarks.dispatching import Dispatched, sample, table

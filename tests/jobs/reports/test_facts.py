@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from extraction.errors import Fault
-from jobs import record, report
-from jobs.published import Published
+from jobs import report
 from jobs.reports.answers import answers_of
 from jobs.reports.facts import facts
 from jobs.reports.failures import MEANINGS, failures
 from jobs.reports.fields import coverage
 from jobs.reports.flow import Flow
+from jobs.state import record
+from jobs.state.published import Published
 from tests.fakes.process import FakeServer
 from tests.jobs import outputs
 from tests.jobs.helpers import job, manifest, rows_of, write

@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobs import report
-from jobs.published import Published
 from jobs.reports.page import embedded, percent, seconds, short, visible
+from jobs.state.published import Published
 from tests.jobs import outputs
 from tests.jobs.reports.runs import ATTACKS, IDS
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page
 
 from jobs import report
-from jobs.published import Published
+from jobs.state.published import Published
 from tests.jobs import outputs
 from tests.jobs.helpers import rows_of
 from tests.jobs.reports import runs

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from jobs import report
-from jobs.published import Published
 from jobs.reports.sample import Sample, sample
-from jobs.storage import Storage
+from jobs.state.published import Published
+from jobs.state.storage import Storage
 from tests.jobs import outputs
 from tests.jobs.helpers import rows_of
 from tests.jobs.reports import runs

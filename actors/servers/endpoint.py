@@ -1,0 +1,69 @@
+"""A server that somebody else runs: any OpenAI-compatible URL."""
+
+import os
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from actors.servers.server import Address
+from extraction.config.settings import Settings
+from extraction.errors import OperatorError
+
+NO_KEY = "none"  # servers without authentication still want a header
+
+
+class EndpointServer:
+    """Owns nothing: an address from the settings, its key from the driver or the environment."""
+
+    name = "endpoint"
+
+    def __init__(self, settings: Settings, key: SecretStr | None = None) -> None:
+        self.settings, self.key = settings, key
+
+    def start(self) -> Address:
+        """The address to ask. The canary that follows shows whether it answers."""
+        key = self.key.get_secret_value() if self.key else os.environ.get("OPENAI_API_KEY") or NO_KEY
+        url, concurrency = endpoint_url(self.settings.endpoint.url), self.settings.endpoint.concurrency
+        return Address(url, key, self.settings.model.name, concurrency, facts={"url": url})
+
+    @property
+    def alive(self) -> bool:
+        """Always: whether it answers is its owner's business, requests wait and try again."""
+        return True
+
+    def stop(self) -> None:
+        """Nothing to let go of."""
+
+
+def endpoint_url(given: str | None) -> str:
+    """The base URL: as given, OPENAI_BASE_URL or VLLM_ENDPOINT; `/v1` is added to a URL without a path.
+
+    Raises OperatorError for one that is none, and for one with credentials, which messages and files would tell on.
+    """
+    url = given or os.environ.get("OPENAI_BASE_URL") or os.environ.get("VLLM_ENDPOINT")
+    if not url:
+        ways = "--endpoint URL, endpoint.url in its settings, OPENAI_BASE_URL or VLLM_ENDPOINT"
+        raise OperatorError(f"--engine endpoint needs {ways}")
+    url = url.strip().rstrip("/").removesuffix("/chat/completions")
+    if _has_credentials(url):
+        raise OperatorError(
+            "the endpoint's URL holds a user, a password or a query, which would be written down: "
+            "give its host and path alone, and the key as OPENAI_API_KEY"
+        )
+    if not _is_http(url):
+        raise OperatorError(f"--endpoint {url}: a URL such as http://host:8000/v1 is expected")
+    return url if urlsplit(url).path else f"{url}/v1"
+
+
+def _is_http(url: str) -> bool:
+    """Whether a URL names a host and, where it names one, a port that exists."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in url
+    except ValueError:
+        return False
+
+
+def _has_credentials(url: str) -> bool:
+    """Whether a URL may hold any: in a user, a query or a fragment; in what is no URL, before any @."""
+    return "?" in url or "#" in url or "@" in (urlsplit(url).netloc if _is_http(url) else url)

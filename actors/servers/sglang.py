@@ -1,0 +1,165 @@
+"""SGLang on a GPU: the product's engine."""
+
+import json
+import os
+import sys
+import tempfile
+import urllib.request
+import uuid
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from actors.servers import gpu
+from actors.servers.keeper import say
+from actors.servers.process import ServerProcess, free_port, new_key
+from actors.servers.server import DIRECT, PROBE_TIMEOUT_S, Address, wait_until_healthy
+from extraction.config.flags import Flags
+from extraction.config.scenarios import Matrix, choose, step_down
+from extraction.config.settings import Settings
+from extraction.errors import OperatorError, RunError
+
+QUEUED = 2  # requests sent for each that runs: one that ends is followed at once
+OUT_OF_MEMORY = (
+    "out of memory",
+    "Not enough memory",
+    "leave no GPU memory for the KV cache",
+    "Capture cuda graph failed",
+)
+NO_MEMORY = (
+    "the GPU's memory is not enough, not for the smallest flags either (mem_fraction_static 0.75, "
+    "chunked_prefill_size 2048, max_running_requests 4). See who else holds it (nvidia-smi), or take a smaller "
+    "model or a larger GPU. "
+)
+CAUSES = {
+    "unrecognized arguments": "it does not know a flag",
+    "ambiguous option": "it does not know a flag",
+    "is not a local folder and is not a valid model identifier": "there is no such model",
+    "No such file or directory": "a file of the model is missing",
+    "address already in use": "its port was taken",
+    "NVIDIA driver": "the GPU's driver does not fit",
+}
+
+
+class SglangServer:
+    """Owns one SGLang process tree on the GPUs that Ray gave this actor."""
+
+    def __init__(self, settings: Settings, matrix: Matrix, served_name: str, logs: Path) -> None:
+        self.settings, self.served_name = settings, served_name
+        given, owned = settings.sglang.vram_gib, settings.servers.gpus_per_server
+        devices = [gpu.Gpu("GPU", given)] * owned if given else gpu.visible()[:owned]
+        if len(devices) < owned:
+            raise RunError(f"servers.gpus_per_server is {owned}, and this actor sees {len(devices)} GPUs")
+        self.gpu = least = min(devices, key=attrgetter("vram_gib"))
+        asked = settings.sglang
+        self.choice = choose(matrix, asked.scenario, least.name, least.vram_gib, gpus=owned, over=asked.flags)
+        self.flags: Flags = self.choice.flags
+        self.name = f"sglang-{self.choice.name}"
+        self.log = logs / f"sglang-{uuid.uuid4().hex[:8]}.log"
+        self._process: ServerProcess | None = None
+        say(f"scenario {self.choice.reason}")
+
+    def start(self) -> Address:
+        """Start it and wait until it answers; out of memory, with the next smaller flags."""
+        while True:
+            try:
+                return self._start()
+            except RunError as error:
+                smaller = step_down(self.flags)
+                full = any(sign in str(error) for sign in OUT_OF_MEMORY)
+                if smaller is None or not full:
+                    cause = NO_MEMORY if full else _cause(str(error))
+                    raise RunError(f"SGLang with row {self.choice.name}: {cause}{error}") from None
+                changed = {k: v for k, v in smaller.said().items() if v != self.flags.said().get(k)}
+                say(f"{self.name}: out of memory, trying {changed}")
+                self.flags = smaller
+
+    def _start(self) -> Address:
+        self.stop()
+        port, key, admin_key = free_port(), new_key(), new_key()
+        descriptor, secrets = tempfile.mkstemp(prefix="sglang-", suffix=".yaml")  # mode 0600
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            yaml.safe_dump({"api-key": key, "admin-api-key": admin_key}, file)
+        command = [sys.executable if word == "python" else word for word in self.settings.sglang.command]
+        command += [*self._arguments(port), "--config", secrets]
+        self._process = ServerProcess(command, log=self.log, secrets=(key, admin_key))
+        root = f"http://127.0.0.1:{port}"
+        try:
+            self._process.start()
+            wait_until_healthy(self._process, f"{root}/health", timeout_s=self.settings.servers.start_timeout_s)
+            limit, metrics = QUEUED * self._running(root, key), f"{root}/metrics"
+            return Address(f"{root}/v1", key, self.served_name, limit, metrics, self._facts())
+        except RunError:
+            self.stop()
+            raise
+        finally:
+            Path(secrets).unlink(missing_ok=True)
+
+    def _arguments(self, port: int) -> list[str]:
+        """The command line; keys are not on it, because others can read it."""
+        model, limit = self.settings.model, self.settings.limits.context_length
+        said: dict[str, Any] = {
+            **self.flags.arguments(),
+            "context-length": min(self.flags.context_length or limit, limit),
+            "model-path": os.path.expanduser(model.name),
+            "revision": model.revision,
+            "load-format": model.load_format,
+            "served-model-name": self.served_name,
+            "tp-size": self.settings.servers.gpus_per_server,
+            "host": "127.0.0.1",
+            "port": port,
+            # The model's own generation_config has a repetition penalty, which garbles JSON.
+            "sampling-defaults": "openai",
+            "enable-cache-report": True,
+            "enable-metrics": True,
+        }
+        given = ((f"--{name}", value) for name, value in said.items() if value is not None)
+        return [word for flag, value in given for word in ([flag] if value is True else [flag, str(value)])]
+
+    def _facts(self) -> dict[str, Any]:
+        """The row and the reason for it, the GPU with the least memory, and the flags as they are now."""
+        return {
+            "scenario": self.choice.name,
+            "reason": self.choice.reason,
+            "gpu": self.gpu.name,
+            "vram_gib": round(self.gpu.vram_gib, 1),
+            "gpus": self.settings.servers.gpus_per_server,
+            "flags": self.flags.said(),
+        }
+
+    def _running(self, root: str, key: str) -> int:
+        """How many requests it runs at a time, as it says itself; its model must be ours."""
+        models = _get(f"{root}/v1/models", key)
+        served = [entry.get("id") for entry in models.get("data", [])]
+        if self.served_name not in served:
+            raise OperatorError(f"the server on our port serves {served}, not {self.served_name!r}")
+        states = _get(f"{root}/server_info", key).get("internal_states") or [{}]
+        running = states[0].get("effective_max_running_requests_per_dp") or self.flags.max_running_requests
+        return int(running or 1)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.alive
+
+    def stop(self) -> None:
+        """End the process tree."""
+        if self._process:
+            self._process.stop()
+            self._process = None
+
+
+def _get(url: str, key: str) -> dict[str, Any]:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})
+    try:
+        with DIRECT.open(request, timeout=PROBE_TIMEOUT_S) as response:
+            found: dict[str, Any] = json.loads(response.read())
+    except (OSError, ValueError) as error:
+        raise RunError(f"it was healthy, and then did not tell {url.rsplit('/', 1)[-1]} ({error})") from None
+    return found
+
+
+def _cause(log: str) -> str:
+    return next((f"{cause}. " for sign, cause in CAUSES.items() if sign in log), "")

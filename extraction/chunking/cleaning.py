@@ -1,0 +1,141 @@
+"""Cleaning: what a model should read of a document, with a way back to each of the document's own characters.
+
+Mojibake, ligatures, HTML entities and control characters are mended by ftfy, composed to NFC; then what a chat
+template would read as a turn of its own is defused, wherever in the text it stands.
+"""
+
+import re
+import unicodedata
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from heapq import merge
+from io import StringIO
+
+import ftfy
+from rapidfuzz.distance import Levenshtein
+
+from extraction.pieces import Edit, original_span
+from extraction.prompting.prompt import DEFUSED, defused
+
+MEND = ftfy.TextFixerConfig(
+    uncurl_quotes=False, fix_character_width=False, fix_line_breaks=False, normalization="NFC", explain=False
+)
+SEGMENT = re.compile(r"[^\n]{1,2000}(?!\S)|[^\n]{1,2000}")  # lines, long ones cut at white space
+MOST_EDITS = 200_000  # of a document; of more than that those near each other are one
+NEAR = 300  # characters
+# What ftfy would look at twice: control characters and ligatures, entities, and accented letters or signs in a
+# row, which UTF-8 leaves where it is read as something else. (Two of À to ÿ in a row are Portuguese.)
+STRANGE = (
+    r"\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u0132\u0133\u0149\u01c4-\u01cc\u01f1-\u01f3\u206a-\u206f"
+    r"\ud800-\udfff\ufb00-\ufb06\ufeff\ufff9-\ufffd"
+)
+SIGNS = (
+    r"\xa1-\xbf\u0100-\u052f\u2010-\u2012\u2015-\u2018\u201a\u201b\u201e-\u2021\u2023-\u2025"
+    r"\u2027-\u206f\u2071-\u25ff"  # but not – — ’ “ ” • … and blanks
+)
+ODD = re.compile(  # one class of characters first, so that the search runs over all others at once
+    rf"[&\xc0-\xff{STRANGE}{SIGNS}](?:(?<=&)#?\w{{1,24}};|(?<=[ÃÂ])(?![A-Z])"
+    rf"|(?<=[\xc0-\xff])[\x80-\xbf\u0100-\uffff]|(?<=[{STRANGE}])|(?<=[{SIGNS}])[^\x00-\x7f])"
+)
+Change = tuple[int, int, str]  # [start, end) of the document's text, and what to read there
+
+
+@dataclass(frozen=True, slots=True)
+class Clean:
+    """A document's text as it is read, and where it differs from the document's own."""
+
+    text: str
+    edits: tuple[Edit, ...] = ()
+
+    def span(self, start: int, end: int) -> tuple[int, int, tuple[Edit, ...]]:
+        """Where `text[start:end]` stands in the document, and the edits within, counted from `start`."""
+        first = bisect_right(self.edits, start, key=lambda edit: edit.at + edit.length)
+        behind = bisect_left(self.edits, end, key=lambda edit: edit.at)
+        within = tuple(_clipped(edit, start, end) for edit in self.edits[first:behind])
+        begin, stop, _ = original_span(self.text, self.edits[max(0, first - 1) : behind], start, end)
+        return begin, stop, within
+
+
+def _clipped(edit: Edit, start: int, end: int) -> Edit:
+    at = max(edit.at, start)
+    return Edit(at - start, min(edit.at + edit.length, end) - at, edit.start, edit.end, edit.original)
+
+
+def clean(text: str, left_out: Sequence[tuple[int, int]] = ()) -> Clean:
+    """Mend a text and leave out some spans of it. Says what is changed, character by character."""
+    read = _changed(text, merge(_mended(text, left_out), ((start, end, "") for start, end in left_out)))
+    return _defused(text, read if read.text.strip() else Clean(text))
+
+
+def _mended(text: str, left_out: Sequence[tuple[int, int]]) -> Iterator[Change]:
+    if not ODD.search(text) and unicodedata.is_normalized("NFC", text):
+        return
+    for segment in SEGMENT.finditer(text):
+        said, at = segment[0], segment.start()
+        number = bisect_right(left_out, at, key=lambda span: span[0])
+        if number and at < left_out[number - 1][1]:
+            continue
+        if ODD.search(said):
+            read = ftfy.fix_and_explain(said.replace("\x0b", " "), MEND).text
+        else:
+            read = unicodedata.normalize("NFC", said)
+        for start, end, new in _differences(said, read) if read != said else ():
+            yield at + start, at + end, new
+
+
+def _differences(said: str, read: str) -> list[Change]:
+    """Where two lines differ. What is changed within a word and at most two letters apart is one change."""
+    found: list[list[int]] = []
+    for step in Levenshtein.opcodes(said, read):
+        if step.tag == "equal":
+            continue
+        start, end, new_start, new_end = step.src_start, step.src_end, step.dest_start, step.dest_end
+        between = said[found[-1][1] : start] if found else " "
+        if len(between) <= 2 and not any(map(str.isspace, between)):
+            found[-1][1], found[-1][3] = end, new_end
+        else:
+            found.append([start, end, new_start, new_end])
+    return [(start, end, read[new_start:new_end]) for start, end, new_start, new_end in found]
+
+
+def _changed(text: str, changes: Iterable[Change]) -> Clean:
+    read = StringIO()
+    edits: list[Edit] = []
+    reached = 0
+    for start, end, new in changes:
+        read.write(text[reached:start])
+        _add(edits, text, Edit(read.tell(), len(new), start, end, text[start:end]))
+        read.write(new)
+        reached = end
+    read.write(text[reached:])
+    return Clean(read.getvalue(), tuple(edits))
+
+
+def _defused(text: str, read: Clean) -> Clean:
+    """What is defused is an edit, unless it stands in one already. No place moves."""
+    if not DEFUSED.search(read.text):
+        return read
+    edits: list[Edit] = []
+    for edit in merge(read.edits, _defusals(read), key=lambda edit: edit.start):
+        _add(edits, text, edit)
+    return Clean(defused(read.text), tuple(edits))
+
+
+def _defusals(read: Clean) -> Iterator[Edit]:
+    for found in DEFUSED.finditer(read.text):
+        start, end, within = read.span(found.start(), found.end())
+        if not within:
+            yield Edit(found.start(), len(found[0]), start, end, found[0])
+
+
+def _add(edits: list[Edit], text: str, edit: Edit) -> None:
+    """One more edit of a text. Of spans left out in a row, and of all too many, it is one with the last."""
+    last = edits[-1] if edits else None
+    if last and (
+        (last.end, last.length, edit.length) == (edit.start, 0, 0)
+        or (len(edits) >= MOST_EDITS and edit.start - last.start < NEAR)
+    ):
+        edits.pop()
+        edit = Edit(last.at, edit.at + edit.length - last.at, last.start, edit.end, text[last.start : edit.end])
+    edits.append(edit)

@@ -1,0 +1,229 @@
+"""Fitting a calibration: labelled answers become the two logistic models of `extraction.merging.confidence`.
+
+Values are judged out of the fold that they were fitted in: a fold leaves out one kind of documents where there are
+several, else a part of the companies. So the threshold and the reliability table are those of kinds that the fit
+did not see. scikit-learn fits; at run time only coefficients are left.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel
+
+from extraction.errors import OperatorError
+from extraction.evaluation.labels import Label
+from extraction.evaluation.scoring import Matcher
+from extraction.merging.candidates import agreement, candidates, rank
+from extraction.merging.confidence import Bin, Calibration, Fitted, Logistic, features
+from extraction.merging.evidence import Evidence, Observation
+from extraction.merging.observing import Seen
+from extraction.schema.fields import facts
+
+BINS = 10
+LEAST_KINDS = 3  # to leave one out; of fewer, parts of the companies are left out
+PARTS = 5
+STRENGTH = 1.0  # of the penalty on weights, as scikit-learn's C
+BLIND = ("logprob", "subject", "name")  # what a server without log-probabilities does not tell
+LEAST_SPREAD = 1e-9  # what a number that is always the same may differ by as it is summed
+LEAST_VALUES = 50  # right and wrong together, to fit anything
+
+Numbers = npt.NDArray[np.float64]
+
+
+@dataclass
+class Company:
+    """A labelled company: what its answers say, by chunk, and what is right. `kind` is that of its documents."""
+
+    company_id: str
+    kind: str
+    documents: int
+    seen: list[tuple[str, Seen]] = field(default_factory=list)
+    labels: dict[str, Label] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The best value of a field of a company (each of a list), its confidence out of fold, and whether it is
+    right."""
+
+    kind: str
+    company_id: str
+    field: str
+    confidence: float
+    right: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """A value in a chunk, or of a company, as a model is fitted on it."""
+
+    kind: str
+    company_id: str
+    field: str
+    numbers: Mapping[str, float]
+    right: bool
+    blind: bool = False
+
+
+def fit(
+    model: type[BaseModel], companies: Sequence[Company], fitted: Fitted, precision: float
+) -> tuple[Calibration, list[Judged]]:
+    """A calibration for all companies, and their values as judged by models that did not see their fold.
+
+    Raises OperatorError where there are too few labelled values, or only right or wrong ones.
+    """
+    truth = Truth(facts(model))
+    rows = [row for company in companies for row in truth.chunk_rows(company)]
+    if len(rows) < LEAST_VALUES or len({row.right for row in rows}) < 2:
+        raise OperatorError(
+            f"{len(rows):,} labelled values stand in the documents, {sum(row.right for row in rows):,} of them "
+            f"right: at least {LEAST_VALUES} are needed, some right and some wrong"
+        )
+    folds = _folds(companies)
+    out: dict[str, tuple[Logistic, Logistic]] = {}
+    for fold in sorted(set(folds.values())):
+        seen = [row for row in rows if folds[row.company_id] != fold]
+        out[fold] = _chunk_models(seen)
+    ranked = [r for c in companies for r in truth.company_rows(c, *out[folds[c.company_id]])]
+    judged_rows: list[Judged] = []
+    for fold in out:
+        company_model = _logistic([r for r in ranked if folds[r.company_id] != fold], by_field=False)
+        judged_rows += [
+            Judged(r.kind, r.company_id, r.field, company_model.of(r.numbers), r.right)
+            for r in ranked
+            if folds[r.company_id] == fold
+        ]
+    chunk, blind = _chunk_models(rows)
+    calibration = Calibration(
+        fitted=fitted.model_copy(
+            update={"values": len(judged_rows), "kinds": dict(Counter(r.kind for r in judged_rows))}
+        ),
+        chunk=chunk,
+        chunk_without_logprobs=blind,
+        company=_logistic(ranked, by_field=False),
+        min_confidence=least_confidence(judged_rows, precision),
+        precision=precision,
+        reliability=reliability(judged_rows),
+    )
+    return calibration, judged_rows
+
+
+class Truth(Matcher):
+    """What is right of what was seen, as rows to fit a model on."""
+
+    def chunk_rows(self, company: Company) -> Iterator[Row]:
+        """The labelled facts of a company's chunks that stand in its documents."""
+        for _, seen in company.seen:
+            name = seen.value.field.name
+            if name in company.labels and seen.value.field.rule.verbatim and seen.place[0] >= 0:
+                right = self.right(name, seen.value.key, company.labels[name])
+                blind = seen.signals.given and seen.signals.logprob is None
+                yield Row(company.kind, company.company_id, name, features(seen.signals), right, blind)
+
+    def company_rows(self, company: Company, chunk: Logistic, blind: Logistic) -> Iterator[Row]:
+        """The best value of each labelled field, each of a list, as the chunks' model has it."""
+        evidence = Evidence(_observations(company.seen, chunk, blind))
+        trust = dict.fromkeys(evidence.documents, 1.0)
+        dates = {d: date for d, (date, _) in evidence.documents.items()}
+        for name, label in company.labels.items():
+            rule = self.fields[name].rule
+            if not rule.verbatim:
+                continue
+            ranked = [
+                c for c in rank(rule, candidates(self.fields[name], evidence, trust, dates), trust) if c.grounded
+            ]
+            numbers = agreement(rule, ranked, trust)
+            for one, its in list(zip(ranked, numbers, strict=True))[: None if rule.kind == "union" else 1]:
+                yield Row(company.kind, company.company_id, name, its, self.right(name, one.key, label))
+
+
+def _observations(seen: Iterable[tuple[str, Seen]], chunk: Logistic, blind: Logistic) -> Iterator[Observation]:
+    """What was seen, with the probabilities that two models of chunks give."""
+    for chunk_id, one in seen:
+        model = blind if one.signals.given and one.signals.logprob is None else chunk
+        yield one.observation(chunk_id, model.of(features(one.signals), one.value.field.name))
+
+
+def _folds(companies: Sequence[Company]) -> dict[str, str]:
+    """The fold of each company: its kind, or with few kinds a part that its id decides."""
+    kinds = {company.kind for company in companies}
+    if len(kinds) >= LEAST_KINDS:
+        return {company.company_id: company.kind for company in companies}
+    ordered = sorted(company.company_id for company in companies)
+    return {company_id: str(n % PARTS) for n, company_id in enumerate(ordered)}
+
+
+def _chunk_models(rows: Sequence[Row]) -> tuple[Logistic, Logistic]:
+    """The model of values with log-probabilities, and of those without: rows that have them serve both."""
+    sighted = [row for row in rows if not row.blind] or rows
+    return _logistic(sighted), _logistic(rows, without=BLIND)
+
+
+def _logistic(rows: Sequence[Row], *, by_field: bool = True, without: Sequence[str] = ()) -> Logistic:
+    """A logistic model of rows. A kind of documents counts with the root of its rows, so that no kind decides
+    alone."""
+    from sklearn.linear_model import LogisticRegression
+
+    names = [name for name in rows[0].numbers if name not in without]
+    fields = sorted({row.field for row in rows}) if by_field else []
+    matrix = np.array(
+        [[*(row.numbers[n] for n in names), *(float(row.field == f) for f in fields)] for row in rows], np.float64
+    )
+    right = np.array([row.right for row in rows])
+    if right.all() or not right.any():
+        share = (right.sum() + 0.5) / (len(rows) + 1)
+        return Logistic(intercept=float(np.log(share / (1 - share))), weights={})
+    mean, spread = matrix.mean(axis=0), matrix.std(axis=0)
+    spread[spread < LEAST_SPREAD] = 1.0
+    made = LogisticRegression(C=STRENGTH, max_iter=5_000)
+    made.fit((matrix - mean) / spread, right, sample_weight=_weights(rows))
+    weights = made.coef_[0] / spread
+    intercept = float(made.intercept_[0] - weights @ mean)
+    numbers = [round(float(w), 4) for w in weights]
+    return Logistic(
+        intercept=round(intercept, 4),
+        weights=dict(zip(names, numbers[: len(names)], strict=True)),
+        fields=dict(zip(fields, numbers[len(names) :], strict=True)),
+    )
+
+
+def _weights(rows: Sequence[Row]) -> Numbers:
+    counts = Counter(row.kind for row in rows)
+    weights: Numbers = np.array([1 / math.sqrt(counts[row.kind]) for row in rows], np.float64)
+    return weights / float(weights.mean())
+
+
+def least_confidence(rows: Sequence[Judged], precision: float) -> float:
+    """The least confidence at which a share of the values at it or above it is right; 1 where there is none."""
+    ordered = sorted(rows, key=lambda row: -row.confidence)
+    right = np.cumsum([row.right for row in ordered]) / np.arange(1, len(ordered) + 1)
+    reached = np.flatnonzero(right >= precision)
+    return round(ordered[int(reached[-1])].confidence, 3) if len(reached) else 1.0
+
+
+def reliability(rows: Sequence[Judged]) -> tuple[Bin, ...]:
+    """How often values of about the same confidence are right, in BINS ranges."""
+    by_bin: dict[int, list[Judged]] = defaultdict(list)
+    for row in rows:
+        by_bin[min(BINS - 1, int(row.confidence * BINS))].append(row)
+    return tuple(
+        Bin(
+            low=n / BINS,
+            high=(n + 1) / BINS,
+            values=len(some),
+            confidence=round(float(np.mean([row.confidence for row in some])), 4),
+            right=round(float(np.mean([row.right for row in some])), 4),
+        )
+        for n, some in sorted(by_bin.items())
+    )
+
+
+def calibration_error(bins: Iterable[Bin]) -> float:
+    """ECE: the mean distance of confidence from the share that is right, over all values. NaN without any."""
+    known = list(bins)
+    total = sum(one.values for one in known)
+    return sum(one.values * abs(one.confidence - one.right) for one in known) / total if total else float("nan")

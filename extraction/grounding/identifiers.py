@@ -1,0 +1,184 @@
+"""Numbers under which a company is registered, taxed or listed, by the standards that python-stdnum knows.
+
+    is_tax_id("04.519.915/0001-69")              # a CNPJ whose check digits hold
+    [n.scheme for n in numbers_in("LEI 529900T8BM49AURSDO55", ())]  # ["LEI"]
+
+A number is refused only where a standard says that it is none.
+"""
+
+import pkgutil
+import re
+from collections.abc import Iterator
+from functools import cache, lru_cache
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import stdnum
+from stdnum import get_cc_module, isin, lei, vatin
+from stdnum.br import cnpj
+from stdnum.us import ein
+
+from extraction.grounding.keys import digits_key, text_key
+
+KINDS = (
+    "vat",
+    "businessid",
+    "ein",
+    "siren",
+    "siret",
+    "orgnr",
+    "ogrn",
+    "regon",
+    "cui",
+)  # of companies, by python-stdnum
+LEAST, MOST = 8, 22  # letters and digits of such a number
+LEAST_DIGITS = 7
+MOST_WORDS = 5  # that a number is written in: GB 123 4567 89, 552 100 554 00013
+WORD = re.compile(r"[^\s(){}\[\]<>,;:|\"']+")
+SIGNS = "./-–"
+PREFIX = re.compile(r"[A-Z]{2}")
+
+
+class Number(NamedTuple):
+    """A number in a text, `text[start:end]`. `checked` says that it has a check digit, which holds."""
+
+    scheme: str
+    start: int
+    end: int
+    checked: bool
+
+
+@cache
+def _national() -> dict[str, tuple[ModuleType, ...]]:
+    """The standards of each country (ISO code) for its companies' numbers."""
+    packages = (module.name.rstrip("_") for module in pkgutil.iter_modules(stdnum.__path__) if module.ispkg)
+    countries = [name for name in packages if len(name) == 2 and name != "eu"]
+    found: dict[str, list[Any]] = {cc: [get_cc_module(cc, kind) for kind in KINDS] for cc in countries}
+    return {cc.upper(): tuple(dict.fromkeys(filter(None, modules))) for cc, modules in found.items()}
+
+
+@cache
+def _written() -> tuple[ModuleType, ...]:
+    """The standards that say how their number is written."""
+    modules = (module for group in _national().values() for module in group)
+    return tuple(dict.fromkeys(module for module in modules if hasattr(module, "format")))
+
+
+def numbers_in(text: str, countries: tuple[str, ...]) -> Iterator[Number]:
+    """The numbers in a text that follow a standard: international ones, those with their country's prefix, those
+    written the way their standard writes them, and those that are valid in one of some countries."""
+    words = [(match.start(), match.start() + len(match[0].rstrip(".-–/"))) for match in WORD.finditer(text)]
+    at = 0
+    while at < len(words):
+        for last in range(min(at + MOST_WORDS, len(words)) - 1, at - 1, -1):
+            start, end = words[at][0], words[last][1]
+            if last > at and any(
+                text[words[n][1] : words[n + 1][0]] not in (" ", "\u00a0") for n in range(at, last)
+            ):
+                continue
+            scheme = _scheme(text[start:end], countries)
+            if scheme:
+                yield Number(scheme[0], start, end, scheme[1])
+                at = last
+                break
+        at += 1
+
+
+@lru_cache(maxsize=65_536)
+def _scheme(written: str, countries: tuple[str, ...]) -> tuple[str, bool] | None:
+    """The standard that a number follows as it is written, and whether it has a check digit that holds."""
+    number = "".join(filter(str.isalnum, written)).upper()
+    digits = sum(map(str.isdigit, number))
+    if not (LEAST <= len(number) <= MOST and digits and number.isascii()):
+        return None
+    if digits < len(number) and written.isupper():  # without a letter none of these three is meant
+        for scheme, module in (("LEI", lei), ("ISIN", isin), ("VAT", vatin)):
+            if module.is_valid(number):
+                return scheme, True
+    if digits < LEAST_DIGITS:
+        return None
+    if any(sign in written for sign in SIGNS):
+        for module in _written():
+            if module.is_valid(written) and module.format(module.compact(written)) == written:
+                return _name_of(module), _has_check_digit(module, number)
+    for country in countries:
+        for module in _national().get(country, ()):
+            if module.is_valid(written) and _has_check_digit(module, number):
+                return _name_of(module), True
+    return None
+
+
+def _name_of(module: ModuleType) -> str:
+    """A scheme of `company.Identifier` for a national standard."""
+    return {cnpj: "CNPJ", ein: "EIN"}.get(module, "COMPANY_NUMBER")
+
+
+def _has_check_digit(module: ModuleType, number: str) -> bool:
+    """Whether a standard would tell if the last digit of a valid number were another."""
+    others = (str(digit) for digit in range(10) if str(digit) != number[-1])
+    return sum(bool(module.is_valid(number[:-1] + other)) for other in others) <= 1
+
+
+def number_key(value: Any) -> str:
+    """The letters and digits of a number, in capitals, without words before it: of `CNPJ/MF 04.519.915/0001-69`.
+    Two capitals may be its country's: DE 123456788."""
+    words = str(value).split()
+    first = next((n for n, word in enumerate(words) if any(map(str.isdigit, word))), 0)
+    if first and PREFIX.fullmatch(words[first - 1]):
+        first -= 1
+    return digits_key(" ".join(words[first:])).upper()
+
+
+@lru_cache(maxsize=65_536)
+def is_tax_id(value: Any) -> bool:
+    """Whether a value is a company's number by the standard of any country."""
+    number = number_key(value)
+    modules = (module for group in _national().values() for module in group)
+    return (
+        number.isascii()
+        and len(number) >= LEAST
+        and (vatin.is_valid(number) or any(module.is_valid(number) for module in modules))
+    )
+
+
+def ticker_key(value: Any) -> str:
+    """A symbol without the exchange before it: `NYSE: BA`."""
+    text = str(value)
+    return text_key(text.rpartition(":")[2]).upper() or text_key(text).upper()
+
+
+def identifier_key(item: Any) -> str:
+    """A number with its scheme. Takes an item with `scheme`, `value` and `issuer`; the issuer tells none apart."""
+    if not isinstance(item, dict):
+        return number_key(item)
+    scheme, value = str(item.get("scheme") or "OTHER"), item.get("value")
+    if scheme == "TICKER":
+        return f"{scheme} {ticker_key(value)}"
+    number = number_key(value)
+    return f"{scheme} {number.lstrip('0') or number if scheme == 'CIK' else number}"
+
+
+def is_identifier(item: Any) -> bool:
+    """Whether an item's value is a number of its scheme, as far as there is a standard for it."""
+    if not isinstance(item, dict) or item.get("value") is None:
+        return False
+    number = number_key(item["value"])
+    match item.get("scheme"):
+        case "CNPJ":
+            return bool(cnpj.is_valid(number))
+        case "EIN":
+            return bool(ein.is_valid(number))
+        case "LEI":
+            return bool(lei.is_valid(number))
+        case "ISIN":
+            return bool(isin.is_valid(number))
+        case "VAT":
+            return is_tax_id(item["value"])
+    return bool(number)
+
+
+def industry_code_key(item: Any) -> str:
+    """The digits of a classification's code with its system: CNAE 6201501. Takes an item with `system`, `code`."""
+    if not isinstance(item, dict):
+        return digits_key(item)
+    return f"{item.get('system')} {digits_key(item.get('code'))}"

@@ -1,0 +1,165 @@
+"""Confidence: the probability that a value is right for its company and field.
+
+Two logistic models, fitted on labelled documents (`jobs/calibrate.py`) and stored as data with what they were
+fitted on. The first judges a value in one chunk by its signals: the log-probability of its tokens, how it stands in
+the text, what else the answer holds. The second judges it over all documents of the company: how sure the best
+chunk is, how many documents agree, how many say something else.
+
+    p(value in a chunk)  = sigmoid(intercept + field + sum(weight * signal))
+    p(value of a company) = sigmoid(intercept + sum(weight * signal))
+
+Without a calibration the same signals give a score, which is no probability: it orders values, and says so.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
+
+from extraction.config.frozen import Frozen
+from extraction.grounding.grounding import Level
+
+SOFTENED = 0.02  # log-probabilities nearer to 0 than this are equally sure
+NOTHING = -8.0  # taken for the log-probability of what the answer does not hold
+MOST = 0.999  # no value is surer than the labels could tell
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Signals(NamedTuple):
+    """What is known of a value in one chunk.
+
+    logprob: of the value's tokens; None where the server gave none, or the model did not give the value.
+    subject: log-probability of the answer's word for what the text is about; None without such a field.
+    name: log-probability of the company's name in the same answer; None where it has none.
+    level: how the value stands in the text.
+    grounded, invented: how many other values of the answer stand in the text, and how many do not.
+    given: the model gave it; found: a finder did, `rivals` more of its kind stand in the text, and it is the
+    `nearest`
+        to the company's name. `checked`: it has a check digit that holds.
+    kinship: how much a web or mail address is like the company's name, 0 to 1.
+    known: the input names the company: 1 where the answer's name is that one, -1 where it is another.
+    """
+
+    logprob: float | None = None
+    subject: float | None = None
+    name: float | None = None
+    level: Level = "exact"
+    grounded: int = 0
+    invented: int = 0
+    given: bool = True
+    found: bool = False
+    checked: bool = False
+    rivals: int = 0
+    nearest: bool = False
+    kinship: float = 0.0
+    known: int = 0
+
+
+def surprise(logprob: float | None) -> float:
+    """A log-probability on a scale on which odds of being right are about linear: 0 is -1, sure ones are above."""
+    return -math.log(SOFTENED - (NOTHING if logprob is None else max(NOTHING, min(0.0, logprob))))
+
+
+def features(signals: Signals) -> dict[str, float]:
+    """The numbers that a value in a chunk is judged by."""
+    found = float(signals.found)
+    return {
+        "logprob": surprise(signals.logprob),
+        "subject": surprise(signals.subject),
+        "name": surprise(signals.name),
+        "folded": float(signals.level == "folded"),
+        "fuzzy": float(signals.level == "fuzzy"),
+        "grounded": math.log1p(signals.grounded),
+        "invented": math.log1p(signals.invented),
+        "given": float(signals.given),
+        "found": found,
+        "checked": found * signals.checked,
+        "rivals": found * math.log1p(signals.rivals),
+        "nearest": found * signals.nearest,
+        "kinship": signals.kinship,
+        "known": float(signals.known > 0),
+        "known_other": float(signals.known < 0),
+    }
+
+
+class Logistic(Frozen):
+    """A fitted logistic model; a field that it was not fitted on has none of `fields`."""
+
+    intercept: float
+    weights: Mapping[str, float]
+    fields: Mapping[str, float] = Field(default_factory=dict)
+
+    def of(self, numbers: Mapping[str, float], field: str = "") -> float:
+        """The probability for some numbers by name."""
+        total = self.intercept + self.fields.get(field, 0.0)
+        total += sum(weight * numbers[name] for name, weight in self.weights.items())
+        return min(MOST, sigmoid(total))
+
+
+class Bin(Frozen):
+    """A row of the reliability table: values whose confidence is in a range, their mean, and how many were
+    right."""
+
+    low: Probability
+    high: Probability
+    values: Annotated[int, Field(ge=0)]
+    confidence: Probability
+    right: Probability
+
+
+class Fitted(Frozen):
+    """What a calibration was fitted on."""
+
+    date: str
+    model: str
+    profile: str
+    prompt: str
+    documents: Annotated[int, Field(ge=0)]
+    companies: Annotated[int, Field(ge=0)]
+    values: Annotated[int, Field(ge=0)]
+    kinds: Mapping[str, int] = Field(default_factory=dict)
+
+
+class Calibration(Frozen):
+    """How signals become probabilities, for one language model. `min_confidence` is what a value needs so that
+    `precision` of the published values were right on the documents of the fit."""
+
+    fitted: Fitted
+    chunk: Logistic
+    chunk_without_logprobs: Logistic
+    company: Logistic
+    min_confidence: Probability
+    precision: Probability
+    reliability: tuple[Bin, ...] = ()
+
+    def of_chunk(self, signals: Signals, field: str) -> float:
+        """The probability that a value is right, as far as one chunk tells."""
+        blind = signals.given and signals.logprob is None
+        model = self.chunk_without_logprobs if blind else self.chunk
+        return model.of(features(signals), field)
+
+
+def uncalibrated(signals: Signals) -> float:
+    """A score from 0 to 1 that orders values where no calibration is at hand; it is no probability."""
+    if signals.logprob is None:
+        return 0.5
+    return min(MOST, math.exp(max(NOTHING, signals.logprob)))
+
+
+def of_company(best: float, share: float, documents: int) -> dict[str, float]:
+    """The numbers that a value of a company is judged by: its best chunk's probability, the share of its support
+    among all values of the field, and how many documents give it."""
+    return {"best": logit(best), "share": share, "documents": math.log(max(1, documents))}
+
+
+def sigmoid(x: float) -> float:
+    """The logistic function."""
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+
+
+def logit(p: float) -> float:
+    """Its inverse, bounded."""
+    p = min(MOST, max(1 - MOST, p))
+    return math.log(p / (1 - p))

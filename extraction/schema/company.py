@@ -1,0 +1,208 @@
+"""What is known of a company: the profile that the project extracts, merges and publishes.
+
+Fields are in the order in which the model writes them. Descriptions are read by the model, lengths and
+list limits are checked on its reply (and bound it while it writes, where the grammar can).
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from extraction.grounding.amounts import amount_key
+from extraction.grounding.contacts import (
+    email_key,
+    is_email,
+    is_phone,
+    is_url,
+    phone_key,
+    same_phone,
+    url_key,
+    website_key,
+)
+from extraction.grounding.finding import (
+    find_emails,
+    find_identifiers,
+    find_phones,
+    find_tax_ids,
+    find_websites,
+)
+from extraction.grounding.identifiers import (
+    identifier_key,
+    industry_code_key,
+    is_identifier,
+    is_tax_id,
+    number_key,
+    ticker_key,
+)
+from extraction.grounding.names import company_key, same_company
+from extraction.grounding.places import country_key, country_spellings
+from extraction.schema.items import (
+    Address,
+    Award,
+    Headcount,
+    Identifier,
+    IndustryCode,
+    Line,
+    Offering,
+    Part,
+    Person,
+    Quote,
+    Revenue,
+    Short,
+    Year,
+    address_key,
+)
+from extraction.schema.rules import latest, medoid, quoted, subject, union, vote
+
+NAME = vote(key=company_key, alike=same_company, identifies=True)
+COUNTRY = vote(key=country_key, spellings=country_spellings)
+WEBSITE = vote(key=website_key, check=is_url, find=find_websites, identifies=True)
+PHONE = vote(key=phone_key, alike=same_phone, check=is_phone, find=find_phones)
+EMAIL = vote(key=email_key, check=is_email, find=find_emails)
+TAX_ID = vote(key=number_key, check=is_tax_id, find=find_tax_ids, identifies=True)
+
+Sector = Literal[
+    "agriculture", "mining_energy", "utilities", "construction", "manufacturing", "wholesale_distribution",
+    "retail", "transport_logistics", "hospitality_food", "software_it", "telecom_media",
+    "financial_services", "real_estate", "professional_services", "education", "health_pharma",
+    "public_nonprofit", "other",
+]  # fmt: skip
+
+
+class ShortProfile(Part):
+    """The most wanted facts, for models of a few hundred million parameters."""
+
+    name: Annotated[Short | None, NAME] = Field(description="what the text is about: the company's name")
+    kind: Annotated[
+        Literal["organization", "person", "place", "event", "product", "document", "text"] | None,
+        subject("organization"),
+    ] = Field(description="what that is")
+    city: Annotated[Short | None, vote()] = Field(description="city of its head office")
+    country: Annotated[Short | None, COUNTRY] = Field(description="country of its head office")
+    founded_year: Annotated[Year | None, vote()] = Field(description="year in which it was founded")
+    website: Annotated[Short | None, WEBSITE] = Field(description="its web address")
+    email: Annotated[Short | None, EMAIL] = Field(description="its mail address")
+    phone: Annotated[Short | None, PHONE] = Field(description="its telephone number")
+    tax_id: Annotated[Short | None, TAX_ID] = Field(description="tax number: EIN, CNPJ, VAT")
+    ticker: Annotated[Short | None, vote(key=ticker_key)] = Field(description="stock exchange symbol")
+    employees: Annotated[Headcount | None, latest()] = Field(description="how many people work for it")
+    products: Annotated[list[Short], union(limit=12), Field(max_length=4)] = Field(
+        description="main products and services"
+    )
+
+
+class Identity(Part):
+    """Who the company is."""
+
+    legal_name: Annotated[Line | None, NAME] = Field(
+        description="registered name with its suffix (Inc., Ltd, LTDA, S.A., EIRELI)"
+    )
+    trade_name: Annotated[Line | None, NAME] = Field(description="name that it trades under")
+    former_names: Annotated[list[Line], union(key=company_key, limit=10), Field(max_length=6)]
+    identifiers: Annotated[
+        list[Identifier],
+        union(
+            key=identifier_key,
+            anchor="value",
+            whole=True,
+            check=is_identifier,
+            find=find_identifiers,
+            identifies=True,
+            limit=20,
+        ),
+        Field(max_length=10),
+    ] = Field(description="registration numbers, copied exactly")
+    legal_form: Annotated[Short | None, vote()]
+    founded_year: Annotated[Year | None, vote()] = Field(description="only if stated")
+    status: Annotated[Literal["active", "acquired", "merged", "inactive"] | None, latest(verbatim=False)]
+    parent_company: Annotated[Line | None, latest(key=company_key)]
+    subsidiaries: Annotated[list[Line], union(key=company_key, limit=50), Field(max_length=20)]
+    description: Annotated[Annotated[str, StringConstraints(max_length=600)] | None, medoid()] = Field(
+        description="what it does, one to three neutral sentences from this text alone"
+    )
+
+
+class Classification(Part):
+    """What kind of company it is."""
+
+    sector: Annotated[Sector | None, vote(verbatim=False)]
+    industry: Annotated[Line | None, medoid()] = Field(description="specific industry, a phrase")
+    industry_codes: Annotated[
+        list[IndustryCode],
+        union(key=industry_code_key, anchor="code", whole=True, limit=12),
+        Field(max_length=8),
+    ]
+    business_models: Annotated[
+        list[Literal["B2B", "B2C", "B2G", "marketplace", "saas", "manufacturer", "distributor", "reseller",
+                     "service_provider", "franchise", "nonprofit"]],
+        union(verbatim=False, limit=5), Field(max_length=5),
+    ]  # fmt: skip
+    target_customers: Annotated[list[Line], union(verbatim=False, limit=15), Field(max_length=10)]
+    markets: Annotated[list[Short], union(limit=30), Field(max_length=15)] = Field(
+        description="countries, regions or cities served"
+    )
+
+
+class Scale(Part):
+    """How large it is."""
+
+    employees: Annotated[Headcount | None, latest()] = Field(description="number of people, only if stated")
+    revenue: Annotated[Revenue | None, latest(key=amount_key, anchor="amount")]
+    people: Annotated[list[Person], union(anchor="name", limit=30), Field(max_length=15)] = Field(
+        description="founders, executives, directors"
+    )
+
+
+class Offerings(Part):
+    """What it sells."""
+
+    items: Annotated[list[Offering], union(anchor="name", limit=200), Field(max_length=25)] = Field(
+        description="distinct products and services, no name twice"
+    )
+    brands: Annotated[list[Short], union(limit=30), Field(max_length=15)]
+
+
+class Reputation(Part):
+    """What others say of it."""
+
+    certifications: Annotated[list[Award], union(anchor="name", limit=30), Field(max_length=12)]
+    awards: Annotated[list[Award], union(anchor="name", limit=30), Field(max_length=10)]
+    partners: Annotated[list[Line], union(key=company_key, limit=40), Field(max_length=15)]
+    clients: Annotated[list[Line], union(key=company_key, limit=60), Field(max_length=20)]
+
+
+class Contact(Part):
+    """How to reach it."""
+
+    website: Annotated[Line | None, WEBSITE]
+    emails: Annotated[
+        list[Line], union(key=email_key, check=is_email, find=find_emails, limit=12), Field(max_length=8)
+    ]
+    phones: Annotated[
+        list[Short],
+        union(key=phone_key, alike=same_phone, check=is_phone, find=find_phones, limit=12),
+        Field(max_length=8),
+    ] = Field(description="as written, with area code")
+    social_urls: Annotated[list[Line], union(key=url_key, check=is_url, limit=12), Field(max_length=8)]
+    addresses: Annotated[
+        list[Address],
+        union(key=address_key, anchor=("street", "postal_code", "city"), whole=True, limit=20),
+        Field(max_length=10),
+    ]
+
+
+class CompanyProfile(Part):
+    """Facts about ONE company stated in the text. null or [] for what it does not say."""
+
+    about: Annotated[Literal["company", "no_company"], subject("company")] = Field(
+        description="no_company if the text is about no company; then all else is null or []"
+    )
+    identity: Identity
+    classification: Classification
+    scale: Scale
+    offerings: Offerings
+    reputation: Reputation
+    contact: Contact
+    quotes: Annotated[list[Quote], quoted(), Field(max_length=7)] = Field(
+        description="one for each of these fields that is given"
+    )

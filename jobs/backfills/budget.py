@@ -1,0 +1,153 @@
+"""Budgets: what a backfill has spent, what it may spend, and the end of a stage that reaches it."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, Field
+
+from extraction.config.price import Price
+from extraction.errors import OperatorError
+from jobs.backfills.declaration import Budgets, Limits
+from jobs.cli.tally import Tally
+
+RESERVED = 0.05  # of a deadline, for what is complete to be published
+MOST_RESERVED_S = 600
+
+
+class Stop(Exception):
+    """The tick has spent what it may: not a failure, the next tick goes on."""
+
+
+class Spent(BaseModel):
+    """What was spent. `requests` holds repeated ones, `prompt_tokens` the cached ones, `gpu_hours` are those in
+    which servers worked."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    requests: Annotated[int, Field(ge=0)] = 0
+    prompt_tokens: Annotated[int, Field(ge=0)] = 0
+    cached_tokens: Annotated[int, Field(ge=0)] = 0
+    output_tokens: Annotated[int, Field(ge=0)] = 0
+    gpu_hours: Annotated[float, Field(ge=0)] = 0
+    money: Annotated[float, Field(ge=0)] = 0
+
+    @classmethod
+    def on(cls, answers: pa.Table, gpu_hours: float, price: Price) -> "Spent":
+        """What a table of ANSWERS took."""
+        columns = ("attempts", "prompt_tokens", "cached_tokens", "completion_tokens")
+        requests, prompt, cached, output = (pc.sum(answers[name]).as_py() or 0 for name in columns)
+        return cls(
+            requests=requests,
+            prompt_tokens=prompt,
+            cached_tokens=cached,
+            output_tokens=output,
+            gpu_hours=gpu_hours,
+            money=price.of(gpu_hours=gpu_hours, prompt_tokens=prompt, output_tokens=output),
+        )
+
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(**{name: getattr(self, name) + getattr(other, name) for name in Spent.model_fields})
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of prompts and answers."""
+        return self.prompt_tokens + self.output_tokens
+
+    def reached(self, limits: Limits) -> str | None:
+        """The limit that is reached, in words; None where there is room."""
+        for name in Limits.model_fields:
+            limit, spent = getattr(limits, name), getattr(self, name)
+            if limit is not None and spent >= limit:
+                return f"{name} = {limit:,g} is reached ({spent:,.6g} spent)"
+        return None
+
+
+class Budget:
+    """What this tick has spent, beside what others before it have, and what both may."""
+
+    def __init__(self, allowed: Budgets, price: Price, gpus: int, before: Spent, deadline_s: float | None) -> None:
+        _check(allowed, price, gpus)
+        self.allowed, self.price, self.gpus = allowed, price, gpus
+        self.before, self.spent, self.last = before, Spent(), Spent()
+        self._began, self._deadline_s = time.monotonic(), deadline_s
+        self._hours = 0.0
+
+    def begin(self) -> None:
+        """A new stage, with a tally of its own, begins. Raises Stop where nothing may be spent any more."""
+        self._hours = 0.0
+        self.check()
+
+    def count(self, tally: Tally, answers: pa.Table) -> None:
+        """A watch of the extract stage: count its answers; `last` is what these took."""
+        hours = self.gpus * tally.server_hours
+        self.last = Spent.on(answers, hours - self._hours, self.price)
+        self._hours, self.spent = hours, self.spent + self.last
+
+    def check(self, *_: object) -> None:
+        """A watch, too: raise Stop where a limit is reached."""
+        told = self.spent.reached(self.allowed.tick)
+        if told:
+            raise Stop(f"budgets.tick.{told}")
+        told = (self.before + self.spent).reached(self.allowed.total)
+        if told:
+            raise Stop(f"budgets.total.{told}")
+        left = self.seconds_left
+        if left is not None and left <= 0:
+            raise Stop(self._late)
+
+    @property
+    def requests_left(self) -> int | None:
+        """How many requests may still be made; None where they are not limited."""
+        tick, total = self.allowed.tick.requests, self.allowed.total.requests
+        left = [limit - spent for limit, spent in (
+            (tick, self.spent.requests), (total, self.before.requests + self.spent.requests)
+        ) if limit is not None]  # fmt: skip
+        return max(0, min(left)) if left else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the deadline's reserve begins; None where there is no deadline."""
+        if self._deadline_s is None:
+            return None
+        reserve = min(MOST_RESERVED_S, RESERVED * self._deadline_s)
+        return self._began + self._deadline_s - reserve - time.monotonic()
+
+    @property
+    def _late(self) -> str:
+        return f"deadline_s = {self._deadline_s:,g} is near"
+
+    @contextmanager
+    def in_time(self) -> Iterator[None]:
+        """Raise Stop within the block when the deadline is near, though no answer comes."""
+        left = self.seconds_left
+        if left is None or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def ring(_: int, __: FrameType | None) -> None:
+            raise Stop(self._late)
+
+        had = signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, max(0.001, left))
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, had)
+
+
+def _check(allowed: Budgets, price: Price, gpus: int) -> None:
+    """Raise OperatorError for a limit on what can't be counted, which would never be reached."""
+    for name in Budgets.model_fields:
+        limits: Limits = getattr(allowed, name)
+        if limits.money is not None and not price.known:
+            raise OperatorError(f"budgets.{name}.money = {limits.money:g}: set a price, such as price.gpu_hour")
+        if limits.gpu_hours is not None and not gpus:
+            raise OperatorError(f"budgets.{name}.gpu_hours = {limits.gpu_hours:g}: this engine's servers own none")

@@ -1,0 +1,201 @@
+"""Partitions: what a pattern such as `s3://bucket/documents/date={date}/` finds, and what is in each.
+
+A placeholder stands for a part of a folder's or file's name. `{date}` is a day, written as 2026-01-31 or as a
+format says (`year={date:%Y}/month={date:%m}/day={date:%d}`); any other name is text.
+"""
+
+import datetime
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import fsspec
+
+from extraction.errors import OperatorError
+from jobs.stages.intake import is_data, is_hidden
+
+DATE, ISO = "date", "%Y-%m-%d"
+PLACEHOLDER = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
+DIRECTIVES = {"%Y": r"\d{4}", "%m": r"\d{2}", "%d": r"\d{2}", "%j": r"\d{3}", "%y": r"\d{2}"}
+VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "updated", "last_modified", "created")  # by store
+LISTERS = 16  # partitions listed at a time
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition: its keys and values in the pattern's order, its day if it has one, and its files by URL, each
+    with what tells that it changed."""
+
+    values: Mapping[str, str]
+    day: datetime.date | None
+    files: Mapping[str, str]
+    bytes: int
+
+    @property
+    def path(self) -> str:
+        """Its place in the output: `date=2026-01-31/region=eu`."""
+        return "/".join(f"{key}={value}" for key, value in self.values.items())
+
+    @cached_property
+    def digest(self) -> str:
+        """What its input is: changes when a file comes, goes, or is written again."""
+        told = "\n".join(f"{url}\t{version}" for url, version in sorted(self.files.items()))
+        return hashlib.sha256(told.encode()).hexdigest()
+
+
+class Pattern:
+    """A path or URL with placeholders. Raises OperatorError for one without, or one that can't be read."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        try:
+            self._filesystem, path = fsspec.url_to_fs(text)
+        except (ImportError, ValueError, OSError) as error:
+            raise OperatorError(f"input: {text} can't be opened: {error}") from None
+        self._path = str(path).rstrip("/")
+        self._formats = [(found[1], found[2]) for found in PLACEHOLDER.finditer(self._path)]
+        if not self._formats:
+            raise OperatorError(f"input: {text} has no placeholder such as {{date}}: extract.py is for one input")
+        named = [name for name, _ in self._formats]
+        for name in set(named) - {DATE}:
+            if named.count(name) > 1 or dict(self._formats)[name]:
+                raise OperatorError(f"input: {{{name}}} of {text} may stand once, without a format: it is no date")
+        self._regex, self._fields = self._compiled()
+
+    @property
+    def dated(self) -> bool:
+        """Whether partitions have a day."""
+        return any(name == DATE for name, _ in self._formats)
+
+    def partitions(self) -> list[Partition]:
+        """All partitions that hold a Parquet file, in order of their paths. Raises OperatorError where there is
+        none, or the store can't be listed."""
+        try:
+            self._filesystem.invalidate_cache()
+            roots: dict[tuple[tuple[str, str], ...], list[str]] = {}
+            for found in self._filesystem.glob(self._glob):
+                values = self._values(str(found).rstrip("/"))
+                if values:
+                    roots.setdefault(tuple(values.items()), []).append(str(found))
+            with ThreadPoolExecutor(LISTERS) as threads:
+                made = threads.map(lambda item: self._partition(dict(item[0]), item[1]), roots.items())
+                held = sorted((each for each in made if each.files), key=lambda each: each.path)
+        except OSError as error:
+            raise OperatorError(f"input: {self.text} can't be listed: {error}") from None
+        if not held:
+            raise OperatorError(f"input: {self.text} finds no partition with Parquet files (*.parquet)")
+        return held
+
+    @cached_property
+    def _glob(self) -> str:
+        return "".join(_starred(form) if name else _escaped(literal) for literal, name, form in self._pieces())
+
+    def _compiled(self) -> tuple[re.Pattern[str], list[str]]:
+        """What matches the paths that are found, and what each of its groups is: a placeholder's name, or a
+        directive of a date."""
+        told = ""
+        fields: list[str] = []
+        for literal, name, form in self._pieces():
+            if name == DATE:
+                fields += _directives(form)
+                told += _matching(form)
+            elif name:
+                told += "([^/]+)"
+                fields.append(name)
+            else:
+                told += re.escape(literal).replace(r"\*", "[^/]*")
+        return re.compile(told), fields
+
+    def _pieces(self) -> Iterator[tuple[str, str, str | None]]:
+        """What stands between placeholders as (text, "", None), and the placeholders as ("", name, format)."""
+        end = 0
+        for found in PLACEHOLDER.finditer(self._path):
+            yield self._path[end : found.start()], "", None
+            yield "", found[1], found[2]
+            end = found.end()
+        yield self._path[end:], "", None
+
+    def _values(self, path: str) -> dict[str, str] | None:
+        """The values in a path that was found; None where it is none of the pattern's."""
+        found = self._regex.fullmatch(path)
+        if found is None or _strays(path, self._glob):
+            return None
+        values: dict[str, str] = {}
+        told: dict[str, str] = {}
+        for field, text in zip(self._fields, found.groups(), strict=True):
+            if field not in DIRECTIVES:
+                values[field] = text
+            elif told.setdefault(field, text) == text:
+                values.setdefault(DATE, "")  # its place among the keys
+            else:
+                return None
+        if any(value.startswith(".") for value in values.values()):
+            return None
+        if told:
+            day = _day(told)
+            if day is None:
+                return None
+            values[DATE] = day.isoformat()
+        return values
+
+    def _partition(self, values: dict[str, str], roots: Sequence[str]) -> Partition:
+        files: dict[str, str] = {}
+        size = 0
+        for root in roots:
+            for path, info in self._filesystem.find(root, detail=True).items():
+                if path == root or is_data(path, root):
+                    files[str(self._filesystem.unstrip_protocol(path))] = _version(info)
+                    size += info["size"] or 0
+        day = datetime.date.fromisoformat(values[DATE]) if self.dated else None
+        return Partition(values, day, files, size)
+
+
+def _strays(path: str, glob: str) -> bool:
+    """Whether a part of a path is hidden where the pattern did not ask for that."""
+    parts = zip(path.split("/"), glob.split("/"), strict=True)
+    return any(is_hidden(part) and not asked.startswith(part[0]) for part, asked in parts)
+
+
+def _escaped(literal: str) -> str:
+    """What a glob takes for this text: of its wildcards only `*` is one in a pattern."""
+    return re.sub(r"([?[])", r"[\1]", literal)
+
+
+def _starred(form: str | None) -> str:
+    return re.sub(r"(%.)+", "*", _escaped(form)) if form else "*"
+
+
+def _directives(form: str | None) -> list[str]:
+    """The directives of a date's format. Raises OperatorError where one is no day's, or there is none."""
+    found = re.findall("%.", form or ISO)
+    unknown = [directive for directive in found if directive not in DIRECTIVES]
+    if unknown or not found:
+        wrong = unknown[0] if unknown else "no directive"
+        raise OperatorError(f"input: {{date:{form}}} has {wrong}: of a day there are {', '.join(DIRECTIVES)}")
+    return found
+
+
+def _matching(form: str | None) -> str:
+    """What a date's text looks like, a group a directive."""
+    pieces = re.split("(%.)", form or ISO)
+    return "".join(f"({DIRECTIVES[piece]})" if n % 2 else re.escape(piece) for n, piece in enumerate(pieces))
+
+
+def _day(told: Mapping[str, str]) -> datetime.date | None:
+    """The day that directives tell of; None where there is no such day, or where they tell of several."""
+    try:
+        day = datetime.datetime.strptime(" ".join(told.values()), " ".join(told)).date()
+    except ValueError:
+        return None
+    year = f"{day.year:04}"
+    written = {"%Y": year, "%y": year[2:], "%m": f"{day:%m}", "%d": f"{day:%d}", "%j": f"{day:%j}"}
+    return day if told.items() <= written.items() else None
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    """What tells a file from another of its name: its size and, as the store has it, its tag or time."""
+    return f"{info['size']} " + next((str(info[key]) for key in VERSIONS if info.get(key)), "")

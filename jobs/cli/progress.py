@@ -1,0 +1,193 @@
+"""Progress of the extract stage: a live display on a terminal, a line now and then in a log, as text or as JSON.
+
+A line of JSON has these keys, always all of them: `time` (ISO 8601, UTC), `event` ("extract"), `run`, `chunks` (of
+the plan), `from_ledger` (of them in the ledger), `done`, `answered` and `failed` (in this run), `chunks_per_s`,
+`tokens_per_s`, `prompt_tokens`, `cached_tokens`, `output_tokens`, `in_flight` (requests that a server works on, on
+average), `servers_ready`, `servers_starting`, `left_s` (null before anything is done) and `last_fault` (null or a
+text).
+"""
+
+import datetime
+import json
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import pyarrow as pa
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from jobs.cli.tally import Tally, clock
+
+LogFormat = Literal["text", "json"]
+LINE_EVERY_S = 10.0
+LINE_EVERY_MAX_S = 60.0
+LOOK_EVERY_S = 2.0  # at the servers that are ready
+REFRESHES_PER_S = 4
+WIDTH_OF_BAR = 40
+
+
+class Progress:
+    """Shows a tally while it grows, also while nothing comes: servers may take minutes to start.
+
+    `total` requests are to be made, `from_ledger` chunks need none. `ready` counts the servers that are ready, of
+    at least `servers`; it is asked in a thread of its own, since it may have to look into an object store.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        total: int,
+        *,
+        run_id: str = "",
+        from_ledger: int = 0,
+        servers: int = 1,
+        ready: Callable[[], int] = lambda: 0,
+        log_format: LogFormat = "text",
+        every_s: float = LINE_EVERY_S,
+    ) -> None:
+        self.tally = Tally()
+        self._console, self._total, self._run_id, self._from_ledger = console, total, run_id, from_ledger
+        self._servers, self._count_ready, self._ready = servers, ready, 0
+        self._json = log_format == "json"
+        self._live: Live | None = None
+        self._pause, self._lock, self._over = every_s, threading.Lock(), threading.Event()
+        self._watch = threading.Thread(target=self._watch_on, name="progress", daemon=True)
+
+    def __enter__(self) -> Self:
+        if not self._total:
+            return self
+        if self._console.is_terminal and not self._json:
+            self._live = Live(
+                console=self._console, get_renderable=self._display, refresh_per_second=REFRESHES_PER_S
+            )
+            self._live.start()
+        self._watch.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        if not self._total:
+            return
+        self._watch.join()
+        if self._live:
+            self._live.stop()
+        elif self.tally.done:
+            self._print_line()
+
+    def add(self, answers: pa.Table) -> None:
+        """Count answers."""
+        with self._lock:
+            self.tally.add(answers)
+
+    def _watch_on(self) -> None:
+        """Look at the servers, and print a line whenever one is due."""
+        due = time.monotonic() + self._pause
+        while not self._over.wait(min(LOOK_EVERY_S, max(0.0, due - time.monotonic()))):
+            try:
+                self._ready = self._count_ready()
+            except Exception:
+                self._ready = max(self._ready, len(self.tally.servers))  # a store that can't be read for a moment
+            if time.monotonic() >= due:
+                if not self._live:
+                    self._print_line()
+                self._pause = self._pause if self._json else min(2 * self._pause, LINE_EVERY_MAX_S)
+                due = time.monotonic() + self._pause
+
+    def _print_line(self) -> None:
+        with self._lock:
+            line = json.dumps(self._facts(), ensure_ascii=False) if self._json else self._line()
+        self._console.print(Text(line), soft_wrap=True)
+
+    @property
+    def ready(self) -> int:
+        """Servers that are known to be ready."""
+        return max(self._ready, len(self.tally.servers))
+
+    def _facts(self) -> dict[str, Any]:
+        tally, left = self.tally, self.tally.left_s(self._total)
+        return {
+            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+            "event": "extract",
+            "run": self._run_id,
+            "chunks": self._total + self._from_ledger,
+            "from_ledger": self._from_ledger,
+            "done": tally.done,
+            "answered": tally.answered,
+            "failed": tally.failed,
+            "chunks_per_s": round(tally.chunks_per_s, 3),
+            "tokens_per_s": round(tally.tokens_per_s, 1),
+            "prompt_tokens": tally.prompt_tokens,
+            "cached_tokens": tally.cached_tokens,
+            "output_tokens": tally.completion_tokens,
+            "in_flight": round(tally.in_flight, 2),
+            "servers_ready": self.ready,
+            "servers_starting": max(0, self._servers - self.ready),
+            "left_s": None if left is None else round(left, 1),
+            "last_fault": tally.last_fault,
+        }
+
+    def _line(self) -> str:
+        tally, left = self.tally, self.tally.left_s(self._total)
+        if not tally.done:
+            return f"extract  0 of {self._total:,} chunks, {self._told_of_servers()}"
+        ends = "" if not left else f", {clock(left)} left"
+        return (
+            f"extract  {tally.done:,} of {self._total:,} chunks, {tally.answered:,} answered, "
+            f"{tally.failed:,} failed, {tally.tokens_per_s:,.0f} tokens/s, "
+            f"{tally.in_flight:.1f} requests in flight{ends}"
+        )
+
+    def _told_of_servers(self) -> str:
+        starting = max(0, self._servers - self.ready)
+        told = [f"{self.ready:,} ready"] if self.ready else []
+        told += [f"{starting:,} starting"] if starting else []
+        return f"{'server' if self.ready + starting == 1 else 'servers'} {', '.join(told)}"
+
+    def _display(self) -> RenderableType:
+        """The live display: a bar with pace and time, and under it what stands behind them."""
+        with self._lock:
+            tally, left = self.tally, self.tally.left_s(self._total)
+            share = tally.done / self._total
+            head = Table.grid(padding=(0, 1))
+            bar: RenderableType = ProgressBar(self._total, tally.done, width=WIDTH_OF_BAR)
+            if not tally.done:
+                bar = Spinner("dots", Text("waiting for the first answer", style="dim"))
+            pace = f"{tally.done:,} of {self._total:,}"
+            told = f"{tally.chunks_per_s:,.1f} chunks/s" if tally.done else ""
+            head.add_row(
+                Text("extract", style="bold"),
+                bar,
+                Text(f"{share:4.0%}", style="bold"),
+                Text(pace),
+                Text(told, style="cyan"),
+                Text(f"{clock(left)} left" if left else "", style="cyan"),
+            )
+            rows: list[RenderableType] = [head, self._numbers(tally)]
+            if tally.last_fault:
+                fault = Text.assemble(("        last fault  ", "dim"), (tally.last_fault, "yellow"))
+                fault.truncate(max(20, self._console.width - 1), overflow="ellipsis")
+                rows.append(fault)
+        return Group(*rows)
+
+    def _numbers(self, tally: Tally) -> Text:
+        parts = [
+            (f"{tally.answered:,} answered", "green"),
+            (f"{tally.failed:,} failed", "red" if tally.failed else "dim"),
+            (f"{self._from_ledger:,} from the ledger", "dim" if not self._from_ledger else ""),
+            (f"{tally.in_flight:.1f} in flight", ""),
+            (f"{tally.tokens_per_s:,.0f} tokens/s", ""),
+            (self._told_of_servers(), ""),
+        ]
+        line = Text("        ")
+        for n, (told, style) in enumerate(parts):
+            line.append("  ·  " if n else "", "dim").append(told, style)
+        return line

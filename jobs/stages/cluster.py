@@ -1,0 +1,124 @@
+"""The Ray that a run uses: the one it is submitted to, or one of its own on this machine."""
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+import pynvml
+import ray
+import ray.data
+from ray.data import DataContext
+
+from extraction.errors import OperatorError, ProfilesError, RunError
+from jobs.state.storage import is_outage
+
+OBJECT_STORE_BYTES = 1 << 30  # documents pass through in blocks of at most 128 MiB
+OUR_ERRORS: dict[str, type[ProfilesError]] = {kind.__name__: kind for kind in (OperatorError, RunError)}
+OUR_ERROR = re.compile(r"extraction\.errors\.(OperatorError|RunError): (.*)", re.DOTALL)
+UPSCALING = 1.1  # tasks that an actor holds for each that it works on, from which a pool gets more of them
+FAILED_STARTS = 3  # of servers, one after another, that a run of several bears: nodes differ, mistakes hit all
+NO_PROGRESS_S = 24 * 3600  # nodes and weights may take hours to come; requests have deadlines of their own
+
+
+@contextmanager
+def connected(cpus: int = 2) -> Iterator[None]:
+    """Ray for the length of a run: RAY_ADDRESS (set in submitted jobs), or a local one that ends with it, which is
+    told of at least so many `cpus`."""
+    if ray.is_initialized():
+        _configure_data()
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    logging.getLogger("ray").setLevel(logging.WARNING)
+    if address:
+        _init(address=address, logging_level=logging.WARNING)
+    else:
+        _init(
+            address="local",
+            num_cpus=max(cpus, os.cpu_count() or 1),
+            object_store_memory=min(OBJECT_STORE_BYTES, psutil.virtual_memory().available // 4),
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+        )
+    _configure_data()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def reason(error: BaseException) -> ProfilesError | None:
+    """The error of this project's own that is behind another, however Ray wrapped it; a storage's failure too."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ProfilesError):
+            return seen
+        if isinstance(seen, Exception) and is_outage(seen):
+            return RunError(f"the storage failed: {seen}. Nothing is published, the ledger is kept: run again")
+        cause = getattr(seen, "cause", None)
+        seen = cause if isinstance(cause, BaseException) else seen.__cause__
+    # Of an error in an actor's constructor Ray keeps the text alone.
+    told = OUR_ERROR.search(str(error))
+    return OUR_ERRORS[told[1]](told[2].strip()) if told else None
+
+
+def require_gpus(wanted: int) -> None:
+    """Raise OperatorError where a local Ray has fewer GPUs than one server wants; a cluster may grow."""
+    have = int(ray.cluster_resources().get("GPU", 0))
+    if have < wanted and not grows():
+        raise OperatorError(f"--engine sglang wants {wanted} GPU(s) a server, Ray sees {have} on this machine")
+
+
+def grows() -> bool:
+    """Whether Ray may get more nodes: a run's own Ray on one machine does not."""
+    return bool(os.environ.get("RAY_ADDRESS"))
+
+
+def places(gpus_each: int) -> int:
+    """How many servers of so many GPUs each the cluster's nodes have room for, whoever is there now."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(int(resources.get("GPU", 0)) // gpus_each for resources in nodes)
+
+
+def bear_failed_starts(servers: int) -> None:
+    """Let the next pool replace an actor whose server can't be started, unless it is the only one."""
+    DataContext.get_current().max_consecutive_actor_init_deaths = FAILED_STARTS if servers > 1 else 0
+
+
+def gpus() -> int:
+    """GPUs of the cluster, or of this machine where the run has no cluster."""
+    if os.environ.get("RAY_ADDRESS") or ray.is_initialized():
+        with connected():
+            return int(ray.cluster_resources().get("GPU", 0))
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return 0
+    try:
+        return int(pynvml.nvmlDeviceGetCount())
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _init(*, address: str, **more: Any) -> None:
+    """Start Ray, or join it. Raises RunError where that fails, for which Ray has errors of many kinds."""
+    try:
+        ray.init(address=address, **more)
+    except Exception as error:
+        told = " ".join(str(error).split())
+        where = f"at RAY_ADDRESS = {address} can't be joined" if address != "local" else "could not be started here"
+        raise RunError(f"a Ray {where}: {told}") from None
+
+
+def _configure_data() -> None:
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.verbose_progress = False
+    context.execution_no_progress_timeout_s = NO_PROGRESS_S
+    context.autoscaling_config.actor_pool_util_upscaling_threshold = UPSCALING
+    # What it would tell with a long traceback is raised, and told in a line.
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)

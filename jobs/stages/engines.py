@@ -1,0 +1,154 @@
+"""Engines as the driver sees them: what it must know to plan and to ask Ray for actors."""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import cast
+
+from pydantic import SecretStr
+
+from actors.servers.endpoint import EndpointServer
+from actors.servers.llamacpp import LlamaCppServer
+from actors.servers.server import Server
+from actors.servers.sglang import QUEUED, SglangServer
+from actors.servers.weights import local_model
+from extraction.config.scenarios import Matrix, check, load_matrix
+from extraction.config.settings import Engine, Settings
+from jobs.stages import cluster
+from jobs.stages.model_files import ModelFiles, find_files
+
+SCENARIOS = Path(__file__).resolve().parents[2] / "configs" / "scenarios.yaml"
+BOUNDED_GRAMMARS = ("llguidance", "outlines")  # xgrammar decodes six times slower with bounds on strings
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """How a run's servers are made, how many requests each takes, and what its prompts are counted with.
+
+    `model` is the name that servers know it by, `tokenizer` a path that every node can read, None where
+    counts are estimates. `bounded` says that the grammar takes bounds on strings cheaply. `limit` is the
+    most requests at a time of any one server, `gpus` what each server owns, `precision` the flags that make it
+    round weights or KV cache.
+    """
+
+    engine: Engine
+    make_server: Callable[[Path], Server]
+    model: str
+    bounded: bool
+    tokenizer: str | None
+    template: str | None
+    weights: str | None
+    limit: int
+    gpus: int
+    version: str
+    precision: Mapping[str, str] = field(default_factory=dict)
+
+
+def choose(wanted: str) -> Engine:
+    """The engine to use: as asked, or sglang where there is a GPU and llamacpp where there is none."""
+    if wanted == "auto":
+        return "sglang" if cluster.gpus() else "llamacpp"
+    return cast(Engine, wanted)
+
+
+def fleet(engine: Engine, settings: Settings) -> Fleet:
+    """The servers of an engine. Raises OperatorError for settings that it can't run with."""
+    return {"llamacpp": _llamacpp, "endpoint": _endpoint, "sglang": _sglang}[engine](settings)
+
+
+def _llamacpp(settings: Settings) -> Fleet:
+    model = local_model(settings.model.name, settings.model.template)
+    return Fleet(
+        engine="llamacpp",
+        make_server=partial(LlamaCppServer, settings),
+        model=model.name,
+        bounded=settings.wire != "light",
+        tokenizer=settings.model.tokenizer or str(model.path),
+        template=model.template,
+        weights=model.sha256,
+        limit=settings.llamacpp.slots,
+        gpus=0,
+        version=f"xllamacpp {version_of('xllamacpp')}",
+    )
+
+
+def _endpoint(settings: Settings) -> Fleet:
+    key = os.environ.get("OPENAI_API_KEY")
+    return Fleet(
+        engine="endpoint",
+        make_server=partial(_endpoint_server, settings, SecretStr(key) if key else None),
+        model=settings.model.name,
+        bounded=settings.wire == "bounded",
+        # Not what the hub's cache may hold: the same run on another machine is to make the same chunks.
+        tokenizer=settings.model.tokenizer,
+        template=settings.model.template,
+        weights=None,
+        limit=settings.endpoint.concurrency,
+        gpus=0,
+        version="endpoint",
+    )
+
+
+def _sglang(settings: Settings) -> Fleet:
+    matrix = load_matrix(SCENARIOS)
+    check(matrix, settings.sglang.scenario)
+    files = find_files(settings.model, download=True)
+    served = files.folder.name if files.folder else settings.model.name
+    wanted = [row for name, row in matrix.scenarios.items() if settings.sglang.scenario in (name, "auto")]
+    flags = [settings.sglang.flags.over(row.flags.over(matrix.common)) for row in wanted]
+    bounded = all(f.grammar_backend in BOUNDED_GRAMMARS for f in flags)
+    return Fleet(
+        engine="sglang",
+        make_server=partial(_sglang_server, settings, matrix, served),
+        model=served,
+        bounded=bounded if settings.wire == "auto" else settings.wire == "bounded",
+        tokenizer=files.tokenizer,
+        template=files.template,
+        weights=_digest(files),
+        limit=QUEUED * max((f.max_running_requests or 1 for f in flags), default=1),
+        gpus=settings.servers.gpus_per_server,
+        version=f"sglang {version_of('sglang')}",
+        precision=_precision(settings, matrix),
+    )
+
+
+def _precision(settings: Settings, matrix: Matrix) -> dict[str, str]:
+    """The flags that change answers, of the settings and the row. `auto` takes its row where the GPU is, which
+    the driver does not see: no such row sets them."""
+    row = matrix.scenarios.get(settings.sglang.scenario)
+    flags = settings.sglang.flags.over(row.flags.over(matrix.common) if row else matrix.common)
+    told = {"quantization": flags.quantization, "kv_cache_dtype": flags.kv_cache_dtype}
+    return {name: value for name, value in told.items() if value and value != "auto"}
+
+
+def _endpoint_server(settings: Settings, key: SecretStr | None, _: Path) -> Server:
+    return EndpointServer(settings, key)
+
+
+def _sglang_server(settings: Settings, matrix: Matrix, served: str, logs: Path) -> Server:
+    return SglangServer(settings, matrix, served, logs)
+
+
+def _digest(files: ModelFiles) -> str | None:
+    """What tells local files from others of the same name: their names and sizes, and the configuration."""
+    if files.folder is None:
+        return None
+    told = hashlib.sha256()
+    for path in sorted(files.folder.iterdir()):
+        if path.suffix in (".safetensors", ".gguf"):
+            told.update(f"{path.name}:{path.stat().st_size}\n".encode())
+        elif path.name in ("config.json", "tokenizer.json"):
+            told.update(path.read_bytes())
+    return told.hexdigest()
+
+
+def version_of(package: str) -> str:
+    """The installed version of a package, `unknown` where it runs from its source."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

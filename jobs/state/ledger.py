@@ -1,0 +1,185 @@
+"""The ledger: what every question was answered, once and for all runs.
+
+    <output>/work/ledger/<fingerprint>/<run>.<actor>.<number>.parquet
+
+Append-only: an actor writes immutable segments of its own, so writers never meet, and a segment is there whole
+or not at all. A chunk that stands in several segments counts once, so small segments can be folded into larger
+ones at any time: the larger is written before the small ones go.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from actors.client import Answer
+from actors.extractor import ANSWERS, TEXTS
+from extraction.errors import Fault, RunError
+from jobs.state.digests import digests
+from jobs.state.index import RETRYABLE, Index, Segment
+from jobs.state.storage import Storage, is_outage
+
+LEDGERS = "work/ledger"  # in an output, unless its run was told of another place
+KEYS = pa.schema([ANSWERS.field(name) for name in ("chunk_id", "fault")])
+READERS = 16  # segments read at a time
+LOOKS = 5  # at a ledger whose segments are being folded
+FOLDED_ROWS = 2_000  # of an actor's own small segments: some minutes of work
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The answers for one fingerprint, in a folder of a storage that may hold those of several outputs."""
+
+    storage: Storage
+    fingerprint: str
+
+    @property
+    def folder(self) -> str:
+        """Where the segments are."""
+        return self.fingerprint[:16]
+
+    def paths(self) -> list[str]:
+        """The files that should be segments, in order."""
+        return self.storage.list(self.folder, ".parquet")
+
+    def index(self, known: Index | None = None) -> Index:
+        """What the ledger holds now; of segments that `known` has, nothing is read again.
+
+        A torn or foreign file is skipped and named in `skipped`.
+        """
+        had = {segment.path: segment for segment in known.segments} if known else {}
+        for _ in range(LOOKS):
+            paths = self.paths()
+            try:
+                with ThreadPoolExecutor(READERS) as pool:
+                    read = list(pool.map(lambda path: had.get(path) or self._segment(path), paths))
+            except FileNotFoundError:  # folded since it was listed: its rows stand in another
+                continue
+            segments = [segment for segment in read if segment]
+            skipped = tuple(path for path, segment in zip(paths, read, strict=True) if not segment)
+            return Index(segments, skipped)
+        raise RunError(f"{self.storage.full(self.folder)} changed {LOOKS} times while it was read: run again")
+
+    def _segment(self, path: str) -> Segment | None:
+        """A segment's keys, None where the file is none."""
+        try:
+            keys = self.storage.read_table(path, KEYS.names)
+        except (pa.ArrowException, OSError, KeyError) as error:
+            if is_outage(error):
+                raise
+            return None
+        return Segment.of(path, keys) if keys.schema == KEYS else None
+
+    def read(self, places: Mapping[str, Sequence[int]], chunk_ids: pa.Array) -> pa.Table:
+        """The answers to some chunks, which an index found in some rows of segments, one each: a profile rather
+        than a fault, a fault of the document rather than one of the server. The same rows give the same answers
+        in whatever order they stand.
+        """
+        for _ in range(LOOKS):
+            try:
+                tables = [self.storage.read_rows(path, rows) for path, rows in places.items()]
+            except FileNotFoundError:  # folded meanwhile
+                places = self.index().places(digests(chunk_ids.to_pylist()))
+                continue
+            return best_of(tables, chunk_ids)
+        raise RunError(f"{self.storage.full(self.folder)} changed {LOOKS} times while it was read: run again")
+
+    def append(self, name: str, answers: pa.Table, rows_per_group: int | None = None) -> str:
+        """Write one segment; its path. `name` tells who wrote it."""
+        path = f"{self.folder}/{name}.{uuid.uuid4().hex[:12]}.parquet"
+        self.storage.write_table(path, answers, rows_per_group)
+        return path
+
+
+def best_of(tables: Sequence[pa.Table], chunk_ids: pa.Array | None = None) -> pa.Table:
+    """The best answer to each chunk, or to each of some, among rows of segments.
+
+    The best is the first in one order of all rows, so what is left out of a part would be left out of the whole.
+    """
+    found = pa.concat_tables([ANSWERS.empty_table(), *tables], promote_options="default")  # of older versions
+    found = found.select(ANSWERS.names)
+    if chunk_ids is not None:
+        found = found.filter(pc.is_in(found["chunk_id"], value_set=chunk_ids))
+    found = found.take(_in_order(found))
+    return found.take(_first_of_each(found["chunk_id"]))
+
+
+@dataclass
+class LedgerWriter:
+    """The journal of one actor in one run. It folds its own small segments as they become many."""
+
+    ledger: Ledger
+    run_id: str
+    actor: str
+    small: dict[str, pa.Table] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What its segments' names begin with."""
+        return f"{self.run_id}.{self.actor}"
+
+    def held(self) -> dict[str, Answer]:
+        """What became of the chunks that this actor wrote down in this run before it was restarted; without the
+        replies, which are safe where they are."""
+        names = [each.name for each in fields(Answer) if each.name not in TEXTS]
+        found: dict[str, Answer] = {}
+        for path in self.ledger.paths():
+            if path.startswith(f"{self.ledger.folder}/{self.name}."):
+                try:
+                    rows = self.ledger.storage.read_table(path, names).to_pylist()
+                except FileNotFoundError:  # another run that shares the ledger has folded it
+                    continue
+                found |= {row["chunk_id"]: _answer(row) for row in rows}
+        return found
+
+    def append(self, answers: list[Answer]) -> None:
+        """Write one segment."""
+        table = pa.Table.from_pylist([asdict(answer) for answer in answers], ANSWERS)
+        self.small[self.ledger.append(self.name, table)] = table
+        if sum(one.num_rows for one in self.small.values()) >= FOLDED_ROWS:
+            self._fold()
+
+    def _fold(self) -> None:
+        small, self.small = self.small, {}
+        if len(small) > 1:
+            self.ledger.append(self.name, pa.concat_tables(small.values()))
+            self.ledger.storage.delete(small)
+
+
+def _answer(row: dict[str, Any]) -> Answer:
+    return Answer(**{**row, "fault": row["fault"] and Fault(row["fault"])})
+
+
+def _in_order(found: pa.Table) -> pa.Array:
+    """Row numbers, the best answers first; all columns decide, so that no order of files or rows shows."""
+    again = pc.is_in(found["fault"], value_set=RETRYABLE)
+    rank = pc.add(pc.cast(pc.is_valid(found["fault"]), pa.int8()), pc.cast(again, pa.int8()))
+    plain = found.drop_columns(list(TEXTS))
+    plain = plain.append_column("replies", pc.binary_join(found["replies"], "\n"))
+    plain = plain.append_column("scores", _as_text(found["scores"].combine_chunks()))
+    keys = [(name, "ascending") for name in ("rank", *plain.schema.names)]
+    return pc.sort_indices(plain.append_column("rank", rank), sort_keys=keys)
+
+
+def _as_text(scores: pa.ListArray) -> pa.Array:
+    """Lists of lists of numbers as text, so that rows can be ordered by them."""
+    inner = scores.flatten()
+    return _joined(scores, _joined(inner, inner.flatten().cast(pa.string()), ","), "\n")
+
+
+def _joined(lists: pa.ListArray, texts: pa.Array, sign: str) -> pa.Array:
+    """The texts of each list as one; `texts` are those of all lists, one after the other."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    return pc.binary_join(pa.ListArray.from_arrays(offsets, texts), sign)
+
+
+def _first_of_each(ids: pa.ChunkedArray) -> pa.Array:
+    """Row numbers of the first occurrence of each id."""
+    numbered = pa.table({"id": ids, "row": pa.array(range(len(ids)), pa.int64())})
+    return numbered.group_by("id", use_threads=False).aggregate([("row", "min")])["row_min"].combine_chunks()

@@ -1,0 +1,110 @@
+"""An endpoint that somebody else runs: which URL is asked, and with which key."""
+
+import pytest
+
+from actors.servers.endpoint import NO_KEY, EndpointServer, endpoint_url
+from actors.servers.server import Address, Server
+from extraction.errors import OperatorError
+from tests.actors.asking import settings
+
+VARIABLES = ("OPENAI_BASE_URL", "VLLM_ENDPOINT", "OPENAI_API_KEY")
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_flag_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_ENDPOINT", "http://guide")
+    assert endpoint_url(None) == "http://guide/v1"
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://openai")
+    assert endpoint_url(None) == "http://openai/v1"
+    assert endpoint_url("http://flag") == "http://flag/v1"
+    assert endpoint_url("") == "http://openai/v1"
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("http://host:8000", "http://host:8000/v1"),
+        ("http://host:8000/", "http://host:8000/v1"),
+        (" https://host \n", "https://host/v1"),
+        ("HTTP://host", "HTTP://host/v1"),
+        ("http://[::1]:8000", "http://[::1]:8000/v1"),
+        ("http://host/v1", "http://host/v1"),
+        ("http://host/v1/", "http://host/v1"),
+        ("http://host/v1/chat/completions", "http://host/v1"),
+        ("https://api.example/v2/abc/openai/v1", "https://api.example/v2/abc/openai/v1"),
+        ("https://gateway.example/team/", "https://gateway.example/team"),
+        ("https://gateway.example/@team/v1", "https://gateway.example/@team/v1"),
+    ],
+)
+def test_v1_is_added_to_a_url_without_a_path(given: str, url: str) -> None:
+    assert endpoint_url(given) == url
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "host:8000",
+        "host",
+        " ",
+        "ftp://host/v1",
+        "http://",
+        "http:///v1",
+        "http://:8000/v1",
+        "http://host:port/v1",
+        "http://host:99999/v1",
+        "http://host:0/v1",
+        "http://[::1/v1",
+        "http://my host/v1",
+    ],
+)
+def test_a_bad_url_is_the_operators_mistake(given: str) -> None:
+    with pytest.raises(OperatorError, match="a URL such as http://host:8000/v1 is expected"):
+        endpoint_url(given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "https://user:s3cret@host/v1",
+        "https://s3cret@host",
+        "https://:s3cret@host:8000/v1/chat/completions",
+        "https://user:s3/cret@host/v1",
+        "https://user:s3cret@[::1/v1",
+        "user:s3cret@host:8000",
+        "https://host/v1?api_key=s3cret",
+        "https://host/v1#s3cret",
+        "host:8000/v1?api_key=s3cret",
+    ],
+)
+@pytest.mark.parametrize("variable", [None, "OPENAI_BASE_URL", "VLLM_ENDPOINT"])
+def test_credentials_have_no_place_in_a_url(
+    monkeypatch: pytest.MonkeyPatch, given: str, variable: str | None
+) -> None:
+    if variable:
+        monkeypatch.setenv(variable, given)
+    with pytest.raises(OperatorError, match="the key as OPENAI_API_KEY") as caught:
+        endpoint_url(None if variable else given)
+    assert "cret" not in str(caught.value)
+
+
+def test_no_url_at_all_is_told_with_the_ways_to_give_one() -> None:
+    with pytest.raises(OperatorError, match=r"--endpoint URL, .*OPENAI_BASE_URL or VLLM_ENDPOINT"):
+        endpoint_url(None)
+
+
+def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    server: Server = EndpointServer(settings(endpoint={"url": "http://host", "concurrency": 7}))
+    assert server.start() == Address("http://host/v1", NO_KEY, "house", 7)
+    monkeypatch.setenv("OPENAI_API_KEY", "a-secret")
+    assert server.start().api_key == "a-secret"
+
+
+def test_nothing_is_owned() -> None:
+    server = EndpointServer(settings(endpoint={"url": "http://host"}))
+    server.stop()
+    assert server.alive

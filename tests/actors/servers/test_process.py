@@ -1,0 +1,138 @@
+"""Server processes: they start, they are stopped, and they leave nothing behind."""
+
+import os
+import signal
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from actors.servers.process import TAIL_BYTES, ServerProcess, free_port, new_key
+from tests.actors.processes import eventually, gone, printed, python
+
+STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+POLITE = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit('bye')); print('up', flush=True)"
+TOLD = "import os; print(os.environ['GREETING'], os.environ['HOME'] != '', flush=True)"
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[list[ServerProcess]]:
+    """Processes that are stopped at the end of the test."""
+    processes: list[ServerProcess] = []
+    yield processes
+    for process in processes:
+        process.stop(0)
+
+
+def start(process: ServerProcess, started: list[ServerProcess]) -> ServerProcess:
+    started.append(process)
+    process.start()
+    return process
+
+
+def test_before_its_start_a_process_is_nothing(tmp_path: Path) -> None:
+    process = python("pass", tmp_path / "log")
+    process.stop()
+    assert (process.pid, process.exit_status, process.alive, process.tail()) == (None, None, False, "")
+
+
+def test_it_runs_in_a_group_of_its_own_until_it_ends(tmp_path: Path, started: list[ServerProcess]) -> None:
+    process = start(python("import time; print('up', flush=True); time.sleep(60)", tmp_path / "log"), started)
+    printed(process)
+    assert process.alive and process.exit_status is None
+    assert process.pid and os.getpgid(process.pid) == process.pid != os.getpgrp()
+    process.stop()
+    assert repr((process.pid, process.alive)) == "(None, False)"
+
+
+def test_its_exit_status_is_kept(tmp_path: Path, started: list[ServerProcess]) -> None:
+    process = start(python("raise SystemExit(7)", tmp_path / "log"), started)
+    assert eventually(lambda: not process.alive)
+    assert process.exit_status == 7
+
+
+def test_a_polite_process_ends_at_once(tmp_path: Path, started: list[ServerProcess]) -> None:
+    process = start(python(f"{POLITE}; time.sleep(60)", tmp_path / "log"), started)
+    printed(process)
+    began = time.monotonic()
+    process.stop()
+    assert time.monotonic() - began < 5
+    assert process.tail() == "up\nbye"
+
+
+def test_a_stubborn_process_is_killed_after_the_grace(tmp_path: Path, started: list[ServerProcess]) -> None:
+    process = start(python(STUBBORN, tmp_path / "log"), started)
+    printed(process)
+    family = [p.pid for p in psutil.Process(process.pid).children()]
+    began = time.monotonic()
+    process.stop(grace_s=0.4)
+    assert 0.4 <= time.monotonic() - began < 5
+    assert len(family) == 1 and eventually(lambda: gone(family[0]))
+
+
+def test_stop_ends_children_that_outlive_their_parent(tmp_path: Path, started: list[ServerProcess]) -> None:
+    code = "import os, time; pid = os.fork(); os.write(1, b'%d\\n' % os.getpid()); time.sleep(0 if pid else 60)"
+    process = start(python(code, tmp_path / "log"), started)
+    family = [int(line) for line in printed(process, 2)]
+    assert eventually(lambda: not process.alive) and not all(map(gone, family))
+    process.stop()
+    assert eventually(lambda: all(map(gone, family)))
+
+
+def test_it_can_be_started_again_and_the_log_goes_on(tmp_path: Path, started: list[ServerProcess]) -> None:
+    process = python("print('up', flush=True)", tmp_path / "folder" / "log")
+    for _ in range(2):
+        start(process, started)
+        assert eventually(lambda: not process.alive)
+        process.stop()
+    assert process.tail() == "up\nup"
+
+
+def test_the_log_is_its_owners_alone(tmp_path: Path, started: list[ServerProcess]) -> None:
+    old = os.umask(0)
+    try:
+        process = start(python("pass", tmp_path / "log"), started)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(process.log.stat().st_mode) == 0o600
+
+
+def test_the_tail_of_a_long_log_is_short(tmp_path: Path) -> None:
+    process = python("pass", tmp_path / "log")
+    process.log.write_bytes(b"\xff\xfe" * TAIL_BYTES + b"".join(b"\nline %d" % n for n in range(100)))
+    assert process.tail(3).splitlines() == ["line 97", "line 98", "line 99"]
+    assert len(process.tail(1000).encode("utf-8", "replace")) < 4 * TAIL_BYTES
+
+
+def test_its_environment_is_ours_and_what_it_is_given(tmp_path: Path, started: list[ServerProcess]) -> None:
+    process = python(TOLD, tmp_path / "log")
+    process.env["GREETING"] = "hello"
+    assert printed(start(process, started)) == ["hello True"]
+
+
+def test_it_inherits_no_socket_and_no_input(tmp_path: Path, started: list[ServerProcess]) -> None:
+    code = "import os, sys; print(sorted(os.listdir('/proc/self/fd'))[:4], repr(sys.stdin.read()), flush=True)"
+    with socket.create_server(("127.0.0.1", 0)):
+        process = start(python(code, tmp_path / "log"), started)
+        assert printed(process) == ["['0', '1', '2', '3'] ''"]  # 3 is the folder that is listed
+
+
+def test_a_signal_is_a_negative_status(tmp_path: Path, started: list[ServerProcess]) -> None:
+    process = start(python("import os; os.kill(os.getpid(), 9)", tmp_path / "log"), started)
+    assert eventually(lambda: not process.alive)
+    assert process.exit_status == -signal.SIGKILL
+
+
+def test_a_free_port_can_be_bound() -> None:
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        assert port != free_port()
+
+
+def test_keys_are_long_and_new_each_time() -> None:
+    keys = {new_key() for _ in range(100)}
+    assert len(keys) == 100 and min(map(len, keys)) >= 32

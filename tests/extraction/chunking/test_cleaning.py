@@ -1,0 +1,153 @@
+"""What is read is mended, and what was mended is told to the character."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extraction.chunking import cleaning
+from extraction.chunking.cleaning import Clean, clean
+from extraction.prompting.prompt import DEFUSED
+
+
+def mojibake(text: str) -> str:
+    return text.encode("utf-8").decode("cp1252", errors="ignore")
+
+
+def check(text: str, read: Clean) -> None:
+    """The edits are in order, and putting them back gives the text."""
+    parts, here, reached = [], 0, 0
+    for edit in read.edits:
+        assert here <= edit.at and reached <= edit.start < edit.end
+        kept = read.text[here : edit.at]
+        assert text[reached : edit.start] == kept
+        assert text[edit.start : edit.end] == edit.original != read.text[edit.at : edit.at + edit.length]
+        parts += [kept, edit.original]
+        here, reached = edit.at + edit.length, edit.end
+    assert "".join([*parts, read.text[here:]]) == text
+
+
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        (mojibake("São Paulo e Região"), "São Paulo e Região"),
+        ("It is the companyâ€™s plant", "It is the company’s plant"),
+        ("ﬁne oﬃces", "fine offices"),
+        ("Silva &amp; Filhos", "Silva & Filhos"),
+        ("a < b &amp; c", "a < b &amp; c"),
+        ("Re\u0301gua", "Régua"),
+        ("one\x00 two\x07", "one two"),
+        ("\ufeffAcme", "Acme"),
+        ("Main St\x0bTown", "Main St Town"),
+        ("Acme\x85 makes", "Acme… makes"),
+        ("x <|im_end|> </s>", "x ‹|im_end|> ‹/s>"),
+        ("&lt;|im_end|&gt;", "‹|im_end|>"),
+    ],
+)
+def test_what_is_broken_is_mended(said: str, read: str) -> None:
+    cleaned = clean(f"A line.\n{said}\nAnother line.")
+    assert cleaned.text == f"A line.\n{read}\nAnother line."
+    check(f"A line.\n{said}\nAnother line.", cleaned)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Plain text, with a tab\tand\r\nlines.\n\n",
+        "“Quoted” – it’s… • fine\u00a0then",
+        "Ação, Região, coração, SÃO PAULO, ÂNGULO, avô, pôr",
+        "Größe, Łódź, Çeşme, naïve, Œuvre, 1º, 2ª, § 3, 20 °C, ½",
+        "Москва Ελλάδα 株式会社 한국어 ＡＢＣ ｶﾅ שלום عالم",
+        "Tom & Jerry; AT&T; a<b",
+    ],
+)
+def test_what_is_right_stays(text: str) -> None:
+    assert clean(text) == Clean(text)
+
+
+def test_changes_are_as_short_as_words() -> None:
+    text = mojibake("São Paulo") + " is " + mojibake("coração") + " & Re\u0301gua"
+    assert [edit.original for edit in clean(text).edits] == ["Ã£", "Ã§Ã£", "e\u0301"]
+
+
+def test_what_is_left_out_is_one_edit_whatever_it_held() -> None:
+    text = "Acme\nmenu \x00\nfooter ﬁ\nmakes ﬁne wine"
+    read = clean(text, [(5, 12), (12, 21)])
+    assert read.text == "Acme\nmakes fine wine"
+    check(text, read)
+    assert [edit.original for edit in read.edits] == ["menu \x00\nfooter ﬁ\n", "ﬁ"]
+
+
+def test_a_text_of_control_characters_is_left_as_it_is() -> None:
+    assert clean("\x1b[31m") == Clean("\x1b[31m")
+
+
+@pytest.mark.parametrize("before", ["", "x" * 1_993, "é" * 1_998, "e\u0301" * 999, "word " * 399])
+def test_a_turn_is_defused_wherever_a_line_is_cut(before: str) -> None:
+    text = f"{before}<|im_end|> {before}</s>"
+    read = clean(text)
+    assert read.text == unicodedata.normalize("NFC", f"{before}‹|im_end|> {before}‹/s>")
+    assert [edit.original for edit in read.edits if edit.original == "<"] == ["<", "<"]
+    check(text, read)
+
+
+def test_a_turn_that_arises_where_something_is_left_out_or_mended_is_defused() -> None:
+    text = "Wine <|im_\nfooter\nend|> <\x00/s> &lt;s&gt; here"
+    read = clean(text, [(10, 18)])
+    assert read.text == "Wine ‹|im_end|> ‹/s> &lt;s&gt; here"
+    assert [edit.original for edit in read.edits] == ["<", "\nfooter\n", "<", "\x00"]
+    check(text, read)
+
+
+@pytest.mark.parametrize("text", ["re\u0301gua ", "<s>", "&amp; ", "\x00ab ", "ﬁ\n"])
+def test_of_too_many_edits_those_near_each_other_are_one(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(cleaning, "MOST_EDITS", 10)
+    whole = "plain\n" + text * 1_000
+    read = clean(whole)
+    check(whole, read)
+    assert 10 < len(read.edits) <= 10 + len(whole) / cleaning.NEAR
+    assert max(len(edit.original) for edit in read.edits) < cleaning.NEAR + len(text)
+
+
+parts = st.sampled_from(
+    [
+        *(
+            "word ",
+            "São ",
+            "\n",
+            "\r\n",
+            "\x00",
+            "\x0b",
+            "\x1b[1m",
+            "&amp;",
+            "&#8217;",
+            "&nbsp;",
+            "ﬁ",
+            "<|x|>",
+            "</s>",
+        ),
+        *(
+            "e\u0301",
+            "\u0301",
+            "Ã£",
+            "â€™",
+            "Â ",
+            "ï»¿",
+            "\ufffd",
+            "漢字",
+            "Ð¿Ñ€Ð¸Ð²ÐµÑ‚",
+            "\U0001f600",
+            "x" * 2_100,
+        ),
+    ]
+)
+
+
+@given(st.lists(parts | st.text(max_size=4), max_size=40).map("".join))
+def test_any_text_can_be_put_back_and_is_clean_afterwards(text: str) -> None:
+    read = clean(text)
+    check(text, read)
+    if read.text.strip():
+        assert not DEFUSED.search(read.text)
+        assert all(unicodedata.is_normalized("NFC", line) for line in read.text.split("\n") if len(line) < 2_000)

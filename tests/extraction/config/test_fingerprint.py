@@ -1,0 +1,127 @@
+"""The fingerprint changes with whatever changes an answer, and with nothing else."""
+
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel, Field
+
+from extraction.config.fingerprint import fingerprint
+from extraction.config.settings import Model, Settings
+from extraction.prompting.prompt import Example, Prompt
+from extraction.prompting.wire import wire_schema
+from tests.extraction.samples import Vineyard
+
+SETTINGS = Settings(prompt=Prompt(instructions="Read."), model=Model(name="m"))
+EXAMPLE = Example(text="Ana.", profile={"owner": "Ana"})
+
+
+class Bounded(BaseModel):
+    name: Annotated[str, Field(max_length=20)]
+    year: Annotated[int, Field(ge=1000)]
+
+
+class Tighter(BaseModel):
+    name: Annotated[str, Field(max_length=10)]
+    year: Annotated[int, Field(ge=1000)]
+
+
+class Later(BaseModel):
+    name: Annotated[str, Field(max_length=20)]
+    year: Annotated[int, Field(ge=1900)]
+
+
+class Described(BaseModel):
+    """A text that is sent only where the prompt lists the fields."""
+
+    name: Annotated[str, Field(max_length=20, title="Name")]
+    year: Annotated[int, Field(ge=1000)] = Field(description="a year")
+
+
+def digest(
+    changes: dict[str, Any] | None = None, model: type[BaseModel] = Vineyard, *, bounded: bool = False, **more: Any
+) -> str:
+    """The fingerprint of SETTINGS with some of them changed; names go as deep as a dot."""
+    settings = SETTINGS
+    for key, value in (changes or {}).items():
+        outer, _, inner = key.partition(".")
+        part = getattr(settings, outer).model_copy(update={inner: value}) if inner else value
+        settings = settings.model_copy(update={outer: part})
+    given = {"served": "m", "weights": None, **more}
+    return fingerprint(settings, model, wire_schema(model, bounded=bounded), **given)
+
+
+def test_it_is_the_same_each_time() -> None:
+    assert digest() == digest()
+    assert len(digest()) == 64
+    assert int(digest(), 16)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prompt.instructions": "Read well."},
+        {"prompt.instructions": "Read.\n{fields}"},
+        {"prompt.examples": (EXAMPLE,)},
+        {"model.revision": "abc"},
+        {"sampling.temperature": 0.1},
+        {"sampling.frequency_penalty": 0.1},
+        {"sampling.presence_penalty": 0.1},
+        {"sampling.retry_temperature": 0.9},
+        {"sampling.seed": 1},
+        {"limits.max_chunk_tokens": 9_000},
+        {"limits.system_prompt_overhead": 1},
+        {"limits.max_output_tokens": 9},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_changes_an_answer_changes_it(changes: dict[str, Any]) -> None:
+    assert digest(changes) != digest()
+
+
+def test_another_model_weights_or_schema_change_it() -> None:
+    assert len({digest(), digest(served="n"), digest(weights="0" * 64), digest(weights="1" * 64)}) == 4
+    assert digest(bounded=True) != digest()
+    assert digest(template="{{ messages }}") != digest()
+
+
+def test_what_servers_round_to_changes_it() -> None:
+    rounded = [{"quantization": "fp8"}, {"kv_cache_dtype": "fp8_e4m3"}, {"kv_cache_dtype": "fp8_e5m2"}]
+    assert len({digest(), *(digest(precision=precision) for precision in rounded)}) == 4
+    assert digest(precision={}) == digest()
+
+
+def test_bounds_that_only_judge_replies_change_it() -> None:
+    sent = wire_schema(Bounded, bounded=False)
+    assert sent == wire_schema(Tighter, bounded=False) == wire_schema(Later, bounded=False)
+    assert len({digest(model=model) for model in (Bounded, Tighter, Later)}) == 3
+
+
+def test_texts_of_the_schema_change_it_only_where_they_are_sent() -> None:
+    assert digest(model=Described) == digest(model=Bounded)
+    listed = {"prompt.instructions": "{fields}"}
+    assert digest(listed, Described) != digest(listed, Bounded)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model.tokenizer": "/elsewhere/tokenizer.json"},
+        {"limits.max_document_bytes": 9},
+        {"limits.max_chunks_per_document": 9},
+        {"requests.deadline_s": 9.0},
+        {"requests.attempts": 9},
+        {"servers.max_servers": 9},
+        {"servers.gpus_per_server": 2},
+        {"ledger.flush_s": 9.0},
+        {"llamacpp.slots": 9},
+        {"llamacpp.threads": 9},
+        {"sglang.scenario": "dev_16gb"},
+        {"endpoint.url": "http://elsewhere:1/v1"},
+        {"endpoint.concurrency": 9},
+        {"columns.text": "body"},
+        {"max_dead_fraction": 0.9},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_where_and_how_fast_it_runs_does_not(changes: dict[str, Any]) -> None:
+    assert digest(changes) == digest()

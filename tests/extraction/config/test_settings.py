@@ -1,0 +1,204 @@
+"""A configuration is read whole and right, or refused in one line that says where and what."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from extraction.config.settings import Limits, Settings, load, parse_override
+from extraction.errors import OperatorError
+from extraction.schema.company import CompanyProfile
+from tests.extraction.samples import Vineyard
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+PLAIN: dict[str, Any] = {"prompt": {"instructions": "Read."}, "model": {"name": "m"}}
+
+
+class Recursive(BaseModel):
+    name: str
+    parts: list["Recursive"]
+
+
+class Mapped(BaseModel):
+    counts: dict[str, int]
+
+
+class Flagged(BaseModel):
+    plots: list[Mapped | None]
+
+
+def written(folder: Path, text: str | None = None, **changes: Any) -> Path:
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump({**PLAIN, **changes}) if text is None else text, "utf-8")
+    return path
+
+
+def refused(path: Path, overrides: dict[str, Any] | None = None) -> str:
+    with pytest.raises(OperatorError) as raised:
+        load(path, overrides)
+    message = str(raised.value)
+    assert "\n" not in message
+    return message
+
+
+def test_what_a_published_value_needs_may_be_said_for_each_field(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, confidence={"min_confidence": {"name": 0.9, "default": 0.5}}))
+    assert [settings.confidence.minimum(field, None) for field in ("name", "city")] == [0.9, 0.5]
+    plain = load(written(tmp_path), {"confidence.min_confidence": 0.7})
+    assert plain.confidence.minimum("name", None) == 0.7
+    assert "confidence.min_confidence" in refused(written(tmp_path), {"confidence.min_confidence": 1.5})
+    assert "can't be read" in refused(written(tmp_path), {"confidence.calibration": "nowhere.yaml"})
+
+
+@pytest.mark.parametrize("name", ["demo.yaml", "extract.yaml"])
+def test_the_shipped_configurations_load_with_examples_that_fit(name: str) -> None:
+    settings = load(CONFIGS / name)
+    model = settings.profile_model()
+    assert issubclass(model, BaseModel)
+    for example in settings.prompt.examples:
+        model.model_validate(example.profile)
+        assert list(example.profile) == list(model.model_fields)
+
+
+def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, limits={"max_output_tokens": 7}))
+    assert settings.limits == Limits(max_output_tokens=7)
+    assert settings.profile_model() is CompanyProfile
+    assert settings.wire == "auto"
+
+
+def test_settings_can_not_be_changed(tmp_path: Path) -> None:
+    settings = load(written(tmp_path))
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.limits.max_chunk_tokens = 1
+
+
+def test_the_prompt_may_stand_in_a_file_beside_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts" / "short.yaml").write_text("instructions: Lies.\n", "utf-8")
+    path = written(tmp_path, prompt="prompts/short.yaml")
+    assert load(path).prompt.instructions == "Lies."
+    assert "nowhere.yaml can't be read: No such file" in refused(path, {"prompt": "nowhere.yaml"})
+    assert load(path, {"prompt.instructions": "Read."}).prompt.instructions == "Read."
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"limit": {}}, r"run.yaml: limit: Extra inputs are not permitted (given: {})"),
+        ({"limits": {"max_tokens": 5}}, "run.yaml: limits.max_tokens: Extra inputs are not permitted (given: 5)"),
+        ({"limits": {"max_chunk_tokens": 0}}, "run.yaml: limits.max_chunk_tokens: Input should be greater than"),
+        ({"limits": {"max_chunk_tokens": 0}}, "(given: 0)"),
+        ({"limits": {"max_chunk_tokens": "many"}}, "(given: 'many')"),
+        ({"limits": None}, "run.yaml: limits: Input should be"),
+        ({"model": {}}, "run.yaml: model.name: Field required"),
+        ({"wire": "tight"}, "'auto', 'bounded' or 'light' (given: 'tight')"),
+        ({"max_dead_fraction": 1.5}, "max_dead_fraction: Input should be less than or equal to 1 (given: 1.5)"),
+        ({"sampling": {"temperature": "a\nb" * 90}}, "sampling.temperature: "),
+        ({"prompt": {"instructions": "x", "example": []}}, "prompt.example: Extra inputs are not permitted"),
+        ({"prompt": None}, "run.yaml: prompt: "),
+    ],
+)
+def test_a_wrong_value_is_refused_with_file_key_and_value(
+    tmp_path: Path, changes: dict[str, Any], complaint: str
+) -> None:
+    assert complaint in refused(written(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("limits: [1, 2", "run.yaml is not YAML: "),
+        ("a: b: c", "run.yaml is not YAML: "),
+        ("a: !!python/object:os.system x", "run.yaml is not YAML: "),
+        ("", "run.yaml holds no settings: `key: value` lines are expected"),
+        ("- a\n- b", "holds no settings"),
+        ("just text", "holds no settings"),
+        ("model: {name: m}", "run.yaml: prompt: Field required"),
+        ("1: 2", "run.yaml: "),
+    ],
+)
+def test_a_file_that_holds_no_settings_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    assert complaint in refused(written(tmp_path, text))
+
+
+def test_a_file_that_can_not_be_read_is_refused(tmp_path: Path) -> None:
+    assert "none.yaml can't be read: No such file" in refused(tmp_path / "none.yaml")
+    assert "can't be read: Is a directory" in refused(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"model: {name: caf\xe9}")
+    assert "latin.yaml is not YAML" in refused(tmp_path / "latin.yaml")
+
+
+def test_overrides_are_laid_over_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, limits={"max_chunk_tokens": 5, "max_output_tokens": 6})
+    settings = load(path, {"limits.max_chunk_tokens": 9, "servers.max_servers": 2, "wire": "light"})
+    assert (settings.limits.max_chunk_tokens, settings.limits.max_output_tokens) == (9, 6)
+    assert (settings.servers.max_servers, settings.wire) == (2, "light")
+
+
+def test_a_wrong_override_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    assert "limits.max: Extra inputs are not permitted (given: 3)" in refused(path, {"limits.max": 3})
+    assert "wire.a.b: wire has no keys of its own" in refused(written(tmp_path, wire="light"), {"wire.a.b": 3})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("limits.max_chunk_tokens=8000", ("limits.max_chunk_tokens", 8000)),
+        ("model.name=a=b", ("model.name", "a=b")),
+        ("servers.max_servers=null", ("servers.max_servers", None)),
+        ("endpoint.url=http://h:1/v1", ("endpoint.url", "http://h:1/v1")),
+        ("sglang.command=[a, b]", ("sglang.command", ["a", "b"])),
+    ],
+)
+def test_an_override_is_a_key_and_a_yaml_value(text: str, expected: tuple[str, Any]) -> None:
+    assert parse_override(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"), [("a", "KEY=VALUE"), ("=3", "KEY=VALUE"), ("a=[1", "is not a YAML")]
+)
+def test_what_is_no_override_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(OperatorError, match=complaint):
+        parse_override(text)
+
+
+def test_another_model_can_be_named(tmp_path: Path) -> None:
+    assert load(written(tmp_path, profile="tests.extraction.samples:Vineyard")).profile_model() is Vineyard
+
+
+@pytest.mark.parametrize(
+    ("profile", "complaint"),
+    [
+        ("nowhere.at_all:Model", "can't be imported"),
+        ("extraction.schema.company:Nobody", "can't be imported"),
+        ("extraction.schema.company", "can't be imported"),
+        ("", "can't be imported"),
+        (".company:CompanyProfile", "can't be imported"),
+        ("extraction.schema.company:Sector", "is no pydantic model"),
+        ("extraction.config.settings:load", "is no pydantic model"),
+        ("tests.extraction.config.test_settings:Recursive", "Recursive holds itself"),
+        ("tests.extraction.config.test_settings:Mapped", "dict[str, int], which is no Parquet column"),
+        ("tests.extraction.schema.test_fields:NoAnchor", "NoAnchor.plots has a rule with no anchor"),
+    ],
+)
+def test_a_model_that_can_not_be_published_is_refused(tmp_path: Path, profile: str, complaint: str) -> None:
+    assert complaint in refused(written(tmp_path, profile=profile))
+
+
+def test_an_example_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    example = {"text": "Ana makes wine.", "profile": {"owner": "Ana"}}
+    path = written(
+        tmp_path,
+        profile="tests.extraction.samples:Vineyard",
+        prompt={"instructions": "Read.", "examples": [example]},
+    )
+    assert "example 1 of the prompt is no Vineyard: style: Field required" in refused(path)
+
+
+def test_every_setting_has_a_default_but_the_model_and_the_prompt() -> None:
+    needed = [name for name, field in Settings.model_fields.items() if field.is_required()]
+    assert needed == ["prompt", "model"]

@@ -1,0 +1,251 @@
+"""A value stands in a text whole, or not at all; how it is spelled there does not matter."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from rapidfuzz import fuzz
+
+from extraction.grounding.folding import fold
+from extraction.grounding.grounding import FUZZY, Text, spellings
+
+ODD = "aZé ñe\u0301ﬁﬃ½…™ßİıſΣ\u00ad\u200b\ufeff\u0301\u00a0\t\n“’–-.,'/:0179\U0001f600\U0001d4d0漢ｶﾞ각์ि\ud800"
+texts = st.text() | st.text(alphabet=ODD, max_size=60)
+words = st.text(alphabet="abzéñöÃÇ19", min_size=1, max_size=6)
+
+
+def cut(text: str, value: Any) -> str | None:
+    span = Text(text).find(value)
+    return text[slice(*span)] if span else None
+
+
+def nearly(said: str, meant: str) -> bool:
+    """Whether only separators of a code, or a letter here and there, differ."""
+    return not re.search("[a-z]", meant) or fuzz.ratio(said, meant) >= FUZZY
+
+
+def flat(text: str) -> str:
+    return " ".join(fold(text).split())
+
+
+@given(texts, texts | st.integers() | st.floats() | st.booleans() | st.none())
+@example("e\u0301", "\u0301")
+@example("a … b", ".")
+@example("1½", "1")
+@example("x´y", "X Y")
+@example("a" * 9, float("inf"))
+@example("1e+22", 1e22)
+def test_any_span_lies_in_the_text_and_says_the_value(text: str, value: Any) -> None:
+    span = Text(text).find(value)
+    if span:
+        start, end = span
+        assert 0 <= start < end <= len(text)
+        if isinstance(value, str):
+            said, meant = flat(text[start:end]), flat(value)
+            same_digits = re.findall(r"\d", said) == re.findall(r"\d", meant)
+            assert said in map(flat, spellings(value)) or (same_digits and nearly(said, meant))
+        else:
+            assert any(c.isdigit() for c in text[start:end])
+
+
+@given(st.lists(words, min_size=1, max_size=12), st.data())
+def test_words_of_a_text_are_found_in_it_however_they_are_written(parts: list[str], data: st.DataObject) -> None:
+    blank = st.sampled_from([" ", "\n", "  ", "\t \n", "\u00a0", " \u00ad"])
+    text = "".join(part + data.draw(blank) for part in parts)
+    first = data.draw(st.integers(0, len(parts) - 1))
+    some = parts[first : data.draw(st.integers(first, len(parts) - 1)) + 1]
+    value = data.draw(st.sampled_from([str.lower, str.upper, str.title, fold]))("  ".join(some))
+    found = cut(text, value)
+    assert found is not None
+    assert flat(found) == flat(value)
+
+
+@given(st.integers(0, 10**12), st.sampled_from(["", ",", ".", " ", "'", "’", "\u00a0", "\u202f"]))
+def test_a_number_is_found_however_its_thousands_are_grouped(number: int, sign: str) -> None:
+    written = f"{number:,}".replace(",", sign)
+    assert cut(f"It has {written} people.", number) == written
+    assert cut(f"({written})", number) == written
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1,874", 1874),
+        ("1.874", 1874),
+        ("1 874", 1874),
+        ("EUR 1.874,00", 1874),
+        ("staff:1874.", 1874),
+        ("12.03.1994", 1994),
+        ("1994.03.12", 1994),
+        ("March 12,1994", 1994),
+        ("2014年設立", 2014),
+        ("-5 °C", -5),
+        ("2,5 ha", 2.5),
+        ("10-14", 14),
+    ],
+)
+def test_numbers_are_found(text: str, value: float) -> None:
+    assert cut(text, value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2014", 14),
+        ("1,140", 14),
+        ("1,140", 140),
+        ("21,874", 1874),
+        ("21,874", 874),
+        ("21,874,120", 874_120),
+        ("1\u00a0874", 874),
+        ("1'874", 1),
+        ("1\n874", 1874),
+        ("14.5 million", 14),
+        ("3.14", 14),
+        ("14th", 14),
+        ("x14", 14),
+        ("1874.5", 1874),
+        ("5", -5),
+        ("12.5", 2.5),
+        ("one", True),
+        ("inf", float("inf")),
+        ("nan", float("nan")),
+    ],
+)
+def test_parts_of_numbers_are_not(text: str, value: float) -> None:
+    assert cut(text, value) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("in SÃO  PAULO.", "São Paulo"),
+        ("in Sa\u0303o Paulo", "sao paulo"),
+        ("the “Old” firm’s", 'the "old" firm\'s'),
+        ("„Alt“ und «neuf»", '"alt" und "NEUF"'),
+        ("Bautzen–Süd", "bautzen-sud"),
+        ("Ma\u00adnu\u00adfak\u00adtur", "manufaktur"),
+        ("Serra\u200b Alta", "serra alta"),
+        ("Straße", "STRASSE"),
+        ("oﬃce ﬁtters", "Office Fitters"),
+        ("ＡＢＣ　１２３", "abc 123"),
+        ("see https://www.Acme.example/en/", "acme.example/en"),
+        ("see acme.example", "https://www.acme.example/"),
+        ("see acme.example", "WWW.ACME.EXAMPLE"),
+        ("本社は東京にあります", "東京"),
+        ("서울에 있다", "서울"),
+        ("C++ and S.A.", "S.A."),
+    ],
+)
+def test_texts_are_found_however_they_are_spelled(text: str, value: str) -> None:
+    assert cut(text, value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Hamburger", "Hamburg"),
+        ("Neustadt", "stadt"),
+        ("½ litre", "1"),
+        ("선 하나", "서"),
+        ("wait …", "."),
+        ("notacme.example", "acme.example"),
+    ],
+)
+def test_parts_of_words_are_not(text: str, value: str) -> None:
+    assert cut(text, value) is None
+
+
+@pytest.mark.parametrize("value", ["", " ", "\n\t", "\u00ad", "\u0301", "-", "—", "...", "/"])
+def test_what_says_nothing_is_never_found(value: str) -> None:
+    assert cut(f"x {value} y – - — ... / e\u0301", value) is None
+
+
+def test_the_first_place_counts_and_an_exact_one_before_a_folded_one() -> None:
+    assert Text("porto, Porto, Porto").find("Porto") == (7, 12)
+    assert Text("PORTO, porto").find("Porto") == (0, 5)
+
+
+def test_a_span_takes_the_accents_that_follow() -> None:
+    assert cut("Cafe\u0301 X", "CAFÉ") == "Cafe\u0301"
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "quote"),
+    [
+        ("12345678000190", "CNPJ 12.345.678/0001-90", "12.345.678/0001-90"),
+        ("12.345.678/0001-90", "CNPJ 12345678000190.", "12345678000190"),
+        ("+1 (703) 555-0142", "Tel. (1) 703\t555-0142", "1) 703\t555-0142"),
+        ("703 555 0142", "(703)\t555-0142", "703)\t555-0142"),
+        ("Serra Alta Ceramicas Ltda", "a SERRA ALTA CERÂMICA LTDA.", "SERRA ALTA CERÂMICA LTDA"),
+        ("Alder and Finch Ltd", "Alder & Finch Ltd makes oak furniture", None),
+        ("Mill Lane 12", "at Mill Lane 13", None),
+        ("kitchen", "the kitchens", None),
+        ("5550142", "35550142", None),
+    ],
+)
+def test_codes_are_found_by_their_digits_and_words_nearly(value: str, text: str, quote: str | None) -> None:
+    span = Text(text).find(value)
+    assert (text[span[0] : span[1]] if span else None) == quote
+
+
+def test_a_value_can_be_asked_for_within_a_span() -> None:
+    text = Text("in 1900, again in 1900")
+    assert text.find(1900) == (3, 7)
+    assert text.find(1900, within=(8, 22)) == (18, 22)
+    assert text.find(1901, within=(8, 22)) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "level"),
+    [
+        ("Ulm", "in Ulm", "exact"),
+        ("ULM", "in Ulm", "folded"),
+        (1874, "in 1,874", "folded"),
+        ("12345678000190", "12.345.678/0001-90", "folded"),
+        ("Serra Alta Ceramicas Ltda", "SERRA ALTA CERÂMICA LTDA", "fuzzy"),
+    ],
+)
+def test_a_place_tells_how_the_value_stands_there(value: Any, text: str, level: str) -> None:
+    span = Text(text).find(value)
+    assert span and Text(text).level(value, span) == level
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_whatever_is_found_is_a_span_of_the_text(value: str, text: str) -> None:
+    span = Text(text).find(value)
+    assert span is None or 0 <= span[0] < span[1] <= len(text)
+
+
+@given(st.lists(st.sampled_from(["a", "É", "ﬁ", "  ", "\n\n", "½", "-", "\u00ad", "ß"]), max_size=9), st.data())
+def test_a_word_of_the_text_is_found_whatever_stands_around_it(parts: list[str], data: st.DataObject) -> None:
+    text = " ".join([*parts, "Wöllstein", *parts])
+    written = data.draw(st.sampled_from(["Wöllstein", "wollstein", "WÖLLSTEIN", "Wo\u0308llstein"]))
+    span = Text(text).find(written)
+    assert span and text[span[0] : span[1]] == "Wöllstein"
+
+
+def test_a_name_inside_an_address_is_no_name() -> None:
+    text = Text("Mail ada@lantern.example or see https://lantern.example/lantern. We are Lantern.")
+    assert text.text[slice(*(text.find("Lantern") or (0, 0)))] == "Lantern"
+    assert Text("see www.lantern.example").find("lantern") is None
+    assert Text("see www.lantern.example").find("www.lantern.example") == (4, 23)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "text", "quote"),
+    [
+        ("US", "It costs US$ 3", None),
+        ("US", "Boise, US", "US"),
+    ],
+)
+def test_a_code_is_found_letter_by_letter_where_codes_stand(spelling: str, text: str, quote: str | None) -> None:
+    span = Text(text).find_exactly(spelling)
+    assert (text[slice(*span)] if span else None) == quote
+
+
+def test_the_opposite_is_not_nearly_the_same() -> None:
+    assert Text("a year of unprofitable growths").find("profitable growth") is None
+    assert Text("hydraulic pumping stations").find("hydraulik pumping stations") == (0, 26)

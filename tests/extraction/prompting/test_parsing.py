@@ -1,0 +1,217 @@
+"""A reply is a profile that the model type accepts, or a fault; whatever the reply, nothing else."""
+
+import json
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict
+
+from extraction.errors import Fault
+from extraction.prompting.parsing import MAX_REPLY_CHARACTERS, ReplyFault, parse
+from extraction.schema.arrow import struct_of
+from extraction.schema.company import CompanyProfile
+from tests.extraction.samples import Vineyard
+
+LONG = "thirteen char"
+SECRET = "Blumenau"
+GOOD: dict[str, Any] = {
+    "owner": "Ana",
+    "style": "red",
+    "cellar": {"town": None, "opened": 1874},
+    "grapes": ["Rufete"],
+}
+
+
+class Loose(BaseModel):
+    whole: int | None = None
+    number: float | None = None
+    text: str | None = None
+    more: dict[str, list[float]] | None = None
+
+
+def reply(**changes: Any) -> str:
+    return json.dumps({**GOOD, **changes})
+
+
+def fault_of(text: str, model: type[BaseModel] = Vineyard, reason: str | None = "stop") -> ReplyFault:
+    with pytest.raises(ReplyFault) as raised:
+        parse(text, reason, model)
+    assert "\n" not in str(raised.value)
+    return raised.value
+
+
+def parsed(**changes: Any) -> dict[str, Any]:
+    return parse(reply(**changes), "stop", Vineyard).profile.model_dump(mode="json")
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=14)
+    | st.sampled_from(["red", 10**30]),
+    lambda inner: st.lists(inner, max_size=8) | st.dictionaries(st.sampled_from([*GOOD, "name", "town"]), inner),
+    max_leaves=12,
+)
+replies = (
+    st.text() | values.map(json.dumps) | st.builds(reply, cellar=values, grapes=values, plots=values, owner=values)
+)
+
+
+@given(replies, st.sampled_from(["stop", None, "tool_calls", "length", "abort", "content_filter"]))
+def test_any_reply_is_a_profile_or_a_fault(text: str, reason: str | None) -> None:
+    for model in (Vineyard, CompanyProfile):
+        with suppress(ReplyFault):
+            profile = parse(text, reason, model).profile
+            assert reason in ("stop", None, "tool_calls")
+            assert model.model_validate_json(profile.model_dump_json()) == profile
+            pa.array([profile.model_dump(mode="json")], struct_of(model))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no",
+        reply()[:-1],
+        f"```json\n{reply()}\n```",
+        reply() + reply(),
+        "[" * 100_000,
+        '{"owner":' * 20_000,
+        '{"owner": "a", "owner": "b"}',
+        reply(cellar={}).replace("{}", '{"town": null, "town": null, "opened": null}'),
+        reply(owner=float("nan")),
+        '{"whole": 1' + "0" * 5_000 + "}",
+        "[]",
+        reply(owner=3),
+        reply(style="rosé"),
+        reply(cellar=None),
+        reply(grapes=[None]),
+        "{}",
+    ],
+)
+def test_what_is_no_profile_is_invalid(text: str) -> None:
+    assert fault_of(text).fault is Fault.INVALID
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"whole": 1e18, "text": "a\\udc00b"}',
+        '{"whole": 9223372036854775808}',
+        '{"number": 1e999}',
+        '{"more": {"a": [1, 1e999]}}',
+    ],
+)
+def test_what_no_column_holds_is_invalid(text: str) -> None:
+    fault = fault_of(text, Loose)
+    assert fault.fault is Fault.INVALID
+    assert "no column" in str(fault)
+
+
+def test_escapes_of_whole_characters_are_read() -> None:
+    assert (
+        parse('{"text": "\\ud83d\\ude00\\u0000", "whole": -9223372036854775808}', None, Loose).profile.text
+        == "😀\0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "fault"),
+    [("length", Fault.TRUNCATED), ("abort", Fault.ABORTED), ("content_filter", Fault.REJECTED)],
+)
+def test_a_reply_that_did_not_stop_by_itself_is_a_fault(reason: str, fault: Fault) -> None:
+    assert fault_of(reply(), reason=reason).fault is fault
+
+
+def test_a_reply_without_end_is_not_read() -> None:
+    assert "more than 200,000" in str(fault_of(reply() + " " * MAX_REPLY_CHARACTERS))
+
+
+@given(
+    st.lists(st.text(max_size=14), max_size=9),
+    st.lists(
+        st.tuples(st.sampled_from(["Cima", "Fundo", LONG]), st.sampled_from([2.5, None, 0, 5_000])), max_size=7
+    ),
+    st.integers(0, 3_000),
+    st.text(min_size=28, max_size=33),
+)
+def test_what_is_out_of_bounds_goes_and_all_else_stays(
+    grapes: list[str], plots: list[tuple[str, float | None]], opened: int, owner: str
+) -> None:
+    given_ = [{"name": name, "hectares": hectares} for name, hectares in plots]
+    found = parsed(owner=owner, cellar={"town": LONG, "opened": opened}, grapes=grapes, plots=given_)
+    assert found["owner"] == (owner if len(owner) <= 30 else None)
+    assert found["cellar"] == {"town": LONG, "opened": opened if 1000 <= opened <= 2100 else None, "phones": []}
+    assert found["grapes"] == [grape for grape in grapes[:6] if len(grape) <= 12]
+    kept = [(name, hectares if hectares == 2.5 else None) for name, hectares in plots[:4] if name != LONG]
+    assert [(plot["name"], plot["hectares"]) for plot in found["plots"]] == kept
+
+
+def test_a_profile_survives_faults_all_over_it() -> None:
+    parts = {name: field.annotation for name, field in CompanyProfile.model_fields.items()}
+    empty: dict[str, Any] = {
+        name: {key: [] if "list" in str(info.annotation) else None for key, info in part.model_fields.items()}
+        for name, part in parts.items()
+        if isinstance(part, type) and issubclass(part, BaseModel)
+    }
+    empty |= {"about": "company", "quotes": []}
+    number = count()
+    people = [{"name": f"P{next(number)}" + "x" * 200 * (n % 3 == 1), "role": "r" * (100 * n)} for n in range(20)]
+    empty["scale"] |= {"people": people, "employees": 10**30, "revenue": {"amount": "EUR 1", "year": 20_240}}
+    profile = parse(json.dumps(empty), "stop", CompanyProfile).profile
+    assert [person.name for person in profile.scale.people] == [f"P{n}" for n in range(15) if n % 3 != 1]
+    assert [person.role for person in profile.scale.people] == ["", *[None] * 9]
+    assert (profile.scale.employees, profile.scale.revenue and profile.scale.revenue.year) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"grapes": [LONG, 3]},
+        {"grapes": ["a", 3, *"bcdefgh"]},
+        {"cellar": {"town": 3, "opened": 9_999}},
+        {"plots": [{"name": LONG}, {"name": None}]},
+    ],
+)
+def test_a_wrong_type_is_invalid_beside_what_is_out_of_bounds(changes: dict[str, Any]) -> None:
+    assert fault_of(reply(**changes)).fault is Fault.INVALID
+
+
+def test_what_was_to_be_cut_off_anyway_may_be_of_any_type() -> None:
+    assert parsed(grapes=[*"abcdef", 3, LONG])["grapes"] == [*"abcdef"]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SECRET,
+        f'{{"name": {SECRET}}}',
+        f'{{"name": ["{SECRET}"]}}',
+        f'{{"name": "a", "{SECRET}": 1}}',
+        f'{{"{SECRET}": 1, "{SECRET}": 1}}',
+        f'{{"{SECRET}": {{"{SECRET}": 1}}}}',
+        f'{{"name": "{SECRET}\\ud800"}}',
+    ],
+)
+def test_no_text_of_a_document_is_in_a_message(text: str) -> None:
+    for reason in ("stop", "length"):
+        assert SECRET not in str(fault_of(text, Strict, reason))
+
+
+def test_a_message_names_the_field() -> None:
+    assert str(fault_of(reply(cellar={"town": 3, "opened": None}))) == (
+        "the answer is no Vineyard: cellar.town: string_type"
+    )

@@ -1,0 +1,143 @@
+"""A model's annotations say how each of its fields merges."""
+
+import datetime
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import BaseModel
+
+from extraction.errors import OperatorError
+from extraction.schema.company import CompanyProfile, ShortProfile
+from extraction.schema.fields import facts, fields
+from extraction.schema.rules import latest, quoted, subject, union, vote
+from tests.extraction.samples import Plot, Vineyard
+
+
+def test_fields_are_the_leaves_in_the_order_declared() -> None:
+    found = {field.name: field.rule.kind for field in fields(Vineyard)}
+    assert list(found.items()) == [
+        ("owner", "vote"),
+        ("style", "vote"),
+        ("soil", "vote"),
+        ("cellar.town", "latest"),
+        ("cellar.opened", "vote"),
+        ("cellar.phones", "union"),
+        ("grapes", "union"),
+        ("plots", "union"),
+        ("prizes", "union"),
+        ("organic", "vote"),
+        ("story", "medoid"),
+    ]
+
+
+def test_the_profiles_have_rules_that_fit() -> None:
+    assert fields(ShortProfile)
+    assert len({field.name for field in fields(CompanyProfile)}) > 30
+
+
+class Unannotated(BaseModel):
+    texts: list[str] | None
+    parts: set[str]
+    pair: tuple[str, ...]
+    plain: Annotated[str, "a note"] | None
+    day: datetime.date | None
+    listed: bool | None
+    plot: Plot | None
+
+
+def test_fields_without_a_rule_get_one_by_their_type() -> None:
+    found = {field.name: (field.rule.kind, field.rule.verbatim) for field in fields(Unannotated)}
+    lists, values = ("union", True), ("vote", True)
+    assert found == {
+        "texts": lists,
+        "parts": lists,
+        "pair": lists,
+        "plain": values,
+        "day": values,
+        "plot.name": values,
+        "plot.hectares": values,
+        "listed": ("vote", False),
+    }
+
+
+class ListByVote(BaseModel):
+    names: Annotated[list[str], vote()]
+
+
+class TextByUnion(BaseModel):
+    name: Annotated[str | None, union()]
+
+
+class NoAnchor(BaseModel):
+    plots: list[Plot]
+
+
+class WrongAnchor(BaseModel):
+    plots: Annotated[list[Plot], union(anchor="nmae")]
+
+
+class AnchorOnText(BaseModel):
+    names: Annotated[list[str], union(anchor="name")]
+
+
+class WholePlot(BaseModel):
+    plot: Annotated[Plot | None, latest()]
+
+
+class QuotedFlag(BaseModel):
+    listed: Annotated[bool | None, vote()]
+
+
+class Unquoting(BaseModel):
+    words: Annotated[list[Plot], quoted()]
+
+
+@pytest.mark.parametrize(
+    ("model", "complaint"),
+    [
+        (ListByVote, r"ListByVote\.names can't merge by vote"),
+        (TextByUnion, r"TextByUnion\.name can't merge by union"),
+        (NoAnchor, r"NoAnchor\.plots has a rule with no anchor, it takes one of name, hectares"),
+        (WrongAnchor, r"anchor='nmae', it takes one of name, hectares"),
+        (AnchorOnText, r"anchor='name', it takes none"),
+        (WholePlot, r"WholePlot\.plot has a rule with no anchor"),
+        (QuotedFlag, r"QuotedFlag\.listed is true or false"),
+        (Unquoting, r"Unquoting\.words has the rule quoted\(\): its items need"),
+    ],
+)
+def test_a_rule_that_would_publish_nothing_is_refused(model: type[BaseModel], complaint: str) -> None:
+    with pytest.raises(OperatorError, match=complaint):
+        fields(model)
+
+
+class Words(BaseModel):
+    field: str
+    quote: str
+
+
+class Answer(BaseModel):
+    about: Annotated[str, subject("farm")]
+    name: str | None
+    words: Annotated[list[Words], quoted()]
+
+
+def test_what_speaks_of_the_answer_is_no_fact() -> None:
+    assert [field.name for field in fields(Answer)] == ["about", "name", "words"]
+    assert [field.name for field in facts(Answer)] == ["name"]
+
+
+class Shed(BaseModel):
+    name: str
+    area: float | None
+    kind: Literal["barn", "hut"] | None
+    note: Annotated[str | None, vote(verbatim=False)]
+
+
+class Farm(BaseModel):
+    sheds: Annotated[list[Shed], union(anchor=("name", "area"))]
+
+
+def test_the_parts_of_an_item_have_to_stand_in_the_text_unless_they_are_readings() -> None:
+    (field,) = fields(Farm)
+    assert field.parts == (("name", False), ("area", True))
+    assert field.rule.quote_of({"name": None, "area": 2.0}) == 2.0

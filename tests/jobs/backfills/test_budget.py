@@ -1,0 +1,126 @@
+"""What is spent is counted, and the first limit that is reached ends the tick."""
+
+import threading
+import time
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from actors.extractor import ANSWERS
+from extraction.config.price import Price
+from extraction.errors import OperatorError
+from jobs.backfills.budget import Budget, Spent, Stop
+from jobs.backfills.declaration import Budgets
+from jobs.cli.tally import Tally
+
+
+def answers(count: int, attempts: int = 1, seconds: float = 360.0, server: str = "a") -> pa.Table:
+    """Answers that began together and ended one after the other."""
+    blank: dict[str, Any] = {field.name: [] if pa.types.is_list(field.type) else None for field in ANSWERS}
+    told = {"attempts": attempts, "prompt_tokens": 100, "cached_tokens": 40, "completion_tokens": 10}
+    took = [(n + 1) * seconds for n in range(count)]
+    rows = [
+        {**blank, **told, "server": server, "in_flight": 1, "latency_s": each, "ended_at": 1e9 + each}
+        for each in took
+    ]
+    return pa.Table.from_pylist(rows, ANSWERS)
+
+
+def budget(before: Spent | None = None, deadline_s: float | None = None, **allowed: Any) -> Budget:
+    price = Price(gpu_hour=2, million_prompt_tokens=1000)
+    return Budget(Budgets.model_validate(allowed), price, 1, before or Spent(), deadline_s)
+
+
+def count(one: Budget, *tables: pa.Table) -> None:
+    tally = Tally()
+    one.begin()
+    for table in tables:
+        tally.add(table)
+        one.count(tally, table)
+        one.check(tally, table)
+
+
+def test_requests_tokens_hours_and_money_are_counted() -> None:
+    one = budget()
+    count(one, answers(2, attempts=3), answers(1, seconds=1080), answers(1, server="b"))
+    assert one.spent == Spent(
+        requests=8, prompt_tokens=400, cached_tokens=160, output_tokens=40, gpu_hours=0.4, money=0.8 + 0.4
+    )
+    assert one.last.gpu_hours == pytest.approx(0.1)
+    count(one, answers(1))  # another stage, with a tally of its own
+    assert one.spent.gpu_hours == pytest.approx(0.5)
+    assert one.spent.tokens == 550
+
+
+@pytest.mark.parametrize(
+    ("allowed", "before", "said"),
+    [
+        ({"tick": {"requests": 4}}, {}, "budgets.tick.requests = 4 is reached (4 spent)"),
+        ({"tick": {"tokens": 400}}, {}, "budgets.tick.tokens = 400 is reached (440 spent)"),
+        ({"tick": {"gpu_hours": 0.3}}, {}, "budgets.tick.gpu_hours = 0.3 is reached (0.4 spent)"),
+        ({"tick": {"money": 1}}, {}, "budgets.tick.money = 1 is reached (1.2 spent)"),
+        ({"total": {"requests": 10}}, {"requests": 6}, "budgets.total.requests = 10 is reached (10 spent)"),
+        ({"total": {"money": 99.5}}, {"money": 98.8}, "budgets.total.money = 99.5 is reached (100 spent)"),
+    ],
+)
+def test_the_limit_that_is_reached_is_named(
+    allowed: dict[str, dict[str, float]], before: dict[str, float], said: str
+) -> None:
+    one = budget(Spent.model_validate(before), None, **allowed)
+    with pytest.raises(Stop) as stop:
+        count(one, answers(2), answers(2, seconds=720), answers(9))
+    assert str(stop.value).startswith(said)
+    assert one.spent.requests == 4
+    with pytest.raises(Stop):
+        one.begin()
+
+
+def test_requests_that_are_left() -> None:
+    assert budget().requests_left is None
+    one = budget(Spent(requests=6), tick={"requests": 7}, total={"requests": 10})
+    assert one.requests_left == 4
+    count(one, answers(3))
+    assert one.requests_left == 1
+
+
+def test_a_deadline_rings_though_nothing_happens_and_not_afterwards() -> None:
+    one = budget(deadline_s=1)
+    with pytest.raises(Stop, match="deadline_s = 1 is near"), one.in_time():
+        time.sleep(30)
+    with pytest.raises(Stop, match="deadline_s = 1 is near"):
+        one.check()
+    late = budget(deadline_s=0.5)
+    with late.in_time():
+        pass
+    time.sleep(0.6)
+    with budget().in_time():
+        pass
+
+
+def test_elsewhere_than_in_the_main_thread_answers_alone_are_watched() -> None:
+    told: list[str] = []
+
+    def work() -> None:
+        with budget(deadline_s=0.1).in_time():
+            time.sleep(0.3)
+        told.append("done")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert told == ["done"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "price", "gpus", "said"),
+    [
+        ({"money": 5}, Price(), 1, "budgets.tick.money = 5: set a price"),
+        ({"gpu_hours": 5}, Price(), 0, "budgets.tick.gpu_hours = 5: this engine's servers own none"),
+    ],
+)
+def test_a_limit_on_what_cannot_be_counted_is_refused(
+    limits: dict[str, float], price: Price, gpus: int, said: str
+) -> None:
+    with pytest.raises(OperatorError, match=said):
+        Budget(Budgets.model_validate({"tick": limits}), price, gpus, Spent(), None)

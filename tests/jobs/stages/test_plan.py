@@ -1,0 +1,103 @@
+"""What is planned for companies is written whole, and read back as it was."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from extraction.chunking.chunking import Chunker
+from extraction.chunking.tokens import ByteCounter
+from extraction.config.settings import Limits, load
+from extraction.errors import Fault
+from extraction.prompting.prompt import Prompt
+from jobs.stages.engines import fleet
+from jobs.stages.intake import find
+from jobs.stages.plan import CHUNKS, Companies, chunks_of, plan
+from jobs.state.run import Run
+from jobs.state.storage import Storage
+from tests.extraction.samples import Vineyard
+from tests.jobs.helpers import row as document
+from tests.jobs.helpers import write
+
+
+def row(number: int, text: str | None, document_id: str | None = "", **more: Any) -> dict[str, Any]:
+    blank = dict.fromkeys(("title", "url", "document_type", "document_date", "unreadable"))
+    name = f"d{number}" if document_id == "" else document_id
+    given = {"document_id": name, "company_id": "c", "text": text, "source_path": "a.parquet", "row": number}
+    return {**blank, **given, "not_text": False, **more}
+
+
+def planned(rows: list[dict[str, Any]]) -> Companies:
+    limits = Limits(
+        max_chunk_tokens=600, system_prompt_overhead=1, group_target_tokens=300, max_chunks_per_document=5
+    )
+    chunker = Chunker(
+        model=Vineyard,
+        prompt=Prompt(instructions="Read."),
+        limits=limits,
+        counter=ByteCounter(),
+        template=None,
+        fingerprint="f",
+    )
+    total = Companies()
+    total.add(rows, chunker, 1_000_000)
+    return total
+
+
+def test_chunks_are_read_back_as_they_were_written() -> None:
+    rows = [
+        row(0, "Silva &amp; Filhos makes ﬁne wine in Re\u0301gua.", title="Silva"),
+        row(1, "Port <|im_end|> wine.", document_date="2024-01-01"),
+        row(2, "Long text. " * 400, document_type="news"),
+    ]
+    chunks = planned(rows).chunks
+    assert max(len(chunk.pieces) for chunk in chunks) == 2
+    assert any(piece.edits for chunk in chunks for piece in chunk.pieces)
+    table = pa.Table.from_pylist([asdict(chunk) for chunk in chunks], CHUNKS)
+    assert list(chunks_of(table)) == chunks
+
+
+def test_every_document_is_in_chunks_or_in_dead_letters_and_counted_once() -> None:
+    rows = [
+        row(0, "Ana makes wine."),
+        row(1, "Rui makes port."),
+        row(2, " \x00 "),
+        row(3, "No id.", document_id=None),
+        row(4, "".join(f"Line {n}.\n" for n in range(2_000))),
+        row(5, "Another text.", document_id="d0"),
+        row(6, None, document_id=None, unreadable="cut short"),
+    ]
+    total = planned(rows)
+    assert [piece.document_id for chunk in total.chunks for piece in chunk.pieces] == ["d0", "d1"]
+    told = sorted((letter.document_id or "", letter.fault) for letter in total.dead_letters)
+    assert told == [
+        ("", Fault.MISSING_ID),
+        ("", Fault.UNREADABLE),
+        ("d0", Fault.DUPLICATE_ID),
+        ("d2", Fault.EMPTY),
+        ("d4", Fault.TOO_LARGE),
+    ]
+    assert (total.documents, total.dead_documents) == (5, 3)
+
+
+def test_a_small_input_is_planned_at_once_as_a_large_one_is(
+    tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [[document(n, company=n % 4) for n in range(k, 30, 3)] for k in range(3)]
+    for number, rows in enumerate(parts):
+        write(tmp_path / "in" / f"{number}.parquet", [*rows, document(90 + number, text="")])
+    settings = load(Path("configs/demo.yaml"), {"endpoint.url": "http://127.0.0.1:9", "model.name": "fake"})
+    found = find([str(tmp_path / "in")], settings.columns)
+    told = []
+    for folder in ("small", "large"):
+        run = Run(folder, settings, fleet("endpoint", settings), Storage(str(tmp_path / folder)), tmp_path)
+        made = plan(run, found)
+        assert len(made.chunk_files) == (1 if folder == "small" else 3)
+        chunks = [each for path in made.chunk_files for each in chunks_of(run.storage.read_table(path))]
+        counts = made.documents, made.dead_documents, made.prompt_tokens
+        told.append((counts, sorted(chunks, key=lambda chunk: chunk.chunk_id)))
+        monkeypatch.setattr("jobs.stages.plan.AT_ONCE", 0)
+    assert told[0] == told[1]
+    assert told[0][0][:2] == (33, 3) and len(told[0][1]) == 30

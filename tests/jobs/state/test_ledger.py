@@ -1,0 +1,197 @@
+"""The ledger: content-addressed, append-only, and suspicious of files that are not its own."""
+
+import uuid
+from dataclasses import asdict, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors import extractor
+from actors.client import Answer
+from extraction.errors import Fault
+from jobs.state.digests import digests
+from jobs.state.index import Index, State
+from jobs.state.ledger import FOLDED_ROWS, Ledger, LedgerWriter
+from jobs.state.storage import Storage
+
+
+def answer(chunk: str, fault: Fault | None = None, reply: str = "{}") -> Answer:
+    return Answer(chunk, () if fault else (reply,), fault, attempts=1)
+
+
+def known(index: Index, chunks: str = "abcdez") -> dict[str, State]:
+    """What an index says of some chunks, those alone that it knows."""
+    states = index.states(digests(chunks)).tolist()
+    return {chunk: State(state) for chunk, state in zip(chunks, states, strict=True) if state}
+
+
+def read(ledger: Ledger, chunks: str) -> list[dict[str, Any]]:
+    """The answers to some chunks."""
+    places = ledger.index().places(digests(chunks))
+    rows: list[dict[str, Any]] = ledger.read(places, pa.array(list(chunks))).to_pylist()
+    return rows
+
+
+def ledger_at(path: Path) -> Ledger:
+    return Ledger(Storage(str(path)), "f" * 64)
+
+
+def test_answers_are_found_again(tmp_path: Path) -> None:
+    ledger = ledger_at(tmp_path)
+    LedgerWriter(ledger, "run", "actor").append(
+        [answer("a"), answer("b", Fault.INVALID), answer("c", Fault.DEADLINE)]
+    )
+    assert known(ledger.index()) == {"a": State.ANSWERED, "b": State.SETTLED, "c": State.FAILED}
+    assert {row["chunk_id"]: row["fault"] for row in read(ledger, "acz")} == {"a": None, "c": "deadline"}
+
+
+def test_an_answer_beats_a_fault_however_they_came(tmp_path: Path) -> None:
+    ledger = ledger_at(tmp_path)
+    writer = LedgerWriter(ledger, "run", "actor")
+    for given_answer in (answer("a", Fault.INVALID), answer("a", reply="{1}"), answer("a", Fault.DEADLINE)):
+        writer.append([given_answer])
+    assert [row["replies"] for row in read(ledger, "a")] == [["{1}"]]
+    assert known(ledger.index()) == {"a": State.ANSWERED}
+
+
+def test_other_fingerprints_are_other_ledgers(tmp_path: Path) -> None:
+    LedgerWriter(ledger_at(tmp_path), "run", "actor").append([answer("a")])
+    assert len(Ledger(Storage(str(tmp_path)), "0" * 64).index()) == 0
+
+
+def test_torn_and_foreign_files_are_skipped_and_named(tmp_path: Path) -> None:
+    ledger = ledger_at(tmp_path)
+    LedgerWriter(ledger, "run", "actor").append([answer("a")])
+    (segment,) = (tmp_path / ledger.folder).iterdir()
+    (tmp_path / ledger.folder / "torn.parquet").write_bytes(segment.read_bytes()[:-9])
+    (tmp_path / ledger.folder / "empty.parquet").write_bytes(b"")
+    ledger.storage.write_table(f"{ledger.folder}/foreign.parquet", pa.table({"x": [1]}))
+    index = ledger.index()
+    assert sorted(Path(path).name for path in index.skipped) == ["empty.parquet", "foreign.parquet", "torn.parquet"]
+    assert known(index) == {"a": State.ANSWERED}
+
+
+def test_an_actor_finds_what_it_wrote_before_a_restart(tmp_path: Path) -> None:
+    ledger = ledger_at(tmp_path)
+    LedgerWriter(ledger, "run", "one").append([answer("a")])
+    LedgerWriter(ledger, "run", "two").append([answer("b")])
+    LedgerWriter(ledger, "old", "one").append([answer("c")])
+    assert LedgerWriter(ledger, "run", "one").held() == {"a": replace(answer("a"), replies=())}
+
+
+def test_a_segment_of_a_version_that_told_less_is_read(tmp_path: Path) -> None:
+    ledger = ledger_at(tmp_path)
+    LedgerWriter(ledger, "run", "one").append([answer("a", reply="{1}")])
+    (path,) = ledger.paths()
+    ledger.storage.write_table(path, ledger.storage.read_table(path).drop_columns(["server", "ended_at"]))
+    (row,) = read(ledger, "a")
+    assert (row["replies"], row["server"], row["ended_at"]) == (["{1}"], None, None)
+
+
+def test_an_actor_folds_its_own_small_segments(tmp_path: Path) -> None:
+    ledger = ledger_at(tmp_path)
+    LedgerWriter(ledger, "run", "other").append([answer("a")])
+    writer, each = LedgerWriter(ledger, "run", "one"), FOLDED_ROWS // 4
+    for first in range(0, FOLDED_ROWS + 2 * each, each):
+        writer.append([answer(f"c{n}") for n in range(first, first + each)])
+        assert len(ledger.index()) == 1 + first + each
+    assert [len(segment.ids) for segment in ledger.index().segments if ".one." in segment.path].count(each) == 2
+    assert len(ledger.paths()) == 1 + 1 + 2
+    assert len(LedgerWriter(ledger, "run", "one").held()) == FOLDED_ROWS + 2 * each
+
+
+def test_what_is_folded_while_it_is_read_is_found_where_it_went(tmp_path: Path) -> None:
+    ledger = ledger_at(tmp_path)
+    for chunk in "abc":
+        LedgerWriter(ledger, "run", "one").append([answer(chunk, reply=f"{{{chunk}}}")])
+    before = ledger.index().places(digests("abc"))
+    old = ledger.paths()
+    ledger.append("folded", pa.concat_tables([ledger.storage.read_table(path) for path in old]))
+    ledger.storage.delete(old)
+    rows = ledger.read(before, pa.array(["a", "b", "c"])).to_pylist()
+    assert [row["replies"] for row in rows] == [["{a}"], ["{b}"], ["{c}"]]
+
+
+def test_an_answer_comes_back_as_it_was_given(tmp_path: Path) -> None:
+    ledger = ledger_at(tmp_path)
+    parts = Answer("a", ('{"name": "A"}', "{}"), attempts=4, truncated=2, looped=1)
+    poison = Answer("b", fault=Fault.POISON, message="the server died", attempts=4)
+    LedgerWriter(ledger, "run", "one").append([parts, poison])
+    assert LedgerWriter(ledger, "run", "one").held() == {"a": replace(parts, replies=()), "b": poison}
+    rows = {row["chunk_id"]: row for row in read(ledger, "ab")}
+    assert (rows["a"]["replies"], rows["a"]["truncated"], rows["a"]["looped"]) == (['{"name": "A"}', "{}"], 2, 1)
+    assert (rows["b"]["replies"], rows["b"]["fault"]) == ([], "poison")
+
+
+ANSWERS = st.builds(
+    Answer,
+    chunk_id=st.sampled_from("ab"),
+    replies=st.lists(st.sampled_from(["{}", '{"name": "A"}']), max_size=2).map(tuple),
+    fault=st.sampled_from([None, Fault.INVALID, Fault.TRUNCATED, Fault.DEADLINE, Fault.ABORTED]),
+    message=st.sampled_from(["", "no"]),
+    attempts=st.integers(0, 2),
+    in_flight=st.integers(0, 1),
+    latency_s=st.sampled_from([0.0, 1.5]),
+)
+
+
+@given(st.lists(ANSWERS, min_size=1, max_size=8), st.randoms(use_true_random=False))
+@settings(max_examples=50, deadline=None, derandomize=True)
+def test_the_same_answers_are_read_in_whatever_order_they_were_written(some: list[Answer], drawn: Random) -> None:
+    def written(answers: list[Answer], each: int) -> list[dict[str, Any]]:
+        ledger = Ledger(Storage(f"memory://{uuid.uuid4().hex}"), "f" * 64)
+        for first in range(0, len(answers), each):
+            LedgerWriter(ledger, "run", "actor").append(answers[first : first + each])
+        return read(ledger, "ab")
+
+    shuffled = drawn.sample(some, len(some))
+    rows = written(some, 2)
+    assert rows == written(shuffled, 3)
+    for row in rows:
+        faults = {each.fault for each in some if each.chunk_id == row["chunk_id"]}
+        retryable = [fault is not None and fault.retryable for fault in faults]
+        assert (row["fault"] is None) == (None in faults)
+        assert row["fault"] not in ("deadline", "aborted") or all(retryable)
+
+
+FAULTS = st.one_of(st.none(), st.sampled_from(list(Fault)))
+WRITES = st.lists(st.lists(st.tuples(st.sampled_from("abcde"), FAULTS), min_size=1, max_size=4), max_size=6)
+
+
+@given(writes=WRITES)
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_it_behaves_as_a_dictionary_in_which_answers_win(writes: list[list[tuple[str, Fault | None]]]) -> None:
+    storage = Storage(f"memory://{uuid.uuid4().hex}")
+    ledger = Ledger(storage, "f" * 64)
+    for write in writes:
+        LedgerWriter(ledger, "run", "actor").append([answer(chunk, fault) for chunk, fault in write])
+    said = [pair for write in writes for pair in write]
+    best: dict[str, State] = {}
+    for chunk, fault in said:
+        state = State.ANSWERED if fault is None else State.FAILED if fault.retryable else State.SETTLED
+        best[chunk] = max(state, best.get(chunk, state))
+    assert known(ledger.index()) == best
+    rows = read(ledger, "abcde")
+    assert sorted(row["chunk_id"] for row in rows) == sorted(best)
+    assert {r["chunk_id"] for r in rows if r["fault"] is None} == {c for c in best if best[c] is State.ANSWERED}
+
+
+def test_a_segment_that_is_folded_while_it_is_read_is_not_missed() -> None:
+    ledger = Ledger(Vanishing(f"memory://{uuid.uuid4().hex}"), "f" * 64)
+    ledger.append("one", pa.Table.from_pylist([asdict(answer("a"))], extractor.ANSWERS))
+    index = ledger.index()
+    assert (len(index), index.skipped) == (1, ())
+
+
+class Vanishing(Storage):
+    """An object store in which a segment is folded between its listing and its reading."""
+
+    def read_table(self, path: str, columns: list[str] | None = None) -> pa.Table:
+        if ".one." in f".{path.rsplit('/', 1)[1]}":
+            self.write(path.replace("one", "folded"), self.read(path) or b"")
+            self.delete([path])
+        return super().read_table(path, columns)

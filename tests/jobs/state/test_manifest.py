@@ -1,0 +1,31 @@
+"""The manifest is the one file that says what is published."""
+
+from pathlib import Path
+
+import pytest
+
+from extraction.config.settings import Columns
+from extraction.errors import RunError
+from jobs.state import manifest
+from jobs.state.storage import Storage
+from tests.fakes.process import FakeServer
+from tests.jobs.helpers import job, row, write
+
+
+def test_it_reads_back_and_its_paths_are_relative(tmp_path: Path, fake: FakeServer, cluster: None) -> None:
+    job(write(tmp_path / "in.parquet", [row(0)]), tmp_path / "out", fake.url, "--set", "columns.title=heading")
+    found = manifest.read(Storage(str(tmp_path / "out")))
+    assert found is not None
+    assert found.columns == Columns(title="heading")
+    assert found.versions.keys() >= {"python", "ray", "engine", "model", "company-profiles"}
+    assert all((tmp_path / "out" / file.path).is_file() for file in found.profiles)
+
+
+def test_none_before_anything_is_published(tmp_path: Path) -> None:
+    assert manifest.read(Storage(str(tmp_path))) is None
+
+
+def test_a_torn_one_is_said(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"run_id": ')
+    with pytest.raises(RunError, match="is no manifest"):
+        manifest.read(Storage(str(tmp_path)))

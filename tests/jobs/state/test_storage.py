@@ -1,0 +1,102 @@
+"""Files are written whole or not at all, on disks and in object stores."""
+
+import hashlib
+import pickle
+import uuid
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extraction.errors import OperatorError
+from jobs.state.storage import Storage, is_outage
+
+TABLE = pa.table({"a": [1, 2, 3]})
+
+
+@pytest.fixture(params=["local", "memory"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    return Storage(str(tmp_path) if request.param == "local" else f"memory://{tmp_path.name}")
+
+
+def test_a_table_comes_back_and_its_digest_is_true(storage: Storage) -> None:
+    written = storage.write_table("x/{sha}.parquet", TABLE)
+    data = storage.read(written.path)
+    assert data is not None
+    assert (len(data), hashlib.sha256(data).hexdigest(), written.rows) == (written.bytes, written.sha256, 3)
+    assert written.sha256.startswith(Path(written.path).stem)
+    assert storage.read_table(written.path) == TABLE
+
+
+@given(st.data())
+def test_rows_are_read_by_their_numbers(data: st.DataObject) -> None:
+    storage = Storage(f"memory://{uuid.uuid4().hex}")
+    total = data.draw(st.integers(1, 30))
+    storage.write_table("x.parquet", pa.table({"n": range(total)}), data.draw(st.integers(1, 7)))
+    rows = sorted(data.draw(st.sets(st.integers(0, total - 1), min_size=1)))
+    assert storage.read_rows("x.parquet", rows)["n"].to_pylist() == rows
+
+
+def test_what_is_deleted_is_gone_and_what_is_not_there_does_not_matter(storage: Storage) -> None:
+    storage.write("x/a.txt", b"1")
+    storage.delete(["x/a.txt", "x/b.txt"])
+    assert storage.list("x", ".txt") == []
+
+
+def test_the_same_table_has_the_same_name(storage: Storage) -> None:
+    assert storage.write_table("x/{sha}", TABLE) == storage.write_table("x/{sha}", TABLE)
+
+
+def test_listing_is_sorted_and_leaves_out_other_files(storage: Storage) -> None:
+    for name in ("b.parquet", "a.parquet", ".hidden.parquet", "c.txt"):
+        storage.write(f"x/{name}", b"1")
+    assert storage.list("x", ".parquet") == ["x/a.parquet", "x/b.parquet"]
+    assert storage.list("nowhere", ".parquet") == []
+
+
+def test_a_missing_file_reads_as_none(storage: Storage) -> None:
+    assert storage.read("nothing.json") is None
+
+
+def test_writing_replaces_whole(storage: Storage) -> None:
+    storage.write("m.json", b"old" * 1000)
+    storage.write("m.json", b"new")
+    assert storage.read("m.json") == b"new"
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    storage.write("m.json", b"old")
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(OSError, match=r"folder\.json"):
+        storage.write("folder.json", b"new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.json", "m.json"]
+
+
+def test_it_travels_by_url_alone(storage: Storage) -> None:
+    storage.write("a.txt", b"1")
+    copy: Storage = pickle.loads(pickle.dumps(storage))
+    assert copy == storage
+    assert copy.read("a.txt") == b"1"
+
+
+def test_an_unknown_protocol_is_the_operators_mistake() -> None:
+    with pytest.raises(OperatorError, match="nosuch://x can't be opened"):
+        Storage("nosuch://x").read("a")
+
+
+@pytest.mark.parametrize(
+    ("error", "outage"),
+    [
+        (OSError("Corrupt snappy compressed data."), False),
+        (pa.ArrowInvalid("Parquet magic bytes not found in footer"), False),
+        (OSError(5, "Input/output error"), True),
+        (PermissionError("Access Denied"), True),
+        (TimeoutError("the store took too long"), True),
+        (FileNotFoundError("no such key"), True),
+    ],
+)
+def test_a_store_that_fails_is_told_from_torn_data(error: Exception, outage: bool) -> None:
+    assert is_outage(error) is outage
