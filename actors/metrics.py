@@ -13,9 +13,8 @@ from typing import Literal
 import ray.util.metrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from actors.client import Answer
-from actors.servers.keeper import say
-from actors.servers.server import DIRECT
+from actors.retrying_client import Answer
+from actors.servers.supervisor import DIRECT, say
 
 REPORT_S = 5.0
 PAGE_TIMEOUT_S = 5

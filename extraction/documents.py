@@ -1,8 +1,15 @@
-"""Documents as they come in: one row each, valid or with the fault that keeps it out."""
+"""Documents and their pieces.
 
+A row of the input becomes a Document, or a DeadLetter with the fault that keeps it out. A Piece is what a chunk
+holds of a document; it maps the chunk's characters back to the document's.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from extraction.chunking.chunker import Chunk
 from extraction.errors import Fault
 
 CONTROL = {*range(0x20), *range(0x7F, 0xA0), 0xFEFF, *range(0xFFF9, 0xFFFD)}
@@ -110,3 +117,129 @@ def _fault(row: dict[str, Any], max_bytes: int) -> tuple[Fault, str] | None:
     if size > max_bytes:
         return Fault.TOO_LARGE, f"{size:,} bytes are more than limits.max_document_bytes = {max_bytes:,}"
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Where a text says something else than its document: `[at, at + length)` of the text stands for
+    `document.text[start:end] == original`. Length 0 is something left out.
+    """
+
+    at: int
+    length: int
+    start: int
+    end: int
+    original: str
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """`document.text[start:end]`, which stands at `at` in the chunk's content and takes `length` characters there.
+
+    Where the content says something else than the document, `edits` tell, in order, `at` counted from the
+    piece's beginning.
+    """
+
+    document_id: str
+    start: int
+    end: int
+    at: int
+    length: int
+    document_type: str | None
+    document_date: str | None
+    source_path: str
+    edits: tuple[Edit, ...] = ()
+
+    def text(self, content: str) -> str:
+        """The piece as it stands in the chunk's content."""
+        return content[self.at : self.at + self.length]
+
+    def cut(self, content: str, start: int, end: int) -> tuple[int, int, str]:
+        """(start, end, quote) in the document for the span [start, end) of the piece's text.
+
+        `document.text[start:end] == quote`. A span that touches an edit takes the whole of it.
+        """
+        if not self.edits:
+            return self.start + start, self.start + end, content[self.at + start : self.at + end]
+        return original_span(self.text(content), self.edits, start, end, offset=self.start)
+
+
+def original_span(
+    text: str, edits: Sequence[Edit], start: int, end: int, *, offset: int = 0
+) -> tuple[int, int, str]:
+    """(start, end, quote) in the original for the span [start, end) of a text with edits, as `Piece.cut`.
+
+    `offset` is where the text begins in the original, as far as no edit says otherwise.
+    """
+    touched = [edit for edit in edits if edit.at < end and edit.at + edit.length > start]
+    if touched:
+        start, end = min(start, touched[0].at), max(end, touched[-1].at + touched[-1].length)
+    before = [edit for edit in edits if edit.at + edit.length <= start]
+    parts, here = [], start
+    for edit in touched:
+        parts += [text[here : edit.at], edit.original]
+        here = edit.at + edit.length
+    quote = "".join([*parts, text[here:end]])
+    behind = before[-1] if before else Edit(0, 0, offset, offset, "")
+    first = behind.end + start - (behind.at + behind.length)
+    return first, first + len(quote), quote
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`document.text[start:start + len(text)] == text`, which a chunk asked about. `unread` are the spans of it,
+    counted from its beginning, that cleaning left out or changed: (start, end, what was read)."""
+
+    start: int
+    text: str
+    chunk_id: str
+    unread: tuple[tuple[int, int, str], ...] = ()
+
+    @property
+    def end(self) -> int:
+        """Where it ends in the document."""
+        return self.start + len(self.text)
+
+
+@dataclass
+class Original:
+    """What chunks hold of a document: its parts in order. Between them was white space, what cleaning left out, or
+    what is missing."""
+
+    document_id: str
+    document_type: str | None = None
+    document_date: str | None = None
+    source_path: str = ""
+    parts: list[Part] = field(default_factory=list)
+
+    def around(self, start: int, end: int, width: int) -> tuple[str, str, str] | None:
+        """The words before a span, in it and after it; None where no part holds it."""
+        number = bisect_right(self.parts, start, key=lambda part: part.start) - 1
+        for part in reversed(self.parts[: number + 1]):
+            if end <= part.end:
+                first, last = start - part.start, end - part.start
+                text = part.text
+                return text[max(0, first - width) : first], text[first:last], text[last : last + width]
+        return None
+
+
+def originals(chunks: Iterable[Chunk]) -> list[Original]:
+    """The documents that some chunks were made of, in order of their first chunk."""
+    found: dict[str, Original] = {}
+    for chunk in chunks:
+        for piece in chunk.pieces:
+            document = found.setdefault(
+                piece.document_id,
+                Original(piece.document_id, piece.document_type, piece.document_date, piece.source_path),
+            )
+            start, _, text = piece.cut(chunk.content, 0, piece.length)
+            said = piece.text(chunk.content)
+            unread = tuple(
+                (edit.start - start, edit.end - start, said[edit.at : edit.at + edit.length])
+                for edit in piece.edits
+                if start <= edit.start < edit.end <= start + len(text)
+            )
+            document.parts.append(Part(start, text, chunk.chunk_id, unread))
+    for document in found.values():
+        document.parts.sort(key=lambda part: (part.start, part.end))
+    return list(found.values())

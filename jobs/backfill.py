@@ -39,17 +39,17 @@ import ray.exceptions
 
 from extraction.config.settings import parse_override
 from extraction.errors import OperatorError, ProfilesError
-from jobs.backfills import declaration, estimate
-from jobs.backfills.declaration import Declaration
+from jobs.backfills import config, estimate
+from jobs.backfills.config import Declaration
+from jobs.backfills.partition_state import standings
 from jobs.backfills.partitions import Partition, Pattern
-from jobs.backfills.standing import standings
-from jobs.backfills.tick import Tick
+from jobs.backfills.runner import Tick
 from jobs.cli.command import DONE, FAILED, LOG, Parser, complain
-from jobs.stages.profiles import profile_schema
+from jobs.stages.run import Run, new_run_id
 from jobs.state.lease import Taken, lease
 from jobs.state.ledger import LEDGERS
-from jobs.state.run import Run, new_run_id
 from jobs.state.storage import storage_at
+from jobs.state.tables import profile_schema
 
 
 def parser() -> Parser:
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(flags: argparse.Namespace) -> int:
     """One tick, or what it would be."""
-    declared = declaration.load(flags.declaration, dict(map(parse_override, flags.set)))
+    declared = config.load(flags.declaration, dict(map(parse_override, flags.set)))
     partitions = in_window(declared, datetime.datetime.now(datetime.UTC).date())
     settings, servers = declared.extract.resolve()
     output, run_id = storage_at(declared.output, "output"), new_run_id()
@@ -113,7 +113,7 @@ def run(flags: argparse.Namespace) -> int:
 def in_window(declared: Declaration, today: datetime.date) -> list[Partition]:
     """The partitions of the window, in the order in which they are run."""
     pattern = Pattern(declared.input)
-    if not pattern.dated and declared.window != declaration.Window():
+    if not pattern.dated and declared.window != config.Window():
         raise OperatorError(f"window: {declared.input} has no {{date}} to which it could apply")
     within = [p for p in pattern.partitions() if p.day is None or declared.window.holds(p.day, today)]
     if declared.order == "newest":

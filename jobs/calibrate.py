@@ -25,13 +25,13 @@ from extraction.errors import OperatorError
 from extraction.evaluation.calibration import Company, Judged, calibration_error, fit, reliability
 from extraction.evaluation.labels import Labels, load
 from extraction.merging.confidence import Calibration, Fitted
-from extraction.schema.fields import facts
+from extraction.schema.profile_model import facts
 from jobs.cli.command import DONE, Parser, enter
-from jobs.cli.summary import console
+from jobs.cli.tables import console
 from jobs.evaluate import mapped
-from jobs.stages.gathering import seen_in
-from jobs.state import record
-from jobs.state.published import NO_KIND, Published
+from jobs.stages.reduce import seen_in
+from jobs.state import run_record
+from jobs.state.published_run import NO_KIND, Published
 
 CHUNKS_AT_ONCE = 2_000
 HEAD = "# Fitted by jobs/calibrate.py; extraction/merging/confidence.py says what the numbers are.\n"
@@ -131,7 +131,7 @@ def _batches(companies: Sequence[str], planned: dict[str, list[str]]) -> Iterato
 
 
 def _fitted(published: Published, companies: Sequence[Company]) -> Fitted:
-    run = record.read_run(published.storage, published.manifest.run_id)
+    run = run_record.read_run(published.storage, published.manifest.run_id)
     prompt = json.dumps(run.settings.get("prompt") if run else None, sort_keys=True).encode()
     return Fitted(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),

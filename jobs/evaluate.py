@@ -16,10 +16,9 @@ from extraction.config.settings import profile_model
 from extraction.errors import OperatorError
 from extraction.evaluation.labels import load
 from jobs.cli.command import DONE, Parser, enter
-from jobs.cli.score_table import show, show_mistakes
-from jobs.cli.summary import console
-from jobs.reports.score import Score, score
-from jobs.state.published import Published
+from jobs.cli.tables import console, show, show_mistakes
+from jobs.reports.scores import Score, score
+from jobs.state.published_run import Published
 
 
 def parser() -> Parser:

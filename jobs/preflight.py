@@ -23,16 +23,14 @@ import ray.exceptions
 from rich.console import Console
 from rich.text import Text
 
-from actors.servers.server import Server
+from actors.servers.supervisor import Server
 from extraction.config.settings import Columns, Settings
 from extraction.errors import ProfilesError
-from extraction.prompting.wire import wire_schema
-from jobs.cli.command import DONE, MISTAKE, Parser, complain
-from jobs.cli.options import Options, add_options, add_places
-from jobs.stages import checks, cluster
-from jobs.stages.checks import Check
+from extraction.prompting.response_schema import wire_schema
+from jobs.cli.command import DONE, MISTAKE, Options, Parser, add_options, add_places, complain
+from jobs.stages import checks, ray_cluster
+from jobs.stages.checks import Check, check_server
 from jobs.stages.engines import Fleet, fleet
-from jobs.stages.questions import check_server
 
 SIGNS = {"ok": ("✔", "green"), "note": ("!", "yellow"), "wrong": ("✘", "bold red"), "skipped": ("-", "dim")}
 
@@ -103,12 +101,12 @@ def look(flags: argparse.Namespace) -> Iterator[Check]:
 
 def started(servers: Fleet, settings: Settings) -> list[Check]:
     """Start a server where a run would, ask it, and end it."""
-    with cluster.connected():
+    with ray_cluster.connected():
         try:
             asking = ray.remote(ask).options(num_gpus=servers.gpus, max_retries=0).remote(servers, settings)
             found: list[Check] = ray.get(asking, timeout=2 * settings.servers.start_timeout_s)
         except ray.exceptions.RayError as error:
-            said = str(cluster.reason(error) or error)
+            said = str(ray_cluster.reason(error) or error)
             return [Check("server", "wrong", said, "the cluster has to have a node for it, and the server a GPU")]
     return found
 

@@ -11,21 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.markup import escape
-
 from extraction.errors import RunError
 from extraction.evaluation.labels import load
 from extraction.merging.confidence import Bin
-from jobs.cli.command import DONE, LOG, Parser, enter
-from jobs.reports.facts import facts
-from jobs.reports.page import render
-from jobs.reports.score import score
-from jobs.state.manifest import Manifest
-from jobs.state.published import Published
-from jobs.state.storage import Storage
-
-NAME = "report.html"
-ROOM = 7_500_000  # bytes of companies in a page
+from jobs.cli.command import DONE, Parser, enter
+from jobs.reports.page import REPORT, write_report
+from jobs.reports.scores import score
+from jobs.state.published_run import Published
 
 
 def parser() -> Parser:
@@ -50,31 +42,15 @@ def run(flags: argparse.Namespace) -> int:
     """Write the report of what is published."""
     published = Published.at(flags.output, "OUT")
     try:
-        write(published, reliability=_reliability(published, flags.labels) if flags.labels else ())
+        write_report(published, reliability=_reliability(published, flags.labels) if flags.labels else ())
     except OSError as error:
-        raise RunError(f"{published.storage.full(NAME)} can't be written: {error}") from None
-    print(published.storage.full(NAME))
+        raise RunError(f"{published.storage.full(REPORT)} can't be written: {error}") from None
+    print(published.storage.full(REPORT))
     return DONE
 
 
 def _reliability(published: Published, labels: Path) -> Sequence[Bin]:
     return score(published, published.model(), load(labels)).reliability
-
-
-def write(published: Published, room: int = ROOM, reliability: Sequence[Bin] = ()) -> None:
-    """Put the report in place; `room` bytes of it may be companies."""
-    found, data = facts(published, room, reliability)
-    published.storage.write(NAME, render(found, data))
-
-
-def leave(storage: Storage, manifest: Manifest) -> str | None:
-    """The path of a run's report; None where it could not be written, which no run fails of."""
-    try:
-        write(Published(storage, manifest))
-    except Exception as error:
-        LOG.print(f"report   could not be written: {escape(f'{type(error).__name__}: {error}'.splitlines()[0])}")
-        return None
-    return storage.full(NAME)
 
 
 if __name__ == "__main__":

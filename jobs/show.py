@@ -18,12 +18,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from extraction.chunking.originals import originals
+from extraction.documents import originals
 from extraction.errors import OperatorError
 from jobs.cli.command import DONE, Parser, enter
-from jobs.cli.profile_text import show_profile
-from jobs.cli.summary import console, profile_table
-from jobs.state.published import Published
+from jobs.cli.tables import console, profile_table, show_profile
+from jobs.state.published_run import Published
 
 ROWS = 500  # profiles read at a time
 SUGGESTED = 3

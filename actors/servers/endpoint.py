@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from actors.servers.server import Address
+from actors.servers.supervisor import Address
 from extraction.config.settings import Settings
 from extraction.errors import OperatorError
 

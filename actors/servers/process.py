@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from actors.servers import leash
+from actors.servers import watchdog
 
 STOP_GRACE_S = 10
 TAIL_BYTES = 16_384
@@ -36,7 +36,7 @@ class ServerProcess:
     def start(self) -> None:
         """Spawn the leash, which runs the command in a group of its own."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        tied = [sys.executable, leash.__file__, str(os.getpid()), *self.argv]
+        tied = [sys.executable, watchdog.__file__, str(os.getpid()), *self.argv]
         with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as log:
             self._process = subprocess.Popen(
                 tied,

@@ -1,25 +1,90 @@
-"""SGLang on a GPU: the product's engine."""
+"""SGLang on GPUs: the product's engine. Flags follow from the memory of the GPUs that NVML shows this process."""
 
+import contextlib
 import json
 import os
 import sys
 import tempfile
 import urllib.request
 import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import pynvml
 import yaml
 
-from actors.servers import gpu
-from actors.servers.keeper import say
 from actors.servers.process import ServerProcess, free_port, new_key
-from actors.servers.server import DIRECT, PROBE_TIMEOUT_S, Address, wait_until_healthy
-from extraction.config.flags import Flags
-from extraction.config.scenarios import Matrix, choose, step_down
+from actors.servers.supervisor import DIRECT, PROBE_TIMEOUT_S, Address, say, wait_until_healthy
 from extraction.config.settings import Settings
+from extraction.config.sglang_presets import Flags, Matrix, choose, step_down
 from extraction.errors import OperatorError, RunError
+
+BYTES_PER_GIB, BYTES_PER_MIB = 1 << 30, 1 << 20
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A device: its name and total memory in GiB."""
+
+    name: str
+    vram_gib: float
+
+
+def visible() -> list[Gpu]:
+    """The devices of CUDA_VISIBLE_DEVICES (indices, GPU or MIG names), or all where it is not set.
+
+    Raises RunError when there is no driver or no such device.
+    """
+    with _nvml():
+        asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = [str(n) for n in range(pynvml.nvmlDeviceGetCount())] if asked is None else asked.split(",")
+        return [_gpu(name.strip()) for name in names if name.strip()]
+
+
+def processes() -> list[dict[str, Any]]:
+    """The processes that compute on this machine's GPUs: `gpu` (its index), `uuid`, `pid`, `memory_mib`.
+
+    Raises RunError when there is no driver.
+    """
+    found = []
+    with _nvml():
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            uuid = str(pynvml.nvmlDeviceGetUUID(handle))
+            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+                used = (process.usedGpuMemory or 0) // BYTES_PER_MIB
+                found.append({"gpu": index, "uuid": uuid, "pid": process.pid, "memory_mib": used})
+    return found
+
+
+@contextlib.contextmanager
+def _nvml() -> Iterator[None]:
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        raise RunError(
+            f"no GPU can be seen: NVML says {error}. Is the driver there, has the actor a GPU?"
+        ) from None
+    try:
+        yield
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _gpu(name: str) -> Gpu:
+    try:
+        if name.isdigit():
+            handle = pynvml.nvmlDeviceGetHandleByIndex(int(name))
+        else:
+            handle = pynvml.nvmlDeviceGetHandleByUUID(name)
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total
+        return Gpu(str(pynvml.nvmlDeviceGetName(handle)), memory / BYTES_PER_GIB)
+    except pynvml.NVMLError as error:
+        raise RunError(f"CUDA_VISIBLE_DEVICES names {name!r}, of which NVML says: {error}") from None
+
 
 QUEUED = 2  # requests sent for each that runs: one that ends is followed at once
 OUT_OF_MEMORY = (
@@ -49,7 +114,7 @@ class SglangServer:
     def __init__(self, settings: Settings, matrix: Matrix, served_name: str, logs: Path) -> None:
         self.settings, self.served_name = settings, served_name
         given, owned = settings.sglang.vram_gib, settings.servers.gpus_per_server
-        devices = [gpu.Gpu("GPU", given)] * owned if given else gpu.visible()[:owned]
+        devices = [Gpu("GPU", given)] * owned if given else visible()[:owned]
         if len(devices) < owned:
             raise RunError(f"servers.gpus_per_server is {owned}, and this actor sees {len(devices)} GPUs")
         self.gpu = least = min(devices, key=attrgetter("vram_gib"))

@@ -1,15 +1,115 @@
-"""Splitting: where a text that is too long for one chunk is cut.
+"""Splitting of a text that is too long for one chunk.
 
-Before a heading, else between paragraphs, else between lines; within a line only if it fits no chunk, then
-between sentences, else between words. So no row of a table is cut that fits a chunk. Each piece is filled to
-between half and all of its room, and none is left over that is tiny.
+A text is cut before a heading, else between paragraphs, else between lines; within a line only if the line fits no
+chunk, then between sentences, else between words. So no table row that fits a chunk is cut. Each piece is filled to
+between half and all of its room, and no tiny piece is left over. `halves` cuts a chunk again where its answer would
+not fit.
 """
 
 import re
-from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from extraction.chunking.outline import Outline
+LONGEST = 120  # characters of a heading; a longer line is text
+NAMED = 80  # characters of a heading that a section path shows
+DEPTH = 3  # headings of a section path
+MARKDOWN = re.compile(r"(#{1,6})\s+(\S.*?)[\s#]*")
+UNDERLINE = re.compile(r"={3,}|-{3,}")
+ENUMERATED = r"\s+(?:\d{1,3}[A-Z]?|[IVXLC]{1,6})\b(?:\s*[-–—.:\t].*|\s+[A-ZÀ-Ý(].*)?"
+PART = re.compile(rf"(?i:part|parte|teil|partie|cap[ií]tulo|chapter){ENUMERATED}")
+ITEM = re.compile(rf"(?i:item|section|se[cç][aã]o|secci[oó]n|cl[aá]usula|anexo|annex|appendix){ENUMERATED}")
+NUMBERED = re.compile(r"\d{1,2}(?:\.\d{1,2}){0,3}[.)]?\s+[^\W\d_].*")
+COLUMNS = re.compile(r"\S\s{3,}\S|[\t|]")
+PART_LEVEL, ITEM_LEVEL, CAPITALS_LEVEL, NUMBERED_LEVEL = 1, 2, 3, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading's line is `[start, end)` of the text, without its line break; 1 is the highest level."""
+
+    start: int
+    end: int
+    level: int
+    name: str
+
+
+class Outline:
+    """The headings of a text."""
+
+    def __init__(self, text: str) -> None:
+        self.headings = list(_headings(text))
+        self._starts = [heading.start for heading in self.headings]
+        self._ends = {heading.end for heading in self.headings}
+        self._above = _above([heading.level for heading in self.headings])
+
+    def path(self, position: int) -> tuple[str, ...]:
+        """Names of the headings that a position stands below; of one that begins there, those above it."""
+        number = bisect_left(self._starts, position)
+        begins_there = number < len(self._starts) and self._starts[number] == position
+        above = self._above[number] if begins_there else number - 1
+        names: list[str] = []
+        while above >= 0 and len(names) < DEPTH:
+            names.append(self.headings[above].name)
+            above = self._above[above]
+        return tuple(reversed(names))
+
+    def between(self, start: int, end: int) -> list[Heading]:
+        """The headings that begin behind `start`, up to `end`."""
+        return self.headings[bisect_right(self._starts, start) : bisect_right(self._starts, end)]
+
+    def ends_at(self, line_break: int) -> bool:
+        """Whether the line that ends with this line break is a heading, which belongs to what follows."""
+        return line_break in self._ends
+
+
+def _above(levels: Sequence[int]) -> list[int]:
+    """For each heading the number of the one that it stands below, -1 without one."""
+    found: list[int] = []
+    for number, level in enumerate(levels):
+        above = number - 1
+        while above >= 0 and levels[above] >= level:
+            above = found[above]
+        found.append(above)
+    return found
+
+
+def heading_level(line: str, alone: bool = False) -> int:
+    """The level of a line without white space at its ends, 0 if it is no heading. `alone`: behind a blank line."""
+    if not 2 < len(line) <= LONGEST or line[0] in "|<(-*•":
+        return 0
+    if line[0] == "#":
+        mark = MARKDOWN.fullmatch(line)
+        return len(mark[1]) if mark else 0
+    if line[0] in "PpTtCc" and PART.fullmatch(line):
+        return PART_LEVEL
+    if line[0] in "IiSsCcAa" and ITEM.fullmatch(line):
+        return ITEM_LEVEL
+    if not alone or line[-1] in ".,;:" or COLUMNS.search(line):
+        return 0
+    if line.isupper() and sum(map(str.isalpha, line)) * 2 > len(line):
+        return CAPITALS_LEVEL
+    numbered = NUMBERED.fullmatch(line) and len(line) <= NAMED
+    return NUMBERED_LEVEL + line.split()[0].strip(".)").count(".") if numbered else 0
+
+
+def _headings(text: str) -> Iterator[Heading]:
+    position = start = 0
+    above, level = "", 0  # the last line, and its level
+    blank_above = True
+    for line in text.split("\n"):
+        name = line.strip() if len(line) <= 2 * LONGEST else line
+        end = position + len(line)
+        if above and blank_above and not level and len(above) <= LONGEST and UNDERLINE.fullmatch(name):
+            yield Heading(start, end, 1 if name[0] == "=" else 2, above[:NAMED])
+            name = ""
+        blank_above = not above
+        level = heading_level(name, alone=blank_above) if name else 0
+        start = position + line.index(name)
+        if level:
+            yield Heading(start, end, level, " ".join(name.strip("# \t").split())[:NAMED])
+        above, position = name, end + 1
+
 
 PARAGRAPH = re.compile(r"\n[^\S\n]*\n\s*")
 LINE = re.compile(r"\n\s*")
@@ -125,3 +225,62 @@ class Splitter:
             if places := self._breaks(pattern, earliest, latest):
                 return min(places, key=lambda place: (abs(place - even), place))
         return max(earliest, even)
+
+
+SHORTEST = 400  # characters: what a shorter text says has room in any answer
+BREAKS = (
+    re.compile(r"\n[^\S\n]*\n\s*"),  # paragraph
+    re.compile(r"\n\s*"),  # line
+    re.compile(r"[.!?…][)\]\"'”’»]*\s+|[。！？]"),  # sentence
+    re.compile(r"\s+"),
+)
+KNOWN = re.compile(r"\ACOMPANY: .*\n\n")  # of prompt.known_header
+TITLE = re.compile(r"\A# .*\n\n?")
+SEPARATOR = re.compile(r"^=== .* ===\n\n?", re.MULTILINE)  # between the documents of a pack
+ROW = re.compile(r"^[^\S\n]*\|.*\|[^\S\n]*$", re.MULTILINE)
+
+
+def halves(content: str) -> tuple[str, str] | None:
+    """Two parts of a chunk's content, nothing lost between them; None when it is too short to be cut.
+
+    The cut is at the paragraph break nearest the middle, else at a line break, the end of a sentence, a space;
+    inside a row of a table only where there is no other place. The title, or the line before the document of a
+    pack that is cut, is said again before the rest of the content, and so is the line that names the company.
+    """
+    known = KNOWN.match(content)
+    if known:
+        parts = halves(content[known.end() :])
+        return parts and (known[0] + parts[0], known[0] + parts[1])
+    shape = SEPARATOR if SEPARATOR.match(content) else TITLE
+    headers = list(shape.finditer(content))
+    begin = headers[0].end() if headers else 0
+    if len(content) - begin < SHORTEST:
+        return None
+    cut = _cut(content, begin)
+    above = [found[0] for found in headers if found.end() <= cut and not shape.match(content, cut)]
+    return content[:cut], "".join(above[-1:]) + content[cut:]
+
+
+def _cut(content: str, begin: int) -> int:
+    """Where to cut what follows `begin`: rather at a worse break than into very unequal parts."""
+    middle, quarter = (begin + len(content)) // 2, (len(content) - begin) // 4
+    rows = [row.span() for row in ROW.finditer(content, begin)]
+    breaks = [[found.end() for found in shape.finditer(content, begin)] for shape in BREAKS]
+    outside = [_outside(rows, places) for places in breaks]
+    tries = [(quarter, places) for places in outside] + [(2 * quarter - 1, places) for places in outside]
+    for reach, places in [*tries, (quarter, breaks[-1])]:
+        nearest = min(places, key=lambda place: abs(place - middle), default=begin)
+        if abs(nearest - middle) <= reach:
+            return nearest
+    return middle
+
+
+def _outside(spans: list[tuple[int, int]], places: list[int]) -> list[int]:
+    """The ascending places that are inside none of some ascending spans."""
+    kept, at = [], 0
+    for place in places:
+        while at < len(spans) and spans[at][1] <= place:
+            at += 1
+        if at == len(spans) or place <= spans[at][0]:
+            kept.append(place)
+    return kept

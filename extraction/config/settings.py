@@ -8,14 +8,13 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from extraction.config.flags import Flags
-from extraction.config.frozen import Count, Frozen, Seconds
-from extraction.config.price import Price
+from extraction.config.base import Count, Frozen, Price, Seconds
+from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError
 from extraction.merging.confidence import Calibration, Probability
 from extraction.prompting.prompt import Prompt
-from extraction.schema.arrow import struct_of
-from extraction.schema.fields import fields
+from extraction.schema.arrow_types import struct_of
+from extraction.schema.profile_model import fields
 
 Engine = Literal["sglang", "llamacpp", "endpoint"]
 

@@ -17,11 +17,11 @@ from pydantic import BaseModel
 from extraction.errors import OperatorError
 from extraction.evaluation.labels import Label
 from extraction.evaluation.scoring import Matcher
-from extraction.merging.candidates import agreement, candidates, rank
 from extraction.merging.confidence import Bin, Calibration, Fitted, Logistic, features
 from extraction.merging.evidence import Evidence, Observation
-from extraction.merging.observing import Seen
-from extraction.schema.fields import facts
+from extraction.merging.observations import Seen
+from extraction.merging.resolve import agreement, candidates, rank
+from extraction.schema.profile_model import facts
 
 BINS = 10
 LEAST_KINDS = 3  # to leave one out; of fewer, parts of the companies are left out

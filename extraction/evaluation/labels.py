@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from extraction.errors import OperatorError
-from extraction.schema.fields import Field
+from extraction.schema.profile_model import Field
 
 ACCEPTED = "_accepted"
 MORE, OTHERS = "alt_", "other_"  # before a key in the plural

@@ -1,14 +1,15 @@
-"""Scoring: profiles against labels, field by field, counted with stickler.
+"""Scoring of profiles against labels, field by field, counted with stickler, with bootstrap intervals.
 
-A value is right when its field's own rule makes it the same as an accepted one; names, readings and items of
-lists also when they are alike. Precision asks of what is published how much is right. Recall asks of the labels
-that stand in the documents how many were found. Where no label stands in the documents, a value that is not
-right by chance is an invention.
+A value is right when its field's own rule makes it the same as an accepted one; names, readings and items of lists
+also when they are alike. Precision asks of what is published how much is right. Recall asks of the labels that
+stand in the documents how many were found. Where no label stands in the documents, a value that is not right by
+chance is an invention. Intervals come from resampling the companies.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +22,70 @@ from stickler import (  # type: ignore[import-untyped]
 )
 
 from extraction.evaluation.labels import Label
-from extraction.schema.fields import Field
-from extraction.schema.rules import Rule
+from extraction.schema.merge_rules import Rule
+from extraction.schema.profile_model import Field
+
+RESAMPLES = 1_000
+AT_ONCE = 50  # resamples; what they weigh companies by is held in memory
+SEED = 0
+LEVEL = 95  # percent of the resamples that an interval holds
+
+Numbers = npt.NDArray[np.float64]
+
+
+class Share(NamedTuple):
+    """A share and its interval; NaN where there is nothing to share."""
+
+    value: float
+    low: float
+    high: float
+
+
+def shares(above: npt.ArrayLike, below: npt.ArrayLike) -> list[Share]:
+    """The share sum(above) / sum(below) for each column of two tables with a row a company."""
+    over, under = np.asarray(above, np.float64), np.asarray(below, np.float64)
+    values = ratio(over.sum(axis=0), under.sum(axis=0))
+    resampled = np.concatenate([ratio(w @ over, w @ under) for w in _weights(len(over))])
+    return [Share(float(value), *_interval(column)) for value, column in zip(values, resampled.T, strict=True)]
+
+
+def mean(values: Sequence[float]) -> Share:
+    """The mean of a number a company."""
+    column = np.asarray(values, np.float64).reshape(-1, 1)
+    return shares(column, np.ones_like(column))[0]
+
+
+def ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> Numbers:
+    """Element by element, NaN where there is nothing below."""
+    over, under = np.asarray(above, np.float64), np.asarray(below, np.float64)
+    found: Numbers = np.full(np.broadcast(over, under).shape, np.nan)
+    np.divide(over, under, out=found, where=under > 0)
+    return found
+
+
+def f1(precision: float, recall: float) -> float:
+    """The harmonic mean; NaN without a recall, 0 without a precision, as where nothing is given."""
+    if math.isnan(recall):
+        return recall
+    return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
+
+
+def _weights(companies: int) -> Iterator[Numbers]:
+    """How often each company is drawn, a row a resample, a few at a time."""
+    draw = np.random.default_rng(SEED)
+    even = np.full(companies, 1 / max(companies, 1))
+    for _ in range(RESAMPLES // AT_ONCE):
+        yield draw.multinomial(companies, even, AT_ONCE).astype(np.float64)
+
+
+def _interval(resampled: Numbers) -> tuple[float, float]:
+    known = resampled[~np.isnan(resampled)]
+    if not known.size:
+        return float("nan"), float("nan")
+    tail = (100 - LEVEL) / 2
+    low, high = np.percentile(known, [tail, 100 - tail])
+    return float(low), float(high)
+
 
 SAME = 0.85  # at this likeness of two keys and above, one is a spelling of the other
 DIGITS = frozenset("0123456789")

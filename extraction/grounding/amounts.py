@@ -1,11 +1,49 @@
-"""Amounts of money as texts write them: US$ 4.2 million, R$ 1,3 bilhões, 12,5 Mio. EUR."""
+"""Numbers and amounts of money as texts write them: 1,234.5, US$ 4.2 million, R$ 1,3 bilhões, 12,5 Mio. EUR."""
 
+import re
 from functools import lru_cache
 from typing import Any
 
 from price_parser import Price
 
-from extraction.grounding.keys import text_key
+from extraction.grounding.company_names import text_key
+
+GROUPING = ",.'’\u00a0\u2009\u202f"  # signs that only stand between the digits of one number
+NO_DIGIT = re.compile(r"\D+")
+SIGNS = ("-", "−", "–")
+APART = f" {GROUPING}"
+STRETCH = re.compile(rf"\d[\d{APART}]*")  # what the patterns look at: around it they need not be tried
+AFTER = rf"(?![0-9]|[{GROUPING}]\d)"
+BEFORE = rf"(?<![0-9])(?<!\d[{GROUPING}])"
+NUMERALS = tuple(
+    map(
+        re.compile,
+        (
+            rf"{BEFORE}(?P<digits>[0-9]{{1,3}}(?:[{APART}][0-9]{{3}})+|[0-9]++)(?:[.,]00?)?{AFTER}",
+            rf"{BEFORE}(?P<digits>[0-9]++)(?:[.,]00?)?{AFTER}",  # 12 345 may be two
+            rf"(?<=\d[.,])(?P<digits>[0-9]{{4}}){AFTER}",  # a year in a date: 12.03.1994
+            r"(?<![0-9])(?P<digits>[0-9]{4})(?=\.\d\d?\.\d)",  # 1994.03.12
+        ),
+    )
+)
+
+
+def numerals(text: str) -> dict[str, list[tuple[int, int]]]:
+    """The places of numbers by their digits, whatever letters run on from them; decimals of .00 belong to one."""
+    found: dict[str, dict[tuple[int, int], None]] = {}
+    grouped: list[tuple[int, int]] = []
+    for stretch in STRETCH.finditer(text):
+        start, end = stretch.span()
+        alone = stretch[0].rstrip(APART)
+        if alone.isascii() and alone.isdigit():
+            found.setdefault(alone, {})[start, start + len(alone)] = None
+        else:
+            grouped.append((start, end))
+    for pattern in NUMERALS:
+        for start, end in grouped:
+            for match in pattern.finditer(text, start, end):
+                found.setdefault(NO_DIGIT.sub("", match["digits"]), {})[match.span()] = None
+    return {digits: sorted(spans) for digits, spans in found.items()}
 
 
 def amount_key(value: Any) -> str:

@@ -8,7 +8,7 @@ import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 from tldextract import TLDExtract
 
-from extraction.grounding.keys import digits_key
+from extraction.grounding.company_names import digits_key
 from extraction.grounding.places import country_code
 
 SHORTEST_PHONE, LONGEST_PHONE = 5, 15  # digits; the longest of E.164

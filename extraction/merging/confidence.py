@@ -17,8 +17,8 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
-from extraction.config.frozen import Frozen
-from extraction.grounding.grounding import Level
+from extraction.config.base import Frozen
+from extraction.grounding.text_search import Level
 
 SOFTENED = 0.02  # log-probabilities nearer to 0 than this are equally sure
 NOTHING = -8.0  # taken for the log-probability of what the answer does not hold

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from extraction.chunking.tokens import Message
+from extraction.chunking.tokenizers import Message
 from extraction.documents import Known
 from extraction.errors import OperatorError
 

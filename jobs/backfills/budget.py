@@ -1,21 +1,26 @@
-"""Budgets: what a backfill has spent, what it may spend, and the end of a stage that reaches it."""
+"""Budgets of a backfill: what it may spend, what it has spent, and the end of a stage that reaches a limit.
+
+<output>/work/backfill/<run>.json   what each run of the backfill has spent, at most seconds old after a kill
+"""
 
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from extraction.config.price import Price
+from extraction.config.base import Price
 from extraction.errors import OperatorError
-from jobs.backfills.declaration import Budgets, Limits
-from jobs.cli.tally import Tally
+from jobs.backfills.config import Budgets, Limits
+from jobs.stages.run_stats import RunStats
+from jobs.state.storage import Storage
 
 RESERVED = 0.05  # of a deadline, for what is complete to be published
 MOST_RESERVED_S = 600
@@ -84,7 +89,7 @@ class Budget:
         self._hours = 0.0
         self.check()
 
-    def count(self, tally: Tally, answers: pa.Table) -> None:
+    def count(self, tally: RunStats, answers: pa.Table) -> None:
         """A watch of the extract stage: count its answers; `last` is what these took."""
         hours = self.gpus * tally.server_hours
         self.last = Spent.on(answers, hours - self._hours, self.price)
@@ -151,3 +156,51 @@ def _check(allowed: Budgets, price: Price, gpus: int) -> None:
             raise OperatorError(f"budgets.{name}.money = {limits.money:g}: set a price, such as price.gpu_hour")
         if limits.gpu_hours is not None and not gpus:
             raise OperatorError(f"budgets.{name}.gpu_hours = {limits.gpu_hours:g}: this engine's servers own none")
+
+
+FOLDER = "work/backfill"
+SAVE_EVERY_S = 5.0
+READERS = 16
+
+
+class Tick(BaseModel):
+    """One tick: when it was last heard of, what it has spent, and why it ended, if it did."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    run_id: str
+    at: str
+    spent: Spent
+    ended: str | None = None
+
+
+class Spending:
+    """The account of one tick; nothing is written while nothing is spent."""
+
+    def __init__(self, storage: Storage, run_id: str) -> None:
+        self._storage, self._run_id = storage, run_id
+        self._saved, self._saved_at = Spent(), time.monotonic()
+
+    def save(self, spent: Spent, ended: str | None = None) -> None:
+        """Write what is spent so far, now and then; at the end always."""
+        late = time.monotonic() - self._saved_at >= SAVE_EVERY_S
+        if spent == Spent() or not (ended or (late and spent != self._saved)):
+            return
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        tick = Tick(run_id=self._run_id, at=at, spent=spent, ended=ended)
+        self._storage.write(f"{FOLDER}/{self._run_id}.json", (tick.model_dump_json(indent=2) + "\n").encode())
+        self._saved, self._saved_at = spent, time.monotonic()
+
+
+def spent_before(storage: Storage) -> Spent:
+    """What all ticks so far have spent."""
+    paths = storage.list(FOLDER, ".json")
+    with ThreadPoolExecutor(READERS) as threads:
+        return sum(threads.map(lambda path: _spent(storage.read(path)), paths), Spent())
+
+
+def _spent(data: bytes | None) -> Spent:
+    try:
+        return Tick.model_validate_json(data).spent if data else Spent()
+    except ValidationError:
+        return Spent()

@@ -6,17 +6,15 @@ from typing import Any
 
 from rich.table import Table
 
-from extraction.config.price import Price
-from jobs.backfills.budget import Budget, Spent
-from jobs.backfills.declaration import Budgets
-from jobs.backfills.share import Share
-from jobs.backfills.spending import spent_before
-from jobs.backfills.standing import Standing
-from jobs.backfills.sweep import Sweep
-from jobs.cli import summary
+from extraction.config.base import Price
+from jobs.backfills.budget import Budget, Spent, spent_before
+from jobs.backfills.config import Budgets
+from jobs.backfills.partition_state import Standing
+from jobs.backfills.runner import Share, Sweep
+from jobs.cli import tables
 from jobs.cli.command import DONE
-from jobs.stages import cluster
-from jobs.state.run import Run
+from jobs.stages import ray_cluster
+from jobs.stages.run import Run
 
 COLUMNS = ("documents", "chunks", "requests", "prompt tokens", "GPU-hours", "cost")
 
@@ -101,7 +99,7 @@ def show(run: Run, recipe: str, found: Sequence[Standing], chunks_per_s: float |
         total += size
         table.add_row(share.path, state, *size.cells(price.currency))
     table.add_row(f"{len(due):,} of {len(found):,} to do", "", *total.cells(price.currency), style="bold")
-    out = summary.console()
+    out = tables.console()
     out.print(table)
     out.print(rates.told, style="dim")
     return DONE
@@ -111,7 +109,7 @@ def _planned(run: Run, recipe: str, due: Sequence[Standing]) -> Iterator[Share]:
     """The shares of what is due, sweep by sweep; a chunk of two partitions is asked for in the first."""
     budget = Budget(Budgets(), run.settings.price, run.fleet.gpus, Spent(), None)
     if due:
-        with cluster.connected():
+        with ray_cluster.connected():
             while due:
                 sweep = Sweep(run, recipe, budget, run.ledger.index())
                 due = sweep.plan(due)

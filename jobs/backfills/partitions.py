@@ -16,7 +16,7 @@ from typing import Any
 import fsspec
 
 from extraction.errors import OperatorError
-from jobs.stages.intake import is_data, is_hidden
+from jobs.stages.read_input import is_data, is_hidden
 
 DATE, ISO = "date", "%Y-%m-%d"
 PLACEHOLDER = re.compile(r"\{(\w+)(?::([^{}]+))?\}")

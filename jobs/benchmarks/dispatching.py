@@ -23,20 +23,19 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from actors.client import Answer, Question
 from actors.extractor import ANSWERS, TEXTS, Extractor
+from actors.retrying_client import Answer, Question
 from extraction.config.settings import Settings, load
 from extraction.errors import OperatorError, RunError
-from jobs import extract
-from jobs.benchmarks import bare, job, raydata
-from jobs.benchmarks.cpu import ROLES, CpuClock, Seconds
-from jobs.benchmarks.instant import MODEL, InstantServer
+from jobs.benchmarks import paths
+from jobs.benchmarks.instant_server import MODEL, InstantServer
+from jobs.benchmarks.measurement import ROLES, CpuClock, Seconds
 from jobs.cli.command import CONFIGS, DONE, LOG
-from jobs.cli.tally import Tally
-from jobs.stages import cluster, pool
+from jobs.stages import extract, ray_cluster
 from jobs.stages.engines import fleet
-from jobs.state.digests import digests
-from jobs.state.run import Run, new_run_id
+from jobs.stages.run import Run, new_run_id
+from jobs.stages.run_stats import RunStats
+from jobs.state.ledger import digests
 from jobs.state.storage import storage_at
 
 SENTENCE = "Alder & Finch Ltd of Galway makes oak furniture, and ships it to customers in eleven countries. "
@@ -85,7 +84,7 @@ def run(flags: argparse.Namespace) -> int:
     if min(flags.chunks) < 2:
         raise OperatorError("--chunks: numbers above one are expected")
     measured = []
-    with cluster.connected(flags.actors + 1), tempfile.TemporaryDirectory(prefix="dispatching-") as folder:
+    with ray_cluster.connected(flags.actors + 1), tempfile.TemporaryDirectory(prefix="dispatching-") as folder:
         for count in flags.chunks:
             for path in flags.path or ["job"]:
                 measured.append(measure(path, count, flags, folder))
@@ -136,13 +135,13 @@ def sample(schema: dict[str, Any]) -> Any:
 
 
 def _job(this: Run, server: InstantServer, asked: pa.Table, _: argparse.Namespace) -> None:
-    extract.extract_all(job.lent(this, server.address(AT_ONCE)), _work(this, asked))
+    extract.extract(paths.lent(this, server.address(AT_ONCE)), _work(this, asked))
 
 
-def _work(this: Run, asked: pa.Table) -> pool.Work:
+def _work(this: Run, asked: pa.Table) -> extract.Work:
     path = this.storage.write_table(f"{this.folder}/chunks/{{sha}}.parquet", asked).path
     ids = digests(asked["chunk_id"].to_pylist())
-    return pool.Work({path: np.arange(len(ids))}, ids, len(ids))
+    return extract.Work({path: np.arange(len(ids))}, ids, len(ids))
 
 
 class Unasked(Extractor):
@@ -162,20 +161,20 @@ BLANK: dict[str, Any] = {"chunk_id": "", "attempts": 1, "in_flight": 1, "server"
 
 
 def _ray(this: Run, server: InstantServer, asked: pa.Table, flags: argparse.Namespace) -> float:
-    lent, tally = job.lent(this, server.address(AT_ONCE)), Tally()
+    lent, tally = paths.lent(this, server.address(AT_ONCE)), RunStats()
     servers = lent.settings.servers.model_copy(update={"min_servers": flags.actors, "max_servers": flags.actors})
     lent = replace(lent, settings=lent.settings.model_copy(update={"servers": servers}))
-    for answers in pool.extract(lent, _work(this, asked), Unasked):
+    for answers in extract.results(lent, _work(this, asked), Unasked):
         tally.add(answers)
     return tally.seconds
 
 
 def _bare(this: Run, server: InstantServer, asked: pa.Table, _: argparse.Namespace) -> None:
-    bare.ask_all(server.address(AT_ONCE), this, [Question(**row) for row in asked.to_pylist()])
+    paths.ask_bare(server.address(AT_ONCE), this, [Question(**row) for row in asked.to_pylist()])
 
 
 def _raydata(this: Run, server: InstantServer, asked: pa.Table, flags: argparse.Namespace) -> None:
-    raydata.ask_all(server.address(AT_ONCE), this, asked, actors=flags.processors, batch=flags.batch)
+    paths.ask_raydata(server.address(AT_ONCE), this, asked, actors=flags.processors, batch=flags.batch)
 
 
 PATHS: dict[str, Callable[[Run, InstantServer, pa.Table, argparse.Namespace], float | None]] = {

@@ -14,18 +14,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from actors.client import Answer
 from actors.extractor import ANSWERS
+from actors.retrying_client import Answer
 from extraction.config.settings import load
-from extraction.pieces import Piece
+from extraction.documents import Piece
 from extraction.prompting.logprobs import leaves
 from jobs.cli.command import CONFIGS, DONE
-from jobs.stages import cluster
+from jobs.stages import ray_cluster
 from jobs.stages.engines import fleet
-from jobs.stages.plan import CHUNKS, Plan
+from jobs.stages.plan import Plan
 from jobs.stages.reduce import reduce
-from jobs.state.run import Run, new_run_id
+from jobs.stages.run import Run, new_run_id
 from jobs.state.storage import storage_at
+from jobs.state.tables import CHUNKS
 
 NOWHERE = "http://127.0.0.1:9/v1"  # nobody is asked
 FILE_ROWS = 5_000  # about what a block of the plan holds
@@ -76,7 +77,7 @@ def measure(companies: int, extractions: int, characters: int) -> dict[str, floa
         written_s = time.monotonic() - began
         total = companies * extractions
         plan = Plan(files, (), total, 0, 0, True)
-        with cluster.connected():
+        with ray_cluster.connected():
             began = time.monotonic()
             index = this.ledger.index()
             indexed_s = time.monotonic() - began

@@ -19,11 +19,10 @@ from rich.table import Table
 
 from extraction.errors import OperatorError
 from jobs import demo
-from jobs.benchmarks.cpu import CpuClock, Seconds
-from jobs.cli.command import CONFIGS, DONE, LOG
-from jobs.cli.options import Options
-from jobs.stages import cluster, intake, plan
-from jobs.state.run import Run, new_run_id
+from jobs.benchmarks.measurement import CpuClock, Seconds
+from jobs.cli.command import CONFIGS, DONE, LOG, Options
+from jobs.stages import plan, ray_cluster, read_input
+from jobs.stages.run import Run, new_run_id
 from jobs.state.storage import storage_at
 
 FILE_BYTES = 64 << 20  # of text, in each input file
@@ -62,7 +61,7 @@ def run(flags: argparse.Namespace) -> int:
     settings, servers = Options.model_validate(told).resolve()
     documents = pq.read_table(flags.input) if flags.input else demo.documents()
     measured = []
-    with cluster.connected():
+    with ray_cluster.connected():
         for tokens in flags.tokens:
             with tempfile.TemporaryDirectory(prefix="planning-") as folder:
                 this = Run(new_run_id(), settings, servers, storage_at(folder), Path(folder, "logs"))
@@ -88,7 +87,7 @@ def measure(this: Run, documents: pa.Table, tokens: int, folder: Path) -> Planne
         numbered = [_copy(documents, number) for number in range(first, min(copies, first + per_file))]
         pq.write_table(pa.concat_tables(numbered), folder / f"{first:09}.parquet", compression="zstd")
     clock, began = CpuClock(), time.monotonic()
-    planned = plan.plan(this, intake.find([str(folder)], this.settings.columns))
+    planned = plan.plan(this, read_input.find([str(folder)], this.settings.columns))
     seconds = time.monotonic() - began
     chunks = sum(pq.read_metadata(this.storage.full(path)).num_rows for path in planned.chunk_files)
     return Planned(planned.documents, copies * once, copies * size / 1e6, chunks, seconds, clock.seconds())

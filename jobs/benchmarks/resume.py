@@ -16,9 +16,7 @@ import pyarrow as pa
 
 from actors.extractor import ANSWERS
 from jobs.cli.command import DONE
-from jobs.state.digests import digests
-from jobs.state.index import State
-from jobs.state.ledger import FOLDED_ROWS, Ledger
+from jobs.state.ledger import FOLDED_ROWS, Ledger, State, digests
 from jobs.state.storage import storage_at
 
 MISSING = 0.01  # of the plan's chunks, which the ledger does not hold

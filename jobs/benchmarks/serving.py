@@ -1,12 +1,4 @@
-"""How fast servers answer, bare and through the job, for rows of the scenario matrix.
-
-Each row's server is started, and asked about the same chunks on two paths: `bare`, a minimal client with as many
-requests at a time as the job has, and `job`, the whole extract stage through Ray with a fresh ledger. With
---servers N the job runs on N servers of its own actors instead, one a GPU.
-
-    benchmark.py serving --model Qwen/Qwen2.5-3B-Instruct --input documents/ --chunks 192 --json out/h100.json \\
-        --scenario balanced+wire=full+chunks=48 --scenario auto_80gb --scenario auto_80gb_fp8
-"""
+"""How fast servers answer, bare and through the job, for presets of the scenario matrix."""
 
 import argparse
 import contextlib
@@ -15,28 +7,82 @@ import re
 import shlex
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import pyarrow as pa
 import ray.exceptions
 from rich.console import Console
 
-from actors.client import Question
-from actors.servers import gpu
-from actors.servers.server import Address, Server
-from extraction.config.settings import parse_override
+from actors.retrying_client import Question
+from actors.servers import sglang
+from actors.servers.supervisor import Address, Server
+from extraction.config.settings import Settings, load, parse_override
+from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError, RunError
-from jobs.benchmarks import bare, job
-from jobs.benchmarks.measurement import Measurement, Wire, table
-from jobs.benchmarks.rows import Row, parse_row
+from jobs.benchmarks import paths
+from jobs.benchmarks.measurement import AskedBy, Measurement, Wire, table
 from jobs.cli.command import CONFIGS, DONE, FAILED, LOG
-from jobs.stages import cluster, intake, plan
-from jobs.stages.engines import version_of
-from jobs.state.run import Run
+from jobs.stages import plan, ray_cluster, read_input
+from jobs.stages.engines import fleet, version_of
+from jobs.stages.run import Run, new_run_id
 from jobs.state.storage import Storage, storage_at
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is measured: `text` is how it was asked for, `overrides` are settings by their dotted keys.
+    Without `wire`, the server's grammar decides; `chunks` is how many it is asked about, `paths` how."""
+
+    text: str
+    overrides: Mapping[str, Any]
+    wire: Wire | None
+    chunks: int
+    paths: tuple[AskedBy, ...]
+
+    def settings(self, config: Path) -> Settings:
+        """The settings of a run with this row. Raises OperatorError for a key or value that is none."""
+        wire = {} if self.wire in (None, "full") else {"wire": self.wire}
+        return load(config, {**self.overrides, **wire})
+
+    def run(self, settings: Settings, storage: Storage, logs: Path) -> Run:
+        """A run of its own, with a ledger that holds nothing."""
+        kind = PydanticRun if self.wire == "full" else Run
+        return kind(new_run_id(), settings, fleet("sglang", settings), storage, logs)
+
+    def sent(self, run: Run) -> Wire:
+        """The kind of schema that goes out in a run with this row."""
+        return "full" if self.wire == "full" else "bounded" if run.fleet.bounded else "light"
+
+
+@dataclass(frozen=True)
+class PydanticRun(Run):
+    """A run whose wire schema is the profile's as pydantic prints it: what the guide's client sends."""
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """The schema with its titles, descriptions, references, patterns and bounds."""
+        return self.model.model_json_schema()
+
+
+def parse_row(text: str, given: Mapping[str, Any], wire: Wire | None = None, chunks: int = 64) -> Row:
+    """A row as the command line has it. What else is given holds for all rows, unless a row says otherwise."""
+    scenario, *more = text.split("+")
+    said = dict(map(parse_override, more))
+    wire, chunks, path = said.pop("wire", wire), said.pop("chunks", chunks), said.pop("path", None)
+    if wire not in (None, *get_args(Wire)):
+        raise OperatorError(f"--scenario {text}: wire is one of {', '.join(get_args(Wire))}, not {wire!r}")
+    if not (isinstance(chunks, int) and chunks > 0):
+        raise OperatorError(f"--scenario {text}: chunks is a number above zero, not {chunks!r}")
+    if path not in (None, *get_args(AskedBy)):
+        raise OperatorError(f"--scenario {text}: path is one of {', '.join(get_args(AskedBy))}, not {path!r}")
+    laid = {f"sglang.flags.{key}" if key in Flags.model_fields else key: value for key, value in said.items()}
+    paths = cast(tuple[AskedBy, ...], (path,) if path else get_args(AskedBy))
+    return Row(text, {**given, "sglang.scenario": scenario, **laid}, cast(Wire | None, wire), chunks, paths)
+
 
 SHORT_LIST = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
 PACKAGES = ("sglang", "sglang-kernel", "torch", "xgrammar", "llguidance", "ray", "openai", "company-profiles")
@@ -72,7 +118,7 @@ def run(flags: argparse.Namespace) -> int:
         row.settings(flags.config)  # a mistake in any row shows before the first server starts
     measured: list[Measurement] = []
     failed = False
-    with cluster.connected(), tempfile.TemporaryDirectory() as folder, Kept() as kept:
+    with ray_cluster.connected(), tempfile.TemporaryDirectory() as folder, Kept() as kept:
         storage = storage_at(flags.work or folder)
         first = rows[0].run(rows[0].settings(flags.config), storage, Path(folder))
         chunks = planned_chunks(first, flags.input)
@@ -84,7 +130,7 @@ def run(flags: argparse.Namespace) -> int:
                     write(flags, first, measured)
             except (RunError, ray.exceptions.RayError) as error:
                 failed = True
-                LOG.print(f"{row.text}  not measured: {cluster.reason(error) or error}")
+                LOG.print(f"{row.text}  not measured: {ray_cluster.reason(error) or error}")
     if measured:
         Console(width=160, highlight=False).print(table(measured))
     return FAILED if failed else DONE
@@ -105,7 +151,7 @@ def overrides(flags: argparse.Namespace) -> dict[str, Any]:
 
 def planned_chunks(run: Run, inputs: list[str]) -> list[Question]:
     """The chunks of the documents, as the plan stage makes them with the settings of the first row."""
-    found = plan.plan(run, intake.find(inputs, run.settings.columns))
+    found = plan.plan(run, read_input.find(inputs, run.settings.columns))
     columns = list(Question.__slots__)
     tables = [run.storage.read_table(path, columns) for path in found.chunk_files]
     chunks = [Question(**row) for one in tables for row in one.to_pylist()]
@@ -171,8 +217,8 @@ def new_run(row: Row, flags: argparse.Namespace, storage: Storage) -> Run:
 
 def on_servers(run: Run, row: Row, count: int, chunks: list[Question]) -> Measurement:
     """The job on `count` servers of its own, each with as many chunks as the row says."""
-    cluster.require_gpus(count * run.fleet.gpus)
-    done = job.extract(job.owned(run, count), questions(chunks, count * row.chunks, f"job {run.run_id}"))
+    ray_cluster.require_gpus(count * run.fleet.gpus)
+    done = paths.ask_job(paths.owned(run, count), questions(chunks, count * row.chunks, f"job {run.run_id}"))
     return Measurement(
         row=row.text,
         path="job",
@@ -193,9 +239,9 @@ def on_one_server(run: Run, row: Row, chunks: list[Question], kept: Kept, *, str
         asked = questions(chunks, row.chunks, f"{path} {run.run_id}")
         if path == "bare":
             listed = [Question(**one) for one in asked.to_pylist()]
-            samples = bare.ask_all(address, run, listed, stream=stream)
+            samples = paths.ask_bare(address, run, listed, stream=stream)
         else:
-            samples = job.extract(job.lent(run, address), asked).samples
+            samples = paths.ask_job(paths.lent(run, address), asked).samples
         yield Measurement(
             row=row.text,
             path=path,
@@ -203,7 +249,7 @@ def on_one_server(run: Run, row: Row, chunks: list[Question], kept: Kept, *, str
             servers=1,
             limit=address.limit,
             startup_s=kept.startup_s,
-            flags=job.flags_of(server),
+            flags=paths.flags_of(server),
             samples=tuple(samples),
         )
 
@@ -231,6 +277,6 @@ def write(flags: argparse.Namespace, run: Run, measured: list[Measurement]) -> N
 def gpus() -> list[dict[str, Any]]:
     """Names and memory of this machine's GPUs, none where there are none."""
     try:
-        return [{"name": found.name, "vram_gib": round(found.vram_gib, 1)} for found in gpu.visible()]
+        return [{"name": found.name, "vram_gib": round(found.vram_gib, 1)} for found in sglang.visible()]
     except RunError:
         return []

@@ -23,7 +23,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from jobs.cli.tally import Tally, clock
+from jobs.cli.command import LOG
+from jobs.stages.extract import Work
+from jobs.stages.run import Run
+from jobs.stages.run_stats import RunStats
+from jobs.state.run_record import servers_in
 
 LogFormat = Literal["text", "json"]
 LINE_EVERY_S = 10.0
@@ -33,8 +37,22 @@ REFRESHES_PER_S = 4
 WIDTH_OF_BAR = 40
 
 
+def progress_of(run: Run, work: Work, log_format: LogFormat = "text") -> "Progress":
+    """The progress of a run's extract stage, on standard error."""
+    return Progress(
+        LOG,
+        work.missing,
+        run_id=run.run_id,
+        from_ledger=work.chunks - work.missing,
+        servers=run.settings.servers.min_servers,
+        ready=lambda: len(run.storage.list(servers_in(run.run_id), ".json")),
+        log_format=log_format,
+    )
+
+
 class Progress:
-    """Shows a tally while it grows, also while nothing comes: servers may take minutes to start.
+    """Shows the statistics of the extract stage while they grow, also while nothing comes: servers may take minutes
+    to start.
 
     `total` requests are to be made, `from_ledger` chunks need none. `ready` counts the servers that are ready, of
     at least `servers`; it is asked in a thread of its own, since it may have to look into an object store.
@@ -52,12 +70,12 @@ class Progress:
         log_format: LogFormat = "text",
         every_s: float = LINE_EVERY_S,
     ) -> None:
-        self.tally = Tally()
+        self.stats = RunStats()
         self._console, self._total, self._run_id, self._from_ledger = console, total, run_id, from_ledger
         self._servers, self._count_ready, self._ready = servers, ready, 0
         self._json = log_format == "json"
         self._live: Live | None = None
-        self._pause, self._lock, self._over = every_s, threading.Lock(), threading.Event()
+        self._pause, self._over = every_s, threading.Event()
         self._watch = threading.Thread(target=self._watch_on, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
@@ -80,13 +98,12 @@ class Progress:
         self._watch.join()
         if self._live:
             self._live.stop()
-        elif self.tally.done:
+        elif self.stats.done:
             self._print_line()
 
-    def add(self, answers: pa.Table) -> None:
-        """Count answers."""
-        with self._lock:
-            self.tally.add(answers)
+    def watch(self, stats: RunStats, _: pa.Table) -> None:
+        """A watch of the extract stage: show these statistics from now on."""
+        self.stats = stats
 
     def _watch_on(self) -> None:
         """Look at the servers, and print a line whenever one is due."""
@@ -95,7 +112,7 @@ class Progress:
             try:
                 self._ready = self._count_ready()
             except Exception:
-                self._ready = max(self._ready, len(self.tally.servers))  # a store that can't be read for a moment
+                self._ready = max(self._ready, len(self.stats.servers))  # a store that can't be read for a moment
             if time.monotonic() >= due:
                 if not self._live:
                     self._print_line()
@@ -103,47 +120,46 @@ class Progress:
                 due = time.monotonic() + self._pause
 
     def _print_line(self) -> None:
-        with self._lock:
-            line = json.dumps(self._facts(), ensure_ascii=False) if self._json else self._line()
+        line = json.dumps(self._facts(), ensure_ascii=False) if self._json else self._line()
         self._console.print(Text(line), soft_wrap=True)
 
     @property
     def ready(self) -> int:
         """Servers that are known to be ready."""
-        return max(self._ready, len(self.tally.servers))
+        return max(self._ready, len(self.stats.servers))
 
     def _facts(self) -> dict[str, Any]:
-        tally, left = self.tally, self.tally.left_s(self._total)
+        stats, left = self.stats, self.stats.left_s(self._total)
         return {
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
             "event": "extract",
             "run": self._run_id,
             "chunks": self._total + self._from_ledger,
             "from_ledger": self._from_ledger,
-            "done": tally.done,
-            "answered": tally.answered,
-            "failed": tally.failed,
-            "chunks_per_s": round(tally.chunks_per_s, 3),
-            "tokens_per_s": round(tally.tokens_per_s, 1),
-            "prompt_tokens": tally.prompt_tokens,
-            "cached_tokens": tally.cached_tokens,
-            "output_tokens": tally.completion_tokens,
-            "in_flight": round(tally.in_flight, 2),
+            "done": stats.done,
+            "answered": stats.answered,
+            "failed": stats.failed,
+            "chunks_per_s": round(stats.chunks_per_s, 3),
+            "tokens_per_s": round(stats.tokens_per_s, 1),
+            "prompt_tokens": stats.prompt_tokens,
+            "cached_tokens": stats.cached_tokens,
+            "output_tokens": stats.completion_tokens,
+            "in_flight": round(stats.in_flight, 2),
             "servers_ready": self.ready,
             "servers_starting": max(0, self._servers - self.ready),
             "left_s": None if left is None else round(left, 1),
-            "last_fault": tally.last_fault,
+            "last_fault": stats.last_fault,
         }
 
     def _line(self) -> str:
-        tally, left = self.tally, self.tally.left_s(self._total)
-        if not tally.done:
+        stats, left = self.stats, self.stats.left_s(self._total)
+        if not stats.done:
             return f"extract  0 of {self._total:,} chunks, {self._told_of_servers()}"
         ends = "" if not left else f", {clock(left)} left"
         return (
-            f"extract  {tally.done:,} of {self._total:,} chunks, {tally.answered:,} answered, "
-            f"{tally.failed:,} failed, {tally.tokens_per_s:,.0f} tokens/s, "
-            f"{tally.in_flight:.1f} requests in flight{ends}"
+            f"extract  {stats.done:,} of {self._total:,} chunks, {stats.answered:,} answered, "
+            f"{stats.failed:,} failed, {stats.tokens_per_s:,.0f} tokens/s, "
+            f"{stats.in_flight:.1f} requests in flight{ends}"
         )
 
     def _told_of_servers(self) -> str:
@@ -154,40 +170,49 @@ class Progress:
 
     def _display(self) -> RenderableType:
         """The live display: a bar with pace and time, and under it what stands behind them."""
-        with self._lock:
-            tally, left = self.tally, self.tally.left_s(self._total)
-            share = tally.done / self._total
-            head = Table.grid(padding=(0, 1))
-            bar: RenderableType = ProgressBar(self._total, tally.done, width=WIDTH_OF_BAR)
-            if not tally.done:
-                bar = Spinner("dots", Text("waiting for the first answer", style="dim"))
-            pace = f"{tally.done:,} of {self._total:,}"
-            told = f"{tally.chunks_per_s:,.1f} chunks/s" if tally.done else ""
-            head.add_row(
-                Text("extract", style="bold"),
-                bar,
-                Text(f"{share:4.0%}", style="bold"),
-                Text(pace),
-                Text(told, style="cyan"),
-                Text(f"{clock(left)} left" if left else "", style="cyan"),
-            )
-            rows: list[RenderableType] = [head, self._numbers(tally)]
-            if tally.last_fault:
-                fault = Text.assemble(("        last fault  ", "dim"), (tally.last_fault, "yellow"))
-                fault.truncate(max(20, self._console.width - 1), overflow="ellipsis")
-                rows.append(fault)
+        stats, left = self.stats, self.stats.left_s(self._total)
+        share = stats.done / self._total
+        head = Table.grid(padding=(0, 1))
+        bar: RenderableType = ProgressBar(self._total, stats.done, width=WIDTH_OF_BAR)
+        if not stats.done:
+            bar = Spinner("dots", Text("waiting for the first answer", style="dim"))
+        pace = f"{stats.done:,} of {self._total:,}"
+        told = f"{stats.chunks_per_s:,.1f} chunks/s" if stats.done else ""
+        head.add_row(
+            Text("extract", style="bold"),
+            bar,
+            Text(f"{share:4.0%}", style="bold"),
+            Text(pace),
+            Text(told, style="cyan"),
+            Text(f"{clock(left)} left" if left else "", style="cyan"),
+        )
+        rows: list[RenderableType] = [head, self._numbers(stats)]
+        if stats.last_fault:
+            fault = Text.assemble(("        last fault  ", "dim"), (stats.last_fault, "yellow"))
+            fault.truncate(max(20, self._console.width - 1), overflow="ellipsis")
+            rows.append(fault)
         return Group(*rows)
 
-    def _numbers(self, tally: Tally) -> Text:
+    def _numbers(self, stats: RunStats) -> Text:
         parts = [
-            (f"{tally.answered:,} answered", "green"),
-            (f"{tally.failed:,} failed", "red" if tally.failed else "dim"),
+            (f"{stats.answered:,} answered", "green"),
+            (f"{stats.failed:,} failed", "red" if stats.failed else "dim"),
             (f"{self._from_ledger:,} from the ledger", "dim" if not self._from_ledger else ""),
-            (f"{tally.in_flight:.1f} in flight", ""),
-            (f"{tally.tokens_per_s:,.0f} tokens/s", ""),
+            (f"{stats.in_flight:.1f} in flight", ""),
+            (f"{stats.tokens_per_s:,.0f} tokens/s", ""),
             (self._told_of_servers(), ""),
         ]
         line = Text("        ")
         for n, (told, style) in enumerate(parts):
             line.append("  ·  " if n else "", "dim").append(told, style)
         return line
+
+
+def clock(seconds: float) -> str:
+    """Seconds as a person reads them: 42 s, 3:05, 2:03:05."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    hours, rest = divmod(whole, 3600)
+    minutes, rest = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -14,7 +14,7 @@ import vl_convert
 from markupsafe import Markup
 
 from extraction.merging.confidence import Bin
-from jobs.reports.answers import LATENCY_EDGES, Answers
+from jobs.reports.request_stats import LATENCY_EDGES, Answers
 
 VEGA_LITE = "6.4"
 WIDE, NARROW, CARD = 1030, 300, 300  # pixels of the plot, without its axis

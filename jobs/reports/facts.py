@@ -1,24 +1,87 @@
 """The facts of a report, brought together from what a run left behind; what it did not leave is left out."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from extraction.config.price import Price
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from extraction.config.base import Price
 from extraction.config.settings import Confidence
 from extraction.merging.confidence import Bin, Calibration
-from jobs.cli.tally import clock
+from jobs.cli.progress import clock
 from jobs.reports import charts
-from jobs.reports.answers import Answers, Work, answers_of
-from jobs.reports.failures import MEANINGS, Failures, failures
-from jobs.reports.fields import Coverage, coverage
-from jobs.reports.flow import Flow
+from jobs.reports.coverage import Coverage, coverage
+from jobs.reports.flow_chart import Flow
 from jobs.reports.page import percent, seconds, short
+from jobs.reports.request_stats import Answers, Work, answers_of
 from jobs.reports.sample import sample
-from jobs.state import record
+from jobs.state import run_record
 from jobs.state.manifest import Manifest
-from jobs.state.published import Published
-from jobs.state.record import RunRecord, ServerRecord
+from jobs.state.published_run import Published
+from jobs.state.run_record import RunRecord, ServerRecord
+
+EXAMPLES = 3
+LETTERS_SHOWN = 1_000
+MEANINGS = {
+    "missing_id": "the row has no document_id",
+    "empty": "nothing to read in the text",
+    "not_text": "the text is not valid UTF-8",
+    "too_large": "larger than the limits allow",
+    "duplicate_id": "the id stands for another text too",
+    "unreadable": "a file or row group can't be read",
+    "too_long": "more tokens than the server takes",
+    "truncated": "the answer was cut off, in parts too",
+    "repetition": "the answer repeats itself",
+    "invalid": "the answer is no profile",
+    "rejected": "the server refused the request",
+    "no_company": "nothing about a company stands in it",
+    "poison": "the server died of it, twice, alone",
+    "unavailable": "no server could be reached; the next run asks again",
+    "deadline": "no answer in time; the next run asks again",
+    "aborted": "the server gave the request up; the next run asks again",
+}
+
+
+@dataclass
+class Failures:
+    """Documents that gave nothing, by stage and fault; a few of each as examples, more of them as a list."""
+
+    by_class: Counter[tuple[str, str]] = field(default_factory=Counter)
+    examples: dict[tuple[str, str], list[dict[str, str]]] = field(default_factory=dict)
+    letters: list[dict[str, str]] = field(default_factory=list)
+
+    def of_stage(self, stage: str) -> int:
+        """How many a stage gave up."""
+        return sum(count for (named, _), count in self.by_class.items() if named == stage)
+
+    @property
+    def total(self) -> int:
+        """All dead letters."""
+        return self.by_class.total()
+
+
+def failures(published: Published) -> Failures:
+    """Count the dead letters of a run, and take some of each class."""
+    found = Failures()
+    for file in published.manifest.dead_letters:
+        table = published.storage.read_table(file.path)
+        for stage, fault in _kinds_of_failure(table):
+            rows = table.filter(pc.and_(pc.equal(table["stage"], stage), pc.equal(table["fault"], fault)))
+            kind = stage, fault
+            found.by_class[kind] += rows.num_rows
+            examples = found.examples.setdefault(kind, [])
+            examples += rows.slice(0, EXAMPLES - len(examples)).to_pylist()
+        found.letters += table.slice(0, LETTERS_SHOWN - len(found.letters)).to_pylist()
+    return found
+
+
+def _kinds_of_failure(table: pa.Table) -> list[tuple[str, str]]:
+    kinds = table.group_by(["stage", "fault"]).aggregate([])
+    return sorted(zip(kinds["stage"].to_pylist(), kinds["fault"].to_pylist(), strict=True))
+
 
 SERVERS_SHOWN = 24
 FILES_SHOWN = 12
@@ -62,8 +125,8 @@ def facts(published: Published, room: int, reliability: Sequence[Bin] = ()) -> t
     `reliability` is that of the run, where its labels are known; else the calibration's is shown.
     """
     manifest = published.manifest
-    run = record.read_run(published.storage, manifest.run_id)
-    servers = record.read_servers(published.storage, manifest.run_id)
+    run = run_record.read_run(published.storage, manifest.run_id)
+    servers = run_record.read_servers(published.storage, manifest.run_id)
     answers, fields, failed = answers_of(published), coverage(published), failures(published)
     flow = Flow(manifest.counts, failed.of_stage("plan"), failed.total - failed.of_stage("plan"))
     shown = sample(

@@ -8,7 +8,7 @@ leave.
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,15 @@ from typing import Any
 import jinja2
 import yaml
 from markupsafe import Markup
+from rich.markup import escape
 
-from jobs.cli.tally import clock
+from extraction.merging.confidence import Bin
+from jobs.cli.command import LOG
+from jobs.cli.progress import clock
+from jobs.reports.facts import facts
+from jobs.state.manifest import Manifest
+from jobs.state.published_run import Published
+from jobs.state.storage import Storage
 
 ASSETS = Path(__file__).parent / "assets"
 STYLES = ("report.css", "viewer.css")
@@ -103,3 +110,25 @@ def seconds(number: float) -> str:
 def visible(text: str) -> str:
     """An id or a message as it can be read: what has no shape of its own is written as its code."""
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+
+
+REPORT = "report.html"
+
+
+ROOM = 7_500_000  # bytes of companies in a page
+
+
+def write_report(published: Published, room: int = ROOM, reliability: Sequence[Bin] = ()) -> None:
+    """Put the report in place; `room` bytes of it may be companies."""
+    found, data = facts(published, room, reliability)
+    published.storage.write(REPORT, render(found, data))
+
+
+def leave_report(storage: Storage, manifest: Manifest) -> str | None:
+    """The path of a run's report; None where it could not be written, which no run fails of."""
+    try:
+        write_report(Published(storage, manifest))
+    except Exception as error:
+        LOG.print(f"report   could not be written: {escape(f'{type(error).__name__}: {error}'.splitlines()[0])}")
+        return None
+    return storage.full(REPORT)

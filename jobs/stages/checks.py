@@ -1,8 +1,13 @@
-"""Checks: what can be known of a run before it starts, each with its remedy."""
+"""Checks before a run, each with its remedy: input, output, Ray, GPUs, model, and test requests to the server."""
 
+import asyncio
+import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,17 +15,43 @@ import huggingface_hub
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.servers import gpu
-from extraction.config.scenarios import choose, load_matrix
+from actors.extractor import CANARY, CANARY_TOKENS
+from actors.http import Completion, Connection, Unreachable
+from actors.retrying_client import Attempt
+from actors.servers import sglang
+from actors.servers.supervisor import Address
 from extraction.config.settings import Columns, Settings
-from extraction.errors import ProfilesError, RunError
-from jobs.stages import cluster, intake
+from extraction.config.sglang_presets import choose, load_matrix
+from extraction.errors import Fault, ProfilesError, RunError
+from extraction.prompting.reply_parsing import ReplyFault, parse
+from jobs.stages import ray_cluster, read_input
 from jobs.stages.engines import SCENARIOS, Fleet
 from jobs.state.storage import storage_at
 
+MOST_S = 120  # for one answer
+WORD = "heron-4127"  # that nobody says unless a grammar makes it
+WORD_TOKENS = 40
+WORD_SCHEMA = {
+    "type": "object",
+    "properties": {"word": {"type": "string", "enum": [WORD]}},
+    "required": ["word"],
+    "additionalProperties": False,
+}
+GRAMMAR = (
+    "is its grammar backend xgrammar or llguidance (--grammar-backend), and sampling.temperature 0? A simpler "
+    "schema may help; --log-level debug shows what its grammar says"
+)
+REMEDIES = {
+    Fault.TRUNCATED: "--set limits.max_output_tokens=...; start it with --constrained-json-disable-any-whitespace",
+    Fault.REPETITION: "--set sampling.frequency_penalty=0.2, or --grammar-backend llguidance, which bounds strings",
+    Fault.INVALID: GRAMMAR,
+    Fault.REJECTED: "does it take response_format json_schema? SGLang from 0.5 and vLLM do; its log says why",
+    Fault.TOO_LONG: "its context is too small: --context-length there, limits.max_chunk_tokens here",
+    Fault.DEADLINE: "it is overloaded or hangs: fewer requests at a time there, or start it again",
+    Fault.UNAVAILABLE: "is it up, and is this its URL? Its log says why it does not answer",
+}
+WHITE_SPACE = re.compile(r"[{\[,:]\s*\n|[{\[,:] {2,}")
 State = Literal["ok", "note", "wrong", "skipped"]
-ASK_S = 120  # for a GPU node to say what it has
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 
 @dataclass(frozen=True)
@@ -33,10 +64,112 @@ class Check:
     remedy: str = ""
 
 
+Step = Callable[[], Awaitable[list[Check]]]
+
+
+def check_server(address: Address, settings: Settings, schema: dict[str, Any]) -> list[Check]:
+    """Ask it what it serves, for an answer that only a grammar makes, and for a profile, twice."""
+    return asyncio.run(_check(address, settings, schema))
+
+
+async def _check(address: Address, settings: Settings, schema: dict[str, Any]) -> list[Check]:
+    deadline_s = min(MOST_S, settings.requests.deadline_s)
+    profile, word = (Connection(address, asked, deadline_s) for asked in (schema, WORD_SCHEMA))
+    steps: dict[str, Step] = {
+        "endpoint": partial(_models, profile, settings),
+        "structured output": partial(_word, word),
+        "test request": partial(_profile, profile, settings),
+    }
+    found: list[Check] = []
+    try:
+        for name, step in steps.items():
+            wrong = any(check.state == "wrong" for check in found)
+            found += [Check(name, "skipped", "not asked")] if wrong else await _judged(name, step)
+    finally:
+        await profile.close()
+        await word.close()
+    return found
+
+
+async def _judged(name: str, step: Step) -> list[Check]:
+    try:
+        return await step()
+    except (ReplyFault, Unreachable) as failure:
+        return [Check(name, "wrong", str(failure), REMEDIES.get(failure.fault, ""))]
+    except ProfilesError as error:
+        return [Check(name, "wrong", str(error))]
+
+
+async def _models(connection: Connection, settings: Settings) -> list[Check]:
+    address, limits = connection.address, settings.limits
+    cards = {str(card.get("id")): card for card in await connection.models()}
+    names = ", ".join(cards) or "nothing"
+    found = [Check("endpoint", "ok", f"{address.url}/models answers: {names}")]
+    if address.model not in cards:
+        said = f"{address.model!r} is asked for, and it serves {names}"
+        return [*found, Check("model name", "wrong", said, "--model (or VLLM_MODEL) as it stands there")]
+    found.append(Check("model name", "ok", address.model))
+    context = cards[address.model].get("max_model_len")
+    needed = limits.max_chunk_tokens + limits.max_output_tokens
+    if isinstance(context, int) and context < needed:
+        said = f"it takes {context:,} tokens, a chunk and its answer may have {needed:,}"
+        found.append(Check("context", "wrong", said, "--context-length there, or lower limits.max_chunk_tokens"))
+    return found
+
+
+async def _word(connection: Connection) -> list[Check]:
+    """An answer that no model gives unless the schema is kept to."""
+    attempt = Attempt(temperature=0, frequency_penalty=0, presence_penalty=0, max_tokens=WORD_TOKENS, seed=0)
+    body = await connection.send([{"role": "user", "content": "Say hello."}], attempt)
+    text = Completion.of(body).text
+    try:
+        kept = json.loads(text) == {"word": WORD}
+    except ValueError:
+        kept = False
+    if not kept:
+        said = f'the schema leaves it {{"word": "{WORD}"}} to say, and it says {text[:60]!r}'
+        return [Check("structured output", "wrong", said, GRAMMAR)]
+    return [Check("structured output", "ok", "the schema is kept to")]
+
+
+async def _profile(connection: Connection, settings: Settings) -> list[Check]:
+    """The test request of each actor, twice."""
+    first, seconds = await _ask(connection, settings)
+    second, _ = await _ask(connection, settings)
+    model = settings.profile_model()
+    parse(first.text, first.finish_reason, model)
+    took = f"{seconds:.1f} s, {first.prompt_tokens:,} prompt and {first.completion_tokens:,} output tokens"
+    found = [Check("test request", "ok", f"a valid {model.__name__} in {took}")]
+    if not first.prompt_tokens:
+        found.append(Check("usage", "note", "it does not say how many tokens it took", "cost can't be counted"))
+    elif not second.cached_tokens:
+        said = "of the same prompt again it had nothing in its prefix cache, or does not tell"
+        found.append(Check("prefix cache", "note", said, "SGLang: --enable-cache-report, no --disable-radix-cache"))
+    if WHITE_SPACE.search(first.text):
+        said = "it writes white space between JSON's signs, which are tokens"
+        found.append(Check("white space", "note", said, "start it with --constrained-json-disable-any-whitespace"))
+    if first.text != second.text and not settings.sampling.temperature:
+        said = "it answers the same question in two ways at temperature 0"
+        remedy = "SGLang: --sampling-defaults openai, so that the model's own sampling does not mix in"
+        found.append(Check("same answer", "note", said, remedy))
+    return found
+
+
+async def _ask(connection: Connection, settings: Settings) -> tuple[Completion, float]:
+    room = min(CANARY_TOKENS, settings.limits.max_output_tokens)
+    messages, began = settings.prompt.messages(settings.profile_model(), CANARY), time.monotonic()
+    body = await connection.send(messages, Attempt.first(settings.sampling, room))
+    return Completion.of(body), time.monotonic() - began
+
+
+ASK_S = 120  # for a GPU node to say what it has
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+
+
 def check_input(given: list[str], columns: Columns) -> Check:
     """Whether documents can be read, and how many there are."""
     try:
-        found = intake.find(given, columns)
+        found = read_input.find(given, columns)
     except (ProfilesError, OSError) as error:
         return Check("input", "wrong", str(error))
     files = len({part.url for part in found.parts})
@@ -69,7 +202,7 @@ def check_ray() -> tuple[Check, list[Mapping[str, Any]]]:
         said = f"RAY_ADDRESS is not set: a run starts a Ray of its own here, with {os.cpu_count()} CPUs"
         return Check("ray", "ok", said), []
     try:
-        with cluster.connected():
+        with ray_cluster.connected():
             nodes = [node for node in ray.nodes() if node["Alive"]]
     except Exception as error:
         remedy = f"is {address or 'it'} up, its Ray version {ray.__version__}, and RAY_AUTH_TOKEN its token?"
@@ -97,7 +230,7 @@ def check_gpus(settings: Settings, nodes: list[Mapping[str, Any]]) -> Iterator[C
                 load_matrix(SCENARIOS), settings.sglang.scenario, least.name, least.vram_gib, gpus=owned, over=over
             )
         except Exception as error:
-            said = str(cluster.reason(error) or error)
+            said = str(ray_cluster.reason(error) or error)
             remedy = "is the driver there, and --scenario a row that fits? sglang.vram_gib tells what NVML can't"
             yield Check(name, "wrong", said, remedy)
             continue
@@ -105,15 +238,15 @@ def check_gpus(settings: Settings, nodes: list[Mapping[str, Any]]) -> Iterator[C
         yield from _long_prompts(settings, row.flags.chunked_prefill_size or 8192)
 
 
-def _devices(settings: Settings, node: Mapping[str, Any] | None) -> list[gpu.Gpu]:
+def _devices(settings: Settings, node: Mapping[str, Any] | None) -> list[sglang.Gpu]:
     if settings.sglang.vram_gib:
         count = int(node["Resources"]["GPU"]) if node else settings.servers.gpus_per_server
-        return [gpu.Gpu("GPU", settings.sglang.vram_gib)] * count
+        return [sglang.Gpu("GPU", settings.sglang.vram_gib)] * count
     if node is None:
-        found = gpu.visible()
+        found = sglang.visible()
     else:
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        with cluster.connected():
+        with ray_cluster.connected():
             asked = ray.remote(devices_here).options(num_cpus=0, scheduling_strategy=there).remote()
             found = ray.get(asked, timeout=ASK_S)
     if not found:
@@ -121,10 +254,10 @@ def _devices(settings: Settings, node: Mapping[str, Any] | None) -> list[gpu.Gpu
     return found
 
 
-def devices_here() -> list[gpu.Gpu]:
+def devices_here() -> list[sglang.Gpu]:
     """Ray: all GPUs of a node, whatever the task owns."""
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-    return gpu.visible()
+    return sglang.visible()
 
 
 def _long_prompts(settings: Settings, piece: int) -> Iterator[Check]:

@@ -1,6 +1,10 @@
-"""Engines as the driver sees them: what it must know to plan and to ask Ray for actors."""
+"""Engines as the driver sees them: model, tokenizer, limits, and how a server is made.
+
+A model's tokenizer and chat template are in its folder, or in the cache of the model hub.
+"""
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,17 +13,82 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import cast
 
+import huggingface_hub
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RemoteEntryNotFoundError,
+)
 from pydantic import SecretStr
 
 from actors.servers.endpoint import EndpointServer
-from actors.servers.llamacpp import LlamaCppServer
-from actors.servers.server import Server
+from actors.servers.llamacpp import LlamaCppServer, local_model
 from actors.servers.sglang import QUEUED, SglangServer
-from actors.servers.weights import local_model
-from extraction.config.scenarios import Matrix, check, load_matrix
-from extraction.config.settings import Engine, Settings
-from jobs.stages import cluster
-from jobs.stages.model_files import ModelFiles, find_files
+from actors.servers.supervisor import Server
+from extraction.config.settings import Engine, Model, Settings
+from extraction.config.sglang_presets import Matrix, check, load_matrix
+from extraction.errors import OperatorError, RunError
+from jobs.stages import ray_cluster
+
+TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """`folder` where the model is local; `tokenizer` None where none was found, so that counts are estimates."""
+
+    folder: Path | None
+    tokenizer: str | None
+    template: str | None
+
+
+def find_files(model: Model, *, download: bool) -> ModelFiles:
+    """Find them; `download` lets the hub be asked for what its cache lacks (a few MB, not the weights).
+
+    Raises RunError when the hub can't be asked: to go on with estimates would make other chunks.
+    """
+    folder = Path(model.name).expanduser()
+    if folder.is_dir():
+        if not (folder / TOKENIZER).is_file() and not model.tokenizer:
+            raise OperatorError(f"--model {model.name}: there is no {TOKENIZER} in that folder")
+        found: dict[str, Path | None] = {name: folder / name for name in (TOKENIZER, TOKENIZER_CONFIG)}
+        local: Path | None = folder.resolve()
+    elif model.name.startswith((".", "/", "~")):
+        raise OperatorError(f"--model {model.name}: there is no such folder")
+    else:
+        found = {name: _from_hub(model, name, download) for name in (TOKENIZER, TOKENIZER_CONFIG)}
+        local = None
+    tokenizer = model.tokenizer or (str(found[TOKENIZER]) if found[TOKENIZER] else None)
+    return ModelFiles(local, tokenizer, model.template or _template(found[TOKENIZER_CONFIG]))
+
+
+def _from_hub(model: Model, name: str, download: bool) -> Path | None:
+    try:
+        return Path(
+            huggingface_hub.hf_hub_download(
+                model.name, name, revision=model.revision, local_files_only=not download, etag_timeout=5
+            )
+        )
+    except (RemoteEntryNotFoundError, HFValidationError):
+        return None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        if not download:
+            return None
+        said = " ".join(str(error).split())[:160]
+        raise RunError(
+            f"{name} of {model.name} can't be had from the model hub ({said}): give --model a folder, or set "
+            "model.tokenizer"
+        ) from None
+
+
+def _template(config: Path | None) -> str | None:
+    """The chat template of a tokenizer_config.json; None leaves ChatML, which is Qwen's."""
+    if config is None or not config.is_file():
+        return None
+    template = json.loads(config.read_text(encoding="utf-8")).get("chat_template")
+    return template if isinstance(template, str) else None
+
 
 SCENARIOS = Path(__file__).resolve().parents[2] / "configs" / "scenarios.yaml"
 BOUNDED_GRAMMARS = ("llguidance", "outlines")  # xgrammar decodes six times slower with bounds on strings
@@ -51,7 +120,7 @@ class Fleet:
 def choose(wanted: str) -> Engine:
     """The engine to use: as asked, or sglang where there is a GPU and llamacpp where there is none."""
     if wanted == "auto":
-        return "sglang" if cluster.gpus() else "llamacpp"
+        return "sglang" if ray_cluster.gpus() else "llamacpp"
     return cast(Engine, wanted)
 
 

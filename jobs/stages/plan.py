@@ -14,63 +14,16 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from extraction.chunking.chunking import Chunk, Chunker
+from extraction.chunking.chunker import Chunk, Chunker
 from extraction.config.settings import Columns
-from extraction.documents import DeadLetter, Known, admit
+from extraction.documents import DeadLetter, admit
 from extraction.errors import Fault
-from extraction.pieces import Edit, Piece
-from jobs.stages.intake import DOCUMENT_ROWS, Input, Part, read
-from jobs.state.run import Run
+from jobs.stages.read_input import Input, Part, read
+from jobs.stages.run import Run
 from jobs.state.storage import Written
+from jobs.state.tables import CHUNKS, DEAD_LETTERS, DOCUMENT_ROWS
 
 AT_ONCE = 32 << 20  # bytes of input that one task plans: some seconds, as long as a shuffle takes to begin
-EDIT = pa.struct(
-    [
-        ("at", pa.int64()),
-        ("length", pa.int64()),
-        ("start", pa.int64()),
-        ("end", pa.int64()),
-        ("original", pa.large_string()),
-    ]
-)
-CHUNKS = pa.schema(
-    [
-        ("chunk_id", pa.string()),
-        ("company_id", pa.string()),
-        ("content", pa.large_string()),
-        ("prompt_tokens", pa.int64()),
-        ("max_tokens", pa.int64()),
-        (
-            "pieces",
-            pa.list_(
-                pa.struct(
-                    [
-                        ("document_id", pa.string()),
-                        ("start", pa.int64()),
-                        ("end", pa.int64()),
-                        ("at", pa.int64()),
-                        ("length", pa.int64()),
-                        ("document_type", pa.string()),
-                        ("document_date", pa.string()),
-                        ("source_path", pa.string()),
-                        ("edits", pa.list_(EDIT)),
-                    ]
-                )
-            ),
-        ),
-        ("known", pa.struct([("name", pa.string()), ("website", pa.string())])),
-    ]
-)
-DEAD_LETTERS = pa.schema(
-    [
-        ("document_id", pa.string()),
-        ("source_path", pa.string()),
-        ("stage", pa.string()),
-        ("fault", pa.string()),
-        ("message", pa.string()),
-        ("attempts", pa.int32()),
-    ]
-)
 PLANNED = pa.schema(
     [
         ("path", pa.string()),
@@ -205,11 +158,3 @@ def write_dead_letters(run: Run, stage: str, dead: Sequence[DeadLetter]) -> Writ
     """Write dead letters where the published ones are."""
     table = pa.Table.from_pylist([asdict(letter) for letter in dead], DEAD_LETTERS)
     return run.storage.write_table(f"dead_letters/{run.run_id}/{stage}-{{sha}}.parquet", table)
-
-
-def chunks_of(table: pa.Table) -> Iterator[Chunk]:
-    """The chunks in a table of CHUNKS."""
-    for row in table.to_pylist():
-        pieces = [{**piece, "edits": tuple(Edit(**e) for e in piece["edits"])} for piece in row.pop("pieces")]
-        known = Known(**(row.pop("known", None) or {}))
-        yield Chunk(**row, pieces=tuple(Piece(**piece) for piece in pieces), known=known)

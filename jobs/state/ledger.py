@@ -1,28 +1,129 @@
-"""The ledger: what every question was answered, once and for all runs.
+"""The ledger: the result of every request, across all runs. A content-addressed cache.
 
     <output>/work/ledger/<fingerprint>/<run>.<actor>.<number>.parquet
 
-Append-only: an actor writes immutable segments of its own, so writers never meet, and a segment is there whole
-or not at all. A chunk that stands in several segments counts once, so small segments can be folded into larger
-ones at any time: the larger is written before the small ones go.
+It is append-only: an actor writes immutable segments of its own, so writers never meet, and a segment is there
+whole or not at all. A chunk that stands in several segments counts once, so small segments can be folded into
+larger ones at any
+time: the larger is written before the small ones go. The index keeps ids as 128 bits each, so that those of a whole
+backfill fit in memory.
 """
 
+import hashlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actors.client import Answer
 from actors.extractor import ANSWERS, TEXTS
+from actors.retrying_client import Answer
 from extraction.errors import Fault, RunError
-from jobs.state.digests import digests
-from jobs.state.index import RETRYABLE, Index, Segment
 from jobs.state.storage import Storage, is_outage
+
+SIZE = 16  # bytes: among 10 billion ids the odds that two share a digest are about 1 in 10^19
+Digests = npt.NDArray[np.uint64]  # a row an id: its high and its low half
+Numbers = npt.NDArray[np.int64]
+
+
+def digests(ids: Iterable[str]) -> Digests:
+    """The digests of some ids, in their order."""
+    told = b"".join(hashlib.blake2b(each.encode(), digest_size=SIZE).digest() for each in ids)
+    return np.frombuffer(told, np.uint64).reshape(-1, 2)
+
+
+def order(some: Digests) -> Numbers:
+    """Row numbers that put digests in order; equal ones stay as they stood."""
+    return np.lexsort((some[:, 1], some[:, 0]))
+
+
+def first_of_each(some: Digests) -> Numbers:
+    """Row numbers, in order, of those that no equal one stands before."""
+    by_value = order(some)
+    ordered = some[by_value]
+    new = np.ones(len(some), bool)
+    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    return np.sort(by_value[new])
+
+
+def find(ordered: Digests, wanted: Digests) -> tuple[Numbers, Numbers]:
+    """Where digests stand among ordered ones, as pairs of row numbers in `wanted` and in `ordered`."""
+    asked = order(wanted)  # ordered questions keep to one part of memory after the other
+    high = ordered[:, 0]
+    first = np.searchsorted(high, wanted[asked, 0], "left")
+    counts = np.searchsorted(high, wanted[asked, 0], "right") - first
+    question = np.repeat(asked, counts)
+    place = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(len(question))
+    equal = ordered[place, 1] == wanted[question, 1]
+    return question[equal], place[equal]
+
+
+RETRYABLE = pa.array([fault.value for fault in Fault if fault.retryable], pa.string())
+States = npt.NDArray[np.uint8]
+
+
+class State(IntEnum):
+    """What became of a chunk; of several, the greatest counts."""
+
+    UNKNOWN = 0
+    FAILED = 1  # by a server's fault: to be asked again
+    SETTLED = 2  # by a fault of its own: asked again only on request
+    ANSWERED = 3
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment's keys, in the order of its rows."""
+
+    path: str
+    ids: Digests
+    states: States
+
+    @classmethod
+    def of(cls, path: str, keys: pa.Table) -> "Segment":
+        """From its columns `chunk_id` and `fault`."""
+        fault = keys["fault"]
+        states = pc.if_else(pc.is_in(fault, value_set=RETRYABLE), int(State.FAILED), int(State.SETTLED))
+        states = pc.if_else(pc.is_null(fault), int(State.ANSWERED), states)
+        return cls(path, digests(keys["chunk_id"].to_pylist()), states.to_numpy().astype(np.uint8))
+
+
+class Index:
+    """What some segments hold: some 45 bytes a row. `skipped` are the files beside them that are none."""
+
+    def __init__(self, segments: Sequence[Segment], skipped: tuple[str, ...] = ()) -> None:
+        self.segments, self.skipped = tuple(segments), skipped
+        ids = np.concatenate([np.empty((0, 2), np.uint64), *(segment.ids for segment in segments)])
+        ordered = order(ids)
+        lengths = [len(segment.ids) for segment in segments]
+        rows = [np.arange(length, dtype=np.int32) for length in lengths]
+        self._ids = ids[ordered]
+        self._states = np.concatenate([np.empty(0, np.uint8), *(segment.states for segment in segments)])[ordered]
+        self._segment = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)[ordered]
+        self._row = np.concatenate([np.empty(0, np.int32), *rows])[ordered]
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def states(self, ids: Digests) -> States:
+        """What became of each of some chunks."""
+        found = np.zeros(len(ids), np.uint8)
+        question, place = find(self._ids, ids)
+        np.maximum.at(found, question, self._states[place])
+        return found
+
+    def places(self, ids: Digests) -> dict[str, list[int]]:
+        """Where some chunks stand: row numbers by the path of the segment. A chunk may stand more than once."""
+        _, place = find(self._ids, ids)
+        segment, row = self._segment[place], self._row[place]
+        return {self.segments[n].path: np.sort(row[segment == n]).tolist() for n in np.unique(segment).tolist()}
+
 
 LEDGERS = "work/ledger"  # in an output, unless its run was told of another place
 KEYS = pa.schema([ANSWERS.field(name) for name in ("chunk_id", "fault")])

@@ -1,19 +1,13 @@
 """The manifest: the one file that says what is published, replaced last."""
 
-import datetime
 import json
-import platform
-from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from extraction.config.settings import Columns
 from extraction.errors import RunError
-from jobs.stages.engines import version_of
-from jobs.state.run import Run
-from jobs.state.storage import Storage, Written
+from jobs.state.storage import Storage
 
 NAME = "manifest.json"
 Natural = Annotated[int, Field(ge=0)]
@@ -70,27 +64,6 @@ class Manifest(Published):
     versions: dict[str, str]
 
 
-def publish(
-    run: Run, counts: Counts, tokens: Tokens, profiles: Sequence[Written], dead_letters: Sequence[Written]
-) -> Manifest:
-    """Replace the manifest: from here on readers see this run."""
-    manifest = Manifest(
-        run_id=run.run_id,
-        fingerprint=run.fingerprint,
-        ledger=run.ledgers.url if run.ledgers else None,
-        profile=run.settings.profile,
-        columns=run.settings.columns,
-        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        counts=counts,
-        tokens=tokens,
-        profiles=tuple(File(**asdict(file)) for file in profiles),
-        dead_letters=tuple(File(**asdict(file)) for file in dead_letters),
-        versions=_versions(run),
-    )
-    run.storage.write(NAME, (manifest.model_dump_json(indent=2) + "\n").encode())
-    return manifest
-
-
 def read(storage: Storage) -> Manifest | None:
     """The manifest of an output, None where nothing is published. Raises RunError for one that is torn."""
     data = storage.read(NAME)
@@ -100,9 +73,3 @@ def read(storage: Storage) -> Manifest | None:
         return Manifest.model_validate(json.loads(data))
     except ValueError as error:
         raise RunError(f"{storage.full(NAME)} is no manifest: {' '.join(str(error).split())[:200]}") from None
-
-
-def _versions(run: Run) -> dict[str, str]:
-    packages = ("company-profiles", "ray", "pyarrow", "openai", "pydantic")
-    found = {package: version_of(package) for package in packages}
-    return {"python": platform.python_version(), **found, "engine": run.fleet.version, "model": run.fleet.model}

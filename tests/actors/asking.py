@@ -3,10 +3,10 @@
 import asyncio
 from typing import Any
 
-from actors.client import Answer, Client, Question
-from actors.servers.server import Address
+from actors.retrying_client import Answer, Client, Question
+from actors.servers.supervisor import Address
 from extraction.config.settings import Settings
-from extraction.prompting.wire import wire_schema
+from extraction.prompting.response_schema import wire_schema
 from extraction.schema.company import ShortProfile
 from tests.fakes.process import FakeServer
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from actors.client import Answer, Question
 from actors.extractor import Extractor
-from actors.servers.server import Server
+from actors.retrying_client import Answer, Question
+from actors.servers.supervisor import Server
 from extraction.config.settings import Settings
 from tests.actors.asking import SCHEMA, question, settings
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from actors.client import Answer, Client, Question
-from actors.servers.keeper import Keeper
-from actors.servers.server import Server
+from actors.retrying_client import Answer, Client, Question
+from actors.servers.supervisor import Keeper, Server
 from extraction.config.settings import Settings
 from tests.actors.asking import SCHEMA
 from tests.actors.extracting import asked_texts

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.servers.llamacpp import LlamaCppServer
-from actors.servers.server import DIRECT, Address
+from actors.servers.supervisor import DIRECT, Address
 from extraction.config.settings import Settings
 from tests.actors.asking import settings
 

@@ -6,8 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-from actors.servers.keeper import Keeper
-from actors.servers.server import Address
+from actors.servers.supervisor import Address, Keeper
 from extraction.config.settings import Servers
 
 LENIENT = Servers(max_deaths=100)

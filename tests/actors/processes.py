@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from actors.servers.process import ServerProcess, free_port, new_key
-from actors.servers.server import Address, wait_until_healthy
+from actors.servers.supervisor import Address, wait_until_healthy
 from tests.fakes.process import ROOT
 
 DEADLINE_S = 10.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from actors.servers.server import Address
+from actors.servers.supervisor import Address
 from extraction.schema.company import ShortProfile
 
 PROFILE: dict[str, Any] = dict.fromkeys(ShortProfile.model_fields) | {

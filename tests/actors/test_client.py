@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from actors.client import Answer
+from actors.retrying_client import Answer
 from extraction.errors import Fault, OperatorError
 from extraction.prompting.logprobs import leaves
 from extraction.schema.company import ShortProfile

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from actors.client import FORGIVEN, Question
+from actors.retrying_client import FORGIVEN, Question
 from actors.servers.endpoint import EndpointServer
 from actors.servers.process import free_port
-from actors.servers.server import Address
+from actors.servers.supervisor import Address
 from extraction.config.settings import Settings
 from extraction.errors import Fault
 from tests.actors.asking import TEXT, address, question, settings

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from actors.client import Answer, Client
+from actors.retrying_client import Answer, Client
 from tests.actors.asking import SCHEMA, TEXT, address, ask, question, settings
 from tests.actors.processes import eventually
 from tests.fakes.process import FakeServer

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from actors.client import Answer
+from actors.retrying_client import Answer
 from extraction.errors import Fault
 from tests.actors.asking import address, ask, ask_one, question, settings
 from tests.actors.scripted import PROFILE, Reply, ScriptedServer, completion

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from actors.attempt import Attempt
-from actors.connection import MAX_ERROR_BYTES, MAX_REPLY_BYTES, Connection, Unreachable
+from actors.http import MAX_ERROR_BYTES, MAX_REPLY_BYTES, Connection, Unreachable
+from actors.retrying_client import Attempt
 from actors.servers.process import free_port
-from actors.servers.server import Address
-from extraction.chunking.tokens import Message
+from actors.servers.supervisor import Address
+from extraction.chunking.tokenizers import Message
 from extraction.errors import Fault, OperatorError
-from extraction.prompting.parsing import ReplyFault
+from extraction.prompting.reply_parsing import ReplyFault
 from tests.actors.asking import SCHEMA, TEXT, address
 from tests.actors.scripted import PROFILE, Reply, ScriptedServer, completion
 from tests.fakes.process import FakeServer

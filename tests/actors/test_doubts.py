@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.client import DEATHS_ALONE
-from actors.doubts import Doubt, Doubts
-from actors.effort import UnderWay
+from actors.crash_suspects import Doubt, Doubts
 from actors.extractor import Extractor
+from actors.retrying_client import DEATHS_ALONE, UnderWay
 from extraction.errors import Fault
 from tests.actors.asking import SCHEMA, TEXT, settings
 from tests.actors.extracting import MemoryJournal, answer_all, texts

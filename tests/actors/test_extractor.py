@@ -10,11 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from actors.client import HERE, Answer
 from actors.extractor import ANSWERS, TEXTS, Extractor
+from actors.retrying_client import HERE, Answer
 from actors.servers.endpoint import EndpointServer
 from actors.servers.process import free_port
-from actors.servers.server import Ready
+from actors.servers.supervisor import Ready
 from extraction.errors import Fault, OperatorError, RunError
 from tests.actors.asking import SCHEMA, TEXT, question, settings
 from tests.actors.extracting import MemoryJournal, answer_all, asked_texts, batch, extractor, texts

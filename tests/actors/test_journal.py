@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from actors.client import Answer
-from actors.journal import GroupCommit, Journal
+from actors.extractor import GroupCommit, Journal
+from actors.retrying_client import Answer
 
 LONG_S = 60.0
 

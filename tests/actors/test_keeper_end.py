@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from actors.client import Answer
 from actors.extractor import Extractor
-from actors.servers.keeper import Keeper
+from actors.retrying_client import Answer
+from actors.servers.supervisor import Keeper
 from extraction.config.settings import Servers
 from tests.actors.asking import SCHEMA, TEXT, settings
 from tests.actors.extracting import answer_all, texts

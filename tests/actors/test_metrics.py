@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from actors import metrics
-from actors.client import Answer
 from actors.metrics import CHUNKS, KV_USAGE, METRICS, QUEUED, RESTARTS, RUNNING, TOKENS, Meter, State, read_page
+from actors.retrying_client import Answer
 from extraction.errors import Fault
 from tests.actors.processes import eventually
 from tests.fakes.process import FakeServer

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.slots import Slots
+from actors.retrying_client import Slots
 
 VISITS = st.tuples(st.sampled_from([1, 2, 3, math.inf]), st.integers(0, 3))
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from extraction.chunking.chunking import Chunk, Chunker, chunk_id
+from extraction.chunking.chunker import Chunk, Chunker, chunk_id
 from extraction.chunking.cleaning import clean
-from extraction.chunking.tokens import Counter
+from extraction.chunking.tokenizers import Counter
 from extraction.config.settings import Limits
 from extraction.documents import Document
 from extraction.prompting.prompt import DEFUSED, Prompt

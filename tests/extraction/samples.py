@@ -8,12 +8,11 @@ from typing import Annotated, Any, Literal
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from extraction.grounding.keys import digits_key
-from extraction.grounding.names import company_key, same_company
+from extraction.grounding.company_names import company_key, digits_key, same_company
 from extraction.merging.evidence import Evidence, Observation
-from extraction.merging.resolving import Resolved, resolve
-from extraction.schema.fields import fields
-from extraction.schema.rules import latest, medoid, union, vote
+from extraction.merging.resolve import Resolved, resolve
+from extraction.schema.merge_rules import latest, medoid, union, vote
+from extraction.schema.profile_model import fields
 
 
 class Soil(StrEnum):

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from extraction.documents import Piece
 from extraction.merging.evidence import Evidence
-from extraction.merging.observing import observe
-from extraction.merging.resolving import resolve
-from extraction.pieces import Piece
-from extraction.prompting.parsing import parse
+from extraction.merging.observations import observe
+from extraction.merging.resolve import resolve
+from extraction.prompting.reply_parsing import parse
 from extraction.schema.company import CompanyProfile, ShortProfile
 
 NOTHING: dict[str, Any] = {name: [] if name == "products" else None for name in ShortProfile.model_fields}

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.servers.weights import local_model
-from extraction.chunking.chunking import Chunker, distinct
-from extraction.chunking.tokens import ByteCounter, load_counter
+from actors.servers.llamacpp import local_model
+from extraction.chunking.chunker import Chunker, distinct
+from extraction.chunking.tokenizers import ByteCounter, load_counter
 from extraction.config.settings import Limits
 from extraction.documents import Document
 from tests.extraction.chunkers import (

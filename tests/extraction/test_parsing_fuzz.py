@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from extraction.prompting.parsing import ReplyFault, parse
+from extraction.prompting.reply_parsing import ReplyFault, parse
 from extraction.schema.company import CompanyProfile, ShortProfile
 
 GOOD = json.dumps(

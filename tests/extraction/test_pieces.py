@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extraction.chunking.cleaning import Clean
-from extraction.pieces import Edit, Piece, original_span
+from extraction.documents import Edit, Piece, original_span
 
 letters = st.text("ab \n", max_size=8)
 # A text as runs: what is kept as it is, and what is read as something else.

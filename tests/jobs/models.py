@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from extraction.grounding.keys import text_key
-from extraction.schema.rules import union, vote
+from extraction.grounding.company_names import text_key
+from extraction.schema.merge_rules import union, vote
 
 
 class Place(BaseModel):

@@ -8,14 +8,13 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel
 
-from actors.client import Answer
-from extraction.chunking.chunking import Chunk
-from extraction.pieces import Piece
+from actors.retrying_client import Answer
+from extraction.chunking.chunker import Chunk
+from extraction.documents import Piece
 from extraction.schema.company import ShortProfile
-from jobs.stages.plan import CHUNKS
-from jobs.stages.profiles import profile_schema
 from jobs.state.ledger import LEDGERS, Ledger, LedgerWriter
 from jobs.state.storage import Storage
+from jobs.state.tables import CHUNKS, profile_schema
 
 RUN, FINGERPRINT = "20260101T000000Z-abcdef", "f" * 64
 COUNTS = ("documents", "chunks", "chunks_answered", "chunks_from_ledger", "companies", "dead_letters")

@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import backfill
-from jobs.reports.answers import answers_of
+from jobs.reports.request_stats import answers_of
 from jobs.state.lease import lease
-from jobs.state.published import Published
+from jobs.state.published_run import Published
 from jobs.state.storage import Storage
 from tests.fakes.process import FakeServer
-from tests.jobs.backfills import day, declare, documents, ids, record, write_days
+from tests.jobs.backfills.partitions_of import day, declare, documents, ids, record, write_days
 from tests.jobs.helpers import census, manifest, row, rows_of, write
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -283,7 +283,7 @@ def test_mistakes_in_the_declaration_are_told(
 
 
 def test_the_example_is_a_declaration_and_the_help_says_how_to_schedule(capsys: Captured) -> None:
-    from jobs.backfills.declaration import load
+    from jobs.backfills.config import load
 
     declared = load(Path("configs/backfill.yaml"))
     assert declared.extract.config == Path("configs/extract.yaml")

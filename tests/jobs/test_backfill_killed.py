@@ -13,7 +13,7 @@ from extraction.config.settings import load
 from jobs.state.storage import Storage
 from tests.conftest import ROOT
 from tests.fakes.process import FakeServer
-from tests.jobs.backfills import day, declare, ids, record, write_days
+from tests.jobs.backfills.partitions_of import day, declare, ids, record, write_days
 from tests.jobs.helpers import census, write
 from tests.jobs.interrupting import kill_all, wait_for
 

@@ -9,9 +9,9 @@ import pytest
 from extraction.errors import OperatorError
 from extraction.schema.company import ShortProfile
 from jobs import benchmark
-from jobs.benchmarks import job
+from jobs.benchmarks import paths
 from jobs.benchmarks.measurement import Measurement, Sample
-from jobs.benchmarks.rows import parse_row
+from jobs.benchmarks.serving import parse_row
 from tests.jobs.helpers import row, write
 from tests.jobs.test_sglang_job import model
 
@@ -71,7 +71,7 @@ def test_the_job_on_servers_of_its_own(tmp_path: Path, model: Path, cluster: Non
     server = both["sample_columns"].index("server")
     assert [len({s[server] for s in m["samples"]}) for m in (alone, both)] == [1, 2]
     assert {m["flags"]["max_running_requests"] for m in (alone, both)} == {128}
-    assert both["processes"] == job.on_gpus()  # none, or what has nothing to do with the fake servers
+    assert both["processes"] == paths.on_gpus()  # none, or what has nothing to do with the fake servers
 
 
 def test_a_row_whose_server_does_not_start_is_told_and_the_others_go_on(

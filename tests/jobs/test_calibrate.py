@@ -7,7 +7,7 @@ from random import Random
 import pytest
 import yaml
 
-from actors.client import Answer
+from actors.retrying_client import Answer
 from extraction.config.settings import load
 from extraction.merging.confidence import Calibration
 from extraction.prompting.logprobs import leaves

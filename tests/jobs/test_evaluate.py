@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from actors.client import Answer
+from actors.retrying_client import Answer
 from extraction.errors import Fault
 from jobs import evaluate
 from tests.fakes.process import FakeServer

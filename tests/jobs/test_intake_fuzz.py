@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from extraction.config.settings import Columns
 from extraction.documents import admit
 from extraction.errors import OperatorError
-from jobs.stages.intake import DOCUMENT_ROWS, find, read
+from jobs.stages.read_input import find, read
+from jobs.state.tables import DOCUMENT_ROWS
 
 STORE: Any = fsspec.filesystem("memory")
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -8,13 +8,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from actors.client import Answer
+from actors.retrying_client import Answer
 from extraction.errors import Fault
 from jobs.state import ledger as rooms
-from jobs.state.compaction import fold
-from jobs.state.digests import digests
-from jobs.state.index import Index, State
-from jobs.state.ledger import Ledger, LedgerWriter
+from jobs.state.ledger import Index, Ledger, LedgerWriter, State, digests
+from jobs.state.ledger_compaction import fold
 from jobs.state.storage import Storage
 
 CHUNKS = "abcdefgh"

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from extraction.prompting.parsing import parse
-from extraction.prompting.wire import wire_schema
+from extraction.prompting.reply_parsing import parse
+from extraction.prompting.response_schema import wire_schema
 from extraction.schema.company import CompanyProfile, ShortProfile
 from jobs import benchmark
-from jobs.benchmarks.cpu import ROLES, CpuClock, per
 from jobs.benchmarks.dispatching import Dispatched, sample, table
-from jobs.benchmarks.instant import InstantServer
+from jobs.benchmarks.instant_server import InstantServer
+from jobs.benchmarks.measurement import ROLES, CpuClock, per
 
 
 def numbers(path: Path) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import pytest
 
 from actors.servers.endpoint import NO_KEY, EndpointServer, endpoint_url
-from actors.servers.server import Address, Server
+from actors.servers.supervisor import Address, Server
 from extraction.errors import OperatorError
 from tests.actors.asking import settings
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from actors.servers.server import Address
+from actors.servers.supervisor import Address
 from extraction.config.settings import Servers
 from extraction.errors import OperatorError, RunError
 from tests.actors.mortal import Mortal, kept, revive_all, stay, verdict

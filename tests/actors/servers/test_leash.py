@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.servers import leash
+from actors.servers import watchdog
 from tests.actors.processes import eventually, gone, printed, python
 from tests.fakes.process import ROOT
 
@@ -28,7 +28,7 @@ time.sleep(60)
 
 
 def run(*command: str, parent: int | None = None) -> subprocess.CompletedProcess[str]:
-    tied = [sys.executable, leash.__file__, str(parent or os.getpid()), *command]
+    tied = [sys.executable, watchdog.__file__, str(parent or os.getpid()), *command]
     return subprocess.run(tied, input="", capture_output=True, text=True, timeout=20, start_new_session=True)
 
 
@@ -104,14 +104,14 @@ def test_a_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
     starter.join()
     try:
         assert printed(process) == ["up"]
-        assert not eventually(lambda: not process.alive, within_s=2 * leash.POLL_S)
+        assert not eventually(lambda: not process.alive, within_s=2 * watchdog.POLL_S)
     finally:
         process.stop()
 
 
 def test_a_secret_that_the_command_prints_is_not_passed_on() -> None:
     code = "import sys; print('key=s3cret,', 'admin=other'); print('s3cret', file=sys.stderr); sys.exit(4)"
-    tied = [sys.executable, leash.__file__, str(os.getpid()), sys.executable, "-S", "-c", code]
+    tied = [sys.executable, watchdog.__file__, str(os.getpid()), sys.executable, "-S", "-c", code]
     done = subprocess.run(
         tied, input="s3cret\nother", capture_output=True, text=True, timeout=20, start_new_session=True
     )

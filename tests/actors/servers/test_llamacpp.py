@@ -12,11 +12,11 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from actors.attempt import Attempt
-from actors.connection import Connection
+from actors.http import Connection
+from actors.retrying_client import Attempt
 from actors.servers.llamacpp import LlamaCppServer
-from actors.servers.server import Address, Server
-from extraction.chunking.tokens import load_counter, render
+from actors.servers.supervisor import Address, Server
+from extraction.chunking.tokenizers import load_counter, render
 from extraction.errors import OperatorError, RunError
 from extraction.schema.company import ShortProfile
 from tests.actors.asking import SCHEMA, TEXT, ask, question

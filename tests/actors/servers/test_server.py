@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from actors.servers.process import ServerProcess, free_port
-from actors.servers.server import Address, Server, wait_until_healthy
+from actors.servers.supervisor import Address, Server, wait_until_healthy
 from extraction.errors import RunError
 from tests.actors.processes import OwnedFake, fake_process, gone, printed, python
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from actors.servers import gpu
-from actors.servers.server import DIRECT
+from actors.servers import sglang
 from actors.servers.sglang import SglangServer
-from extraction.config.scenarios import load_matrix
+from actors.servers.supervisor import DIRECT
 from extraction.config.settings import Settings
+from extraction.config.sglang_presets import load_matrix
 from extraction.errors import OperatorError, RunError
 from tests.actors.asking import settings
 from tests.actors.flags import KNOWN, options
@@ -153,4 +153,4 @@ def test_tensor_parallel_takes_the_smallest_of_its_gpus(tmp_path: Path) -> None:
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU")
 def test_no_gpu_is_said_plainly() -> None:
     with pytest.raises(RunError, match="no GPU can be seen: NVML says"):
-        gpu.visible()
+        sglang.visible()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.servers import weights
-from actors.servers.weights import PACKAGED, Weights, local_model
+from actors.servers import llamacpp
+from actors.servers.llamacpp import PACKAGED, Weights, local_model
 from extraction.errors import OperatorError
 from tests.actors.models import gguf_file
 
@@ -125,4 +125,4 @@ def test_the_real_models_are_there(name: str) -> None:
     model = local_model(name)
     assert model.path.stat().st_size > 80_000_000
     assert "messages" in model.template
-    assert weights._sha256(model.path) == model.sha256
+    assert llamacpp._sha256(model.path) == model.sha256

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.chunking.boilerplate import SAMPLE, Boilerplate
+from extraction.chunking.cleaning import SAMPLE, Boilerplate
 from extraction.documents import Document
 
 FOOTER = "Acme Ltda. All rights reserved. We use cookies to make your visit better."

@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from actors.servers.weights import local_model
-from extraction.chunking import gguf
-from extraction.chunking.bytepairs import (
+from actors.servers.llamacpp import local_model
+from extraction.chunking import tokenizers
+from extraction.chunking.tokenizers import (
     LLAMA,
     LONGEST_BLOCK,
     LONGEST_KEPT,
     QWEN,
     BytePairCounter,
     byte_pair_counter,
+    tokenizer_of,
 )
-from extraction.chunking.tokens import tokenizer_of
 
 DOCUMENTS = Path(__file__).resolve().parents[3] / "configs" / "demo" / "documents"
 SPECIALS = ["<|im_start|>", "<|im_end|>", "<|im_end|>!", "<tool>"]
@@ -157,7 +157,7 @@ KEPT: list[tuple[Tokenizer, BytePairCounter]] = []
 def smollm() -> tuple[Tokenizer, BytePairCounter]:
     if not KEPT:
         path = local_model("smollm2-135m-instruct").path
-        tokenizer = tokenizer_of(gguf.metadata(path), path)
+        tokenizer = tokenizer_of(tokenizers.metadata(path), path)
         counter = byte_pair_counter(tokenizer)
         assert counter is not None
         KEPT.append((tokenizer, counter))

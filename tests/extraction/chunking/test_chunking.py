@@ -7,10 +7,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from actors.servers.weights import local_model
-from extraction.chunking.bytepairs import BytePairCounter
-from extraction.chunking.chunking import Chunker, chunk_id
-from extraction.chunking.tokens import ByteCounter, load_counter, render
+from actors.servers.llamacpp import local_model
+from extraction.chunking.chunker import Chunker, chunk_id
+from extraction.chunking.tokenizers import ByteCounter, BytePairCounter, load_counter, render
 from extraction.config.settings import Limits, load
 from extraction.documents import Known
 from extraction.errors import Fault, OperatorError

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.chunking.halving import SHORTEST, halves
+from extraction.chunking.splitting import SHORTEST, halves
 
 HEADER = "# Acme Widgets\n\n"
 ROW = "| Graz | 1987 | bolts and nuts. And more |\n"

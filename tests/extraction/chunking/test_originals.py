@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.chunking.originals import Original, Part, originals
+from extraction.documents import Original, Part, originals
 from tests.extraction.chunkers import Characters, chunker_of, chunks_of, document, read, texts
 
 

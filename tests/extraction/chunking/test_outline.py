@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.chunking.outline import Heading, Outline, heading_level
+from extraction.chunking.splitting import Heading, Outline, heading_level
 
 REPORT = """Annual report
 

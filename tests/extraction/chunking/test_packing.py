@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.chunking.packing import ends_pack, packs
+from extraction.chunking.chunker import ends_pack, packs
 
 ROOM = 1_000
 

@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.chunking.outline import Outline
-from extraction.chunking.splitting import Ruler, Splitter
+from extraction.chunking.splitting import Outline, Ruler, Splitter
 
 
 def pieces_of(text: str, limit: int) -> list[str]:

@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from actors.servers.weights import local_model
-from extraction.chunking import gguf
-from extraction.chunking.bytepairs import BytePairCounter
-from extraction.chunking.tokens import ByteCounter, Counter, load_counter, render
+from actors.servers.llamacpp import local_model
+from extraction.chunking import tokenizers
+from extraction.chunking.tokenizers import ByteCounter, BytePairCounter, Counter, load_counter, render
 from extraction.errors import OperatorError
 from tests.extraction.chunking.test_gguf import file_of
 
@@ -80,7 +79,7 @@ def test_a_source_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text('{"version": "1.0"')
     with pytest.raises(OperatorError, match=r"tokenizer\.json is no tokenizer\.json: "):
         load_counter(str(tmp_path))
-    (tmp_path / "lora.gguf").write_bytes(file_of({"general.type": (gguf.STRING, "adapter")}))
+    (tmp_path / "lora.gguf").write_bytes(file_of({"general.type": (tokenizers.STRING, "adapter")}))
     with pytest.raises(OperatorError, match="holds no tokenizer: give the GGUF file of a whole model"):
         load_counter(str(tmp_path / "lora.gguf"))
 

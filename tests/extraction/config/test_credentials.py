@@ -2,7 +2,7 @@
 
 import pytest
 
-from extraction.config.credentials import without_credentials
+from extraction.config.base import without_credentials
 
 
 @pytest.mark.parametrize(

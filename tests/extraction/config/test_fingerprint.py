@@ -5,10 +5,10 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, Field
 
-from extraction.config.fingerprint import fingerprint
+from extraction.chunking.chunk_identity import fingerprint
 from extraction.config.settings import Model, Settings
 from extraction.prompting.prompt import Example, Prompt
-from extraction.prompting.wire import wire_schema
+from extraction.prompting.response_schema import wire_schema
 from tests.extraction.samples import Vineyard
 
 SETTINGS = Settings(prompt=Prompt(instructions="Read."), model=Model(name="m"))

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from extraction.config.flags import Flags
+from extraction.config.sglang_presets import Flags
 from tests.actors.flags import KNOWN, options
 
 NEVER = (

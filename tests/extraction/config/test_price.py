@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from extraction.config.price import Price
+from extraction.config.base import Price
 
 
 def test_gpus_by_the_hour_and_tokens_by_the_million() -> None:

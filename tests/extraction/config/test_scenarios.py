@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.config.flags import Flags
-from extraction.config.scenarios import Matrix, choose, fit, load_matrix, reserve_mib, step_down
+from extraction.config.sglang_presets import Flags, Matrix, choose, fit, load_matrix, reserve_mib, step_down
 from extraction.errors import OperatorError
 
 MATRIX = load_matrix(Path("configs/scenarios.yaml"))

@@ -2,21 +2,22 @@
 
 import json
 from random import Random
+from typing import Any
 
 import pytest
 
+from extraction.documents import Piece
 from extraction.errors import OperatorError
 from extraction.evaluation.calibration import Company, Judged, calibration_error, fit, least_confidence, reliability
 from extraction.evaluation.labels import Label
 from extraction.merging.confidence import Fitted
-from extraction.merging.observing import seen
-from extraction.pieces import Piece
+from extraction.merging.observations import seen
 from extraction.prompting.logprobs import leaves
-from extraction.prompting.parsing import parse
+from extraction.prompting.reply_parsing import parse
 from extraction.schema.company import ShortProfile
 
 FITTED = Fitted(date="2026-01-01", model="m", profile="p", prompt="x", documents=1, companies=1, values=0, kinds={})
-EMPTY = {name: [] if name == "products" else None for name in ShortProfile.model_fields}
+EMPTY: dict[str, Any] = {name: [] if name == "products" else None for name in ShortProfile.model_fields}
 
 
 def company(number: int, kind: str, *, right: bool, chance: Random) -> Company:

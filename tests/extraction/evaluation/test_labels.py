@@ -11,7 +11,7 @@ import pytest
 from extraction.errors import OperatorError
 from extraction.evaluation.labels import NOTHING, Label, Labels, load
 from extraction.schema.company import CompanyProfile, ShortProfile
-from extraction.schema.fields import Field, facts
+from extraction.schema.profile_model import Field, facts
 
 SHORT = {field.name: field for field in facts(ShortProfile)}
 NAME, CITY, YEAR = SHORT["name"], SHORT["city"], SHORT["founded_year"]

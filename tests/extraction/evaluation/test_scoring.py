@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from extraction.evaluation.labels import NOTHING, Label
 from extraction.evaluation.scoring import COUNTS, Scorer
 from extraction.schema.company import CompanyProfile, ShortProfile
-from extraction.schema.fields import Field, facts
-from extraction.schema.rules import union, vote
+from extraction.schema.merge_rules import union, vote
+from extraction.schema.profile_model import Field, facts
 
 SHORT = {field.name: field for field in facts(ShortProfile)}
 PRODUCTS = ["floor tiles", "wall tiles", "glazed roof tiles"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.grounding.finding import (
+from extraction.grounding.finders import (
     Finder,
     Hints,
     find_emails,

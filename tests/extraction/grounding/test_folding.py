@@ -5,7 +5,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.grounding.folding import lowered
+from extraction.grounding.text_search import lowered
 
 
 def test_no_character_s_lower_case_moves_what_is_behind_it() -> None:

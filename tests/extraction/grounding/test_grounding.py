@@ -8,8 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rapidfuzz import fuzz
 
-from extraction.grounding.folding import fold
-from extraction.grounding.grounding import FUZZY, Text, spellings
+from extraction.grounding.text_search import FUZZY, Text, fold, spellings
 
 ODD = "aZé ñe\u0301ﬁﬃ½…™ßİıſΣ\u00ad\u200b\ufeff\u0301\u00a0\t\n“’–-.,'/:0179\U0001f600\U0001d4d0漢ｶﾞ각์ि\ud800"
 texts = st.text() | st.text(alphabet=ODD, max_size=60)

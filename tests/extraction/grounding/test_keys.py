@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.grounding.keys import digits_key, text_key
+from extraction.grounding.company_names import digits_key, text_key
 
 LATIN = st.text(
     st.characters(min_codepoint=0xC0, max_codepoint=0x17F, categories=["Lu", "Ll"]) | st.sampled_from("aZ9")

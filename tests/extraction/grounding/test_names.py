@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.grounding.names import company_key, same_company
+from extraction.grounding.company_names import company_key, same_company
 
 WORDS = st.lists(st.sampled_from(["Açaí", "Norte", "Tools", "B", "42", "Água", "Zinn"]), min_size=1, max_size=4)
 FORMS = st.sampled_from(["Inc.", "LTDA", "S.A.", "S/A", "GmbH", "Sp. z o.o.", "OÜ", "Pvt. Ltd."])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.grounding.numerals import NO_DIGIT, NUMERALS, numerals
+from extraction.grounding.amounts import NO_DIGIT, NUMERALS, numerals
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel
 
+from extraction.documents import Piece
 from extraction.merging.evidence import Evidence, Observation
-from extraction.merging.observing import observe
-from extraction.merging.resolving import resolve
-from extraction.pieces import Piece
-from extraction.prompting.parsing import Parsed
-from extraction.schema.rules import quoted, subject, union, vote
+from extraction.merging.observations import observe
+from extraction.merging.resolve import resolve
+from extraction.prompting.reply_parsing import Parsed
+from extraction.schema.merge_rules import quoted, subject, union, vote
 from tests.extraction.samples import Cellar, Plot, Vineyard
 
 TEXT = "ANA  BRANDT\nmakes Tinta Roriz in Pinhão since 1874; 2.5 ha at Cima."

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 
 from extraction.merging.evidence import Evidence, Observation
-from extraction.merging.resolving import resolve
-from extraction.schema.fields import fields
+from extraction.merging.resolve import resolve
+from extraction.schema.profile_model import fields
 from tests.extraction.samples import RULES, VALUES, Vineyard, evidence_sets, observation
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extraction.errors import Fault
-from extraction.prompting.loops import loops
-from extraction.prompting.parsing import ReplyFault, parse
+from extraction.prompting.reply_parsing import ReplyFault, loops, parse
 from extraction.schema.company import ShortProfile
 
 BEGUN = '{"owner": "Ana", "grapes": ["'

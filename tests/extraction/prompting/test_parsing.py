@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
 from extraction.errors import Fault
-from extraction.prompting.parsing import MAX_REPLY_CHARACTERS, ReplyFault, parse
-from extraction.schema.arrow import struct_of
+from extraction.prompting.reply_parsing import MAX_REPLY_CHARACTERS, ReplyFault, parse
+from extraction.schema.arrow_types import struct_of
 from extraction.schema.company import CompanyProfile
 from tests.extraction.samples import Vineyard
 

@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 from pydantic import BaseModel, Field
 
-from extraction.prompting.wire import judging_schema, wire_schema
+from extraction.prompting.response_schema import judging_schema, wire_schema
 from extraction.schema.company import CompanyProfile, ShortProfile
 from tests.extraction.samples import Vineyard
 from tests.extraction.schema.test_company import shapes

@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 
 from extraction.errors import OperatorError
 from extraction.merging.evidence import Evidence, Observation
-from extraction.merging.resolving import resolve
-from extraction.schema.arrow import struct_of, type_of
+from extraction.merging.resolve import resolve
+from extraction.schema.arrow_types import struct_of, type_of
 from extraction.schema.company import CompanyProfile, ShortProfile
 from tests.extraction.samples import Vineyard, evidence_sets
 

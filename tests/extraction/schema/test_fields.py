@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from extraction.errors import OperatorError
 from extraction.schema.company import CompanyProfile, ShortProfile
-from extraction.schema.fields import facts, fields
-from extraction.schema.rules import latest, quoted, subject, union, vote
+from extraction.schema.merge_rules import latest, quoted, subject, union, vote
+from extraction.schema.profile_model import facts, fields
 from tests.extraction.samples import Plot, Vineyard
 
 

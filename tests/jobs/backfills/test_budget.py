@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 
 from actors.extractor import ANSWERS
-from extraction.config.price import Price
+from extraction.config.base import Price
 from extraction.errors import OperatorError
 from jobs.backfills.budget import Budget, Spent, Stop
-from jobs.backfills.declaration import Budgets
-from jobs.cli.tally import Tally
+from jobs.backfills.config import Budgets
+from jobs.stages.run_stats import RunStats
 
 
 def answers(count: int, attempts: int = 1, seconds: float = 360.0, server: str = "a") -> pa.Table:
@@ -33,7 +33,7 @@ def budget(before: Spent | None = None, deadline_s: float | None = None, **allow
 
 
 def count(one: Budget, *tables: pa.Table) -> None:
-    tally = Tally()
+    tally = RunStats()
     one.begin()
     for table in tables:
         tally.add(table)

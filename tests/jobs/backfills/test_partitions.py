@@ -10,9 +10,9 @@ import pytest
 from extraction.config.settings import Columns
 from extraction.errors import OperatorError
 from jobs.backfill import in_window
-from jobs.backfills.declaration import Declaration, Window
+from jobs.backfills.config import Declaration, Window
 from jobs.backfills.partitions import Pattern
-from jobs.stages.intake import look_over
+from jobs.stages.read_input import look_over
 from tests.jobs.helpers import row, write
 
 TODAY = datetime.date(2026, 2, 1)

@@ -4,8 +4,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.backfills.share import Owners
-from jobs.state.digests import digests
+from jobs.backfills.runner import Owners
+from jobs.state.ledger import digests
 
 IDS = st.lists(st.lists(st.sampled_from("abcdefghij"), max_size=8, unique=True), min_size=1, max_size=5)
 

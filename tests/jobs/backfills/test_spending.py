@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backfills.budget import Spent
-from jobs.backfills.spending import FOLDER, Spending, spent_before
+from jobs.backfills.budget import FOLDER, Spending, Spent, spent_before
 from jobs.state.storage import Storage
 
 
@@ -15,7 +14,7 @@ def test_ticks_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = Spending(storage, "one"), Spending(storage, "two")
     first.save(Spent(requests=1))  # too early
     assert spent_before(storage) == Spent()
-    monkeypatch.setattr("jobs.backfills.spending.SAVE_EVERY_S", 0)
+    monkeypatch.setattr("jobs.backfills.budget.SAVE_EVERY_S", 0)
     first.save(Spent(requests=2, money=0.5))
     first.save(Spent(requests=3, money=1))
     second.save(Spent(requests=4, gpu_hours=2), "done")

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from jobs.backfills.partition_state import NAME, Record, standings, tally
 from jobs.backfills.partitions import Partition
-from jobs.backfills.standing import NAME, Record, standings, tally
 from jobs.state.manifest import Counts
 from jobs.state.storage import Storage
 from tests.jobs.outputs import RUN, publish

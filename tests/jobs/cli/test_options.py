@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from extraction.errors import OperatorError
-from jobs.cli.options import Options
+from jobs.cli.command import Options
 
 FILE = """
 prompt: {instructions: Read.}

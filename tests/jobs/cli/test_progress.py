@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.text import Text
 
 import jobs.cli.progress
-from actors.client import Answer
 from actors.extractor import ANSWERS
+from actors.retrying_client import Answer
 from extraction.errors import Fault
-from jobs.cli.progress import Progress
-from jobs.cli.tally import Tally, clock
+from jobs.cli.progress import Progress, clock
+from jobs.stages.run_stats import RunStats
 
 
 def answers(*given: Answer) -> pa.Table:
@@ -29,17 +29,17 @@ BAD = Answer("b", (), Fault.INVALID, "no", 2, 200, 120, 40, in_flight=1)
 
 
 def test_a_tally_adds_up() -> None:
-    tally = Tally()
+    tally = RunStats()
     tally.add(answers(GOOD, BAD))
     tally.add(answers(GOOD))
     assert (tally.done, tally.answered, tally.failed) == (3, 2, 1)
     assert tally.tokens.model_dump() == {"prompt": 400, "cached": 240, "completion": 80}
     assert tally.in_flight == pytest.approx(7 / 3)
-    assert Tally().left_s(10) is None
+    assert RunStats().left_s(10) is None
 
 
 def test_the_time_of_servers_is_from_their_first_request_to_their_last_answer() -> None:
-    tally = Tally()
+    tally = RunStats()
     seen = [("a", 1000.0, 100.0), ("b", 5000.0, 3600.0), ("a", 2700.0, 2.0), ("a", 950.0, 1.0)]
     for server, ended, latency in seen:
         tally.add(answers(replace(GOOD, server=server, ended_at=ended, latency_s=latency)))
@@ -48,7 +48,7 @@ def test_the_time_of_servers_is_from_their_first_request_to_their_last_answer() 
 
 
 def test_time_left_follows_the_pace() -> None:
-    tally = Tally(began=time.monotonic() - 10)
+    tally = RunStats(began=time.monotonic() - 10)
     tally.add(answers(GOOD))
     assert tally.left_s(3) == pytest.approx(20, rel=0.1)
 
@@ -56,16 +56,16 @@ def test_time_left_follows_the_pace() -> None:
 def test_a_log_gets_a_line_and_a_terminal_a_bar() -> None:
     log, screen = io.StringIO(), io.StringIO()
     with Progress(Console(file=log, width=200), 2) as progress:
-        progress.add(answers(GOOD, BAD))
+        progress.stats.add(answers(GOOD, BAD))
     assert "2 of 2 chunks, 1 answered, 1 failed" in log.getvalue()
     assert "requests in flight" in log.getvalue()
     with Progress(Console(file=screen, force_terminal=True, width=200), 2) as progress:
-        progress.add(answers(GOOD))
+        progress.stats.add(answers(GOOD))
     assert "1 of 2" in screen.getvalue()
 
 
 def test_the_last_fault_is_told() -> None:
-    tally = Tally()
+    tally = RunStats()
     tally.add(answers(GOOD, BAD, replace(BAD, fault=Fault.TRUNCATED, message="cut\noff"), GOOD))
     assert tally.last_fault == "truncated: cut off"
     tally.add(answers(GOOD))
@@ -79,7 +79,7 @@ def test_json_is_a_line_an_interval_also_while_nothing_comes() -> None:
         terminal, 3, run_id="r", from_ledger=7, servers=2, ready=lambda: 1, log_format="json", every_s=0.05
     ) as progress:
         assert eventually(lambda: log.getvalue().count("\n") >= 2)
-        progress.add(answers(GOOD, BAD))
+        progress.stats.add(answers(GOOD, BAD))
     first, *_, last = map(json.loads, log.getvalue().splitlines())
     assert first.keys() == last.keys() == set(re.findall(r"`(\w+)`", str(jobs.cli.progress.__doc__)))
     assert (first["done"], first["left_s"], first["last_fault"]) == (0, None, None)
@@ -103,7 +103,7 @@ def test_servers_that_cannot_be_counted_stop_nothing() -> None:
 
     log = io.StringIO()
     with Progress(Console(file=log, width=200), 3, ready=ready, log_format="json", every_s=0.05) as progress:
-        progress.add(answers(replace(GOOD, server="a:1", ended_at=1.0)))
+        progress.stats.add(answers(replace(GOOD, server="a:1", ended_at=1.0)))
         assert eventually(lambda: "\n" in log.getvalue())
     assert json.loads(log.getvalue().splitlines()[-1])["servers_ready"] == 1
 
@@ -113,7 +113,7 @@ def test_a_terminal_sees_pace_servers_and_faults() -> None:
     terminal = Console(file=screen, force_terminal=True, width=160)
     with Progress(terminal, 4, from_ledger=1_234, servers=2, ready=lambda: 2) as progress:
         assert eventually(lambda: "waiting for the first answer" in screen.getvalue())
-        progress.add(answers(GOOD, replace(BAD, message="[bold]no[/bold] \x1b[31mred")))
+        progress.stats.add(answers(GOOD, replace(BAD, message="[bold]no[/bold] \x1b[31mred")))
         assert eventually(lambda: progress.ready == 2)
     said = Text.from_ansi(screen.getvalue()).plain
     for told in ("2 of 4", "1 answered", "1 failed", "1,234 from the ledger", "servers 2 ready", "50%", "chunks/s"):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs import report
+from jobs.reports import page as page_of
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import job, write
 
@@ -62,5 +62,5 @@ def run(folder: Path, rows: list[dict[str, Any]], *more: str) -> Path:
     source = write(folder / "in.parquet", rows, SCHEMA)
     with FakeServer() as server:
         assert job(source, folder / "out", server.url, "--set", "max_dead_fraction=1", *more) == 0
-    assert (folder / "out" / report.NAME).is_file()
+    assert (folder / "out" / page_of.REPORT).is_file()
     return folder / "out"

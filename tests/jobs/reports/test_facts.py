@@ -12,13 +12,13 @@ import pytest
 
 from extraction.errors import Fault
 from jobs import report
-from jobs.reports.answers import answers_of
-from jobs.reports.facts import facts
-from jobs.reports.failures import MEANINGS, failures
-from jobs.reports.fields import coverage
-from jobs.reports.flow import Flow
-from jobs.state import record
-from jobs.state.published import Published
+from jobs.reports import page as page_of
+from jobs.reports.coverage import coverage
+from jobs.reports.facts import MEANINGS, facts, failures
+from jobs.reports.flow_chart import Flow
+from jobs.reports.request_stats import answers_of
+from jobs.state import run_record
+from jobs.state.published_run import Published
 from tests.fakes.process import FakeServer
 from tests.jobs import outputs
 from tests.jobs.helpers import job, manifest, rows_of, write
@@ -42,7 +42,7 @@ def ledger(out: Path) -> list[dict[str, Any]]:
 
 
 def page(out: Path) -> str:
-    return (out / report.NAME).read_text("utf-8")
+    return (out / page_of.REPORT).read_text("utf-8")
 
 
 def figures(out: Path) -> dict[str, str]:
@@ -138,7 +138,7 @@ def test_the_page_tells_the_run(out: Path) -> None:
 
 def test_the_flow_accounts_for_every_document_and_chunk(out: Path) -> None:
     published = Published.at(str(out))
-    told, _ = facts(published, report.ROOM)
+    told, _ = facts(published, page_of.ROOM)
     flow = told["flow"]
     assert isinstance(flow, Flow)
     counts = published.manifest.counts
@@ -156,12 +156,12 @@ def test_what_a_run_was_told_is_written_down_without_secrets(
     with FakeServer() as server:
         assert job(source, tmp_path / "out", server.url, "--limit", "1") == 0
     published = Published.at(str(tmp_path / "out"))
-    found = record.read_run(published.storage, published.manifest.run_id)
+    found = run_record.read_run(published.storage, published.manifest.run_id)
     assert found is not None
     assert (found.engine, found.inputs, found.first_documents) == ("endpoint", (str(source),), 1)
     assert found.settings["limits"]["max_chunk_tokens"] == 2550
     assert found.seconds.keys() == {"plan", "extract", "reduce"}
-    (told,) = record.read_servers(published.storage, published.manifest.run_id)
+    (told,) = run_record.read_servers(published.storage, published.manifest.run_id)
     assert (told.name, told.limit, told.starts) == ("endpoint", 32, 1)
     assert told.server == ledger(tmp_path / "out")[0]["server"]
     written = [p for p in (tmp_path / "out").rglob("*") if p.suffix in (".json", ".html")]
@@ -185,7 +185,7 @@ def test_a_report_that_fails_fails_no_run(
     tmp_path: Path, cluster: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = write(tmp_path / "in.parquet", [runs.document("c", "d", runs.text(1, 1))])
-    (tmp_path / "out" / report.NAME / "in the way").mkdir(parents=True)
+    (tmp_path / "out" / page_of.REPORT / "in the way").mkdir(parents=True)
     with FakeServer() as server:
         assert job(source, tmp_path / "out", server.url) == 0
     printed = capsys.readouterr()

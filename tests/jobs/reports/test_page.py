@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobs import report
+from jobs.reports import page as page_of
 from jobs.reports.page import embedded, percent, seconds, short, visible
-from jobs.state.published import Published
+from jobs.state.published_run import Published
 from tests.jobs import outputs
 from tests.jobs.reports.runs import ATTACKS, IDS
 
@@ -35,8 +35,8 @@ def test_what_is_visible_has_no_control_characters(text: str) -> None:
 
 def test_the_policy_lets_nothing_in_and_nothing_out(tmp_path: Path) -> None:
     folder = outputs.publish(tmp_path / "out", {each: {"name": each} for each in [*ATTACKS, *IDS]})
-    report.write(Published.at(str(folder)))
-    said = (folder / report.NAME).read_text("utf-8")
+    page_of.write_report(Published.at(str(folder)))
+    said = (folder / page_of.REPORT).read_text("utf-8")
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', said)
     assert policy.startswith("default-src &#39;none&#39;; script-src &#39;sha256-")
     assert "unsafe" not in policy and "http" not in policy

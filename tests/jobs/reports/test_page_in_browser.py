@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from jobs import report
-from jobs.state.published import Published
+from jobs.reports import page as page_of
+from jobs.state.published_run import Published
 from tests.jobs import outputs
 from tests.jobs.helpers import rows_of
 from tests.jobs.reports import runs
@@ -67,8 +67,8 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [("name", "Northwind", True, True)]
     names = [f"company-{n:04}" for n in range(5_000)]
     profiles = {name: {"name": "Northwind", "documents": [f"of {name}"], "evidence": rows} for name in names}
-    report.write(Published.at(str(outputs.publish(folder, profiles))))
-    return folder / report.NAME
+    page_of.write_report(Published.at(str(outputs.publish(folder, profiles))))
+    return folder / page_of.REPORT
 
 
 @pytest.fixture(scope="module")
@@ -93,25 +93,25 @@ def listed(page: Page) -> list[str]:
 
 
 def test_it_opens_from_a_disk_without_a_complaint_or_a_request(out: Path, browser: Browser) -> None:
-    with browser.opened(out / report.NAME) as page:
+    with browser.opened(out / page_of.REPORT) as page:
         assert "documents became" in page.locator("h1").inner_text()
         page.click("text=Companies")
         for row in rows_of(out, "profiles"):
             open_company(page, row["company_id"])
         page.click("#theme")
         assert browser.complaints == []
-        assert {url for url in browser.requests if not url.startswith("data:")} == {(out / report.NAME).as_uri()}
+        assert {url for url in browser.requests if not url.startswith("data:")} == {(out / page_of.REPORT).as_uri()}
 
 
 def test_it_tells_everything_without_a_script(out: Path, browser: Browser) -> None:
-    with browser.without_scripts() as plain, plain.opened(out / report.NAME) as page:
+    with browser.without_scripts() as plain, plain.opened(out / page_of.REPORT) as page:
         assert page.locator(".figures .value").first.inner_text() == str(len(rows_of(out, "profiles")))
         assert page.locator(".chart svg").count() >= 3
         assert page.locator(".flow svg.wide").is_visible()
 
 
 def test_search_finds_by_id_value_and_document(out: Path, browser: Browser) -> None:
-    with browser.opened(out / report.NAME) as page:
+    with browser.opened(out / page_of.REPORT) as page:
         for words, company in (("c1", "c1"), ("emoji-1", "emoji"), ("NORTHWIND coimbra", "emoji")):
             find(page, words)
             assert listed(page), words
@@ -125,7 +125,7 @@ def test_search_finds_by_id_value_and_document(out: Path, browser: Browser) -> N
 def test_evidence_is_highlighted_to_the_character(out: Path, browser: Browser) -> None:
     texts = {row["document_id"]: row["text"] for row in runs.documents()}
     shown = 0
-    with browser.opened(out / report.NAME) as page:
+    with browser.opened(out / page_of.REPORT) as page:
         for row in rows_of(out, "profiles"):
             open_company(page, row["company_id"])
             places = [p for e in row["evidence"] if e["chosen"] for p in e["places"]]
@@ -142,7 +142,7 @@ def test_evidence_is_highlighted_to_the_character(out: Path, browser: Browser) -
 
 
 def test_documents_and_ids_that_attack_stay_text(out: Path, browser: Browser) -> None:
-    with browser.opened(out / report.NAME) as page:
+    with browser.opened(out / page_of.REPORT) as page:
         page.click("text=Companies")
         for number, attack in enumerate(runs.ATTACKS):
             open_company(page, f"attack-{number}")
@@ -161,7 +161,7 @@ def test_documents_and_ids_that_attack_stay_text(out: Path, browser: Browser) ->
 
 
 def test_what_cannot_be_seen_is_written_as_its_code(out: Path, browser: Browser) -> None:
-    with browser.opened(out / report.NAME) as page:
+    with browser.opened(out / page_of.REPORT) as page:
         open_company(page, "nul\x00inside")
         assert page.locator(".profile header .id").inner_text() == "nul\\u0000inside"
         open_company(page, "\u202ereversed")
@@ -169,7 +169,7 @@ def test_what_cannot_be_seen_is_written_as_its_code(out: Path, browser: Browser)
 
 
 def test_dead_letters_are_shown_with_reason_and_text(out: Path, browser: Browser) -> None:
-    with browser.opened(out / report.NAME) as page:
+    with browser.opened(out / page_of.REPORT) as page:
         find(page, "fault-1")
         page.keyboard.press("Enter")
         assert "invalid" in page.locator(".profile").inner_text()
@@ -182,7 +182,7 @@ def test_dead_letters_are_shown_with_reason_and_text(out: Path, browser: Browser
 
 def test_a_document_is_stepped_through_by_its_chunks(out: Path, browser: Browser) -> None:
     at = "document.querySelector('.body').scrollTop"
-    with browser.opened(out / report.NAME) as page:
+    with browser.opened(out / page_of.REPORT) as page:
         open_company(page, "long")
         marks = page.locator("details.chunk summary")
         assert marks.count() > 2
@@ -198,7 +198,7 @@ def test_a_document_is_stepped_through_by_its_chunks(out: Path, browser: Browser
 
 
 def test_it_is_used_by_keys_alone(out: Path, browser: Browser) -> None:
-    with browser.opened(out / report.NAME) as page:
+    with browser.opened(out / page_of.REPORT) as page:
         find(page, "northwind")
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
@@ -217,7 +217,7 @@ def test_it_is_used_by_keys_alone(out: Path, browser: Browser) -> None:
 
 
 def test_themes_take_turns(out: Path, browser: Browser) -> None:
-    with browser.opened(out / report.NAME, dark=True) as page:
+    with browser.opened(out / page_of.REPORT, dark=True) as page:
         paper = "getComputedStyle(document.body).backgroundColor"
         dark = page.evaluate(paper)
         page.click("#theme")
@@ -230,7 +230,7 @@ def test_themes_take_turns(out: Path, browser: Browser) -> None:
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_can_be_read_against_what_is_behind_it(out: Path, browser: Browser, dark: bool) -> None:
-    with browser.opened(out / report.NAME, dark=dark) as page:
+    with browser.opened(out / page_of.REPORT, dark=dark) as page:
         seen, pale = page.evaluate(PALE)
         assert seen > 100
         assert pale == []
@@ -242,7 +242,7 @@ def test_text_can_be_read_against_what_is_behind_it(out: Path, browser: Browser,
 
 
 def test_nothing_is_wider_than_a_telephone(out: Path, browser: Browser) -> None:
-    with browser.opened(out / report.NAME, width=390, height=844) as page:
+    with browser.opened(out / page_of.REPORT, width=390, height=844) as page:
         assert page.evaluate(WIDER) == 0
         for company in ("attack-6", "long" * 100, "c0"):
             open_company(page, company)

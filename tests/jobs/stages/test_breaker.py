@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.client import Answer
 from actors.extractor import ANSWERS
+from actors.retrying_client import Answer
 from extraction.config.settings import Breaker as Asked
 from extraction.errors import Fault, RunError
-from jobs.stages.breaker import Breaker
+from jobs.stages.extract import Breaker
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import census, job, manifest, row, write
 

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from extraction.config.flags import Flags
-from extraction.config.scenarios import load_matrix
 from extraction.config.settings import Model, Settings, Sglang
+from extraction.config.sglang_presets import Flags, load_matrix
 from extraction.prompting.prompt import Prompt
 from jobs.stages.engines import SCENARIOS, fleet
-from jobs.state.run import Run
+from jobs.stages.run import Run
 from jobs.state.storage import Storage
 from tests.jobs.test_sglang_job import model
 

@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel
 
-from extraction.chunking.chunking import Chunk
-from extraction.grounding.finding import find_emails
-from extraction.pieces import Piece
+from extraction.chunking.chunker import Chunk
+from extraction.documents import Piece
+from extraction.grounding.finders import find_emails
 from extraction.schema.company import ShortProfile
-from extraction.schema.rules import subject, vote
-from jobs.stages.gathering import NOT_ASKED, Gathered, gather, observed
+from extraction.schema.merge_rules import subject, vote
+from jobs.stages.reduce import NOT_ASKED, Gathered, gather, observed
 
 EMPTY: dict[str, Any] = {**dict.fromkeys(ShortProfile.model_fields), "products": []}
 

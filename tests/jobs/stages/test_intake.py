@@ -8,7 +8,8 @@ import pytest
 
 from extraction.config.settings import Columns
 from extraction.errors import OperatorError
-from jobs.stages.intake import DOCUMENT_ROWS, find, read
+from jobs.stages.read_input import find, read
+from jobs.state.tables import DOCUMENT_ROWS
 from tests.jobs.helpers import row, write
 
 

@@ -7,16 +7,17 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from extraction.chunking.chunking import Chunker
-from extraction.chunking.tokens import ByteCounter
+from extraction.chunking.chunker import Chunker
+from extraction.chunking.tokenizers import ByteCounter
 from extraction.config.settings import Limits, load
 from extraction.errors import Fault
 from extraction.prompting.prompt import Prompt
 from jobs.stages.engines import fleet
-from jobs.stages.intake import find
-from jobs.stages.plan import CHUNKS, Companies, chunks_of, plan
-from jobs.state.run import Run
+from jobs.stages.plan import Companies, plan
+from jobs.stages.read_input import find
+from jobs.stages.run import Run
 from jobs.state.storage import Storage
+from jobs.state.tables import CHUNKS, chunks_of
 from tests.extraction.samples import Vineyard
 from tests.jobs.helpers import row as document
 from tests.jobs.helpers import write

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extraction.config.settings import Servers
-from jobs.stages.pool_size import ASKED_AHEAD, WAVES, pool_size
+from jobs.stages.extract import ASKED_AHEAD, WAVES, pool_size
 
 COUNTS = st.integers(1, 10_000_000)
 SERVERS = st.builds(Servers, min_servers=st.integers(1, 50), max_servers=st.one_of(st.none(), st.integers(1, 500)))

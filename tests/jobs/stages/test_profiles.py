@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from extraction.chunking.chunking import Chunk
+from extraction.chunking.chunker import Chunk
+from extraction.documents import Piece
 from extraction.merging.evidence import Evidence
-from extraction.merging.resolving import resolve
-from extraction.pieces import Piece
-from extraction.prompting.parsing import ReplyFault, parse
-from extraction.schema.rules import latest, union, vote
-from jobs.stages.gathering import observed
-from jobs.stages.profiles import profile_schema
+from extraction.merging.resolve import resolve
+from extraction.prompting.reply_parsing import ReplyFault, parse
+from extraction.schema.merge_rules import latest, union, vote
+from jobs.stages.reduce import observed
+from jobs.state.tables import profile_schema
 
 
 class Grade(IntEnum):

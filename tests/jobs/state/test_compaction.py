@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.client import Answer
+from actors.retrying_client import Answer
 from extraction.errors import Fault
-from jobs.state import compaction
-from jobs.state.compaction import compact, fold
-from jobs.state.digests import digests
-from jobs.state.ledger import Ledger, LedgerWriter
+from jobs.state import ledger_compaction
+from jobs.state.ledger import Ledger, LedgerWriter, digests
+from jobs.state.ledger_compaction import compact, fold
 from jobs.state.storage import Storage
 from tests.jobs.state.test_ledger import known, read
 
@@ -48,7 +47,7 @@ def test_folding_any_segments_changes_no_answer(
 
 @pytest.mark.usefixtures("cluster")
 def test_small_segments_are_folded_where_they_are_many(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compaction, "LARGE_ROWS", 8)
+    monkeypatch.setattr(ledger_compaction, "LARGE_ROWS", 8)
     held = Ledger(Storage(str(tmp_path)), "f" * 64)
     for number in range(10):
         LedgerWriter(held, "run", str(number)).append([answer(f"{number}{each}", None, number) for each in "ab"])

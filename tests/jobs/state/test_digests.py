@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.state.digests import Digests, digests, find, first_of_each, order
+from jobs.state.ledger import Digests, digests, find, first_of_each, order
 
 IDS = st.lists(st.text(st.sampled_from("abé\u2028"), max_size=3), max_size=30)
 # Halves that often agree, as those of real digests hardly ever do.

@@ -11,11 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors import extractor
-from actors.client import Answer
+from actors.retrying_client import Answer
 from extraction.errors import Fault
-from jobs.state.digests import digests
-from jobs.state.index import Index, State
-from jobs.state.ledger import FOLDED_ROWS, Ledger, LedgerWriter
+from jobs.state.ledger import FOLDED_ROWS, Index, Ledger, LedgerWriter, State, digests
 from jobs.state.storage import Storage
 
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from actors.doubts import Doubt
-from jobs.state.notes import StoredNotes
+from actors.crash_suspects import Doubt
+from jobs.stages.extract import StoredNotes
 from jobs.state.storage import Storage
 
 PATH = "work/runs/run/doubts/actor.json"

@@ -1,0 +1,303 @@
+"""Grounding: where a value stands in the text that it was read from, if it stands there at all.
+
+Exact first, then folded: case, accents, kinds of quotes and dashes, and runs of white space do not matter. A value
+is found whole or not at all: 14 does not stand in 2014. Scripts without spaces between words have no such wholes:
+there, any run of characters is one. Last, words that differ by a letter here and there (FUZZY), never by a digit.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+from itertools import chain
+from typing import Any, Literal
+
+from rapidfuzz import fuzz
+
+from extraction.grounding.amounts import NO_DIGIT, SIGNS, numerals
+
+UNSEEN = "\u00ad\u200b\u200c\u200d\u2060\ufeff"  # soft hyphen, zero-width spaces and joiners
+PLAIN = str.maketrans(
+    {
+        **dict.fromkeys("’‘‚‛", "'"),
+        **dict.fromkeys("“”„‟«»", '"'),
+        **dict.fromkeys("–—‐‑‒―−", "-"),
+        **dict.fromkeys(UNSEEN),
+    }
+)
+# Thai, Lao, Burmese, Khmer, Japanese, Chinese, Korean (whose particles follow without a space)
+UNSPACED = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9d"
+    r"\U00020000-\U0003ffff"
+)
+SPACED = re.compile(rf"[^\W_{UNSPACED}]")
+WORD = re.compile(r"\w")
+RUN = re.compile(r" *[^ ]+| +")
+
+
+def fold(text: str) -> str:
+    """Case, accents, quotes and dashes folded; may be shorter or longer than the text."""
+    if text.isascii():
+        return text.casefold()
+    decomposed = unicodedata.normalize("NFKD", text.translate(PLAIN)).casefold()
+    return "".join(c for c in decomposed if not unicodedata.combining(c))
+
+
+def lowered(text: str) -> str:
+    """A text in lower case, of the same length: İ, the one letter that would become two characters, as i."""
+    return text.replace("İ", "i").lower()
+
+
+def everywhere(part: str, text: str) -> Iterator[int]:
+    """Where a part of a text begins, each time."""
+    at = text.find(part)
+    while at >= 0:
+        yield at
+        at = text.find(part, at + 1)
+
+
+@lru_cache(maxsize=4096)
+def _fold_one(character: str) -> str:
+    return " " if character.isspace() else fold(character)
+
+
+ASCII = {n: _fold_one(chr(n)) for n in range(128)}
+
+
+class Folded:
+    """A text folded, its runs of white space made one space, with the way back to its own characters."""
+
+    def __init__(self, original: str) -> None:
+        self.length = len(original)
+        self._offsets: list[int] | None = None
+        if original.isascii():
+            self.text = original.translate(ASCII)
+        else:
+            folds = {character: _fold_one(character) for character in set(original)}
+            self.text = original.translate({ord(c): f for c, f in folds.items()})
+            if any(len(f) != 1 for f in folds.values()):
+                self._offsets = [n for n, c in enumerate(original) for _ in folds[c]]
+        if "  " in self.text:
+            self._squeeze()
+
+    def _squeeze(self) -> None:
+        """Make each run of spaces one, the first of them."""
+        before = self._offsets or range(len(self.text))
+        offsets: list[int] = []
+        runs: list[str] = []
+        for match in RUN.finditer(self.text):
+            start, run = match.start(), match[0]
+            spaces = len(run) - len(run.lstrip(" "))
+            if spaces > 1:
+                offsets.append(before[start])
+                runs.append(" ")
+                start, run = start + spaces, run[spaces:]
+            offsets.extend(before[start : start + len(run)])
+            runs.append(run)
+        self.text, self._offsets = "".join(runs), offsets
+
+    def origin(self, start: int, end: int) -> tuple[int, int] | None:
+        """The original's characters that a span of the folded text stands for; None where it cuts one apart."""
+        if self._offsets is None:
+            return start, end
+        bound = self._at(start), self._at(end)
+        if (start and bound[0] == self._at(start - 1)) or bound[1] == self._at(end - 1):
+            return None
+        return bound
+
+    def _at(self, offset: int) -> int:
+        offsets = self._offsets or []
+        return offsets[offset] if offset < len(offsets) else self.length
+
+
+Span = tuple[int, int]
+Level = Literal["exact", "folded", "fuzzy"]  # how a value stands in a text, the surest first
+
+SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+SIGNS_OF_ADDRESS = ("://", "www.", "@")
+WWW = re.compile(r"^www\.", re.IGNORECASE)
+CODE = re.compile(r"[\d\s()./+-]+")  # registration and telephone numbers, whatever stands between their digits
+CODE_DIGITS = 7  # a telephone number without its area code; fewer is a number
+ADDRESS_REACH = 60  # characters before a place in which the sign of an address may stand
+FUZZY = 90  # of 100, rapidfuzz's partial_ratio
+FUZZY_LENGTH = 8  # characters; in less, one letter makes another word
+
+
+class Text:
+    """A text that values are looked for in, folded once."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @cached_property
+    def _folded(self) -> Folded:
+        return Folded(self.text)
+
+    @cached_property
+    def _digits(self) -> str:
+        """All digits that stand in it, one after the other."""
+        return NO_DIGIT.sub("", self.text)
+
+    @cached_property
+    def _numerals(self) -> dict[str, list[Span]]:
+        return numerals(self.text)
+
+    @cached_property
+    def _squeezed(self) -> str:
+        return self._folded.text.replace(" ", "")
+
+    @cached_property
+    def _addresses(self) -> list[Span]:
+        """The runs of characters without a space that hold a sign of a web or mail address."""
+        lower = lowered(self.text)
+        signs = sorted(at for sign in SIGNS_OF_ADDRESS for at in everywhere(sign, lower))
+        ends = [self.text.find(" ", at) for at in signs]
+        return [
+            (self.text.rfind(" ", 0, at) + 1, end if end >= 0 else len(self.text))
+            for at, end in zip(signs, ends, strict=True)
+        ]
+
+    def find(self, value: Any, *, within: Span | None = None) -> Span | None:
+        """The first place where a value stands as a whole, `within` a span: (start, end) in characters of the
+        text."""
+        for span in self._places(value):
+            if not within or (within[0] <= span[0] and span[1] <= within[1]):
+                return span
+        return None
+
+    def everywhere(self, value: Any) -> Iterator[Span]:
+        """All places where a value stands as a whole."""
+        return self._places(value)
+
+    def level(self, value: Any, span: Span) -> Level:
+        """How a value stands at a place that was found for it."""
+        said, there = str(value), self.text[slice(*span)]
+        if there == said:
+            return "exact"
+        wanted, stands = fold(said), fold(there)
+        same = [c for c in wanted if c.isalnum()] == [c for c in stands if c.isalnum()]
+        return "folded" if same or wanted in stands or stands in wanted else "fuzzy"
+
+    def find_exactly(self, value: str) -> Span | None:
+        """The first place where a value stands as a whole, letter by letter: US is no "us", and not in US$."""
+        places = _wholes(value, self.text)
+        return next((span for span in places if self.text[span[1] : span[1] + 1] != "$"), None)
+
+    def _places(self, value: Any) -> Iterator[Span]:
+        if isinstance(value, bool) or value is None:
+            return
+        if isinstance(value, int | float):
+            yield from self._numbers(value)
+            return
+        said = str(value)
+        for spelling in spellings(said):
+            for span in chain(_wholes(spelling, self.text), self._folded_places(spelling)):
+                if "." in said or not self._in_address(span):
+                    yield span
+        yield from self._code(said)
+        yield from self._spaced(said)
+        yield from self._fuzzy(said)
+
+    def _in_address(self, span: Span) -> bool:
+        """Whether a place is a part of a web or mail address, where a name is no name."""
+        first, last = span
+        for start, end in self._addresses:
+            if start <= last and first <= end:
+                break
+        else:
+            return False
+        lead = self.text[max(0, span[0] - ADDRESS_REACH) : span[0]].split(" ")[-1]
+        here = lowered(lead.rpartition("\n")[2])
+        return any(sign in here for sign in SIGNS_OF_ADDRESS) or self.text[span[1] : span[1] + 1] == "@"
+
+    def _folded_places(self, value: str) -> Iterator[Span]:
+        for start, end in _wholes(" ".join(fold(value).split()), self._folded.text):
+            # Not a part of what one character folds to: 1 does not stand in ½.
+            if span := self._folded.origin(start, end):
+                yield span
+
+    def _numbers(self, value: float) -> Iterator[Span]:
+        """A number, its thousands grouped by comma, point, space or apostrophe or not at all."""
+        if value != value or value in (float("inf"), float("-inf")):
+            return
+        if value != int(value):
+            spelled = str(value)
+            yield from (s for v in (spelled, spelled.replace(".", ",")) for s in _wholes(v, self.text))
+            return
+        for start, end in self._numerals.get(str(abs(int(value))), ()):
+            signed = self.text[start - 1 : start] in SIGNS
+            first = start - 1 if value < 0 else start
+            apart = not any(map(SPACED.match, (self.text[first - 1 : first], self.text[end : end + 1])))
+            if apart and (signed or value >= 0):
+                yield first, end
+
+    def _code(self, value: str) -> Iterator[Span]:
+        """A number such as 12.345.678/0001-90 or +1 (555) 010-4477, its digits set apart in any way."""
+        digits = NO_DIGIT.sub("", value)
+        if len(digits) < CODE_DIGITS or digits not in self._digits or not CODE.fullmatch(value):
+            return
+        apart = r"[\s()./+\-‐‑–]{0,3}".join(digits)
+        yield from (match.span() for match in re.finditer(rf"(?<![\d]){apart}(?!\d)", self.text))
+
+    def _spaced(self, value: str) -> Iterator[Span]:
+        """Words that run together in the value, or in the text: LanternWorks and Lantern Works."""
+        text, wanted = self._folded.text, fold(value).replace(" ", "")
+        if len(wanted) < FUZZY_LENGTH or not wanted.isalpha() or wanted not in self._squeezed:
+            return
+        letters = [at for at, character in enumerate(text) if character != " "]
+        for match in re.finditer(wanted, self._squeezed):
+            first, last = letters[match.start()], letters[match.end() - 1] + 1
+            whole = not SPACED.match(text[first - 1 : first]) and not SPACED.match(text[last : last + 1])
+            if whole and (span := self._folded.origin(first, last)):
+                yield span
+
+    def _fuzzy(self, value: str) -> Iterator[Span]:
+        """Several words, nearly as they stand in the text; their digits exactly."""
+        wanted = " ".join(fold(value).split())
+        if " " not in wanted or len(wanted) < FUZZY_LENGTH:
+            return
+        found = fuzz.partial_ratio_alignment(wanted, self._folded.text, score_cutoff=FUZZY)
+        if found is None or found.dest_end - found.dest_start < FUZZY_LENGTH:
+            return
+        text = self._folded.text
+        start, end = found.dest_start, found.dest_end
+        while start > 0 and WORD.match(text[start - 1]) and WORD.match(text[start]):
+            start -= 1
+        while end < len(text) and WORD.match(text[end]) and WORD.match(text[end - 1]):
+            end += 1
+        stands = text[start:end].strip()
+        start = text.index(stands, start)
+        if stands[:1] != wanted[:1]:  # unprofitable growth is no profitable growth
+            return
+        if fuzz.ratio(wanted, stands) < FUZZY or re.findall(r"\d+", stands) != re.findall(r"\d+", wanted):
+            return
+        if span := self._folded.origin(start, start + len(stands)):
+            yield span
+
+
+def as_written(value: Any, quote: str) -> Any:
+    """A text that differs by a letter from where it stands, the way it is written there; else as it is."""
+    if not isinstance(value, str) or value == quote:
+        return value
+    wanted, stands = " ".join(fold(value).split()), " ".join(fold(quote).split())
+    return " ".join(quote.split()) if wanted != stands and fuzz.ratio(wanted, stands) >= FUZZY else value
+
+
+@lru_cache(maxsize=4_096)
+def spellings(value: str) -> tuple[str, ...]:
+    """Ways in which a document may write a value: a web address with or without its scheme."""
+    found = [value.strip()]
+    if "." in value:
+        bare = SCHEME.sub("", found[0]).rstrip("/")
+        found += [bare, WWW.sub("", bare)]
+    return tuple(spelling for spelling in dict.fromkeys(found) if any(map(str.isalnum, spelling)))
+
+
+def _wholes(value: str, text: str) -> Iterator[Span]:
+    """The occurrences that no letter or digit runs on from."""
+    for start in everywhere(value, text) if value else ():
+        end = start + len(value)
+        before = SPACED.match(value[0]) and start > 0 and SPACED.match(text[start - 1])
+        after = SPACED.match(value[-1]) and end < len(text) and SPACED.match(text[end])
+        if not before and not after:
+            yield start, end

@@ -1,0 +1,383 @@
+"""Observing: an answer's values, each looked up in the documents that the question was made of, with its
+signals."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+from rapidfuzz import fuzz
+
+from extraction.documents import NOTHING_KNOWN, Known, Piece
+from extraction.grounding.company_names import company_key, same_company
+from extraction.grounding.contacts import country_of_host, website_key
+from extraction.grounding.finders import Found, Hints, find_emails, find_websites
+from extraction.grounding.places import country_code, country_key
+from extraction.grounding.text_search import Span, Text, as_written
+from extraction.merging.confidence import MOST, Calibration, Signals, uncalibrated
+from extraction.merging.evidence import Observation, canonical
+from extraction.prompting.reply_parsing import Parsed
+from extraction.schema.arrow_types import storable
+from extraction.schema.merge_rules import Rule
+from extraction.schema.profile_model import Field, facts, fields
+
+NOWHERE = (-1, -1, "")
+NEAR = 400  # characters to either side of an item in which its parts have to stand: a few lines
+MENTIONS = 20  # of the company's name in a piece that distances are measured from
+
+
+class Value(NamedTuple):
+    """A value of an answer, and the log-probability of its tokens."""
+
+    field: Field
+    key: str
+    value: Any
+    logprob: float | None
+
+    def saying(self, value: Any) -> "Value":
+        """The same, written otherwise."""
+        same = value == self.value
+        return self if same else self._replace(value=value, key=self.field.rule.key_of(value) or self.key)
+
+
+class Place(NamedTuple):
+    """Where a value stands: in which of the source's pieces, and the value as it is borne out there."""
+
+    number: int
+    span: Span
+    value: Value
+
+
+class Seen(NamedTuple):
+    """A value in one piece of a chunk, before anything is decided: its observation without a probability."""
+
+    value: Value
+    piece: Piece
+    place: tuple[int, int, str]
+    signals: Signals
+
+    def observation(self, chunk_id: str, probability: float) -> Observation:
+        """The observation of it, with the probability that it is right."""
+        return Observation(
+            self.value.field.name,
+            self.value.key,
+            canonical(self.value.value),
+            self.piece.document_id,
+            chunk_id,
+            *self.place,
+            self.piece.document_date or "",
+            self.piece.document_type or "",
+            round(probability, 4),
+            not self.signals.given,
+        )
+
+
+class Source:
+    """A chunk's pieces as texts to look in."""
+
+    def __init__(self, content: str, pieces: Iterable[Piece]) -> None:
+        self.pieces = tuple(pieces)
+        self.content = content
+        self.texts = tuple(Text(p.text(content)) for p in self.pieces)
+
+    def places(self, value: Value, quote: str | None) -> Iterator[Place]:
+        """Where a value stands, once in each piece: in the words quoted for it, if it stands there."""
+        rule = value.field.rule
+        wanted = rule.quote_of(value.value)
+        for number, text in enumerate(self.texts):
+            quoted = text.find(quote) if quote else None
+            span = text.find(wanted, within=quoted) if quoted else None
+            span = span or text.find(wanted)
+            if span is None and rule.spellings:
+                found = (text.find_exactly(spelling) for spelling in rule.spellings(wanted))
+                span = next(filter(None, found), None)
+            there = span and _as_it_stands(value, text, span)
+            if span and there:
+                yield Place(number, span, there)
+
+
+@dataclass
+class Answer:
+    """One answer and its chunk: what it gives, where that stands, and what the text holds by standards."""
+
+    parsed: Parsed[BaseModel]
+    source: Source
+    known: Known
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """The profile as JSON has it."""
+        return self.parsed.profile.model_dump(mode="json")
+
+    @cached_property
+    def values(self) -> list[Value]:
+        """What it gives, field by field."""
+        found = (
+            _value(field, value, score)
+            for field in facts(type(self.parsed.profile))
+            for value, score in _scored(self.data, self.parsed.scores, field)
+        )
+        return [value for value in found if value]
+
+    @cached_property
+    def places(self) -> list[list[Place]]:
+        """For each value that a document can bear out, where it stands; nothing where its standard refuses it."""
+        quoted = _quotes(self.data, type(self.parsed.profile))
+        return [
+            list(self.source.places(value, quoted.get(value.field.path[-1])))
+            if value.field.rule.verbatim and value.field.rule.accepts(value.value)
+            else []
+            for value in self.values
+        ]
+
+    @cached_property
+    def name(self) -> Value | None:
+        """The company's name in the answer: the first of its names that stands in the text."""
+        named = zip(self.values, self.places, strict=True)
+        return next(
+            (v for v, places in named if places and v.field.rule.key is company_key and v.field.rule.identifies),
+            None,
+        )
+
+    @cached_property
+    def matches_known(self) -> int:
+        """1 where its name is that of the known company, -1 where it is another's, else 0."""
+        if not self.known.name or self.name is None:
+            return 0
+        return 1 if same_company(self.name.key, company_key(self.known.name)) else -1
+
+    @cached_property
+    def subject(self) -> float | None:
+        """The log-probability of its word for what the text is about."""
+        for field in fields(type(self.parsed.profile)):
+            if field.rule.kind == "subject":
+                return next((score for _, score in _scored(self.data, self.parsed.scores, field)), None)
+        return None
+
+    @cached_property
+    def grounded(self) -> tuple[int, int]:
+        """How many of the values that a document can bear out stand in one, and how many in none."""
+        standing = [bool(p) for v, p in zip(self.values, self.places, strict=True) if v.field.rule.verbatim]
+        return sum(standing), len(standing) - sum(standing)
+
+    @cached_property
+    def hints(self) -> Hints:
+        """The countries that the answer and the addresses in the text name."""
+        given = [country_code(v.value) for v in self.values if v.field.rule.key is country_key]
+        hosts = [
+            country_of_host(found.value)
+            for text in self.source.texts
+            for find in (find_emails, find_websites)
+            for found in find(text.text, Hints())
+        ]
+        hosts.append(country_of_host(self.known.website or ""))
+        return Hints(tuple(dict.fromkeys(filter(None, (*given, *hosts)))))
+
+    @cached_property
+    def mentions(self) -> list[list[Span]]:
+        """For each piece, where the company's name stands: the known one, else the answer's."""
+        name = self.known.name or (self.name and self.name.value)
+        return [list(islice(text.everywhere(name), MENTIONS)) if name else [] for text in self.source.texts]
+
+    def found(self, field: Field) -> list[list[tuple[str, Found]]]:
+        """For each piece, what the field's finder reads in it, with keys; the first place of each."""
+        rule = field.rule
+        pieces = []
+        for text in self.source.texts:
+            by_key: dict[str, Found] = {}
+            for one in rule.find(text.text, self.hints) if rule.find else ():
+                by_key.setdefault(rule.key_of(one.value), one)
+            pieces.append([(key, one) for key, one in by_key.items() if key])
+        return pieces
+
+    def kinship(self, rule: Rule, value: Any) -> float:
+        """How much a web or mail address is like the company's name."""
+        name = self.known.name or (self.name and self.name.value)
+        if not name or rule.find not in (find_websites, find_emails):
+            return 0.0
+        label = website_key(str(value).rpartition("@")[2]).split(".")[0]
+        return fuzz.partial_ratio(company_key(name).replace(" ", ""), label) / 100 if label else 0.0
+
+
+def observe(
+    parsed: Parsed[BaseModel],
+    chunk_id: str,
+    content: str,
+    pieces: Iterable[Piece],
+    known: Known = NOTHING_KNOWN,
+    calibration: Calibration | None = None,
+) -> list[Observation]:
+    """The observations in one answer; none where it abstains."""
+    found = seen(parsed, content, pieces, known)
+    return [one.observation(chunk_id, _probability(one, calibration)) for one in found]
+
+
+def _probability(one: Seen, calibration: Calibration | None) -> float:
+    rule, signals = one.value.field.rule, one.signals
+    if signals.known > 0 and rule.identifies and rule.key is company_key:
+        return MOST  # the input says so
+    return calibration.of_chunk(signals, one.value.field.name) if calibration else uncalibrated(signals)
+
+
+def seen(
+    parsed: Parsed[BaseModel], content: str, pieces: Iterable[Piece], known: Known = NOTHING_KNOWN
+) -> Iterator[Seen]:
+    """What one answer and its text say, a value in each piece in which it stands; nothing where it abstains."""
+    if abstains(parsed.profile):
+        return
+    answer = Answer(parsed, Source(content, pieces), known)
+    quoted = _quotes(answer.data, type(parsed.profile))
+    found = {field.name: answer.found(field) for field in facts(type(parsed.profile)) if field.rule.find}
+    given: dict[tuple[str, int], set[str]] = {}
+    for value, places in zip(answer.values, answer.places, strict=True):
+        if not value.field.rule.verbatim:
+            yield from _reading(answer, value, quoted.get(value.field.path[-1]))
+            continue
+        for place in places:
+            given.setdefault((value.field.name, place.number), set()).add(place.value.key)
+            yield _given(answer, place, found.get(value.field.name))
+        if not places:  # of no document in particular: the newest, which stands last
+            yield Seen(value, answer.source.pieces[-1], NOWHERE, _signals(answer, value, own=0))
+    for field in facts(type(parsed.profile)):
+        for number, values in enumerate(found.get(field.name, ())):
+            for key, one in values:
+                if key not in given.get((field.name, number), ()) and storable(one.value):
+                    yield _found(answer, Value(field, key, one.value, None), number, one, values)
+
+
+def _given(answer: Answer, place: Place, found: Sequence[Sequence[tuple[str, Found]]] | None) -> Seen:
+    """A value of the model where it stands."""
+    value, text = place.value, answer.source.texts[place.number]
+    piece = answer.source.pieces[place.number]
+    signals = _signals(answer, value, own=1)
+    level = text.level(value.field.rule.quote_of(value.value), place.span)
+    signals = signals._replace(level=level, kinship=answer.kinship(value.field.rule, value.value))
+    here = found[place.number] if found else []
+    same = next((one for key, one in here if key == value.key), None)
+    if same:
+        signals = _with_found(answer, signals, place.number, same, here)
+    return Seen(value, piece, piece.cut(answer.source.content, *place.span), signals)
+
+
+def _found(answer: Answer, value: Value, number: int, one: Found, all_: Sequence[tuple[str, Found]]) -> Seen:
+    """A value of a finder where it stands."""
+    piece = answer.source.pieces[number]
+    signals = _signals(answer, value, own=0)._replace(
+        given=False, kinship=answer.kinship(value.field.rule, one.value)
+    )
+    signals = _with_found(answer, signals, number, one, all_)
+    return Seen(value, piece, piece.cut(answer.source.content, one.start, one.end), signals)
+
+
+def _signals(answer: Answer, value: Value, *, own: int) -> Signals:
+    """What the answer tells of one of its values; `own` is 1 where that counts among the grounded ones."""
+    grounded, invented = answer.grounded
+    named = answer.name
+    return Signals(
+        logprob=value.logprob,
+        subject=answer.subject,
+        name=named.logprob if named else None,
+        grounded=max(0, grounded - own),
+        invented=invented,
+        known=answer.matches_known,
+    )
+
+
+def _with_found(
+    answer: Answer, signals: Signals, number: int, one: Found, all_: Sequence[tuple[str, Found]]
+) -> Signals:
+    """The signals of a value that a finder has."""
+    mentions = answer.mentions[number]
+    distances = [_distance(other, mentions) for _, other in all_]
+    nearest = bool(mentions) and _distance(one, mentions) == min(distances)
+    return signals._replace(found=True, checked=one.checked, rivals=len(all_) - 1, nearest=nearest)
+
+
+def _distance(found: Found, mentions: Sequence[Span]) -> int:
+    """Characters between a value and the nearest mention of the company."""
+    return min((max(found.start - end, start - found.end, 0) for start, end in mentions), default=0)
+
+
+def _reading(answer: Answer, value: Value, quote: str | None) -> Iterator[Seen]:
+    """A reading of the model, which stands where its quote does, else nowhere."""
+    signals = _signals(answer, value, own=0)
+    stands = False
+    for piece, text in zip(answer.source.pieces, answer.source.texts, strict=True):
+        if quote and (span := text.find(quote)):
+            stands = True
+            yield Seen(value, piece, piece.cut(answer.source.content, *span), signals)
+    if not stands:
+        yield Seen(value, answer.source.pieces[-1], NOWHERE, signals)
+
+
+def abstains(profile: BaseModel) -> bool:
+    """Whether an answer says that the text is about something else than what the profile is. One that does not say
+    what it is about is only less sure.
+    """
+    for field in fields(type(profile)):
+        if field.rule.kind == "subject":
+            data = profile.model_dump(mode="json", include={field.path[0]})
+            if any(value not in field.rule.about for value in _values(data, field)):
+                return True
+    return False
+
+
+def _value(field: Field, value: Any, logprob: float | None) -> Value | None:
+    """A value; None for one that says nothing, or that no column can hold."""
+    if field.rule.quote_of(value) is None or not storable(value):
+        return None
+    key = field.rule.key_of(value)
+    return Value(field, key, value, logprob) if key else None
+
+
+def _as_it_stands(value: Value, text: Text, span: Span) -> Value | None:
+    """A value as a place bears it out: words the way they are written there, an item without those of its
+    parts that do not stand near; None where one of these may not be null."""
+    said = value.value
+    if isinstance(said, str):
+        return value.saying(as_written(said, text.text[slice(*span)]))
+    if not value.field.parts or not isinstance(said, dict):
+        return value
+    near = Text(text.text[max(0, span[0] - NEAR) : span[1] + NEAR])
+    there = dict(said)
+    for name, nullable in value.field.parts:
+        if said.get(name) is None:
+            continue
+        place = near.find(said[name])
+        if place is None and not nullable:
+            return None
+        there[name] = place and as_written(said[name], near.text[slice(*place)])
+    return value.saying(there)
+
+
+def _quotes(data: Mapping[str, Any], model: type[BaseModel]) -> dict[str, str]:
+    """The words quoted for each field, by its last name; the last words where there are several."""
+    rows = (row for f in fields(model) if f.rule.kind == "quotes" for row in _values(data, f))
+    return {row["field"]: row["quote"] for row in rows if row["quote"]}
+
+
+def _values(data: Mapping[str, Any], field: Field) -> list[Any]:
+    """What an answer gives for a field: a list's items, or the one value unless it is null."""
+    value: Any = data
+    for part in field.path:
+        value = value[part] if value is not None else None
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _scored(data: Mapping[str, Any], scores: Any, field: Field) -> Iterator[tuple[Any, float | None]]:
+    """The values of a field with their scores; of a structured item the score of what stands for it."""
+    values, node = _values(data, field), scores
+    for part in field.keys:
+        node = node.get(part) if isinstance(node, dict) else None
+    nodes = node if isinstance(node, list) else [node]
+    if len(nodes) != len(values):
+        nodes = [None] * len(values)
+    for value, scored in zip(values, nodes, strict=True):
+        if isinstance(value, dict):
+            parts = (part for part in field.rule.anchor if value.get(part) is not None)
+            scored = scored.get(next(parts, ""), None) if isinstance(scored, dict) else None
+        yield value, scored if isinstance(scored, float) else None

@@ -1,0 +1,324 @@
+"""What commands print: profiles as a table, one profile with its evidence, counts, and scores."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from extraction.documents import Original
+from extraction.evaluation.calibration import BINS
+from extraction.evaluation.scoring import Share
+from extraction.schema.profile_model import fields
+from jobs.cli.progress import clock
+from jobs.reports.scores import ALL, Score
+from jobs.stages.run_stats import RunStats
+from jobs.state.manifest import NAME as MANIFEST
+from jobs.state.manifest import Manifest
+from jobs.state.storage import Storage
+
+ROWS_SHOWN = 20
+COLUMNS_SHOWN = 7
+WIDTH_IN_LOGS = 160
+WIDTH_OF_CELL = 30
+WORDS_SHOWN = 3
+
+
+def console() -> Console:
+    """Standard output, as wide as a table needs where it is no terminal."""
+    wide = Console(highlight=False)
+    return wide if wide.is_terminal else Console(highlight=False, width=WIDTH_IN_LOGS)
+
+
+def show_profiles(out: Console, storage: Storage, manifest: Manifest, model: type[BaseModel]) -> None:
+    """The first profiles, a line each."""
+    rows: list[dict[str, Any]] = []
+    for file in manifest.profiles:
+        rows += storage.read_table(file.path).slice(0, ROWS_SHOWN - len(rows)).to_pylist()
+        if len(rows) >= ROWS_SHOWN:
+            break
+    out.print(profile_table(rows, model))
+    if manifest.counts.companies > ROWS_SHOWN:
+        out.print(f"... and {manifest.counts.companies - ROWS_SHOWN:,} more", style="dim")
+
+
+def profile_table(rows: Iterable[dict[str, Any]], model: type[BaseModel]) -> Table:
+    """Profiles, a line each, the first of their columns. Cells are facts alone: what stands in no document is not
+    shown."""
+    shown = fields(model)[:COLUMNS_SHOWN]
+    table = Table(header_style="bold", pad_edge=False, box=None)
+    table.add_column("company_id", style="dim", no_wrap=True, max_width=WIDTH_OF_CELL)
+    for field in shown:
+        table.add_column(field.path[-1], no_wrap=True, min_width=len(field.path[-1]), max_width=WIDTH_OF_CELL)
+    for row in rows:
+        table.add_row(plain(row["company_id"]), *(_cell(row, field.path) for field in shown))
+    return table
+
+
+def _cell(row: dict[str, Any], path: tuple[str, ...]) -> Text:
+    value: Any = row
+    for part in path:
+        value = value.get(part) if isinstance(value, dict) else None
+    if value is None:
+        return Text("-", style="dim")
+    if isinstance(value, list):
+        words = [next(iter(v.values())) if isinstance(v, dict) else v for v in value]
+        more = f" +{len(words) - WORDS_SHOWN}" if len(words) > WORDS_SHOWN else ""
+        return plain(", ".join(map(str, words[:WORDS_SHOWN])) + more) if words else Text("-", style="dim")
+    return plain(str(value))
+
+
+def plain(text: str) -> Text:
+    """Text from documents as it is: no markup, no control characters."""
+    return Text("".join(c if c.isprintable() else " " for c in text))
+
+
+def show_counts(
+    out: Console,
+    storage: Storage,
+    manifest: Manifest,
+    tally: RunStats,
+    limit: int | None,
+    seconds: float,
+    report: str | None = None,
+) -> None:
+    """The run in numbers, and where its files and its report are; `limit` where all servers take as many requests
+    at a time."""
+    counts, tokens = manifest.counts, manifest.tokens
+    root = storage.full("")
+    asked = counts.chunks_answered - counts.chunks_from_ledger
+    missing = counts.chunks - counts.chunks_answered
+    of = f" of {limit}" if limit else ""
+    extracting = f", {clock(tally.seconds)} extracting, {tally.in_flight:.1f}{of} requests in flight a server"
+    lines = [
+        ("documents", f"{counts.documents:,} in, {counts.companies:,} companies out, {counts.dead_letters:,} dead"),
+        ("chunks", f"{counts.chunks:,}: {asked:,} answered now, {counts.chunks_from_ledger:,} from the ledger, "
+                   f"{missing:,} missing"),
+        ("tokens", f"{tokens.prompt:,} prompt ({tokens.cached:,} of them cached), {tokens.completion:,} output"),
+        ("time", clock(seconds) + (extracting if tally.done else "")),
+        ("profiles", ", ".join(f"{root}/{file.path}" for file in manifest.profiles[:3]) or "none"),
+        ("dead letters", ", ".join(f"{root}/{file.path}" for file in manifest.dead_letters[:3]) or "none"),
+        ("manifest", f"{root}/{MANIFEST}"),
+        *([("report", report)] if report else []),
+    ]  # fmt: skip
+    out.print()
+    for name, told in lines:
+        out.print(Text.assemble((f"{name:<13}", "bold"), told), soft_wrap=True)
+
+
+INDENT = 4
+CONTEXT = 60  # characters to either side of a value, where the terminal is wide enough
+OTHERS_SHOWN = 5
+Row = dict[str, Any]
+
+
+def show_profile(out: Console, row: Row, documents: Sequence[Original]) -> None:
+    """Print a published row. `documents` are its texts as far as they are at hand, for the words around values."""
+    texts = {document.document_id: document for document in documents}
+    count = len(row["documents"])
+    out.print(Text.assemble((plain(row["company_id"]).plain, "bold"), (f"   {_counted(count, 'document')}", "dim")))
+    conflicts = {conflict["field"]: conflict for conflict in row["conflicts"]}
+    for name, values in groupby(row["evidence"], key=itemgetter("field")):
+        _show_field(out, name, list(values), conflicts.get(name), texts)
+    if row["chunks_missing"]:
+        out.print()
+        out.print(Text(f"{_counted(len(row['chunks_missing']), 'chunk')} missing", "bold yellow"))
+        for missing in row["chunks_missing"]:
+            _indented(out, Text(f"{missing['fault']}  {_where(missing)}"))
+
+
+def _show_field(
+    out: Console, name: str, values: Sequence[Row], conflict: Row | None, texts: Mapping[str, Original]
+) -> None:
+    chosen = [value for value in values if value["chosen"]]
+    nothing = "" if chosen else "  nothing that is sure enough"
+    out.print()
+    out.print(Text.assemble((name, "cyan"), (nothing, "dim")))
+    for value in chosen:
+        support = _counted(value["support"], "document") if value["grounded"] else "in no document"
+        support += _sure(value)
+        _indented(out, Text.assemble((_readable(value["value"]), "bold"), (f"   {support}", "dim")))
+        for place in value["places"]:
+            _show_place(out, place, texts)
+    if conflict:
+        _show_conflict(out, conflict, texts)
+    rivals = {rival["value"] for rival in conflict["alternatives"]} if conflict else set()
+    _show_others(out, [value for value in values if not value["chosen"] and value["value"] not in rivals])
+
+
+def _show_conflict(out: Console, conflict: Row, texts: Mapping[str, Original]) -> None:
+    """What was decided against, and where it stands."""
+    support = _counted(conflict["support"], "document")
+    _indented(out, Text(f"documents disagree; decided by {conflict['rule']}, {support}, over", "yellow"))
+    for rival in conflict["alternatives"]:
+        newest = f", {rival['newest']}" if rival["newest"] else ""
+        support = f"   {_counted(rival['support'], 'document')}{newest}"
+        _indented(out, Text.assemble((_readable(rival["value"]), "yellow"), (support, "dim")), 2)
+        if rival["place"]:
+            _show_place(out, rival["place"], texts)
+
+
+def _show_others(out: Console, others: Sequence[Row]) -> None:
+    """What was given too: what stands in a document, and what in none and was kept out."""
+    for grounded, label in ((True, "kept back"), (False, "kept out, in no document")):
+        said = [_readable(value["value"]) + _sure(value) for value in others if value["grounded"] is grounded]
+        if said:
+            more = f" and {len(said) - OTHERS_SHOWN} more" if len(said) > OTHERS_SHOWN else ""
+            _indented(out, Text(f"{label}: {'; '.join(said[:OTHERS_SHOWN])}{more}", "dim"))
+
+
+def _sure(value: Row) -> str:
+    """How sure a value is."""
+    known = value["grounded"] and value.get("confidence") is not None
+    return f", confidence {value['confidence']:.2f}" if known else ""
+
+
+def _show_place(out: Console, place: Row, texts: Mapping[str, Original]) -> None:
+    width = max(10, min(CONTEXT, (out.width - 2 * INDENT - len(place["quote"]) - 4) // 2))
+    document = texts.get(place["document_id"])
+    around = document.around(place["start"], place["end"], width) if document else None
+    before, quote, after = around or ("", place["quote"], "")
+    if len(before) == width:
+        before = "… " + before.partition(" ")[2]
+    if len(after) == width:
+        after = after.rpartition(" ")[0] + " …"
+    words = Text.assemble(plain(before), (plain(quote).plain, "black on yellow"), plain(after))
+    _indented(out, Text(_where(place), "dim"), 2)
+    _indented(out, words, 2)
+
+
+def _where(place: Row) -> str:
+    return f"{plain(place['document_id'] or '?').plain} [{place['start']}:{place['end']}]"
+
+
+def _readable(value: str) -> str:
+    """A value's text; the parts of an item beside each other."""
+    if value.startswith(("{", "[")):
+        try:
+            item = json.loads(value)
+        except ValueError:
+            return plain(value).plain
+        parts = item.values() if isinstance(item, dict) else item
+        return plain(" · ".join(str(part) for part in parts if part is not None)).plain
+    return plain(value).plain
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _indented(out: Console, text: Text, steps: int = 1) -> None:
+    out.print(Padding(text, (0, 0, 0, INDENT * steps), expand=False))
+
+
+COLUMNS = ("labelled", "in text", "given", "precision", "", "recall", "", "F1", "invented", "wrong", "missing")
+TOLD = {
+    "grounded": "of the values that answers gave stand in a document",
+    "answered": "of the chunks were answered",
+    "truncated": "of the asked chunks were cut off at least once",
+    "looped": "of the asked chunks repeated themselves at least once",
+}
+WIDTH_OF_VALUE = 70
+
+
+def show(out: Console, score: Score) -> None:
+    """The table of fields, then the rates, then what could not be known."""
+    table = Table(header_style="bold", pad_edge=False, box=None)
+    table.add_column("field", no_wrap=True)
+    for column in COLUMNS:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in score.fields:
+        of = row.counts
+        table.add_row(
+            row.field,
+            *(f"{of[name]:,}" for name in ("labelled", "in_text", "given")),
+            *_with_interval(row.precision),
+            *_with_interval(row.recall),
+            _figure(row.f1),
+            f"{of['invented']:,} of {of['probes']:,}",
+            f"{of['given'] - of['right']:,}",
+            f"{of['in_text'] - of['found']:,}",
+            style="bold" if row.field == ALL else None,
+        )
+    out.print(table)
+    if score.kinds:
+        _show_kinds(out, score)
+    _show_rates(out, score)
+    if score.thresholds:
+        _show_thresholds(out, score)
+    for note in score.notes:
+        out.print(f"note         {note}", style="dim", markup=False)
+
+
+def _show_kinds(out: Console, score: Score) -> None:
+    """A row for each kind of documents."""
+    table = Table(header_style="bold", pad_edge=False, box=None)
+    table.add_column("kind", no_wrap=True)
+    for column in ("companies", "given", "precision", "", "recall", "", "ECE"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in score.kinds:
+        figures = (*_with_interval(row.precision), *_with_interval(row.recall), _figure(row.calibration_error))
+        table.add_row(row.kind, f"{row.companies:,}", f"{row.given:,}", *figures)
+    out.print(table)
+
+
+def _show_thresholds(out: Console, score: Score) -> None:
+    """What other thresholds would publish of the best values, and how well confidence holds."""
+    table = Table(header_style="bold", pad_edge=False, box=None)
+    for column in ("confidence from", "values", "right ones kept", "precision"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in score.thresholds:
+        table.add_row(f"{row.confidence:.2f}", f"{row.values:,}", f"{row.kept:.3f}", _figure(row.precision))
+    out.print(table)
+    out.print(f"calibration  {_figure(score.calibration_error)} expected calibration error (ECE, {BINS} bins)")
+
+
+def _show_rates(out: Console, score: Score) -> None:
+    of = score.companies
+    out.print(
+        f"companies    {of['labelled']:,} labelled, {of['read']:,} read, {of['with_profile']:,} with a profile"
+    )
+    probes = score.fields[-1].hallucination
+    out.print(f"invented     {_figure(probes.value)} {_span(probes)} of the fields whose label stands nowhere")
+    for name, what in TOLD.items():
+        if name in score.rates:
+            out.print(f"{name:<12} {_figure(score.rates[name])} {what}")
+    if "attempts" in score.rates:
+        out.print(f"attempts     {score.rates['attempts']:.2f} a chunk")
+    if gain := score.merge_gain:
+        out.print(
+            f"merge gain   {gain.gain.value:+.3f} {_span(gain.gain)}: F1 {gain.profile_f1:.3f} of a profile, "
+            f"{gain.chunk_f1:.3f} of a chunk alone ({gain.companies:,} companies, {gain.chunks:,} chunks)"
+        )
+
+
+def show_mistakes(out: Console, score: Score, most: int) -> None:
+    """The first mistakes of each field: what was published, and what is right."""
+    for row in score.fields:
+        for mistake in [m for m in score.mistakes if m.field == row.field][:most]:
+            published, right = (_listed(values) for values in (mistake.published, mistake.labels))
+            line = f"{mistake.field:<14} {mistake.kind:<9} {mistake.company_id}: {published}  |  {right}"
+            out.print(Text("".join(c if c.isprintable() else " " for c in line)))
+
+
+def _listed(values: tuple[Any, ...]) -> str:
+    return ", ".join(map(str, values))[:WIDTH_OF_VALUE] or "-"
+
+
+def _with_interval(share: Share) -> tuple[str, str]:
+    return _figure(share.value), _span(share)
+
+
+def _span(share: Share) -> str:
+    return "" if math.isnan(share.low) else f"{share.low:.2f}-{share.high:.2f}"
+
+
+def _figure(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"

@@ -1,0 +1,281 @@
+"""The extract stage: chunks that the ledger does not hold go to a pool of extractors.
+
+`pool_size` says how many servers a run asks for and in what batches they get chunks. The breaker ends a run in
+which too much fails, before it has burnt a cluster's time.
+"""
+
+import contextlib
+import json
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NoReturn
+
+import numpy as np
+import pyarrow as pa
+import ray
+import ray.data
+import ray.exceptions
+from ray.data import ActorPoolStrategy
+
+from actors.crash_suspects import Notes
+from actors.extractor import Extractor, Journal
+from actors.retrying_client import Question
+from actors.servers.supervisor import Server
+from extraction.config.settings import Breaker as Asked
+from extraction.config.settings import Servers
+from extraction.errors import Fault, RunError
+from jobs.stages import ray_cluster
+from jobs.stages.plan import Plan
+from jobs.stages.run import Run
+from jobs.stages.run_stats import RunStats
+from jobs.state.ledger import Digests, Index, LedgerWriter, Numbers, State, digests, first_of_each
+from jobs.state.run_record import folder_of, write_server
+from jobs.state.storage import Storage
+
+WAVES = 2  # a server is worth its start if it gets so many times what it works on at once: minutes of work
+ASKED_AHEAD = 32  # servers beyond the GPUs that are there; a cluster of any size doubles from here
+OVERBOOKING = 3  # rows handed to an actor for each request that its server works on: it never runs dry
+WAITING = 4  # for so many tasks that an actor works on, one waits there: a slow GPU hoards little
+MOST_ROWS = 32  # of a task: few enough to be done together, many enough for Ray to keep up
+TASKS_WANTED = 64  # of a small run, so that its progress is seen
+TASKS_TO_FILL = 16  # a server: Ray hands over some tens a second
+
+
+@dataclass(frozen=True)
+class PoolSize:
+    """Servers: `wanted` from the start, whether their nodes are there or not, and at `most`. Chunks: `rows` a
+    task, `calls` tasks that an actor works on, `tasks` that it holds.
+    """
+
+    wanted: int
+    most: int
+    rows: int
+    calls: int
+    tasks: int
+
+
+def pool_size(missing: int, limit: int, servers: Servers, present: int, *, grows: bool) -> PoolSize:
+    """The pool for so many missing chunks, on servers of which none takes more than `limit` requests.
+
+    `present` is how many servers the cluster has GPUs for now; where it `grows`, more are asked for, because
+    a server that waits for its node is what makes an autoscaler start one.
+    """
+    most = _deserved(missing, limit, servers)
+    wanted = min(most, max(servers.min_servers, present + (ASKED_AHEAD if grows else 0)))
+    share = -(-missing // wanted)  # the first actor that is ready leaves theirs to the others
+    rows = min(MOST_ROWS, max(1, missing // TASKS_WANTED, min(limit, share) // TASKS_TO_FILL))
+    calls = max(2, -(-min(OVERBOOKING * limit, share) // rows))
+    tasks = max(2, min(calls + -(-calls // WAITING), -(-share // rows)))
+    return PoolSize(wanted, most, rows, calls, tasks)
+
+
+def _deserved(missing: int, limit: int, servers: Servers) -> int:
+    """As many as the work keeps busy for a while, within what is allowed, and never one without a chunk."""
+    deserved = max(servers.min_servers, -(-missing // (WAVES * limit)))
+    return max(1, min(deserved, servers.max_servers or deserved, missing))
+
+
+REMEDIES = {
+    Fault.UNAVAILABLE: "see whether the servers or the endpoint are up, and what their logs say",
+    Fault.DEADLINE: "the servers are too slow for requests.deadline_s, or hang: see their logs",
+    Fault.ABORTED: "the servers break their answers off: see their logs",
+    Fault.POISON: "the servers die of it: see their logs, and try another row of the scenario matrix",
+    Fault.REJECTED: "the server refuses such requests: see whether it takes response_format json_schema",
+    Fault.TOO_LONG: "the server's context is smaller than limits.context_length: lower the limits",
+}
+Kind = tuple[str, str]  # a fault, and what was said of it
+OF_THE_ANSWERS = "the prompt, the schema and the model do not fit together: try --limit 20"
+
+
+class Breaker:
+    """Counts what becomes of chunks: the last `breaker.chunks` of them, and whether the first ones failed alike."""
+
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
+        self._last: deque[Kind | None] = deque()
+        self._failed: Counter[Kind] = Counter()
+        self._done = 0
+        self._faults: set[str | None] = set()
+
+    def add(self, answers: pa.Table) -> None:
+        """Take answers in. Raises RunError when too much has failed."""
+        if self.asked.failed_fraction == 1:
+            return
+        for fault, message in zip(answers["fault"].to_pylist(), answers["message"].to_pylist(), strict=True):
+            self._count((fault, message) if fault else None)
+            self._judge()
+
+    def _count(self, kind: Kind | None) -> None:
+        self._done += 1
+        self._faults.add(kind and kind[0])
+        self._last.append(kind)
+        if kind:
+            self._failed[kind] += 1
+        if len(self._last) > self.asked.chunks and (old := self._last.popleft()):
+            self._failed[old] -= 1
+
+    def _judge(self) -> None:
+        failed = self._failed.total()
+        if self._done == self.asked.alike and len(self._faults) == 1 and failed:
+            self._break(f"all of the first {self._done:,} chunks failed alike")
+        if self._done >= self.asked.chunks and failed > self.asked.failed_fraction * self.asked.chunks:
+            self._break(f"{failed:,} of the last {self.asked.chunks:,} chunks failed")
+
+    def _break(self, what: str) -> NoReturn:
+        (((fault, message), times),) = self._failed.most_common(1)
+        remedy = REMEDIES.get(Fault(fault), OF_THE_ANSWERS)
+        raise RunError(
+            f"{what}, {times:,} of them with {fault}: {message}. The run stops, nothing is published, the ledger "
+            f"is kept. {remedy[0].upper()}{remedy[1:]}; --set breaker.failed_fraction=1 goes on regardless"
+        )
+
+
+@dataclass(frozen=True)
+class Work:
+    """Chunks to ask for: row numbers by chunk file. `ids` has each question of the plan once."""
+
+    rows: dict[str, Numbers]
+    ids: Digests
+    missing: int
+
+    @property
+    def chunks(self) -> int:
+        """Number of questions in the plan."""
+        return len(self.ids)
+
+    def answered_of(self, index: Index) -> int:
+        """How many of them a ledger's index has an answer to."""
+        return int((index.states(self.ids) == State.ANSWERED).sum())
+
+    def known_to(self, index: Index, least: State = State.FAILED) -> bool:
+        """Whether a ledger's index knows what became of every one of them, or has at least a state of each."""
+        return bool((index.states(self.ids) >= least).all())
+
+
+Watch = Callable[[RunStats, pa.Table], None]  # what came of all requests so far, and the answers that are new
+
+
+def work_of(run: Run, plan: Plan, index: Index, least: State = State.SETTLED) -> Work:
+    """The questions of which the ledger has less than a state, each once however often the plan holds it."""
+    held = [run.storage.read_table(path, ["chunk_id"])["chunk_id"].to_pylist() for path in plan.chunk_files]
+    ids = np.concatenate([np.empty((0, 2), np.uint64), *map(digests, held)])
+    ends = np.cumsum([0, *map(len, held)])
+    once = first_of_each(ids)
+    missing = once[index.states(ids[once]) < least]
+    files = np.searchsorted(ends, missing, "right") - 1
+    rows = {plan.chunk_files[n]: missing[files == n] - ends[n] for n in np.unique(files).tolist()}
+    return Work(rows, ids[once], len(missing))
+
+
+def extract(run: Run, work: Work, watches: Sequence[Watch] = ()) -> RunStats:
+    """Ask for what is missing; nothing is started when nothing is.
+
+    Each watch sees the answers as they come in, and ends the stage by raising: what is under way is dropped then,
+    what was answered is in the ledger.
+    """
+    breaker, stats = Breaker(run.settings.breaker), RunStats()
+    if work.missing:
+        with contextlib.closing(results(run, work)) as answered:
+            for answers in answered:
+                stats.add(answers)
+                for watch in watches:
+                    watch(stats, answers)
+                breaker.add(answers)
+    return stats
+
+
+def results(run: Run, work: Work, extractor: type[Extractor] = Extractor) -> Generator[pa.Table]:
+    """Ask for everything; yields what became of it while it goes on (what `extractor` gives)."""
+    fleet, size = run.fleet, size_for(run, work.missing)
+    ray_cluster.bear_failed_starts(size.wanted)
+    items = [{"path": path, "rows": numbers} for path, numbers in work.rows.items()]
+    answered = (
+        ray.data.from_items(items, override_num_blocks=len(items))
+        .map_batches(read_rows, batch_size=1, batch_format="pyarrow", fn_kwargs={"run": run})
+        .repartition(target_num_rows_per_block=size.rows)
+        .map_batches(
+            extractor,
+            batch_size=size.rows,
+            batch_format="pyarrow",
+            # A GPU node may offer no cores, which keeps plan and reduce off it.
+            num_cpus=0 if fleet.gpus else 1,
+            num_gpus=fleet.gpus or None,
+            label_selector=run.settings.servers.labels or None,
+            compute=ActorPoolStrategy(
+                min_size=size.wanted,
+                max_size=size.most,
+                initial_size=size.wanted,
+                max_concurrent_calls_per_actor=size.calls,
+                max_tasks_in_flight_per_actor=size.tasks,
+            ),
+            fn_constructor_kwargs={
+                "settings": run.settings,
+                "schema": run.schema,
+                "make_server": partial(_server, run),
+                "make_journal": partial(_journal, run),
+                "tell": partial(write_server, run.storage, run.run_id),
+                "make_notes": partial(_notes, run),
+            },
+        )
+    )
+    yield from answered.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+
+
+def read_rows(batch: pa.Table, run: Run) -> Iterator[pa.Table]:
+    """Ray Data: row numbers of chunk files to questions."""
+    for item in batch.to_pylist():
+        table = run.storage.read_table(item["path"], list(Question.__slots__))
+        yield table.take(pa.array(item["rows"], pa.int64()))
+
+
+def size_for(run: Run, missing: int) -> PoolSize:
+    """The pool that so many missing chunks deserve, on the cluster as it is now; without GPUs one server, or as
+    many as the settings allow."""
+    servers, fleet = run.settings.servers, run.fleet
+    if fleet.gpus:
+        return pool_size(missing, fleet.limit, servers, ray_cluster.places(fleet.gpus), grows=ray_cluster.grows())
+    most = servers.max_servers or servers.min_servers
+    return pool_size(missing, fleet.limit, servers.model_copy(update={"max_servers": most}), most, grows=False)
+
+
+def _server(run: Run) -> Server:
+    return run.fleet.make_server(run.logs)
+
+
+def _notes(run: Run) -> Notes:
+    context: Any = ray.get_runtime_context()
+    with warnings.catch_warnings():  # Ray asks in a way that it deprecates
+        warnings.simplefilter("ignore", DeprecationWarning)
+        actor, restarted = context.get_actor_id(), bool(context.was_current_actor_reconstructed)
+    return StoredNotes(run.storage, f"{folder_of(run.run_id)}/doubts/{actor}.json", restarted)
+
+
+def _journal(run: Run) -> Journal:
+    context: Any = ray.get_runtime_context()
+    return LedgerWriter(run.ledger, run.run_id, context.get_actor_id() or "driver")
+
+
+@dataclass(frozen=True)
+class StoredNotes:
+    """Doubts by chunk id, in a JSON file that is there whole or not at all."""
+
+    storage: Storage
+    path: str
+    restarted: bool
+
+    def read(self) -> dict[str, Any] | None:
+        """What the actor's last life wrote; None in its first."""
+        if not self.restarted:
+            return None
+        try:
+            found = json.loads(self.storage.read(self.path) or b"{}")
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def write(self, doubts: dict[str, Any]) -> None:
+        """Put doubts in place of those before."""
+        self.storage.write(self.path, json.dumps(doubts).encode())

@@ -1,0 +1,73 @@
+"""Publishing: reduce, check that every document is accounted for, replace the manifest."""
+
+import datetime
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from extraction.errors import RunError
+from jobs.stages import extract, plan, reduce
+from jobs.stages.engines import version_of
+from jobs.stages.run import Run
+from jobs.state.ledger import Index
+from jobs.state.manifest import NAME as MANIFEST
+from jobs.state.manifest import Counts, File, Manifest, Tokens
+from jobs.state.storage import Written
+
+
+def publish(
+    run: Run, planned: plan.Plan, work: extract.Work, before: Index, index: Index, tokens: Tokens
+) -> Manifest:
+    """Merge, check that every document is accounted for, and publish. `before` and `index` are the ledger's, before
+    anything was asked and now."""
+    if not work.known_to(index):
+        raise RunError("the ledger lacks answers that were written to it: nothing is published, run again")
+    reduced = reduce.reduce(run, planned, index)
+    dead_letters = (*planned.dead_letter_files, *reduced.dead_letters)
+    accounted = reduced.in_profiles + reduced.dead_documents + planned.dead_documents
+    if accounted != planned.documents:
+        raise RunError(
+            f"{planned.documents:,} documents went in and {accounted:,} came out: nothing is published, "
+            "the ledger is kept. Please report this"
+        )
+    counts = Counts(
+        documents=planned.documents,
+        chunks=work.chunks,
+        chunks_answered=work.answered_of(index),
+        chunks_from_ledger=work.answered_of(before),
+        companies=sum(file.rows for file in reduced.profiles),
+        dead_letters=sum(file.rows for file in dead_letters),
+    )
+    return _replace_manifest(run, counts, tokens, reduced.profiles, dead_letters)
+
+
+def _replace_manifest(
+    run: Run, counts: Counts, tokens: Tokens, profiles: Sequence[Written], dead_letters: Sequence[Written]
+) -> Manifest:
+    """Replace the manifest: from here on readers see this run."""
+    published = Manifest(
+        run_id=run.run_id,
+        fingerprint=run.fingerprint,
+        ledger=run.ledgers.url if run.ledgers else None,
+        profile=run.settings.profile,
+        columns=run.settings.columns,
+        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        counts=counts,
+        tokens=tokens,
+        profiles=tuple(File(**asdict(file)) for file in profiles),
+        dead_letters=tuple(File(**asdict(file)) for file in dead_letters),
+        versions=_versions(run),
+    )
+    run.storage.write(MANIFEST, (published.model_dump_json(indent=2) + "\n").encode())
+    return published
+
+
+def _versions(run: Run) -> dict[str, str]:
+    packages = ("company-profiles", "ray", "pyarrow", "openai", "pydantic")
+    found = {package: version_of(package) for package in packages}
+    return {"python": platform.python_version(), **found, "engine": run.fleet.version, "model": run.fleet.model}
+
+
+def too_many_dead_letters(run: Run, counts: Counts) -> bool:
+    """Whether a published run has more dead letters than its settings allow."""
+    return counts.dead_letters > run.settings.max_dead_fraction * max(1, counts.documents)

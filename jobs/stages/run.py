@@ -1,0 +1,151 @@
+"""A run: its settings, its servers, its storage, and the names that follow from them."""
+
+import datetime
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from actors.servers.llamacpp import local_model
+from extraction.chunking.chunk_identity import fingerprint
+from extraction.chunking.chunker import Chunker
+from extraction.chunking.tokenizers import load_counter
+from extraction.config.base import without_credentials
+from extraction.config.settings import Settings
+from extraction.merging.confidence import Calibration
+from extraction.prompting.response_schema import wire_schema
+from jobs.stages.engines import Fleet, find_files
+from jobs.state.ledger import LEDGERS, Ledger
+from jobs.state.run_record import RunRecord, folder_of
+from jobs.state.storage import Storage
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run over one output. Sent to tasks as it is.
+
+    `ledgers` is where the ledger is kept, if not in the output: runs that share it pay once for a chunk.
+    """
+
+    run_id: str
+    settings: Settings
+    fleet: Fleet
+    storage: Storage
+    logs: Path
+    ledgers: Storage | None = None
+
+    @property
+    def model(self) -> type[BaseModel]:
+        """The profile model."""
+        return self.settings.profile_model()
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """The wire schema for the engine's grammar."""
+        return wire_schema(self.model, bounded=self.fleet.bounded)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The digest of all that changes an answer."""
+        fleet = self.fleet
+        return fingerprint(
+            self.settings,
+            self.model,
+            self.schema,
+            served=fleet.model,
+            weights=fleet.weights,
+            template=fleet.template,
+            precision=fleet.precision,
+        )
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How signals become confidence; None where it was fitted for another model."""
+        found = self.settings.confidence.calibration
+        return found if found and found.fitted.model == self.fleet.model else None
+
+    def least_confidence(self, field: str) -> float:
+        """What a field's value needs to be published."""
+        return self.settings.confidence.minimum(field, self.calibration)
+
+    @property
+    def date(self) -> str:
+        """The day on which it began (ISO): no document can be of a later one."""
+        return f"{self.run_id[:4]}-{self.run_id[4:6]}-{self.run_id[6:8]}"
+
+    @property
+    def ledger(self) -> Ledger:
+        """The answers of all runs with this fingerprint."""
+        return Ledger(self.ledgers or self.storage.under(LEDGERS), self.fingerprint)
+
+    @property
+    def folder(self) -> str:
+        """Where the run keeps its plan."""
+        return folder_of(self.run_id)
+
+    def record(self, inputs: Sequence[str], first_documents: int | None) -> RunRecord:
+        """The record of the run as it begins."""
+        settings = self.settings.model_dump(mode="json")
+        if settings["endpoint"]["url"]:
+            settings["endpoint"]["url"] = without_credentials(settings["endpoint"]["url"])
+        return RunRecord(
+            run_id=self.run_id,
+            began_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            inputs=tuple(map(without_credentials, inputs)),
+            first_documents=first_documents,
+            engine=self.fleet.engine,
+            model=self.fleet.model,
+            limit=self.fleet.limit,
+            gpus=self.fleet.gpus,
+            precision=dict(self.fleet.precision),
+            settings=settings,
+        )
+
+    def chunker(self) -> Chunker:
+        """A chunker with the model's tokenizer, which a process loads once."""
+        return Chunker(
+            model=self.model,
+            prompt=self.settings.prompt,
+            limits=self.settings.limits,
+            counter=load_counter(self._tokenizer()),
+            template=self.fleet.template,
+            fingerprint=self.fingerprint,
+        )
+
+    def _tokenizer(self) -> str | None:
+        """The tokenizer's path on this node, found anew where the driver's path leads nowhere."""
+        path = self.fleet.tokenizer
+        if path is None or Path(path).exists():
+            return path
+        if self.fleet.engine == "llamacpp":
+            return str(local_model(self.settings.model.name, self.settings.model.template).path)
+        return find_files(self.settings.model, download=True).tokenizer
+
+
+def new_run_id() -> str:
+    """A name that sorts by time and that no two runs share."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + secrets.token_hex(3)
+
+
+class Stages:
+    """The seconds that each stage took, one after the other."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._reached = time.monotonic()
+
+    def end(self, stage: str) -> None:
+        """A stage is over."""
+        now = time.monotonic()
+        self.seconds[stage] = round(now - self._reached, 3)
+        self._reached = now
+
+    @property
+    def total(self) -> float:
+        """Seconds from the beginning to now."""
+        return sum(self.seconds.values()) + time.monotonic() - self._reached

@@ -1,0 +1,94 @@
+"""Statistics of the extract stage: what came of its requests, and how fast."""
+
+import time
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.state.manifest import Tokens
+
+
+@dataclass
+class RunStats:
+    """What came of the requests of a run. `servers` has the first and the last moment (seconds since 1970) that
+    each server is known to have worked in."""
+
+    answered: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    busy: int = 0
+    began: float | None = None
+    servers: dict[str, tuple[float, float]] = field(default_factory=dict)
+    last_fault: str | None = None
+
+    def add(self, answers: pa.Table) -> None:
+        """Count a table of ANSWERS. Time begins when the first of them was asked, not while servers start."""
+        if self.began is None:
+            self.began = time.monotonic() - (pc.max(answers["latency_s"]).as_py() or 0)
+        failed = answers.num_rows - answers["fault"].null_count
+        self.answered += answers.num_rows - failed
+        self.failed += failed
+        self.prompt_tokens += pc.sum(answers["prompt_tokens"]).as_py() or 0
+        self.cached_tokens += pc.sum(answers["cached_tokens"]).as_py() or 0
+        self.completion_tokens += pc.sum(answers["completion_tokens"]).as_py() or 0
+        self.busy += pc.sum(answers["in_flight"]).as_py() or 0
+        self._see(answers)
+        if failed:
+            self._note_fault(answers)
+
+    def _see(self, answers: pa.Table) -> None:
+        began = pc.subtract(answers["ended_at"], answers["latency_s"])
+        spans = pa.table({"server": answers["server"], "began": began, "ended": answers["ended_at"]})
+        spans = spans.group_by("server").aggregate([("began", "min"), ("ended", "max")])
+        for row in spans.to_pylist():
+            span = row["began_min"], row["ended_max"]
+            first, last = self.servers.get(row["server"], span)
+            self.servers[row["server"]] = min(first, span[0]), max(last, span[1])
+
+    def _note_fault(self, answers: pa.Table) -> None:
+        last = answers.filter(pc.is_valid(answers["fault"])).select(["fault", "message"])
+        last = last.slice(last.num_rows - 1).to_pylist()[0]
+        told = f"{last['fault']}: {last['message'] or ''}"
+        self.last_fault = " ".join("".join(c if c.isprintable() else " " for c in told).split())
+
+    @property
+    def server_hours(self) -> float:
+        """Hours that servers worked, from the first request of each to its last answer."""
+        return sum(last - first for first, last in self.servers.values()) / 3600
+
+    @property
+    def done(self) -> int:
+        """Requests that came to an end."""
+        return self.answered + self.failed
+
+    @property
+    def seconds(self) -> float:
+        """Time since the first request."""
+        return max(1e-9, time.monotonic() - self.began) if self.began is not None else 0.0
+
+    @property
+    def in_flight(self) -> float:
+        """Requests that a server worked on at a time, seen whenever one ended."""
+        return self.busy / self.done if self.done else 0.0
+
+    @property
+    def chunks_per_s(self) -> float:
+        """Requests that came to an end a second."""
+        return self.done / self.seconds if self.done else 0.0
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Prompt and output tokens a second."""
+        return (self.prompt_tokens + self.completion_tokens) / self.seconds if self.done else 0.0
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens as the manifest has them."""
+        return Tokens(prompt=self.prompt_tokens, cached=self.cached_tokens, completion=self.completion_tokens)
+
+    def left_s(self, total: int) -> float | None:
+        """Seconds to go at this pace, None before anything is done."""
+        return self.seconds / self.done * (total - self.done) if self.done else None

@@ -1,0 +1,125 @@
+"""What a run left behind, as a reader finds it: the published profiles, and the plan and answers they came from."""
+
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+
+from actors.extractor import ANSWERS
+from extraction.chunking.chunker import Chunk
+from extraction.config.settings import profile_model
+from extraction.errors import OperatorError
+from extraction.schema.arrow_types import struct_of
+from extraction.schema.company import CompanyProfile, ShortProfile
+from jobs.state import manifest
+from jobs.state.ledger import LEDGERS, Ledger, digests
+from jobs.state.storage import Storage
+from jobs.state.tables import chunks_of
+
+MODELS: tuple[type[BaseModel], ...] = (CompanyProfile, ShortProfile)
+CHUNKS_READ = 500  # at a time
+NO_KIND = "documents"  # of no type
+ROWS = 10_000  # of a few small columns, at a time
+PIECE_TYPE = "pieces.list.element.document_type"
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Published:
+    """One output folder and the run that is published in it."""
+
+    storage: Storage
+    manifest: manifest.Manifest
+
+    @classmethod
+    def at(cls, given: str, flag: str = "--profiles") -> "Published":
+        """Open an output folder or URL, which `flag` gave. Raises OperatorError where nothing is published."""
+        storage = Storage(given)
+        try:
+            found = manifest.read(storage)
+        except OSError as error:
+            raise OperatorError(f"{flag} {given} can't be read: {error.strerror or error}") from None
+        if found is None:
+            raise OperatorError(f"{flag} {given}: there is no {manifest.NAME}, so nothing is published there")
+        return cls(storage, found)
+
+    def profiles(self) -> Iterator[Values]:
+        """The rows of all profiles."""
+        for file in self.manifest.profiles:
+            yield from self.storage.read_table(file.path).to_pylist()
+
+    def model(self) -> type[BaseModel]:
+        """The profile model of the run; of an older one, the project's own whose fields the columns are."""
+        if self.manifest.profile:
+            return profile_model(self.manifest.profile)
+        columns = {name for file in self.manifest.profiles[:1] for name in self.storage.columns(file.path)}
+        shared = {model: len(columns & {column.name for column in struct_of(model)}) for model in MODELS}
+        best = max(MODELS, key=shared.__getitem__)
+        if not shared[best]:
+            raise OperatorError("the profiles are of another model: name it with --schema MODULE:MODEL")
+        return best
+
+    def planned(self) -> dict[str, list[str]]:
+        """The ids of each company's chunks; none where the run's plan is gone."""
+        companies: dict[str, list[str]] = defaultdict(list)
+        for path in self.chunk_files:
+            table = self.storage.read_table(path, ["company_id", "chunk_id"])
+            for company_id, chunk_id in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                companies[company_id].append(chunk_id)
+        return dict(companies)
+
+    def kinds(self) -> dict[str, str]:
+        """The type that most documents of each company have; none where the run's plan is gone."""
+        counted: dict[str, Counter[str]] = defaultdict(Counter)
+        for path in self.chunk_files:
+            for table in self.storage.read_batches(path, ROWS, ["company_id", PIECE_TYPE]):
+                for row in table.to_pylist():
+                    counted[row["company_id"]].update(p["document_type"] or NO_KIND for p in row["pieces"])
+        return {company_id: kinds.most_common(1)[0][0] for company_id, kinds in counted.items()}
+
+    def chunks(self, ids: Collection[str], of: Literal["company_id", "chunk_id"] = "company_id") -> Iterator[Chunk]:
+        """The chunks of some companies, or some chunks."""
+        ordered = sorted(ids)
+        wanted = pa.array(ordered, pa.string())
+        for path in self.chunk_files:
+            if of == "company_id" and not self.may_hold(path, ordered):
+                continue
+            for table in self.storage.read_batches(path, CHUNKS_READ):
+                yield from chunks_of(table.filter(pc.is_in(table[of], value_set=wanted)))
+
+    def may_hold(self, path: str, companies: Sequence[str]) -> bool:
+        """Whether a file of chunks or profiles may hold any of some companies (in order), by its footer."""
+        with self.storage.filesystem.open(self.storage.full(path), "rb") as file:
+            footer = pq.read_metadata(file)
+        column = footer.schema.names.index("company_id")
+        known = [footer.row_group(n).column(column).statistics for n in range(footer.num_row_groups)]
+        if not all(one and one.has_min_max for one in known):
+            return True
+        return any(bisect_left(companies, one.min) < bisect_right(companies, one.max) for one in known)
+
+    def answers(self, chunk_ids: Collection[str]) -> pa.Table | None:
+        """What the ledger holds of some chunks; None where it is of a version that told less."""
+        ledger = self.ledger
+        ids = sorted(chunk_ids)
+        places = ledger.index().places(digests(ids))
+        whole = all(set(ANSWERS.names) <= set(ledger.storage.columns(path)) for path in places)
+        return ledger.read(places, pa.array(ids, pa.string())) if whole else None
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger that the run took its answers from."""
+        elsewhere = self.manifest.ledger
+        ledgers = Storage(elsewhere) if elsewhere else self.storage.under(LEDGERS)
+        return Ledger(ledgers, self.manifest.fingerprint)
+
+    @cached_property
+    def chunk_files(self) -> list[str]:
+        """The files of the run's plan; none where it is gone."""
+        return self.storage.list(f"work/runs/{self.manifest.run_id}/chunks", ".parquet")
