@@ -11,7 +11,6 @@ from typing import Any
 import openai
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-from actors.retrying_client import Attempt
 from actors.servers.supervisor import Address
 from extraction.chunking.tokenizers import Message
 from extraction.errors import Fault, OperatorError
@@ -19,6 +18,17 @@ from extraction.prompting.logprobs import Token, token_pairs
 from extraction.prompting.reply_parsing import ReplyFault
 
 MOST_TOKENS = 1 << 40  # that anybody counts: sums still fit the ledger's columns
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What a request says besides its messages: the sampling parameters. `max_tokens` bounds the reply."""
+
+    temperature: float
+    frequency_penalty: float
+    presence_penalty: float
+    max_tokens: int
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,156 +5,26 @@ sampling, in halves), and backs off where a server is overloaded (HTTP 429, 503)
 """
 
 import asyncio
-import heapq
 import math
 import os
 import random
 import socket
 import time
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
-from typing import Any, Literal, Self
+from typing import Any
 
 from pydantic import BaseModel
 
-from actors.crash_suspects import Doubts
-from actors.http import Completion, Connection, Unreachable
+from actors.concurrency_limit import Slots
+from actors.crash_suspects import Doubts, Effort
+from actors.http import Attempt, Completion, Connection, Unreachable
 from actors.servers.supervisor import Address, Keeper
 from extraction.chunking.splitting import halves
 from extraction.config.settings import Sampling, Settings
 from extraction.errors import Fault
 from extraction.prompting.logprobs import leaf_scores
 from extraction.prompting.reply_parsing import ReplyFault, parse
-
-UnderWay = Literal["", "in company", "alone"]
-
-
-@dataclass(slots=True)
-class Effort:
-    """The cost of a question over all its parts and attempts.
-
-    `deaths` is how often the server, or the actor with it, died while it worked on the question, `deaths_alone` on
-    it alone; `under_way` is how it is being asked now.
-    """
-
-    attempts: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    in_flight: int = 0
-    truncated: int = 0
-    looped: int = 0
-    deaths: int = 0
-    deaths_alone: int = 0
-    under_way: UnderWay = ""
-
-    def add(self, completion: Completion, in_flight: int) -> None:
-        """Count one more reply."""
-        self.prompt_tokens += completion.prompt_tokens
-        self.cached_tokens += completion.cached_tokens
-        self.completion_tokens += completion.completion_tokens
-        self.in_flight = in_flight
-
-
-class Slots:
-    """Room for `limit` requests; `taken` are under way.
-
-    A request may ask for small company. Those that do go first, the most demanding before the others.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit, self.taken = limit, 0
-        self._closed = False
-        self._inside: Counter[float] = Counter()
-        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
-        self._order = count()
-
-    @property
-    def waiting(self) -> int:
-        """How many requests wait."""
-        return len(self._waiting)
-
-    def resize(self, limit: int) -> None:
-        """Change the limit. Who is under way goes on."""
-        self.limit = limit
-        self._admit()
-
-    def close(self) -> None:
-        """Let nobody in any more. Who is under way goes on."""
-        self._closed = True
-
-    @asynccontextmanager
-    async def one(self, most: float = math.inf) -> AsyncIterator[None]:
-        """Hold a slot while no more than `most` requests are under way, this one included."""
-        ticket = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (most, next(self._order), ticket))
-        self._admit()
-        try:
-            await ticket
-            yield
-        finally:
-            if not ticket.cancelled():
-                self.taken -= 1
-                self._inside -= Counter([most])
-            self._admit()
-
-    def _admit(self) -> None:
-        """Let in whoever has a right to it now."""
-        while self._waiting and not self._closed:
-            most, _, ticket = self._waiting[0]
-            if not ticket.cancelled():
-                if self.taken >= min(self.limit, most, *self._inside):
-                    return
-                self.taken += 1
-                self._inside[most] += 1
-                ticket.set_result(None)
-            heapq.heappop(self._waiting)
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """What a request says besides its messages. `max_tokens` bounds the answer."""
-
-    temperature: float
-    frequency_penalty: float
-    presence_penalty: float
-    max_tokens: int
-    seed: int
-
-    @classmethod
-    def first(cls, drawn: Sampling, max_tokens: int) -> Self:
-        """As the settings have it."""
-        return cls(
-            temperature=drawn.temperature,
-            frequency_penalty=drawn.frequency_penalty,
-            presence_penalty=drawn.presence_penalty,
-            max_tokens=max_tokens,
-            seed=drawn.seed,
-        )
-
-    def after(self, fault: Fault, drawn: Sampling, room: int) -> Self | None:
-        """The attempt that follows a fault, with one thing changed; None where asking again does not help.
-
-        `room` is the number of tokens that an answer can have in the model's context.
-        """
-        if fault.retryable:
-            return self
-        if fault in (Fault.INVALID, Fault.REPETITION):
-            return replace(
-                self,
-                temperature=drawn.retry_temperature,
-                frequency_penalty=drawn.retry_frequency_penalty,
-                seed=self.seed + 1,
-            )
-        more = min(2 * self.max_tokens, room)
-        if fault is Fault.TRUNCATED and more > self.max_tokens:
-            return replace(self, max_tokens=more)
-        return None
-
 
 HALVINGS = 2  # down to quarters
 DOUBT = 8  # with each death of the server, who was near is asked in so much smaller company
@@ -326,7 +196,7 @@ class Client:
         """A profile. Raises ReplyFault or Unreachable after the last attempt that is worth it."""
         drawn, last = self.settings.sampling, self.settings.requests.attempts
         room = self.settings.limits.context_length - question.prompt_tokens - 1
-        attempt, number = Attempt.first(drawn, question.max_tokens), 1
+        attempt, number = first_attempt(drawn, question.max_tokens), 1
         tried: set[Fault] = set()
         while True:
             try:
@@ -339,7 +209,7 @@ class Client:
             except ReplyFault as failure:
                 effort.truncated += failure.fault is Fault.TRUNCATED
                 effort.looped += failure.fault is Fault.REPETITION
-                changed = None if failure.fault in tried else attempt.after(failure.fault, drawn, room)
+                changed = None if failure.fault in tried else next_attempt(attempt, failure.fault, drawn, room)
                 if changed is None or number == last:
                     raise
                 attempt = changed
@@ -404,3 +274,34 @@ class Client:
         ceiling = min(asked.backoff_max_s, asked.backoff_s * 2**number)
         pause = random.uniform(0, ceiling) if retry_after_s is None else min(retry_after_s, asked.backoff_max_s)
         await asyncio.sleep(pause)
+
+
+def first_attempt(drawn: Sampling, max_tokens: int) -> Attempt:
+    """The first attempt, as the settings have it."""
+    return Attempt(
+        temperature=drawn.temperature,
+        frequency_penalty=drawn.frequency_penalty,
+        presence_penalty=drawn.presence_penalty,
+        max_tokens=max_tokens,
+        seed=drawn.seed,
+    )
+
+
+def next_attempt(attempt: Attempt, fault: Fault, drawn: Sampling, room: int) -> Attempt | None:
+    """The attempt that follows a fault, with one thing changed; None where asking again does not help.
+
+    `room` is the number of tokens that a reply can have in the model's context.
+    """
+    if fault.retryable:
+        return attempt
+    if fault in (Fault.INVALID, Fault.REPETITION):
+        return replace(
+            attempt,
+            temperature=drawn.retry_temperature,
+            frequency_penalty=drawn.retry_frequency_penalty,
+            seed=attempt.seed + 1,
+        )
+    more = min(2 * attempt.max_tokens, room)
+    if fault is Fault.TRUNCATED and more > attempt.max_tokens:
+        return replace(attempt, max_tokens=more)
+    return None

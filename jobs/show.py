@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from extraction.documents import originals
+from extraction.chunking.chunker import originals
 from extraction.errors import OperatorError
 from jobs.cli.command import DONE, Parser, enter
 from jobs.cli.tables import console, profile_table, show_profile

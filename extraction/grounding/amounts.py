@@ -6,7 +6,7 @@ from typing import Any
 
 from price_parser import Price
 
-from extraction.grounding.company_names import text_key
+from extraction.grounding.text_folding import text_key
 
 GROUPING = ",.'’\u00a0\u2009\u202f"  # signs that only stand between the digits of one number
 NO_DIGIT = re.compile(r"\D+")

@@ -1,14 +1,11 @@
-"""Keys under which spellings of one text, and of one company's name, are the same.
+"""Names of companies: the key under which spellings of one name are the same.
 
     company_key("The Acme Pump Co., Inc.") == company_key("ACME PUMP CO") == "acme pump"
     same_company("acme", "acme pump")      # a name and its longer form, its initials
 
-A key is made for any value, never raises, and a key of a key is that key. No name is refused: what is no company's
-name is told by its confidence.
+No name is refused: what is no company's name is told by its confidence.
 """
 
-import re
-import unicodedata
 from functools import cache, lru_cache
 from typing import Any
 
@@ -16,26 +13,7 @@ from babel import Locale
 from cleanco import termdata  # type: ignore[import-untyped]
 
 from extraction.grounding.places import official_languages
-
-PLAIN_GAP = re.compile(r"[^a-z0-9]+")
-
-
-def text_key(value: Any) -> str:
-    """Equal for texts that differ in case, accents, punctuation or spacing only."""
-    text = str(value)
-    if text.isascii():
-        return PLAIN_GAP.sub(" ", text.lower()).strip()
-    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    letters = [c for c in folded if not unicodedata.combining(c)]
-    # What marks the vowel in Hindi or Thai is no letter, and no accent either.
-    kept = (c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in letters)
-    return " ".join("".join(kept).split())
-
-
-def digits_key(value: Any) -> str:
-    """The digits and letters of an identifier or phone number."""
-    return text_key(value).replace(" ", "")
-
+from extraction.grounding.text_folding import text_key
 
 MOST_WORDS = 5  # of a legal form
 

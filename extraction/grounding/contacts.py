@@ -8,8 +8,8 @@ import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 from tldextract import TLDExtract
 
-from extraction.grounding.company_names import digits_key
 from extraction.grounding.places import country_code
+from extraction.grounding.text_folding import digits_key
 
 SHORTEST_PHONE, LONGEST_PHONE = 5, 15  # digits; the longest of E.164
 LONGEST_WRITTEN = 40  # characters of a number with its signs

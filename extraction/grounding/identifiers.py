@@ -18,7 +18,7 @@ from stdnum import get_cc_module, isin, lei, vatin
 from stdnum.br import cnpj
 from stdnum.us import ein
 
-from extraction.grounding.company_names import digits_key, text_key
+from extraction.grounding.text_folding import digits_key, text_key
 
 KINDS = (
     "vat",

@@ -12,7 +12,7 @@ from babel.core import get_global
 from babel.languages import get_official_languages
 from babel.localedata import locale_identifiers
 
-from extraction.grounding.company_names import text_key
+from extraction.grounding.text_folding import text_key
 
 
 @cache

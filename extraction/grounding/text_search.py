@@ -6,7 +6,6 @@ there, any run of characters is one. Last, words that differ by a letter here an
 """
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from itertools import chain
@@ -15,99 +14,9 @@ from typing import Any, Literal
 from rapidfuzz import fuzz
 
 from extraction.grounding.amounts import NO_DIGIT, SIGNS, numerals
+from extraction.grounding.text_folding import SPACED, WORD, Folded, everywhere, fold, lowered
 
-UNSEEN = "\u00ad\u200b\u200c\u200d\u2060\ufeff"  # soft hyphen, zero-width spaces and joiners
-PLAIN = str.maketrans(
-    {
-        **dict.fromkeys("’‘‚‛", "'"),
-        **dict.fromkeys("“”„‟«»", '"'),
-        **dict.fromkeys("–—‐‑‒―−", "-"),
-        **dict.fromkeys(UNSEEN),
-    }
-)
 # Thai, Lao, Burmese, Khmer, Japanese, Chinese, Korean (whose particles follow without a space)
-UNSPACED = (
-    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9d"
-    r"\U00020000-\U0003ffff"
-)
-SPACED = re.compile(rf"[^\W_{UNSPACED}]")
-WORD = re.compile(r"\w")
-RUN = re.compile(r" *[^ ]+| +")
-
-
-def fold(text: str) -> str:
-    """Case, accents, quotes and dashes folded; may be shorter or longer than the text."""
-    if text.isascii():
-        return text.casefold()
-    decomposed = unicodedata.normalize("NFKD", text.translate(PLAIN)).casefold()
-    return "".join(c for c in decomposed if not unicodedata.combining(c))
-
-
-def lowered(text: str) -> str:
-    """A text in lower case, of the same length: İ, the one letter that would become two characters, as i."""
-    return text.replace("İ", "i").lower()
-
-
-def everywhere(part: str, text: str) -> Iterator[int]:
-    """Where a part of a text begins, each time."""
-    at = text.find(part)
-    while at >= 0:
-        yield at
-        at = text.find(part, at + 1)
-
-
-@lru_cache(maxsize=4096)
-def _fold_one(character: str) -> str:
-    return " " if character.isspace() else fold(character)
-
-
-ASCII = {n: _fold_one(chr(n)) for n in range(128)}
-
-
-class Folded:
-    """A text folded, its runs of white space made one space, with the way back to its own characters."""
-
-    def __init__(self, original: str) -> None:
-        self.length = len(original)
-        self._offsets: list[int] | None = None
-        if original.isascii():
-            self.text = original.translate(ASCII)
-        else:
-            folds = {character: _fold_one(character) for character in set(original)}
-            self.text = original.translate({ord(c): f for c, f in folds.items()})
-            if any(len(f) != 1 for f in folds.values()):
-                self._offsets = [n for n, c in enumerate(original) for _ in folds[c]]
-        if "  " in self.text:
-            self._squeeze()
-
-    def _squeeze(self) -> None:
-        """Make each run of spaces one, the first of them."""
-        before = self._offsets or range(len(self.text))
-        offsets: list[int] = []
-        runs: list[str] = []
-        for match in RUN.finditer(self.text):
-            start, run = match.start(), match[0]
-            spaces = len(run) - len(run.lstrip(" "))
-            if spaces > 1:
-                offsets.append(before[start])
-                runs.append(" ")
-                start, run = start + spaces, run[spaces:]
-            offsets.extend(before[start : start + len(run)])
-            runs.append(run)
-        self.text, self._offsets = "".join(runs), offsets
-
-    def origin(self, start: int, end: int) -> tuple[int, int] | None:
-        """The original's characters that a span of the folded text stands for; None where it cuts one apart."""
-        if self._offsets is None:
-            return start, end
-        bound = self._at(start), self._at(end)
-        if (start and bound[0] == self._at(start - 1)) or bound[1] == self._at(end - 1):
-            return None
-        return bound
-
-    def _at(self, offset: int) -> int:
-        offsets = self._offsets or []
-        return offsets[offset] if offset < len(offsets) else self.length
 
 
 Span = tuple[int, int]

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from rapidfuzz import fuzz
 from rapidfuzz.distance import Levenshtein
 
-from extraction.grounding.company_names import text_key
+from extraction.grounding.text_folding import text_key
 from extraction.merging.confidence import Calibration, of_company
 from extraction.merging.evidence import Evidence, Observation, Support, canonical
 from extraction.schema.merge_rules import Alike, Rule

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from extraction.grounding.amounts import amount_key
-from extraction.grounding.company_names import company_key, same_company, text_key
+from extraction.grounding.company_names import company_key, same_company
 from extraction.grounding.contacts import (
     email_key,
     is_email,
@@ -36,6 +36,7 @@ from extraction.grounding.identifiers import (
     ticker_key,
 )
 from extraction.grounding.places import country_key, country_spellings
+from extraction.grounding.text_folding import text_key
 from extraction.schema.merge_rules import latest, medoid, quoted, subject, union, vote
 
 Short = Annotated[str, StringConstraints(max_length=60)]

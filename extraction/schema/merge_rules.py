@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, TypedDict, Unpack
 
-from extraction.grounding.company_names import text_key
 from extraction.grounding.finders import Finder
+from extraction.grounding.text_folding import text_key
 
 Key = Callable[[Any], str]
 Alike = Callable[[str, str], bool]

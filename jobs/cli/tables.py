@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from extraction.documents import Original
+from extraction.chunking.chunker import Original
 from extraction.evaluation.calibration import BINS
 from extraction.evaluation.scoring import Share
 from extraction.schema.profile_model import fields

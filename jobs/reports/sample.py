@@ -16,8 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from extraction.chunking.chunker import Chunk
-from extraction.documents import originals
+from extraction.chunking.chunker import Chunk, originals
 from jobs.state.published_run import CHUNKS_READ, Published
 from jobs.state.tables import chunks_of
 

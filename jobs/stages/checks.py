@@ -16,8 +16,8 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.extractor import CANARY, CANARY_TOKENS
-from actors.http import Completion, Connection, Unreachable
-from actors.retrying_client import Attempt
+from actors.http import Attempt, Completion, Connection, Unreachable
+from actors.retrying_client import first_attempt
 from actors.servers import sglang
 from actors.servers.supervisor import Address
 from extraction.config.settings import Columns, Settings
@@ -158,7 +158,7 @@ async def _profile(connection: Connection, settings: Settings) -> list[Check]:
 async def _ask(connection: Connection, settings: Settings) -> tuple[Completion, float]:
     room = min(CANARY_TOKENS, settings.limits.max_output_tokens)
     messages, began = settings.prompt.messages(settings.profile_model(), CANARY), time.monotonic()
-    body = await connection.send(messages, Attempt.first(settings.sampling, room))
+    body = await connection.send(messages, first_attempt(settings.sampling, room))
     return Completion.of(body), time.monotonic() - began
 
 

@@ -35,7 +35,7 @@ def model_settings(name: str) -> Settings:
     )
 
 
-def llamacpp(name: str, logs: Path) -> LlamaCppServer:
+def running_llamacpp(name: str, logs: Path) -> LlamaCppServer:
     """A real server, not started yet."""
     return LlamaCppServer(model_settings(name), logs)
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from extraction.grounding.company_names import company_key, digits_key, same_company
+from extraction.grounding.company_names import company_key, same_company
+from extraction.grounding.text_folding import digits_key
 from extraction.merging.evidence import Evidence, Observation
 from extraction.merging.resolve import Resolved, resolve
 from extraction.schema.merge_rules import latest, medoid, union, vote

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from extraction.grounding.company_names import text_key
+from extraction.grounding.text_folding import text_key
 from extraction.schema.merge_rules import union, vote
 
 

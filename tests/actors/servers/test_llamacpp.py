@@ -1,10 +1,13 @@
 """llama.cpp with real small models: it answers, keeps its key to itself, and counts tokens as the plan does."""
 
 import asyncio
+import hashlib
 import socket
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,15 +15,130 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from actors.http import Connection
-from actors.retrying_client import Attempt
-from actors.servers.llamacpp import LlamaCppServer
+from actors.http import Attempt, Connection
+from actors.servers import llamacpp
+from actors.servers.llamacpp import PACKAGED, LlamaCppServer, Weights, local_model
 from actors.servers.supervisor import Address, Server
 from extraction.chunking.tokenizers import load_counter, render
 from extraction.errors import OperatorError, RunError
 from extraction.schema.company import ShortProfile
 from tests.actors.asking import SCHEMA, TEXT, ask, question
-from tests.actors.models import GEMMA, SMOLLM, gguf_file, llamacpp, model_settings, post
+from tests.actors.models import GEMMA, SMOLLM, gguf_file, model_settings, post, running_llamacpp
+
+PARTS = (b"one " * 1000, b"two", b"three")
+WHOLE = Weights(
+    parts=tuple((f"packaged_part{n}", f"data/model.part{n}") for n in range(len(PARTS))),
+    sha256=hashlib.sha256(b"".join(PARTS)).hexdigest(),
+    file_name="model.gguf",
+    template="packaged template",
+)
+
+
+@pytest.fixture
+def prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An environment of its own that has the packages of WHOLE installed, as the model `whole`."""
+    for (module, file), content in zip(WHOLE.parts, PARTS, strict=True):
+        path = tmp_path / "packages" / module / file
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+        (tmp_path / "packages" / module / "__init__.py").write_text("raise ImportError('never imported')")
+    monkeypatch.syspath_prepend(str(tmp_path / "packages"))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setitem(PACKAGED, "whole", WHOLE)
+    return tmp_path / "share" / "company-profiles"
+
+
+def test_a_packaged_model_is_put_together_from_its_parts(prefix: Path) -> None:
+    model = local_model("whole")
+    assert model.path == prefix / "model.gguf"
+    assert model.path.read_bytes() == b"".join(PARTS)
+    assert (model.name, model.sha256, model.template) == ("whole", WHOLE.sha256, "packaged template")
+    assert not list(prefix.glob("*.partial"))
+
+
+def test_it_is_put_together_once(prefix: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        models = list(pool.map(local_model, ["whole"] * 8))
+    written = models[0].path.stat()
+    assert local_model("WHOLE").path.stat().st_mtime_ns == written.st_mtime_ns
+    assert {model.path for model in models} == {prefix / "model.gguf"}
+
+
+def test_what_a_killed_process_left_is_written_anew(prefix: Path) -> None:
+    prefix.mkdir(parents=True)
+    (prefix / "model.partial").write_bytes(b"half of it" * 10_000)
+    assert local_model("whole").path.read_bytes() == b"".join(PARTS)
+
+
+def test_another_content_is_refused_and_not_kept(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PACKAGED, "whole", replace(WHOLE, sha256="0" * 64))
+    with pytest.raises(OperatorError, match=r"model.gguf: sha256 is \w{64}, expected 0{64}: install anew"):
+        local_model("whole")
+    assert [path.suffix for path in prefix.iterdir()] == [".lock"]
+
+
+def test_a_missing_package_is_told_with_the_remedy(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = replace(WHOLE, parts=(*WHOLE.parts, ("packaged_part_missing", "x")))
+    monkeypatch.setitem(PACKAGED, "whole", missing)
+    with pytest.raises(OperatorError, match=r"packaged_part_missing is not installed: .* `cpu` extra"):
+        local_model("whole")
+    assert not (prefix / "model.gguf").exists()
+
+
+def test_an_environment_that_cannot_be_written_is_left_alone(
+    prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert local_model("whole").path == tmp_path / "home" / ".cache" / "company-profiles" / "model.gguf"
+
+
+def test_an_unknown_name_is_told_with_the_known_ones() -> None:
+    with pytest.raises(OperatorError, match=r"gemma-3-270m, smollm2-135m-instruct, or takes the path of a \.gguf"):
+        local_model("gpt-7")
+
+
+def test_a_file_is_taken_with_its_own_template(tmp_path: Path) -> None:
+    path = gguf_file(tmp_path / "own.gguf", general__name="own", tokenizer__chat_template="its template")
+    model = local_model(str(path))
+    assert (model.name, model.path, model.template) == (str(path), path, "its template")
+    assert model.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_template_in_the_settings_goes_before_all_others(prefix: Path, tmp_path: Path) -> None:
+    path = gguf_file(tmp_path / "own.gguf", tokenizer__chat_template="its template")
+    assert local_model(str(path), "mine").template == "mine"
+    assert local_model("whole", "mine").template == "mine"
+
+
+def test_a_file_without_a_template_wants_one(tmp_path: Path) -> None:
+    path = gguf_file(tmp_path / "own.gguf", general__name="own")
+    with pytest.raises(OperatorError, match=r"holds no chat template: set model\.template"):
+        local_model(str(path))
+    assert local_model(str(path), "mine").template == "mine"
+
+
+def test_a_file_that_is_no_model_is_the_operators_mistake(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match="there is no such file"):
+        local_model(str(tmp_path / "none.gguf"))
+    (tmp_path / "text.gguf").write_text("a text of more than a few bytes")
+    with pytest.raises(OperatorError, match="is not a GGUF file"):
+        local_model(str(tmp_path / "text.gguf"))
+
+
+def test_the_home_folder_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = gguf_file(tmp_path / "own.gguf", tokenizer__chat_template="its template")
+    assert local_model("~/own.gguf").path == path
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_the_real_models_are_there(name: str) -> None:
+    model = local_model(name)
+    assert model.path.stat().st_size > 80_000_000
+    assert "messages" in model.template
+    assert llamacpp._sha256(model.path) == model.sha256
+
 
 pytestmark = pytest.mark.model
 
@@ -56,7 +174,7 @@ class Running:
 @pytest.fixture(scope="module", params=[SMOLLM, GEMMA])
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A real server of each model, one after the other."""
-    server = llamacpp(request.param, tmp_path_factory.mktemp("logs"))
+    server = running_llamacpp(request.param, tmp_path_factory.mktemp("logs"))
     try:
         address = server.start()
         assert server._process and server._process.pid
@@ -135,7 +253,7 @@ def test_a_whole_prompt_is_counted_up_to_its_first_token(running: Running) -> No
 
 
 def test_it_stops_and_starts_anew_elsewhere(tmp_path: Path) -> None:
-    server: Server = llamacpp(SMOLLM, tmp_path)
+    server: Server = running_llamacpp(SMOLLM, tmp_path)
     assert not server.alive
     try:
         first = server.start()

@@ -182,7 +182,7 @@ def test_another_model_can_be_named(tmp_path: Path) -> None:
         ("extraction.config.settings:load", "is no pydantic model"),
         ("tests.extraction.config.test_settings:Recursive", "Recursive holds itself"),
         ("tests.extraction.config.test_settings:Mapped", "dict[str, int], which is no Parquet column"),
-        ("tests.extraction.schema.test_fields:NoAnchor", "NoAnchor.plots has a rule with no anchor"),
+        ("tests.extraction.schema.test_merge_rules:NoAnchor", "NoAnchor.plots has a rule with no anchor"),
     ],
 )
 def test_a_model_that_can_not_be_published_is_refused(tmp_path: Path, profile: str, complaint: str) -> None:

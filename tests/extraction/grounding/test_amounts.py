@@ -1,10 +1,41 @@
-"""Spellings of one amount have one key; other amounts have others."""
+"""Numbers in texts, by their digits."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.grounding.amounts import amount_key
+from extraction.grounding.amounts import NO_DIGIT, NUMERALS, amount_key, numerals
+
+
+@pytest.mark.parametrize(
+    ("text", "digits", "spans"),
+    [
+        ("1,200 people", "1200", [(0, 5)]),
+        ("1.200,00 EUR", "1200", [(0, 8)]),
+        ("12 345 people", "12345", [(0, 6)]),
+        ("12 345 people", "345", [(3, 6)]),
+        ("12 345 people", "2345", None),
+        ("1 234 567", "1234", None),
+        ("in 1987, 1987", "1987", [(3, 7), (9, 13)]),
+        ("12.03.1994", "1994", [(6, 10)]),
+        ("1994.03.12", "1994", [(0, 4)]),
+        ("1.5", "1", None),
+        ("v1987x", "1987", [(1, 5)]),
+        ("no number", "", None),
+    ],
+)
+def test_where_numbers_stand(text: str, digits: str, spans: list[tuple[int, int]] | None) -> None:
+    assert numerals(text).get(digits) == spans
+
+
+@given(st.text(alphabet="0129٣ ,.'’\u00a0-x½", max_size=24))
+def test_numbers_are_those_of_the_patterns_over_the_whole_text(text: str) -> None:
+    """Looking only where digits stand together leaves none out."""
+    found: dict[str, set[tuple[int, int]]] = {}
+    for pattern in NUMERALS:
+        for match in pattern.finditer(text):
+            found.setdefault(NO_DIGIT.sub("", match["digits"]), set()).add(match.span())
+    assert numerals(text) == {digits: sorted(spans) for digits, spans in found.items()}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -10,9 +11,10 @@ import pytest
 from actors.extractor import ANSWERS
 from extraction.config.base import Price
 from extraction.errors import OperatorError
-from jobs.backfills.budget import Budget, Spent, Stop
+from jobs.backfills.budget import FOLDER, Budget, Spending, Spent, Stop, spent_before
 from jobs.backfills.config import Budgets
 from jobs.stages.run_stats import RunStats
+from jobs.state.storage import Storage
 
 
 def answers(count: int, attempts: int = 1, seconds: float = 360.0, server: str = "a") -> pa.Table:
@@ -124,3 +126,19 @@ def test_a_limit_on_what_cannot_be_counted_is_refused(
 ) -> None:
     with pytest.raises(OperatorError, match=said):
         Budget(Budgets.model_validate({"tick": limits}), price, gpus, Spent(), None)
+
+
+def test_ticks_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage(str(tmp_path))
+    assert spent_before(storage) == Spent()
+    first, second = Spending(storage, "one"), Spending(storage, "two")
+    first.save(Spent(requests=1))  # too early
+    assert spent_before(storage) == Spent()
+    monkeypatch.setattr("jobs.backfills.budget.SAVE_EVERY_S", 0)
+    first.save(Spent(requests=2, money=0.5))
+    first.save(Spent(requests=3, money=1))
+    second.save(Spent(requests=4, gpu_hours=2), "done")
+    Spending(storage, "idle").save(Spent(), "done")
+    storage.write(f"{FOLDER}/torn.json", b"{")
+    assert spent_before(storage) == Spent(requests=7, money=1, gpu_hours=2)
+    assert len(storage.list(FOLDER, ".json")) == 3

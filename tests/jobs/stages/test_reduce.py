@@ -1,14 +1,84 @@
 """What is published about companies: facts in columns, everything else in evidence."""
 
+import datetime
+import json
+from dataclasses import replace
+from enum import IntEnum
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict
 
+from extraction.chunking.chunker import Chunk
+from extraction.documents import Piece
+from extraction.grounding.finders import find_emails
+from extraction.merging.evidence import Evidence
+from extraction.merging.resolve import resolve
+from extraction.prompting.reply_parsing import ReplyFault, parse
+from extraction.schema.company import ShortProfile
+from extraction.schema.merge_rules import latest, subject, union, vote
 from jobs.stages import reduce
+from jobs.stages.reduce import NOT_ASKED, Gathered, gather, observed
+from jobs.state.tables import profile_schema
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import TEXT, job, manifest, row, rows_of, write
+
+EMPTY: dict[str, Any] = {**dict.fromkeys(ShortProfile.model_fields), "products": []}
+
+
+def pair(number: int, name: str | None) -> tuple[Chunk, dict[str, Any]]:
+    """A chunk of the document number modulo 3 and its answer; none where there is no name."""
+    text = f"{name} of part {number}"
+    piece = Piece(f"d{number % 3}", 0, len(text), 0, len(text), None, None, f"in#{number % 3}")
+    reply = ShortProfile.model_validate({**EMPTY, "name": name}).model_dump_json()
+    answer = {"replies": [reply], "fault": None, "message": "", "attempts": 1} if name else NOT_ASKED
+    return Chunk(f"c{number}", "lund", text, 10, 10, (piece,)), answer
+
+
+PAIRS = [pair(n, name) for n, name in enumerate(("Lund Lamps", None, "Lund", "Lund Lamps", None, "Lund Lamps AS"))]
+
+
+@pytest.mark.parametrize("cut", range(len(PAIRS) + 1))
+def test_two_batches_come_to_what_one_does(cut: int) -> None:
+    whole = gather(ShortProfile, "lund", PAIRS)
+    found = gather(ShortProfile, "lund", PAIRS[:cut])
+    found.update(gather(ShortProfile, "lund", PAIRS[cut:]))
+    assert found == whole
+    assert whole.answered == {"d0", "d2"} and set(whole.failed) == {"d1"} and len(whole.missing) == 2
+
+
+def test_a_stored_answer_that_no_longer_fits_is_a_fault() -> None:
+    chunk, answer = PAIRS[0]
+    found = gather(ShortProfile, "lund", [(replace(chunk), {**answer, "replies": ['{"name": 3}']})])
+    assert found.failed["d0"]["fault"] == "invalid"
+    assert found.evidence == Gathered("lund").evidence
+
+
+class Firm(BaseModel):
+    about: Annotated[Literal["firm", "none"], subject("firm")]
+    email: Annotated[str | None, vote(find=find_emails)]
+
+
+@pytest.mark.parametrize(
+    ("replies", "found"),
+    [
+        (['{"about": "firm", "email": null}'], 1),
+        (['{"about": "none", "email": null}', '{"about": "firm", "email": null}'], 1),
+        (['{"about": "none", "email": null}'], 0),
+        (['{"about": "none"}'], None),
+    ],
+)
+def test_what_a_finder_reads_counts_where_an_answer_does_not_abstain(replies: list[str], found: int | None) -> None:
+    text = "Write to lund@lamps.example"
+    piece = Piece("d", 0, len(text), 0, len(text), None, None, "in#0")
+    observations = observed(Firm, Chunk("c", "lund", text, 10, 10, (piece,)), {"replies": replies})
+    assert (observations if observations is None else len(observations)) == found
+
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -102,3 +172,78 @@ def test_a_company_that_is_not_sure_enough_is_none(tmp_path: Path, fake: FakeSer
     assert profile["founded_year"] is None and profile["confidence"]["founded_year"] is None
     years = [e for e in profile["evidence"] if e["field"] == "founded_year"]
     assert years and all(e["grounded"] and 0 < e["confidence"] < 0.9999 and not e["chosen"] for e in years)
+
+
+class Grade(IntEnum):
+    FIRST = 1
+
+
+class Plant(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    name: str
+    since: int | None = None
+    size: float | None = None
+
+
+class Works(BaseModel):
+    since: int | None = None
+    staff: Annotated[float | None, latest()] = None
+    name: str | None = None
+    day: datetime.date | None = None
+    at: datetime.datetime | None = None
+    grade: Annotated[Grade | Literal[2, 3] | None, vote(verbatim=False)] = None
+    open: bool | None = None
+    numbers: set[int] = set()
+    rows: list[list[float]] = []
+    plants: Annotated[list[Plant], union(anchor=("name", "since"))] = []
+
+
+WHOLE = st.integers() | st.sampled_from([2**63, 2**63 - 1, -(2**63), 10**30, str(10**30), 1.0, True])
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([2**53 + 1, 10**30, "1e308", "NaN"])
+TEXTS = st.text(max_size=5) | st.sampled_from(["Ulm", "\ud800", "\x00", "NaN"])
+DAYS = st.dates().map(str) | st.sampled_from([0, 86400, "1969-12-31"])
+TIMES = st.datetimes().map(str) | st.sampled_from([0, -1.5, 86400, "2024-05-01T09:00:00+14:00"])
+PLANTS = st.fixed_dictionaries({"name": TEXTS}, optional={"since": WHOLE, "size": NUMBERS, "other": WHOLE | TEXTS})
+KINDS: dict[str, st.SearchStrategy[Any]] = {
+    "since": WHOLE,
+    "staff": NUMBERS,
+    "name": TEXTS,
+    "day": DAYS,
+    "at": TIMES,
+    "grade": st.sampled_from([1, 2, 3, 1.0, True]),
+    "open": st.booleans() | st.sampled_from([0, 1, "yes"]),
+    "numbers": st.lists(WHOLE, max_size=3),
+    "rows": st.lists(st.lists(NUMBERS, max_size=3), max_size=3),
+    "plants": st.lists(PLANTS, max_size=3),
+}
+REPLIES = st.fixed_dictionaries({}, optional=KINDS)
+
+
+def table(text: str, reply: str) -> pa.Table:
+    """What is published of a company with one document and one answer."""
+    piece = Piece("d", 0, len(text), 0, len(text), None, None, "in#0")
+    observations = observed(Works, Chunk("c", "works", text, 10, 10, (piece,)), {"replies": [reply]})
+    resolved = resolve(Works, Evidence(observations or ()))
+    row = {"company_id": "works", **resolved.values, "documents": ["d"], "chunks_missing": []}
+    row |= {"confidence": resolved.confidence}
+    row |= {"evidence": resolved.evidence, "conflicts": resolved.conflicts}
+    return pa.Table.from_pylist([row], profile_schema(Works))
+
+
+@settings(deadline=None)
+@given(REPLIES)
+def test_whatever_is_parsed_is_a_row(reply: dict[str, Any]) -> None:
+    try:
+        parse(json.dumps(reply), "stop", Works)
+    except ReplyFault:
+        return
+    said = json.dumps(reply)
+    assert table(f"{said}\nEmployees: 17", said).num_rows == 1
+
+
+@pytest.mark.parametrize("said", ["since", "staff", "numbers"])
+def test_a_stored_answer_with_a_number_of_any_size_is_a_row(said: str) -> None:
+    number = 123456789012345678901234
+    reply = json.dumps({said: [number] if said == "numbers" else number})
+    (row,) = table(f"It says {number} or {float(number)}.", reply).to_pylist()
+    assert row[said] in (None, [], float(number))

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from actors.http import MAX_ERROR_BYTES, MAX_REPLY_BYTES, Connection, Unreachable
-from actors.retrying_client import Attempt
+from actors.http import MAX_ERROR_BYTES, MAX_REPLY_BYTES, Attempt, Connection, Unreachable
 from actors.servers.process import free_port
 from actors.servers.supervisor import Address
 from extraction.chunking.tokenizers import Message

@@ -3,10 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobs.backfills.partition_state import NAME, Record, standings, tally
 from jobs.backfills.partitions import Partition
+from jobs.backfills.runner import Owners
+from jobs.state.ledger import digests
 from jobs.state.manifest import Counts
 from jobs.state.storage import Storage
 from tests.jobs.outputs import RUN, publish
@@ -73,3 +78,23 @@ def test_what_is_not_published_is_not_done(tmp_path: Path, data: bytes | None) -
         storage.write("manifest.json", data)
     (found,) = standings(Storage(str(tmp_path)), [partition()], "r", 2)
     assert found.name == "changed"
+
+
+IDS = st.lists(st.lists(st.sampled_from("abcdefghij"), max_size=8, unique=True), min_size=1, max_size=5)
+
+
+@given(IDS)
+def test_the_first_that_asks_owns(partitions: list[list[str]]) -> None:
+    owners = Owners([digests(ids) for ids in partitions])
+    first: dict[str, int] = {}
+    for number, ids in enumerate(partitions):
+        for each in ids:
+            first.setdefault(each, number)
+    asked = sorted(first)
+    assert owners.of(pa.chunked_array([pa.array(asked, pa.string())])).tolist() == [first[each] for each in asked]
+    assert owners.counts.tolist() == [list(first.values()).count(n) for n in range(len(partitions))]
+
+
+def test_what_nobody_asked_for_is_nobodys() -> None:
+    owners = Owners([digests(["a"])])
+    assert owners.of(pa.chunked_array([pa.array(["b", "a"])])).tolist() == [-1, 0]

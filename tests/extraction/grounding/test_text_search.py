@@ -1,6 +1,7 @@
 """A value stands in a text whole, or not at all; how it is spelled there does not matter."""
 
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -8,7 +9,20 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rapidfuzz import fuzz
 
-from extraction.grounding.text_search import FUZZY, Text, fold, spellings
+from extraction.grounding.text_folding import fold, lowered
+from extraction.grounding.text_search import FUZZY, Text, spellings
+
+
+def test_no_character_s_lower_case_moves_what_is_behind_it() -> None:
+    for number in range(sys.maxunicode + 1):
+        assert len(lowered(chr(number))) == 1
+
+
+@given(st.text())
+def test_a_text_in_lower_case_keeps_its_length(text: str) -> None:
+    assert len(lowered(text)) == len(text)
+    assert lowered(text) == text.lower() or "İ" in text
+
 
 ODD = "aZé ñe\u0301ﬁﬃ½…™ßİıſΣ\u00ad\u200b\ufeff\u0301\u00a0\t\n“’–-.,'/:0179\U0001f600\U0001d4d0漢ｶﾞ각์ि\ud800"
 texts = st.text() | st.text(alphabet=ODD, max_size=60)

@@ -3,18 +3,19 @@
 import json
 from contextlib import suppress
 from itertools import count
+from random import Random
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
 from extraction.errors import Fault
-from extraction.prompting.reply_parsing import MAX_REPLY_CHARACTERS, ReplyFault, parse
+from extraction.prompting.reply_parsing import MAX_REPLY_CHARACTERS, ReplyFault, loops, parse
 from extraction.schema.arrow_types import struct_of
-from extraction.schema.company import CompanyProfile
+from extraction.schema.company import CompanyProfile, ShortProfile
 from tests.extraction.samples import Vineyard
 
 LONG = "thirteen char"
@@ -215,3 +216,134 @@ def test_a_message_names_the_field() -> None:
     assert str(fault_of(reply(cellar={"town": 3, "opened": None}))) == (
         "the answer is no Vineyard: cellar.town: string_type"
     )
+
+
+GOOD_REPLY = json.dumps(
+    dict.fromkeys(ShortProfile.model_fields)
+    | {"name": "Alder Ltd", "founded_year": 1990, "products": ["oak", "ash"]}
+)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(st.characters(), max_size=20),
+    st.sampled_from(["\ud800", "\x00", "x" * 100_000, 10**400, -0.0]),
+)
+NAMES = st.one_of(st.sampled_from([*ShortProfile.model_fields, *CompanyProfile.model_fields]), st.text(max_size=5))
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=5) | st.dictionaries(NAMES, inner, max_size=5), max_leaves=20
+)
+MODELS = st.sampled_from([ShortProfile, CompanyProfile])
+REASONS = st.sampled_from(["stop", "length", "abort", "content_filter", "tool_calls", "", None])
+
+
+def outcome(text: str, reason: str | None, model: Any) -> Any:
+    """A profile, or None where the reply was refused; anything else is a bug."""
+    try:
+        return parse(text, reason, model).profile
+    except ReplyFault:
+        return None
+
+
+@given(st.text(st.characters()), REASONS, MODELS)
+@example("[" * 100_000, "stop", ShortProfile)
+@example('{"a":' * 50_000, "stop", ShortProfile)
+@example("9" * 5_000, "stop", ShortProfile)
+@example("\ufeff{}", "stop", ShortProfile)
+def test_any_text(text: str, reason: str | None, model: Any) -> None:
+    outcome(text, reason, model)
+
+
+@given(VALUES, REASONS, MODELS)
+def test_any_json(value: Any, reason: str | None, model: Any) -> None:
+    found = outcome(json.dumps(value), reason, model)
+    if found is not None:
+        assert model.model_validate_json(found.model_dump_json(by_alias=True)) == found
+
+
+@given(st.dictionaries(st.sampled_from([*ShortProfile.model_fields]), VALUES))
+def test_any_values_in_the_fields_of_a_profile(values: dict[str, Any]) -> None:
+    found = outcome(json.dumps(json.loads(GOOD_REPLY) | values), "stop", ShortProfile)
+    if found is not None:
+        assert ShortProfile.model_validate_json(found.model_dump_json(by_alias=True)) == found
+
+
+@given(st.data())
+def test_a_good_reply_with_characters_changed(data: st.DataObject) -> None:
+    text = list(GOOD_REPLY)
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, len(text) - 1))
+        other = data.draw(st.text(st.sampled_from('{}[]",:\\ue0-x'), max_size=3))
+        text[at : at + data.draw(st.integers(0, 3))] = other
+        text = text or [" "]
+    outcome("".join(text), "stop", ShortProfile)
+
+
+def test_the_good_reply_is_good() -> None:
+    assert parse(GOOD_REPLY, "stop", ShortProfile).profile.model_dump()["name"] == "Alder Ltd"
+    with pytest.raises(ReplyFault):
+        parse(GOOD_REPLY, "length", CompanyProfile)
+
+
+BEGUN = '{"owner": "Ana", "grapes": ["'
+WORDS = st.text("abcdefgh", min_size=1, max_size=12)
+
+
+@given(
+    st.text(min_size=2, max_size=60).filter(str.strip), st.integers(8, 40), st.integers(0, 59), st.text(max_size=9)
+)
+def test_a_few_words_said_eight_times_are_a_loop(said: str, times: int, more: int, before: str) -> None:
+    assert loops(before + said * times + said[: more % len(said)])
+
+
+@given(st.integers(61, 1_000), st.integers(4, 6), st.integers(0, 999), st.randoms(use_true_random=False))
+def test_a_long_passage_said_four_times_is_a_loop(length: int, times: int, more: int, drawn: Random) -> None:
+    said = "".join(drawn.choices("abcdef ", k=length - 1)) + "."
+    assert loops(BEGUN + said * times + said[: more % length])
+    assert not loops(BEGUN + said * 3)
+
+
+@pytest.mark.parametrize("blank", [" ", "\n", "\t "])
+def test_endless_white_space_is_a_loop(blank: str) -> None:
+    assert loops(BEGUN + blank * 300)
+    assert not loops(BEGUN + blank * 50)
+
+
+@given(
+    st.lists(st.tuples(WORDS, WORDS | st.none(), st.integers(0, 9) | st.none()), max_size=60), st.integers(0, 999)
+)
+def test_long_json_is_no_loop_wherever_it_is_cut(
+    people: list[tuple[str, str | None, int | None]], cut: int
+) -> None:
+    told = [{"name": f"{name} {n}", "role": role, "since": year} for n, (name, role, year) in enumerate(people)]
+    for indent in (None, 2):
+        text = json.dumps({"owner": "Ana", "people": told}, indent=indent)
+        assert not loops(text[: len(text) - cut % (len(text) + 1)])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a",
+        BEGUN + '", "'.join(f"Grape {n}" for n in range(500)),
+        json.dumps({"plots": [{"name": f"Plot {n}", "hectares": None} for n in range(90)]}, indent=4)[:-9],
+        json.dumps([[[[[["deep"]]]]]], indent=8)[:70],
+        '{"years": ' + ", ".join(str(year) for year in range(1900, 2026)),
+        BEGUN + "ha" * 12 + "".join(f"{n:x}" for n in range(300)),
+        "a" * 4_000 + "".join(map(chr, range(0x4E00, 0x4E50))),
+    ],
+)
+def test_a_long_answer_is_no_loop(text: str) -> None:
+    assert not loops(text)
+
+
+@pytest.mark.parametrize(("said", "fault"), [("1.0." * 400, Fault.REPETITION), ("Rufete", Fault.TRUNCATED)])
+def test_only_an_answer_that_met_its_limit_is_judged_by_it(said: str, fault: Fault) -> None:
+    with pytest.raises(ReplyFault) as caught:
+        parse(BEGUN + said, "length", ShortProfile)
+    assert caught.value.fault is fault
+    with pytest.raises(ReplyFault) as caught:
+        parse(BEGUN + said, "stop", ShortProfile)
+    assert caught.value.fault is Fault.INVALID
