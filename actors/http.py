@@ -12,9 +12,9 @@ import openai
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 from actors.servers.supervisor import Address
-from extraction.chunking.tokenizers import Message
 from extraction.errors import Fault, OperatorError
 from extraction.prompting.logprobs import Token, token_pairs
+from extraction.prompting.prompt import Message
 from extraction.prompting.reply_parsing import ReplyFault
 
 MOST_TOKENS = 1 << 40  # that anybody counts: sums still fit the ledger's columns

@@ -26,9 +26,8 @@ from extraction.evaluation.calibration import Company, Judged, calibration_error
 from extraction.evaluation.labels import Labels, load
 from extraction.merging.confidence import Calibration, Fitted
 from extraction.schema.profile_model import facts
-from jobs.cli.command import DONE, Parser, enter
+from jobs.cli.command import DONE, Parser, enter, mapped
 from jobs.cli.tables import console
-from jobs.evaluate import mapped
 from jobs.stages.reduce import seen_in
 from jobs.state import run_record
 from jobs.state.published_run import NO_KIND, Published

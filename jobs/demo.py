@@ -7,38 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-import yaml
-
-from jobs.cli.command import CONFIGS, DONE, Parser
-
-FOLDER = CONFIGS / "demo" / "documents"
-FENCE = "---\n"
-COLUMNS = ("document_id", "company_id", "text", "title", "url", "document_type", "document_date")
-
-
-def document(path: Path) -> dict[str, str | None]:
-    """A row from a file of front matter and text; its name is the document's id."""
-    _, head, text = path.read_text(encoding="utf-8").split(FENCE, 2)
-    said = yaml.safe_load(head)
-    return {
-        "document_id": path.stem,
-        "text": text.strip(),
-        **{key: said.get(key) for key in COLUMNS if key in said},
-    }
-
-
-def documents() -> pa.Table:
-    """All demo documents, in order of their ids."""
-    rows = [document(path) for path in sorted(FOLDER.glob("*.md"))]
-    return pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in COLUMNS]))
-
-
-def write(path: Path) -> None:
-    """Write the documents to a Parquet file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(documents(), path)
+from jobs.cli.command import DONE, Parser
+from jobs.cli.demo_documents import write
 
 
 def parser() -> Parser:

@@ -15,8 +15,9 @@ from typing import Any
 from extraction.config.settings import profile_model
 from extraction.errors import OperatorError
 from extraction.evaluation.labels import load
-from jobs.cli.command import DONE, Parser, enter
-from jobs.cli.tables import console, show, show_mistakes
+from jobs.cli.command import DONE, Parser, enter, mapped
+from jobs.cli.tables import console
+from jobs.reports.score_table import show, show_mistakes
 from jobs.reports.scores import Score, score
 from jobs.state.published_run import Published
 
@@ -74,13 +75,6 @@ def run(flags: argparse.Namespace) -> int:
     if flags.json:
         _write(flags.json, published, found)
     return DONE
-
-
-def mapped(text: str) -> tuple[str, str]:
-    field, equals, key = text.partition("=")
-    if not (field and equals and key):
-        raise OperatorError(f"--map {text}: FIELD=KEY is expected, such as city=location")
-    return field, key
 
 
 def _write(path: Path, published: Published, found: Score) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from extraction.config.base import Count, Frozen, Price, Seconds
+from extraction.base import Amount, Count, Frozen, Seconds
 from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError
 from extraction.merging.confidence import Calibration, Probability
@@ -17,6 +17,28 @@ from extraction.schema.arrow_types import struct_of
 from extraction.schema.profile_model import fields
 
 Engine = Literal["sglang", "llamacpp", "endpoint"]
+
+
+MILLION = 1_000_000
+
+
+class Price(Frozen):
+    """Prices in one currency; what is not priced costs nothing."""
+
+    gpu_hour: Amount = 0
+    million_prompt_tokens: Amount = 0
+    million_output_tokens: Amount = 0
+    currency: str = "USD"
+
+    @property
+    def known(self) -> bool:
+        """Whether anything has a price."""
+        return bool(self.gpu_hour or self.million_prompt_tokens or self.million_output_tokens)
+
+    def of(self, *, gpu_hours: float, prompt_tokens: int, output_tokens: int) -> float:
+        """The cost of some GPU-hours and tokens."""
+        tokens = prompt_tokens * self.million_prompt_tokens + output_tokens * self.million_output_tokens
+        return gpu_hours * self.gpu_hour + tokens / MILLION
 
 
 class Columns(Frozen):

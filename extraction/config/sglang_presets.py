@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from extraction.config.base import Count, Frozen
+from extraction.base import Count, Frozen
 from extraction.errors import OperatorError
 
 

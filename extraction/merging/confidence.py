@@ -17,7 +17,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
-from extraction.config.base import Frozen
+from extraction.base import Frozen
 from extraction.grounding.text_search import Level
 
 SOFTENED = 0.02  # log-probabilities nearer to 0 than this are equally sure

@@ -5,15 +5,16 @@ All but the last message is the same for every request of a run, so a server's p
 
 import json
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from extraction.chunking.tokenizers import Message
 from extraction.documents import Known
 from extraction.errors import OperatorError
 
+Message = Mapping[str, str]  # role and content
 DEFUSED = re.compile(r"<(?=\|[^|<>\s]{1,40}\|>|/?(?:bos|eos|pad|unk|s|start_of_turn|end_of_turn)>)")
 
 

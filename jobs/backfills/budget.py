@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from extraction.config.base import Price
+from extraction.config.settings import Price
 from extraction.errors import OperatorError
 from jobs.backfills.config import Budgets, Limits
 from jobs.stages.run_stats import RunStats

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from extraction.config.base import Count, Frozen, Seconds
+from extraction.base import Count, Frozen, Seconds
 from extraction.config.settings import override, read_yaml
 from extraction.errors import OperatorError
 from jobs.cli.command import Options

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from extraction.config.base import Price
+from extraction.config.settings import Price
 from jobs.backfills.budget import Budget, Spent, spent_before
 from jobs.backfills.config import Budgets
 from jobs.backfills.partition_state import Standing

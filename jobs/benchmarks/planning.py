@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from extraction.errors import OperatorError
-from jobs import demo
 from jobs.benchmarks.measurement import CpuClock, Seconds
+from jobs.cli import demo_documents
 from jobs.cli.command import CONFIGS, DONE, LOG, Options
 from jobs.stages import plan, ray_cluster, read_input
 from jobs.stages.run import Run, new_run_id
@@ -59,7 +59,7 @@ def run(flags: argparse.Namespace) -> int:
     """Measure every size."""
     told = {"engine": "llamacpp", "config": flags.config, "model": flags.model}
     settings, servers = Options.model_validate(told).resolve()
-    documents = pq.read_table(flags.input) if flags.input else demo.documents()
+    documents = pq.read_table(flags.input) if flags.input else demo_documents.documents()
     measured = []
     with ray_cluster.connected():
         for tokens in flags.tokens:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from actors.servers.endpoint import endpoint_url
-from extraction.config.base import Frozen
+from extraction.base import Frozen
 from extraction.config.settings import Engine, Settings, load, parse_override
 from extraction.errors import OperatorError, ProfilesError
 from jobs.stages import ray_cluster
@@ -152,3 +152,10 @@ def add_places(parser: argparse.ArgumentParser, *, required: bool) -> None:
         metavar="DIR",
         help="folder or URL of a ledger that several outputs share (default: work/ledger in the output)",
     )
+
+
+def mapped(text: str) -> tuple[str, str]:
+    field, equals, key = text.partition("=")
+    if not (field and equals and key):
+        raise OperatorError(f"--map {text}: FIELD=KEY is expected, such as city=location")
+    return field, key

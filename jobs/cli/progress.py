@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.cli.command import LOG
+from jobs.cli.number_format import clock
 from jobs.stages.extract import Work
 from jobs.stages.run import Run
 from jobs.stages.run_stats import RunStats
@@ -206,13 +207,3 @@ class Progress:
         for n, (told, style) in enumerate(parts):
             line.append("  ·  " if n else "", "dim").append(told, style)
         return line
-
-
-def clock(seconds: float) -> str:
-    """Seconds as a person reads them: 42 s, 3:05, 2:03:05."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    hours, rest = divmod(whole, 3600)
-    minutes, rest = divmod(rest, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

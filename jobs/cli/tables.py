@@ -1,7 +1,6 @@
-"""What commands print: profiles as a table, one profile with its evidence, counts, and scores."""
+"""What commands print: profiles as a table, one profile with its evidence, counts."""
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -14,11 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from extraction.chunking.chunker import Original
-from extraction.evaluation.calibration import BINS
-from extraction.evaluation.scoring import Share
 from extraction.schema.profile_model import fields
-from jobs.cli.progress import clock
-from jobs.reports.scores import ALL, Score
+from jobs.cli.number_format import clock
 from jobs.stages.run_stats import RunStats
 from jobs.state.manifest import NAME as MANIFEST
 from jobs.state.manifest import Manifest
@@ -216,109 +212,3 @@ def _counted(number: int, noun: str) -> str:
 
 def _indented(out: Console, text: Text, steps: int = 1) -> None:
     out.print(Padding(text, (0, 0, 0, INDENT * steps), expand=False))
-
-
-COLUMNS = ("labelled", "in text", "given", "precision", "", "recall", "", "F1", "invented", "wrong", "missing")
-TOLD = {
-    "grounded": "of the values that answers gave stand in a document",
-    "answered": "of the chunks were answered",
-    "truncated": "of the asked chunks were cut off at least once",
-    "looped": "of the asked chunks repeated themselves at least once",
-}
-WIDTH_OF_VALUE = 70
-
-
-def show(out: Console, score: Score) -> None:
-    """The table of fields, then the rates, then what could not be known."""
-    table = Table(header_style="bold", pad_edge=False, box=None)
-    table.add_column("field", no_wrap=True)
-    for column in COLUMNS:
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in score.fields:
-        of = row.counts
-        table.add_row(
-            row.field,
-            *(f"{of[name]:,}" for name in ("labelled", "in_text", "given")),
-            *_with_interval(row.precision),
-            *_with_interval(row.recall),
-            _figure(row.f1),
-            f"{of['invented']:,} of {of['probes']:,}",
-            f"{of['given'] - of['right']:,}",
-            f"{of['in_text'] - of['found']:,}",
-            style="bold" if row.field == ALL else None,
-        )
-    out.print(table)
-    if score.kinds:
-        _show_kinds(out, score)
-    _show_rates(out, score)
-    if score.thresholds:
-        _show_thresholds(out, score)
-    for note in score.notes:
-        out.print(f"note         {note}", style="dim", markup=False)
-
-
-def _show_kinds(out: Console, score: Score) -> None:
-    """A row for each kind of documents."""
-    table = Table(header_style="bold", pad_edge=False, box=None)
-    table.add_column("kind", no_wrap=True)
-    for column in ("companies", "given", "precision", "", "recall", "", "ECE"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in score.kinds:
-        figures = (*_with_interval(row.precision), *_with_interval(row.recall), _figure(row.calibration_error))
-        table.add_row(row.kind, f"{row.companies:,}", f"{row.given:,}", *figures)
-    out.print(table)
-
-
-def _show_thresholds(out: Console, score: Score) -> None:
-    """What other thresholds would publish of the best values, and how well confidence holds."""
-    table = Table(header_style="bold", pad_edge=False, box=None)
-    for column in ("confidence from", "values", "right ones kept", "precision"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in score.thresholds:
-        table.add_row(f"{row.confidence:.2f}", f"{row.values:,}", f"{row.kept:.3f}", _figure(row.precision))
-    out.print(table)
-    out.print(f"calibration  {_figure(score.calibration_error)} expected calibration error (ECE, {BINS} bins)")
-
-
-def _show_rates(out: Console, score: Score) -> None:
-    of = score.companies
-    out.print(
-        f"companies    {of['labelled']:,} labelled, {of['read']:,} read, {of['with_profile']:,} with a profile"
-    )
-    probes = score.fields[-1].hallucination
-    out.print(f"invented     {_figure(probes.value)} {_span(probes)} of the fields whose label stands nowhere")
-    for name, what in TOLD.items():
-        if name in score.rates:
-            out.print(f"{name:<12} {_figure(score.rates[name])} {what}")
-    if "attempts" in score.rates:
-        out.print(f"attempts     {score.rates['attempts']:.2f} a chunk")
-    if gain := score.merge_gain:
-        out.print(
-            f"merge gain   {gain.gain.value:+.3f} {_span(gain.gain)}: F1 {gain.profile_f1:.3f} of a profile, "
-            f"{gain.chunk_f1:.3f} of a chunk alone ({gain.companies:,} companies, {gain.chunks:,} chunks)"
-        )
-
-
-def show_mistakes(out: Console, score: Score, most: int) -> None:
-    """The first mistakes of each field: what was published, and what is right."""
-    for row in score.fields:
-        for mistake in [m for m in score.mistakes if m.field == row.field][:most]:
-            published, right = (_listed(values) for values in (mistake.published, mistake.labels))
-            line = f"{mistake.field:<14} {mistake.kind:<9} {mistake.company_id}: {published}  |  {right}"
-            out.print(Text("".join(c if c.isprintable() else " " for c in line)))
-
-
-def _listed(values: tuple[Any, ...]) -> str:
-    return ", ".join(map(str, values))[:WIDTH_OF_VALUE] or "-"
-
-
-def _with_interval(share: Share) -> tuple[str, str]:
-    return _figure(share.value), _span(share)
-
-
-def _span(share: Share) -> str:
-    return "" if math.isnan(share.low) else f"{share.low:.2f}-{share.high:.2f}"
-
-
-def _figure(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"

@@ -8,14 +8,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from extraction.config.base import Price
-from extraction.config.settings import Confidence
+from extraction.config.settings import Confidence, Price
 from extraction.merging.confidence import Bin, Calibration
-from jobs.cli.progress import clock
+from jobs.cli.number_format import clock, percent, seconds, short
 from jobs.reports import charts
 from jobs.reports.coverage import Coverage, coverage
 from jobs.reports.flow_chart import Flow
-from jobs.reports.page import percent, seconds, short
 from jobs.reports.request_stats import Answers, Work, answers_of
 from jobs.reports.sample import sample
 from jobs.state import run_record

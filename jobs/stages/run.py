@@ -15,13 +15,12 @@ from actors.servers.llamacpp import local_model
 from extraction.chunking.chunk_identity import fingerprint
 from extraction.chunking.chunker import Chunker
 from extraction.chunking.tokenizers import load_counter
-from extraction.config.base import without_credentials
 from extraction.config.settings import Settings
 from extraction.merging.confidence import Calibration
 from extraction.prompting.response_schema import wire_schema
 from jobs.stages.engines import Fleet, find_files
 from jobs.state.ledger import LEDGERS, Ledger
-from jobs.state.run_record import RunRecord, folder_of
+from jobs.state.run_record import RunRecord, folder_of, without_credentials
 from jobs.state.storage import Storage
 
 

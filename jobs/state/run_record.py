@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -102,3 +103,20 @@ def _read(storage: Storage, path: str, kind: type[Kind]) -> Kind | None:
         return kind.model_validate_json(data) if data else None
     except ValidationError:
         return None
+
+
+SIGNED = ("http", "https")  # a query may hold a signature; elsewhere a question mark is a wildcard
+
+
+def without_credentials(url: str) -> str:
+    """A URL without user and password, and over HTTP without query and fragment; a path as it is."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(not a URL)"
+    if not parts.scheme or not parts.netloc:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    if parts.scheme in SIGNED:
+        return urlunsplit((parts.scheme, host, parts.path, "", ""))
+    return urlunsplit(parts._replace(netloc=host))

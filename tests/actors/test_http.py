@@ -11,8 +11,8 @@ import pytest
 from actors.http import MAX_ERROR_BYTES, MAX_REPLY_BYTES, Attempt, Connection, Unreachable
 from actors.servers.process import free_port
 from actors.servers.supervisor import Address
-from extraction.chunking.tokenizers import Message
 from extraction.errors import Fault, OperatorError
+from extraction.prompting.prompt import Message
 from extraction.prompting.reply_parsing import ReplyFault
 from tests.actors.asking import SCHEMA, TEXT, address
 from tests.actors.scripted import PROFILE, Reply, ScriptedServer, completion

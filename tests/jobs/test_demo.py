@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from jobs import demo, extract
+from jobs import extract
+from jobs.cli import demo_documents
 from tests.conftest import ROOT
 from tests.jobs.helpers import census, rows_of
 
 LABELS: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "demo" / "labels.yaml").read_text("utf-8"))
-ROWS: list[dict[str, Any]] = demo.documents().to_pylist()
+ROWS: list[dict[str, Any]] = demo_documents.documents().to_pylist()
 
 
 def plain(value: object) -> str:
@@ -42,7 +43,7 @@ def test_labels_name_every_company_and_their_values_stand_in_its_documents() -> 
 @pytest.mark.model
 def test_the_small_model_reads_them(tmp_path: Path, cluster: None) -> None:
     source = tmp_path / "documents.parquet"
-    demo.write(source)
+    demo_documents.write(source)
     argv = ["--engine", "llamacpp", "--input", str(source), "--output", str(tmp_path / "out"), "--limit", "7"]
     assert extract.main([*argv, "--set", "max_dead_fraction=0.5"]) == 0
     census(tmp_path / "out", {row["document_id"] for row in ROWS[:7]})

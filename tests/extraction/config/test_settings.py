@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from extraction.config.settings import Limits, Settings, load, parse_override
+from extraction.config.settings import Limits, Price, Settings, load, parse_override
 from extraction.errors import OperatorError
 from extraction.schema.company import CompanyProfile
 from tests.extraction.samples import Vineyard
@@ -202,3 +202,19 @@ def test_an_example_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 def test_every_setting_has_a_default_but_the_model_and_the_prompt() -> None:
     needed = [name for name, field in Settings.model_fields.items() if field.is_required()]
     assert needed == ["prompt", "model"]
+
+
+def test_gpus_by_the_hour_and_tokens_by_the_million() -> None:
+    price = Price(gpu_hour=2.5, million_prompt_tokens=0.1, million_output_tokens=0.4)
+    assert price.known
+    assert price.of(gpu_hours=2, prompt_tokens=3_000_000, output_tokens=500_000) == pytest.approx(5.5)
+
+
+def test_what_is_not_priced_costs_nothing() -> None:
+    assert not Price().known
+    assert Price().of(gpu_hours=9, prompt_tokens=9, output_tokens=9) == 0
+
+
+def test_a_price_is_not_negative() -> None:
+    with pytest.raises(ValidationError):
+        Price(gpu_hour=-1)

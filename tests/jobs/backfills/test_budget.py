@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from actors.extractor import ANSWERS
-from extraction.config.base import Price
+from extraction.config.settings import Price
 from extraction.errors import OperatorError
 from jobs.backfills.budget import FOLDER, Budget, Spending, Spent, Stop, spent_before
 from jobs.backfills.config import Budgets

@@ -16,7 +16,8 @@ import jobs.cli.progress
 from actors.extractor import ANSWERS
 from actors.retrying_client import Answer
 from extraction.errors import Fault
-from jobs.cli.progress import Progress, clock
+from jobs.cli.number_format import clock
+from jobs.cli.progress import Progress
 from jobs.stages.run_stats import RunStats
 
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from jobs.cli.number_format import percent, seconds, short, visible
 from jobs.reports import page as page_of
-from jobs.reports.page import embedded, percent, seconds, short, visible
+from jobs.reports.page import embedded
 from jobs.state.published_run import Published
 from tests.jobs import outputs
 from tests.jobs.reports.runs import ATTACKS, IDS
