@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from actors.crash_suspects import Doubts, Notes
-from actors.metrics import Meter, State
+from actors.metrics import Meter, MetricsState
 from actors.preemption import Notice, in_actor
-from actors.retrying_client import HERE, Answer, Client, Question
-from actors.servers.supervisor import Address, Keeper, Ready, Server, say
+from actors.retrying_client import HERE, Client, Request, Result
+from actors.servers.supervisor import Keeper, Ready, Server, ServerAddress, say
 from extraction.config.settings import Settings
 from extraction.errors import Fault, RunError
 
@@ -26,11 +26,11 @@ from extraction.errors import Fault, RunError
 class Journal(Protocol):
     """A place that keeps answers."""
 
-    def held(self) -> dict[str, Answer]:
+    def held(self) -> dict[str, Result]:
         """Answers by chunk id that this actor wrote before it was restarted."""
         ...
 
-    def append(self, answers: list[Answer]) -> None:
+    def append(self, answers: list[Result]) -> None:
         """Make answers durable; blocks."""
         ...
 
@@ -42,7 +42,7 @@ class GroupCommit:
         self._journal, self._rows, self._age_s = journal, rows, age_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[Answer] = []
+        self._waiting: list[Result] = []
         self._written: asyncio.Future[None] = self._loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._writes: set[asyncio.Task[None]] = set()
@@ -57,7 +57,7 @@ class GroupCommit:
         """How many answers wait to be written."""
         return len(self._waiting)
 
-    async def add(self, answer: Answer, *, at_once: bool = False) -> None:
+    async def add(self, answer: Result, *, at_once: bool = False) -> None:
         """Return once the answer is written, `at_once` with all that wait. Raises what the journal raises."""
         self._waiting.append(answer)
         written = self._written
@@ -79,7 +79,7 @@ class GroupCommit:
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
 
-    async def _write(self, answers: list[Answer], written: asyncio.Future[None]) -> None:
+    async def _write(self, answers: list[Result], written: asyncio.Future[None]) -> None:
         try:
             await self._loop.run_in_executor(self._thread, self._journal.append, answers)
         except Exception as error:
@@ -92,7 +92,7 @@ class GroupCommit:
 CANARY = "Alder & Finch Ltd makes oak furniture in Galway, Ireland. It was founded in 1998."
 CANARY_TOKENS = 1024
 
-ANSWERS = pa.schema(
+RESULTS = pa.schema(
     [
         ("chunk_id", pa.string()),
         ("replies", pa.list_(pa.string())),
@@ -111,7 +111,7 @@ ANSWERS = pa.schema(
         ("server", pa.string()),
     ]
 )
-TEXTS = ("replies", "scores")  # what stays in the ledger
+RESULT_TEXTS = ("replies", "scores")  # what stays in the ledger
 
 
 class Extractor:
@@ -156,11 +156,13 @@ class Extractor:
     async def __call__(self, batch: pa.Table) -> pa.Table:
         """Ask for every chunk of a batch at once; the server's limit decides how many are under way."""
         self._loop = asyncio.get_running_loop()
-        questions = [Question(**row) for row in batch.select(Question.__slots__).to_pylist()]
+        questions = [Request(**row) for row in batch.select(Request.__slots__).to_pylist()]
         answers = await asyncio.gather(*map(self._answer, questions))
-        return pa.Table.from_pylist([asdict(answer) for answer in answers], ANSWERS).drop_columns(list(TEXTS))
+        return pa.Table.from_pylist([asdict(answer) for answer in answers], RESULTS).drop_columns(
+            list(RESULT_TEXTS)
+        )
 
-    async def _answer(self, question: Question) -> Answer:
+    async def _answer(self, question: Request) -> Result:
         if question.chunk_id in self.held:
             return self.held[question.chunk_id]
         answer = await self._client.ask(question)
@@ -186,11 +188,13 @@ class Extractor:
         asked = self.settings.ledger
         return GroupCommit(self.journal, rows=asked.flush_rows, age_s=asked.flush_s)
 
-    def _state(self) -> State:
+    def _state(self) -> MetricsState:
         client: Client | None = vars(self).get("_client")  # made by the loop of the calls, not from here
         if client is None:
-            return State()
-        return State(client.in_flight, client.waiting, max(0, self.keeper.starts - 1), client.address.metrics)
+            return MetricsState()
+        return MetricsState(
+            client.in_flight, client.waiting, max(0, self.keeper.starts - 1), client.address.metrics
+        )
 
     def _leave(self, within_s: float) -> None:
         """End the process within so many seconds; before the first batch there is nothing to wait for."""
@@ -224,11 +228,11 @@ class Extractor:
                 "No document was sent to it"
             )
 
-    async def _test_answer(self) -> Answer:
+    async def _test_answer(self) -> Result:
         client = Client(self.address, self.settings, self.schema, logprobs=self.logprobs)
         room = min(CANARY_TOKENS, self.settings.limits.max_output_tokens)
         try:
-            return await client.ask(Question("canary", CANARY, 0, room))
+            return await client.ask(Request("canary", CANARY, 0, room))
         finally:
             await client.close()
 
@@ -237,7 +241,7 @@ class Extractor:
             self.keeper.stop()
 
 
-def _tell(tell: Callable[[Ready], None], name: str, address: Address, starts: int, seconds: float) -> None:
+def _tell(tell: Callable[[Ready], None], name: str, address: ServerAddress, starts: int, seconds: float) -> None:
     """Tell of a server that is ready. That nobody could be told is no reason to stop."""
     try:
         tell(Ready(HERE, name, address.limit, starts, seconds, time.time(), address.facts))

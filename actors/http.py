@@ -11,7 +11,7 @@ from typing import Any
 import openai
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-from actors.servers.supervisor import Address
+from actors.servers.supervisor import ServerAddress
 from extraction.errors import Fault, OperatorError
 from extraction.prompting.logprobs import Token, token_pairs
 from extraction.prompting.prompt import Message
@@ -75,7 +75,7 @@ def _count(value: Any) -> int:
 MAX_REPLY_BYTES = 4 << 20
 MAX_ERROR_BYTES = 64 << 10
 PROBE_S = 30
-PROBE = Attempt(temperature=0, frequency_penalty=0, presence_penalty=0, max_tokens=1, seed=0)
+PROBE_PATH = Attempt(temperature=0, frequency_penalty=0, presence_penalty=0, max_tokens=1, seed=0)
 PROXY_GAVE_UP = (502, 504, 522, 524)
 TOO_LONG_SIGNS = ("longer than", "context length", "context size", "maximum context", "too long", "exceeds")
 
@@ -111,7 +111,7 @@ class Connection:
     """
 
     def __init__(
-        self, address: Address, schema: dict[str, Any], deadline_s: float, *, logprobs: bool = False
+        self, address: ServerAddress, schema: dict[str, Any], deadline_s: float, *, logprobs: bool = False
     ) -> None:
         self.address, self.deadline_s = address, deadline_s
         self.replied_at = -math.inf
@@ -141,7 +141,7 @@ class Connection:
     async def answers(self) -> bool:
         """Whether the smallest request gets a reply; a server may take connections and say nothing."""
         try:
-            await self.send([{"role": "user", "content": "Hello"}], PROBE, min(PROBE_S, self.deadline_s))
+            await self.send([{"role": "user", "content": "Hello"}], PROBE_PATH, min(PROBE_S, self.deadline_s))
         except Unreachable:
             return False
         except ReplyFault:
@@ -232,7 +232,7 @@ async def _refuse(response: Any) -> None:
         )
 
 
-def _judge(refusal: Refusal, address: Address) -> Exception:
+def _judge(refusal: Refusal, address: ServerAddress) -> Exception:
     """What an HTTP status means: a fault of the document, of the server, or the operator's mistake."""
     status = refusal.status
     if status < 400:
@@ -252,7 +252,7 @@ def _judge(refusal: Refusal, address: Address) -> Exception:
     return Unreachable(f"the server answered HTTP {status}{whose}", retry_after_s=_seconds(refusal.retry_after))
 
 
-def _not_found(refusal: Refusal, address: Address) -> str:
+def _not_found(refusal: Refusal, address: ServerAddress) -> str:
     """What a 404 means: a model of another name, or, from a proxy, that there is no server."""
     if "model" in refusal.said.lower():
         return (

@@ -13,7 +13,7 @@ from typing import Literal
 import ray.util.metrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from actors.retrying_client import Answer
+from actors.retrying_client import Result
 from actors.servers.supervisor import DIRECT, say
 
 REPORT_S = 5.0
@@ -36,27 +36,29 @@ class Metric:
         return f"ray_{self.name}_total" if self.kind == "counter" else f"ray_{self.name}"
 
 
-CHUNKS = Metric("extract_chunks", "counter", "Chunks that came to an end, by fault; none: answered", ("fault",))
+CHUNKS_METRIC = Metric(
+    "extract_chunks", "counter", "Chunks that came to an end, by fault; none: answered", ("fault",)
+)
 ATTEMPTS = Metric("extract_attempts", "counter", "Requests sent")
 TOKENS = Metric("extract_tokens", "counter", "Tokens: prompt, those of them that were cached, output", ("kind",))
 RESTARTS = Metric("extract_server_restarts", "counter", "Servers started again after they died or hung")
 IN_FLIGHT = Metric("extract_in_flight", "gauge", "Requests under way")
-WAITING = Metric("extract_waiting", "gauge", "Requests that wait for one of them to end")
+WAITING_METRIC = Metric("extract_waiting", "gauge", "Requests that wait for one of them to end")
 RUNNING = Metric("extract_server_running", "gauge", "Requests that the server runs, as it says")
-QUEUED = Metric("extract_server_queued", "gauge", "Requests in the server's own queue")
+QUEUED_METRIC = Metric("extract_server_queued", "gauge", "Requests in the server's own queue")
 KV_USAGE = Metric("extract_server_kv_usage", "gauge", "Share of the server's KV cache that is in use, 0 to 1")
-METRICS = (CHUNKS, ATTEMPTS, TOKENS, RESTARTS, IN_FLIGHT, WAITING, RUNNING, QUEUED, KV_USAGE)
+METRICS = (CHUNKS_METRIC, ATTEMPTS, TOKENS, RESTARTS, IN_FLIGHT, WAITING_METRIC, RUNNING, QUEUED_METRIC, KV_USAGE)
 
 # SGLang 0.5.17 and 0.5.23: srt/observability/metrics_collector.py
 SAID_BY_SERVER = {
     "sglang:num_running_reqs": RUNNING,
-    "sglang:num_queue_reqs": QUEUED,
+    "sglang:num_queue_reqs": QUEUED_METRIC,
     "sglang:token_usage": KV_USAGE,
 }
 
 
 @dataclass(frozen=True)
-class State:
+class MetricsState:
     """An actor as it is now: its requests, its server's restarts so far, and the URL of its server's metrics."""
 
     in_flight: int = 0
@@ -68,16 +70,16 @@ class State:
 class Meter:
     """Counts an actor's answers and reports them. No failure of it is anybody else's."""
 
-    def __init__(self, server: str, state: Callable[[], State]) -> None:
+    def __init__(self, server: str, state: Callable[[], MetricsState]) -> None:
         self._server, self._state = server, state
         self._sums: Counter[tuple[Metric, str]] = Counter()
         self._reported: Counter[tuple[Metric, str]] = Counter()
         self._made: dict[Metric, ray.util.metrics.Metric] = {}
         self._failed = False
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: Result) -> None:
         """Count an answer."""
-        self._sums[CHUNKS, answer.fault or ANSWERED] += 1
+        self._sums[CHUNKS_METRIC, answer.fault or ANSWERED] += 1
         self._sums[ATTEMPTS, ""] += answer.attempts
         self._sums[TOKENS, "prompt"] += answer.prompt_tokens
         self._sums[TOKENS, "cached"] += answer.cached_tokens
@@ -109,7 +111,7 @@ class Meter:
                 self._ray(metric).inc(new, dict.fromkeys(metric.tags, tag))
                 self._reported[key] = total
         self._ray(IN_FLIGHT).set(state.in_flight)
-        self._ray(WAITING).set(state.waiting)
+        self._ray(WAITING_METRIC).set(state.waiting)
         if state.page:
             for metric, value in read_page(state.page):
                 self._ray(metric).set(value)

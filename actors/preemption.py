@@ -9,7 +9,7 @@ from collections.abc import Callable
 import ray
 import ray._private.state
 
-POLL_S = 2.0
+DRAIN_POLL_S = 2.0
 MARGIN_S = 5.0  # before the node's deadline, for writing down what was answered last
 
 
@@ -34,7 +34,7 @@ class Notice:
     def _watch(self) -> None:
         node = ray.get_runtime_context().get_node_id()
         left_s = None
-        while left_s is None and not self._told.wait(POLL_S):
+        while left_s is None and not self._told.wait(DRAIN_POLL_S):
             with contextlib.suppress(Exception):  # the head is gone: a matter of others
                 left_s = _left_s(node)
         with contextlib.suppress(ReferenceError):  # the actor has come to its end

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from actors.concurrency_limit import Slots
 from actors.crash_suspects import Doubts, Effort
 from actors.http import Attempt, Completion, Connection, Unreachable
-from actors.servers.supervisor import Address, Keeper
+from actors.servers.supervisor import Keeper, ServerAddress
 from extraction.chunking.splitting import halves
 from extraction.config.settings import Sampling, Settings
 from extraction.errors import Fault
@@ -30,13 +30,13 @@ HALVINGS = 2  # down to quarters
 DOUBT = 8  # with each death of the server, who was near is asked in so much smaller company
 DEATHS_ALONE = 2  # of the server under one question, which is to blame then
 FORGIVEN = 8  # deaths that cost a question no attempt, for a server that dies of itself
-POLL_S = 0.05
+IDLE_POLL_S = 0.05
 SEEN_DEAD_S = 1.0  # a process ends a moment after its sockets do
 HERE = f"{socket.gethostname()}:{os.getpid()}"
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Request:
     """A chunk as the client needs it. Lengths in tokens."""
 
     chunk_id: str
@@ -46,7 +46,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Result:
     """What came of a question: profiles as JSON texts, or a fault. Tokens are summed over its attempts.
 
     `replies` is one profile as the model wrote it, or one for each part of a chunk that had to be asked in parts;
@@ -95,7 +95,7 @@ class Client:
 
     def __init__(
         self,
-        address: Address,
+        address: ServerAddress,
         settings: Settings,
         schema: dict[str, Any],
         keeper: Keeper | None = None,
@@ -109,13 +109,13 @@ class Client:
         self._slots = Slots(address.limit)
         self._connection = self._connect(address)
 
-    async def reconnect(self, address: Address) -> None:
+    async def reconnect(self, address: ServerAddress) -> None:
         """Turn to a server's new address after a restart. Who waits for a slot goes on waiting."""
         old, self._connection = self._connection, self._connect(address)
         self._slots.resize(address.limit)
         await old.close()
 
-    def _connect(self, address: Address) -> Connection:
+    def _connect(self, address: ServerAddress) -> Connection:
         return Connection(address, self.schema, self.settings.requests.deadline_s, logprobs=self.logprobs)
 
     @property
@@ -129,7 +129,7 @@ class Client:
         return self._slots.waiting
 
     @property
-    def address(self) -> Address:
+    def address(self) -> ServerAddress:
         """The server's address since its last start."""
         return self._connection.address
 
@@ -138,14 +138,14 @@ class Client:
         self._slots.close()
         end = time.monotonic() + within_s
         while self._slots.taken and time.monotonic() < end:
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(IDLE_POLL_S)
         return self._slots.taken
 
     async def close(self) -> None:
         """Give the connections back."""
         await self._connection.close()
 
-    async def ask(self, question: Question) -> Answer:
+    async def ask(self, question: Request) -> Result:
         """Ask until there is a profile, a fault of the document, or no attempt left.
 
         Raises OperatorError when the server says that asking is a mistake (key, model, URL).
@@ -159,7 +159,7 @@ class Client:
                 replies = await self._replies(question, effort, depth)
             except (ReplyFault, Unreachable) as failure:
                 fault, message = failure.fault, str(failure)
-        return Answer(
+        return Result(
             chunk_id=question.chunk_id,
             replies=tuple(reply.text for reply in replies),
             scores=tuple(reply.scores for reply in replies),
@@ -177,7 +177,7 @@ class Client:
             server=HERE,
         )
 
-    async def _replies(self, question: Question, effort: Effort, halvings: int) -> tuple[Reply, ...]:
+    async def _replies(self, question: Request, effort: Effort, halvings: int) -> tuple[Reply, ...]:
         """The question's profile, or those of its parts where the whole is too much. Raises their first failure."""
         try:
             return (await self._reply(question, effort),)
@@ -192,7 +192,7 @@ class Client:
             *await self._replies(second, effort, halvings - 1),
         )
 
-    async def _reply(self, question: Question, effort: Effort) -> Reply:
+    async def _reply(self, question: Request, effort: Effort) -> Reply:
         """A profile. Raises ReplyFault or Unreachable after the last attempt that is worth it."""
         drawn, last = self.settings.sampling, self.settings.requests.attempts
         room = self.settings.limits.context_length - question.prompt_tokens - 1
@@ -223,7 +223,7 @@ class Client:
                 await self._back_off(number, failure.retry_after_s)
             number += 1
 
-    async def _send(self, question: Question, attempt: Attempt, effort: Effort) -> Completion:
+    async def _send(self, question: Request, attempt: Attempt, effort: Effort) -> Completion:
         """Send once a slot is free. Who finds the server dead keeps the slot until there is a new one."""
         if effort.deaths_alone >= DEATHS_ALONE:
             said = f"the server died {DEATHS_ALONE} times while it worked on this alone"

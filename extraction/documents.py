@@ -10,8 +10,10 @@ from typing import Any
 
 from extraction.errors import Fault
 
-CONTROL = {*range(0x20), *range(0x7F, 0xA0), 0xFEFF, *range(0xFFF9, 0xFFFD)}
-UNSEEN = "".join(c for c in map(chr, range(0x10000)) if c.isspace() or ord(c) in CONTROL or c in "\u200b\u2060")
+CONTROL_CHARACTER = {*range(0x20), *range(0x7F, 0xA0), 0xFEFF, *range(0xFFF9, 0xFFFD)}
+INVISIBLE = "".join(
+    c for c in map(chr, range(0x10000)) if c.isspace() or ord(c) in CONTROL_CHARACTER or c in "\u200b\u2060"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def _fault(row: dict[str, Any], max_bytes: int) -> tuple[Fault, str] | None:
     if row.get("not_text"):
         return Fault.NOT_TEXT, "the text is not valid UTF-8"
     text = row["text"]
-    if text is None or not text.strip(UNSEEN):
+    if text is None or not text.strip(INVISIBLE):
         return Fault.EMPTY, "the text is null, empty or only white space and control characters"
     size = len(text.encode("utf-8", errors="replace"))
     if size > max_bytes:

@@ -43,7 +43,7 @@ from jobs.backfills import config, estimate
 from jobs.backfills.config import Declaration
 from jobs.backfills.partition_state import standings
 from jobs.backfills.partitions import Partition, Pattern
-from jobs.backfills.runner import Tick
+from jobs.backfills.runner import BackfillRun
 from jobs.cli.command import DONE, FAILED, LOG, Parser, complain
 from jobs.stages.run import Run, new_run_id
 from jobs.state.lease import Taken, lease
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(flags: argparse.Namespace) -> int:
     """One tick, or what it would be."""
-    declared = config.load(flags.declaration, dict(map(parse_override, flags.set)))
+    declared = config.load_backfill(flags.declaration, dict(map(parse_override, flags.set)))
     partitions = in_window(declared, datetime.datetime.now(datetime.UTC).date())
     settings, servers = declared.extract.resolve()
     output, run_id = storage_at(declared.output, "output"), new_run_id()
@@ -98,7 +98,7 @@ def run(flags: argparse.Namespace) -> int:
     profile_schema(whole.model)
     if flags.dry_run:
         found = standings(output, partitions, recipe(whole), declared.attempts)
-        return estimate.show(whole, recipe(whole), found, flags.chunks_per_s, again=flags.again)
+        return estimate.show_estimate(whole, recipe(whole), found, flags.chunks_per_s, again=flags.again)
     with ExitStack() as held:
         try:
             held.enter_context(lease(output, run_id))
@@ -106,7 +106,7 @@ def run(flags: argparse.Namespace) -> int:
             LOG.print(f"backfill {declared.name}: another tick is at work: {taken}", markup=False)
             return DONE
         found = standings(output, partitions, recipe(whole), declared.attempts)
-        tick = Tick(declared, whole, recipe(whole), retry_failed=flags.retry_failed)
+        tick = BackfillRun(declared, whole, recipe(whole), retry_failed=flags.retry_failed)
         return tick.run(found, again=flags.again)
 
 

@@ -22,15 +22,21 @@ from rich.table import Table
 
 from extraction.config.settings import profile_model
 from extraction.errors import OperatorError
-from extraction.evaluation.calibration import Company, Judged, calibration_error, fit, reliability
-from extraction.evaluation.labels import Labels, load
+from extraction.evaluation.calibration import (
+    Judged,
+    LabelledCompany,
+    calibration_error,
+    fit_calibration,
+    reliability_bins,
+)
+from extraction.evaluation.labels import Labels, load_labels
 from extraction.merging.confidence import Calibration, Fitted
 from extraction.schema.profile_model import facts
 from jobs.cli.command import DONE, Parser, enter, mapped
 from jobs.cli.tables import console
 from jobs.stages.reduce import seen_in
 from jobs.state import run_record
-from jobs.state.published_run import NO_KIND, Published
+from jobs.state.published_run import NO_KIND, PublishedRun
 
 CHUNKS_AT_ONCE = 2_000
 HEAD = "# Fitted by jobs/calibrate.py; extraction/merging/confidence.py says what the numbers are.\n"
@@ -66,17 +72,17 @@ def run(flags: argparse.Namespace) -> int:
     """Read answers and labels, fit, print and write."""
     if not 0 < flags.precision < 1:
         raise OperatorError(f"--precision {flags.precision:g}: a number between 0 and 1 is expected")
-    published = Published.at(flags.profiles)
+    published = PublishedRun.at(flags.profiles)
     model = profile_model(flags.schema) if flags.schema else published.model()
-    labels = load(flags.labels, dict(map(mapped, flags.map)))
+    labels = load_labels(flags.labels, dict(map(mapped, flags.map)))
     companies = read_companies(published, model, labels)
     try:
-        calibration, judged = fit(model, companies, _fitted(published, companies), flags.precision)
+        calibration, judged = fit_calibration(model, companies, _fitted(published, companies), flags.precision)
     except ImportError:
         raise OperatorError(
             "scikit-learn is not installed: install the project with its `calibrate` extra"
         ) from None
-    show(calibration, judged)
+    show_calibration(calibration, judged)
     if flags.output:
         _write(flags.output, HEAD + yaml.safe_dump(calibration.model_dump(mode="json"), sort_keys=False))
     if flags.json:
@@ -84,7 +90,7 @@ def run(flags: argparse.Namespace) -> int:
     return DONE
 
 
-def read_companies(published: Published, model: type[BaseModel], labels: Labels) -> list[Company]:
+def read_companies(published: PublishedRun, model: type[BaseModel], labels: Labels) -> list[LabelledCompany]:
     """The labelled companies of a run with what their answers say. Raises OperatorError where none was read."""
     fields = [field for field in facts(model) if labels.key(field)]
     planned = {c: ids for c, ids in published.planned().items() if c in labels.companies}
@@ -92,7 +98,7 @@ def read_companies(published: Published, model: type[BaseModel], labels: Labels)
         raise OperatorError(
             "no labelled company stands in the run's plan under a field that has labels: check company_id and --map"
         )
-    found = {company_id: Company(company_id, NO_KIND, 0) for company_id in sorted(planned)}
+    found = {company_id: LabelledCompany(company_id, NO_KIND, 0) for company_id in sorted(planned)}
     kinds = published.kinds()
     documents: dict[str, set[str]] = {company_id: set() for company_id in found}
     for company_id, company in found.items():
@@ -129,7 +135,7 @@ def _batches(companies: Sequence[str], planned: dict[str, list[str]]) -> Iterato
         yield batch
 
 
-def _fitted(published: Published, companies: Sequence[Company]) -> Fitted:
+def _fitted(published: PublishedRun, companies: Sequence[LabelledCompany]) -> Fitted:
     run = run_record.read_run(published.storage, published.manifest.run_id)
     prompt = json.dumps(run.settings.get("prompt") if run else None, sort_keys=True).encode()
     return Fitted(
@@ -143,7 +149,7 @@ def _fitted(published: Published, companies: Sequence[Company]) -> Fitted:
     )
 
 
-def show(calibration: Calibration, judged: Sequence[Judged]) -> None:
+def show_calibration(calibration: Calibration, judged: Sequence[Judged]) -> None:
     """For each kind what is published at the calibration's own threshold, and how well confidence holds."""
     out = console()
     table = Table(header_style="bold", pad_edge=False, box=None)
@@ -162,7 +168,7 @@ def show(calibration: Calibration, judged: Sequence[Judged]) -> None:
             f"{len(kept):,}",
             _share(told, len(kept)),
             _share(told, right),
-            f"{calibration_error(reliability(some)):.3f}",
+            f"{calibration_error(reliability_bins(some)):.3f}",
             style="bold" if kind == "all" else None,
         )
     out.print(table)

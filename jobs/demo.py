@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jobs.cli.command import DONE, Parser
-from jobs.cli.demo_documents import write
+from jobs.cli.demo_documents import write_demo
 
 
 def parser() -> Parser:
@@ -20,7 +20,7 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write them where --output says."""
-    write(parser().parse_args(argv).output)
+    write_demo(parser().parse_args(argv).output)
     return DONE
 
 

@@ -14,12 +14,12 @@ from typing import Any
 
 from extraction.config.settings import profile_model
 from extraction.errors import OperatorError
-from extraction.evaluation.labels import load
+from extraction.evaluation.labels import load_labels
 from jobs.cli.command import DONE, Parser, enter, mapped
 from jobs.cli.tables import console
-from jobs.reports.score_table import show, show_mistakes
+from jobs.reports.score_table import show_mistakes, show_score
 from jobs.reports.scores import Score, score
-from jobs.state.published_run import Published
+from jobs.state.published_run import PublishedRun
 
 
 def parser() -> Parser:
@@ -64,12 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(flags: argparse.Namespace) -> int:
     """Read labels and profiles, compare, print and write."""
-    labels = load(flags.labels, dict(map(mapped, flags.map)))
-    published = Published.at(flags.profiles)
+    labels = load_labels(flags.labels, dict(map(mapped, flags.map)))
+    published = PublishedRun.at(flags.profiles)
     model = profile_model(flags.schema) if flags.schema else published.model()
     found = score(published, model, labels, flags.documents, alone=flags.model_alone, by_kind=flags.by is not None)
     out = console()
-    show(out, found)
+    show_score(out, found)
     if flags.errors:
         show_mistakes(out, found, flags.errors)
     if flags.json:
@@ -77,7 +77,7 @@ def run(flags: argparse.Namespace) -> int:
     return DONE
 
 
-def _write(path: Path, published: Published, found: Score) -> None:
+def _write(path: Path, published: PublishedRun, found: Score) -> None:
     told = published.manifest
     head = {"run_id": told.run_id, "fingerprint": told.fingerprint, "versions": told.versions}
     text = json.dumps(_plain({**head, **_plain(found)}), indent=2, ensure_ascii=False, default=str)

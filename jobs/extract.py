@@ -22,7 +22,7 @@ from jobs.stages import extract, plan, publish, ray_cluster, read_input
 from jobs.stages.run import Run, Stages, new_run_id
 from jobs.stages.run_stats import RunStats
 from jobs.state.lease import lease
-from jobs.state.ledger import State
+from jobs.state.ledger import ChunkState
 from jobs.state.ledger_compaction import compact
 from jobs.state.manifest import Manifest
 from jobs.state.storage import storage_at
@@ -66,7 +66,7 @@ def run(flags: argparse.Namespace) -> int:
     record = this.record(flags.input, flags.limit)
     with ray_cluster.connected():
         ray_cluster.require_gpus(this.fleet.gpus)
-        least = State.ANSWERED if flags.retry_failed else State.SETTLED
+        least = ChunkState.ANSWERED if flags.retry_failed else ChunkState.SETTLED
         if flags.plan:
             planned = plan.plan(this, found)
             print_plan(planned, extract.work_of(this, planned, this.ledger.index(), least))
@@ -96,7 +96,7 @@ def prepare(flags: argparse.Namespace) -> tuple[Run, read_input.Input]:
     if flags.limit is not None and flags.limit < 0:
         raise OperatorError(f"--limit {flags.limit}: a number of documents is expected")
     settings, servers = Options.of(flags).resolve()
-    found = read_input.find(flags.input, settings.columns, flags.limit)
+    found = read_input.find_input(flags.input, settings.columns, flags.limit)
     run_id = new_run_id()
     logs = Path(tempfile.gettempdir(), "company-profiles", run_id)
     ledgers = storage_at(flags.ledger, "--ledger") if flags.ledger else None

@@ -32,7 +32,7 @@ from jobs.stages import checks, ray_cluster
 from jobs.stages.checks import Check, check_server
 from jobs.stages.engines import Fleet, fleet
 
-SIGNS = {"ok": ("✔", "green"), "note": ("!", "yellow"), "wrong": ("✘", "bold red"), "skipped": ("-", "dim")}
+MARKS = {"ok": ("✔", "green"), "note": ("!", "yellow"), "wrong": ("✘", "bold red"), "skipped": ("-", "dim")}
 
 
 def parser() -> Parser:
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for check in look(flags):
             found.append(check)
             if not flags.json:
-                show(check)
+                show_checks(check)
     except (ProfilesError, ray.exceptions.RayError, OSError) as error:
         return complain(error)
     wrong = sum(check.state == "wrong" for check in found)
@@ -126,10 +126,10 @@ def ask(servers: Fleet, settings: Settings) -> list[Check]:
         server.stop()
 
 
-def show(check: Check) -> None:
+def show_checks(check: Check) -> None:
     """A line, and one for the remedy."""
     out = Console(highlight=False, soft_wrap=True)
-    sign, style = SIGNS[check.state]
+    sign, style = MARKS[check.state]
     out.print(Text.assemble((f"{sign} ", style), (f"{check.name:<18}", "bold"), check.said))
     if check.remedy:
         out.print(Text(f"{'':<20}{check.remedy}", style=style))

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from extraction.errors import RunError
-from extraction.evaluation.labels import load
+from extraction.evaluation.labels import load_labels
 from extraction.merging.confidence import Bin
 from jobs.cli.command import DONE, Parser, enter
 from jobs.reports.page import REPORT, write_report
 from jobs.reports.scores import score
-from jobs.state.published_run import Published
+from jobs.state.published_run import PublishedRun
 
 
 def parser() -> Parser:
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(flags: argparse.Namespace) -> int:
     """Write the report of what is published."""
-    published = Published.at(flags.output, "OUT")
+    published = PublishedRun.at(flags.output, "OUT")
     try:
         write_report(published, reliability=_reliability(published, flags.labels) if flags.labels else ())
     except OSError as error:
@@ -49,8 +49,8 @@ def run(flags: argparse.Namespace) -> int:
     return DONE
 
 
-def _reliability(published: Published, labels: Path) -> Sequence[Bin]:
-    return score(published, published.model(), load(labels)).reliability
+def _reliability(published: PublishedRun, labels: Path) -> Sequence[Bin]:
+    return score(published, published.model(), load_labels(labels)).reliability
 
 
 if __name__ == "__main__":

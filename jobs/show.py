@@ -22,12 +22,12 @@ from extraction.chunking.chunker import originals
 from extraction.errors import OperatorError
 from jobs.cli.command import DONE, Parser, enter
 from jobs.cli.tables import console, profile_table, show_profile
-from jobs.state.published_run import Published
+from jobs.state.published_run import PublishedRun
 
-ROWS = 500  # profiles read at a time
+ROWS_SHOWN_AT_ONCE = 500  # profiles read at a time
 SUGGESTED = 3
 HEAVY = ("evidence", "conflicts", "chunks_missing")  # which a list does without
-Row = dict[str, Any]
+ShownRow = dict[str, Any]
 
 
 def parser() -> Parser:
@@ -51,7 +51,7 @@ def run(flags: argparse.Namespace) -> int:
     """One company, or a list."""
     if flags.limit < 0 or flags.skip < 0:
         raise OperatorError(f"--limit {flags.limit} --skip {flags.skip}: numbers of companies are expected")
-    published = Published.at(flags.output, "OUT")
+    published = PublishedRun.at(flags.output, "OUT")
     if flags.company is not None:
         show_one(published, flags.company, as_json=flags.json)
     else:
@@ -59,7 +59,7 @@ def run(flags: argparse.Namespace) -> int:
     return DONE
 
 
-def show_one(published: Published, company_id: str, *, as_json: bool) -> None:
+def show_one(published: PublishedRun, company_id: str, *, as_json: bool) -> None:
     """A profile with its evidence. Raises OperatorError where there is none."""
     row = _find(published, company_id)
     if as_json:
@@ -68,7 +68,7 @@ def show_one(published: Published, company_id: str, *, as_json: bool) -> None:
     show_profile(console(), row, originals(published.chunks([company_id])))
 
 
-def show_some(published: Published, search: str | None, skip: int, limit: int, *, as_json: bool) -> None:
+def show_some(published: PublishedRun, search: str | None, skip: int, limit: int, *, as_json: bool) -> None:
     """Some companies, a line each, and how to see more."""
     found = _listed(published, search)
     shown = list(islice(found, skip, skip + limit))
@@ -86,25 +86,25 @@ def show_some(published: Published, search: str | None, skip: int, limit: int, *
         out.print(f"{skip + 1:,} to {skip + len(shown):,}{of}, more with --skip {skip + len(shown)}", style="dim")
 
 
-def _find(published: Published, company_id: str) -> Row:
+def _find(published: PublishedRun, company_id: str) -> ShownRow:
     for file in published.manifest.profiles:
         if not published.may_hold(file.path, [company_id]):
             continue
-        for batch in published.storage.read_batches(file.path, ROWS):
+        for batch in published.storage.read_batches(file.path, ROWS_SHOWN_AT_ONCE):
             rows = batch.filter(pc.equal(batch["company_id"], company_id)).to_pylist()
             if rows:
-                found: Row = rows[0]
+                found: ShownRow = rows[0]
                 return found
     alike = [row["company_id"] for row in islice(_listed(published, company_id), SUGGESTED)]
     hint = f": did you mean {' or '.join(alike)}?" if alike else ": --search TEXT finds others"
     raise OperatorError(f"COMPANY {company_id!r} has no profile in {published.storage.full('')}{hint}")
 
 
-def _listed(published: Published, search: str | None) -> Iterator[Row]:
+def _listed(published: PublishedRun, search: str | None) -> Iterator[ShownRow]:
     """Profiles without their evidence, in order; those that hold a text, where one is searched for."""
     for file in published.manifest.profiles:
         names = [name for name in published.storage.columns(file.path) if name not in HEAVY]
-        for table in published.storage.read_batches(file.path, ROWS, names):
+        for table in published.storage.read_batches(file.path, ROWS_SHOWN_AT_ONCE, names):
             for batch in table.to_batches():
                 rows = batch.to_struct_array()
                 yield from (rows.filter(_holds(rows, search)) if search else rows).to_pylist()

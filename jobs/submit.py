@@ -21,7 +21,7 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 from extraction.errors import OperatorError, ProfilesError, RunError
 from jobs.cli.command import DONE, FAILED, LOG, Parser, complain
 
-POLL_S = 2.0
+JOB_POLL_S = 2.0
 AWAY_S = 300.0  # a head that died is scheduled anew, its image fetched, and Ray started: some minutes
 TOKEN = "wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
 Answer = TypeVar("Answer")
@@ -64,7 +64,7 @@ def follow(client: JobSubmissionClient, name: str, command: str) -> int:
     except (RuntimeError, OSError, aiohttp.ClientError) as error:  # the connection broke; the job goes on
         LOG.print(f"job      its log is no longer to be had ({type(error).__name__})")
     while not (job := patiently(partial(client.get_job_info, submission))).status.is_terminal():
-        time.sleep(POLL_S)
+        time.sleep(JOB_POLL_S)
     LOG.print(f"job      {submission} {job.status.value.lower()}")
     return exit_code(job)
 
@@ -84,7 +84,7 @@ def patiently(ask: Callable[[], Answer]) -> Answer:
             if time.monotonic() > until:
                 told = f"the head gave no answer for {AWAY_S:g} s ({_short(error)})"
                 raise RunError(f"{told}: the same command follows the job again") from None
-        time.sleep(POLL_S)
+        time.sleep(JOB_POLL_S)
 
 
 def attempt(client: JobSubmissionClient, name: str, command: str) -> str:

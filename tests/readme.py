@@ -19,7 +19,7 @@ import click
 import yaml
 from ray.scripts.scripts import cli as ray_commands
 
-from extraction.config.settings import Settings, load, parse_override
+from extraction.config.settings import Settings, load_settings, parse_override
 from extraction.errors import OperatorError
 from tests.conftest import ROOT
 
@@ -126,7 +126,7 @@ def check_setting(given: str) -> None:
     """A `key=value` is one that settings take, with some configuration."""
     try:
         key, value = parse_override(given)
-        load(ROOT / "configs" / "extract.yaml", {key: value})
+        load_settings(ROOT / "configs" / "extract.yaml", {key: value})
     except OperatorError as error:
         raise Wrong(f"--set {given}: {error}") from None
 

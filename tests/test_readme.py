@@ -33,7 +33,7 @@ def scripts() -> list[Script]:
 def here(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, FakeServer]]:
     """A folder with a user's `documents/` and the output of the demo, and an endpoint."""
     folder = tmp_path_factory.mktemp("checkout")
-    demo_documents.write(folder / "documents" / "all.parquet")
+    demo_documents.write_demo(folder / "documents" / "all.parquet")
     with FakeServer() as server:
         assert job(folder / "documents", folder / "out" / "demo", server.url, "--set", "max_dead_fraction=1") == 0
         yield folder, server

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from actors.servers.supervisor import Address
+from actors.servers.supervisor import ServerAddress
 from extraction.config.settings import Settings
 from extraction.errors import OperatorError
 
@@ -20,11 +20,11 @@ class EndpointServer:
     def __init__(self, settings: Settings, key: SecretStr | None = None) -> None:
         self.settings, self.key = settings, key
 
-    def start(self) -> Address:
+    def start(self) -> ServerAddress:
         """The address to ask. The canary that follows shows whether it answers."""
         key = self.key.get_secret_value() if self.key else os.environ.get("OPENAI_API_KEY") or NO_KEY
         url, concurrency = endpoint_url(self.settings.endpoint.url), self.settings.endpoint.concurrency
-        return Address(url, key, self.settings.model.name, concurrency, facts={"url": url})
+        return ServerAddress(url, key, self.settings.model.name, concurrency, facts={"url": url})
 
     @property
     def alive(self) -> bool:

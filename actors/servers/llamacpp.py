@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from actors.servers import llamacpp_main
 from actors.servers.process import ServerProcess, free_port, new_key
-from actors.servers.supervisor import Address, wait_until_healthy
+from actors.servers.supervisor import ServerAddress, wait_until_healthy
 from extraction.chunking import tokenizers
 from extraction.config.settings import Settings
 from extraction.errors import OperatorError
@@ -137,7 +137,7 @@ class LlamaCppServer:
         self.name = f"llamacpp-{self.model.name}"
         self._process: ServerProcess | None = None
 
-    def start(self) -> Address:
+    def start(self) -> ServerAddress:
         """Start the process and wait until it answers."""
         self.stop()
         port, key = free_port(), new_key()
@@ -148,7 +148,7 @@ class LlamaCppServer:
         self._process.start()
         root = f"http://127.0.0.1:{port}"
         wait_until_healthy(self._process, f"{root}/health", timeout_s=self.settings.servers.start_timeout_s)
-        return Address(f"{root}/v1", key, self.model.name, self.settings.llamacpp.slots, facts=self._facts())
+        return ServerAddress(f"{root}/v1", key, self.model.name, self.settings.llamacpp.slots, facts=self._facts())
 
     def _facts(self) -> dict[str, Any]:
         """The model's file, and what the server works with."""

@@ -17,9 +17,9 @@ import pynvml
 import yaml
 
 from actors.servers.process import ServerProcess, free_port, new_key
-from actors.servers.supervisor import DIRECT, PROBE_TIMEOUT_S, Address, say, wait_until_healthy
+from actors.servers.supervisor import DIRECT, PROBE_TIMEOUT_S, ServerAddress, say, wait_until_healthy
 from extraction.config.settings import Settings
-from extraction.config.sglang_presets import Flags, Matrix, choose, step_down
+from extraction.config.sglang_presets import Flags, Matrix, choose_preset, step_down
 from extraction.errors import OperatorError, RunError
 
 BYTES_PER_GIB, BYTES_PER_MIB = 1 << 30, 1 << 20
@@ -33,7 +33,7 @@ class Gpu:
     vram_gib: float
 
 
-def visible() -> list[Gpu]:
+def visible_gpus() -> list[Gpu]:
     """The devices of CUDA_VISIBLE_DEVICES (indices, GPU or MIG names), or all where it is not set.
 
     Raises RunError when there is no driver or no such device.
@@ -86,7 +86,7 @@ def _gpu(name: str) -> Gpu:
         raise RunError(f"CUDA_VISIBLE_DEVICES names {name!r}, of which NVML says: {error}") from None
 
 
-QUEUED = 2  # requests sent for each that runs: one that ends is followed at once
+QUEUED_PER_RUNNING = 2  # requests sent for each that runs: one that ends is followed at once
 OUT_OF_MEMORY = (
     "out of memory",
     "Not enough memory",
@@ -114,19 +114,21 @@ class SglangServer:
     def __init__(self, settings: Settings, matrix: Matrix, served_name: str, logs: Path) -> None:
         self.settings, self.served_name = settings, served_name
         given, owned = settings.sglang.vram_gib, settings.servers.gpus_per_server
-        devices = [Gpu("GPU", given)] * owned if given else visible()[:owned]
+        devices = [Gpu("GPU", given)] * owned if given else visible_gpus()[:owned]
         if len(devices) < owned:
             raise RunError(f"servers.gpus_per_server is {owned}, and this actor sees {len(devices)} GPUs")
         self.gpu = least = min(devices, key=attrgetter("vram_gib"))
         asked = settings.sglang
-        self.choice = choose(matrix, asked.scenario, least.name, least.vram_gib, gpus=owned, over=asked.flags)
+        self.choice = choose_preset(
+            matrix, asked.scenario, least.name, least.vram_gib, gpus=owned, over=asked.flags
+        )
         self.flags: Flags = self.choice.flags
         self.name = f"sglang-{self.choice.name}"
         self.log = logs / f"sglang-{uuid.uuid4().hex[:8]}.log"
         self._process: ServerProcess | None = None
         say(f"scenario {self.choice.reason}")
 
-    def start(self) -> Address:
+    def start(self) -> ServerAddress:
         """Start it and wait until it answers; out of memory, with the next smaller flags."""
         while True:
             try:
@@ -141,7 +143,7 @@ class SglangServer:
                 say(f"{self.name}: out of memory, trying {changed}")
                 self.flags = smaller
 
-    def _start(self) -> Address:
+    def _start(self) -> ServerAddress:
         self.stop()
         port, key, admin_key = free_port(), new_key(), new_key()
         descriptor, secrets = tempfile.mkstemp(prefix="sglang-", suffix=".yaml")  # mode 0600
@@ -154,8 +156,8 @@ class SglangServer:
         try:
             self._process.start()
             wait_until_healthy(self._process, f"{root}/health", timeout_s=self.settings.servers.start_timeout_s)
-            limit, metrics = QUEUED * self._running(root, key), f"{root}/metrics"
-            return Address(f"{root}/v1", key, self.served_name, limit, metrics, self._facts())
+            limit, metrics = QUEUED_PER_RUNNING * self._running(root, key), f"{root}/metrics"
+            return ServerAddress(f"{root}/v1", key, self.served_name, limit, metrics, self._facts())
         except RunError:
             self.stop()
             raise

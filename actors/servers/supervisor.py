@@ -20,13 +20,13 @@ from actors.servers.process import ServerProcess
 from extraction.config.settings import Servers
 from extraction.errors import RunError
 
-POLL_S = 0.2
+HEALTH_POLL_S = 0.2
 PROBE_TIMEOUT_S = 30
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True)
-class Address:
+class ServerAddress:
     """Where and how to ask: `limit` is the number of requests that the server works on at a time, `metrics` the URL
     of what it says of itself in Prometheus' format. `facts` tell a person how it is configured and why, without
     secrets, as JSON has them."""
@@ -59,7 +59,7 @@ class Server(Protocol):
 
     name: str
 
-    def start(self) -> Address:
+    def start(self) -> ServerAddress:
         """Make it ready to answer; blocks. Raises RunError with one cause when it can't be."""
         ...
 
@@ -88,7 +88,7 @@ def wait_until_healthy(process: ServerProcess, health_url: str, *, timeout_s: fl
                 f"the server ended with status {status} before it was ready. Its log ends:\n{process.tail()}"
             )
         waited = time.monotonic() - began
-        if _healthy(health_url, min(PROBE_TIMEOUT_S, max(POLL_S, timeout_s - waited))):
+        if _healthy(health_url, min(PROBE_TIMEOUT_S, max(HEALTH_POLL_S, timeout_s - waited))):
             return waited
         if waited > timeout_s:
             process.stop()
@@ -96,7 +96,7 @@ def wait_until_healthy(process: ServerProcess, health_url: str, *, timeout_s: fl
                 f"the server was not ready after servers.start_timeout_s = {timeout_s:g} s. "
                 f"Its log ends:\n{process.tail()}"
             )
-        time.sleep(POLL_S)
+        time.sleep(HEALTH_POLL_S)
 
 
 def _healthy(url: str, timeout_s: float) -> bool:
@@ -107,7 +107,7 @@ def _healthy(url: str, timeout_s: float) -> bool:
         return False
 
 
-T = TypeVar("T")
+Started = TypeVar("Started")
 STEP_S = 0.02
 FAREWELL_S = 60  # for what the actor still has to write down when it gives up
 
@@ -122,17 +122,17 @@ class Keeper:
     def __init__(self, server: Server, asked: Servers) -> None:
         self.server, self.asked = server, asked
         self.farewell: Callable[[], Awaitable[None]] | None = None
-        self.ready: Callable[[Address, int, float], None] | None = None
+        self.ready: Callable[[ServerAddress, int, float], None] | None = None
         self.starts = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="keeper")
         self._deaths: deque[float] = deque(maxlen=asked.max_deaths)
         self._reviving: asyncio.Lock | None = None
 
-    def start(self) -> Address:
+    def start(self) -> ServerAddress:
         """Start the server; blocks until it is ready. Raises RunError when it can't be."""
         return self._thread.submit(self._start).result()
 
-    def _start(self) -> Address:
+    def _start(self) -> ServerAddress:
         began = time.monotonic()
         address = self.server.start()
         self.starts += 1
@@ -142,7 +142,7 @@ class Keeper:
 
     async def revive(
         self,
-        turn_to: Callable[[Address], Awaitable[None]],
+        turn_to: Callable[[ServerAddress], Awaitable[None]],
         *,
         hung: Callable[[], Awaitable[bool]] | None = None,
         patience_s: float = 0,
@@ -179,7 +179,7 @@ class Keeper:
         while self.server.alive and time.monotonic() < end:
             await asyncio.sleep(STEP_S)
 
-    async def _in_thread(self, call: Callable[[], T]) -> T:
+    async def _in_thread(self, call: Callable[[], Started]) -> Started:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     async def _count(self) -> None:

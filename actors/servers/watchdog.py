@@ -21,7 +21,7 @@ import threading
 import time
 from typing import IO
 
-POLL_S = 0.5
+PARENT_POLL_S = 0.5
 LAST_WORDS_S = 0.5  # what the command printed may still be on its way when it has ended
 HIDDEN = b"[key]"
 PR_SET_PDEATHSIG = 1
@@ -65,7 +65,7 @@ def _copy(printed: IO[bytes], secrets: list[bytes]) -> None:
 def _watch(parent: int) -> None:
     """End the whole group, this process too, once the parent is gone."""
     while os.getppid() == parent:
-        time.sleep(POLL_S)
+        time.sleep(PARENT_POLL_S)
     os.killpg(0, signal.SIGKILL)
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from extraction.chunking.cleaning import Boilerplate, Clean, clean
 from extraction.chunking.splitting import Outline, Ruler, Splitter
-from extraction.chunking.tokenizers import Counter, render
+from extraction.chunking.tokenizers import Counter, render_chat
 from extraction.config.settings import Limits
 from extraction.documents import NOTHING_KNOWN, DeadLetter, Document, Known, Piece
 from extraction.errors import Fault, OperatorError
@@ -110,17 +110,17 @@ class Item(Protocol):
     def tokens(self) -> int: ...
 
 
-T = TypeVar("T", bound=Item)
+Packed = TypeVar("Packed", bound=Item)
 
 
-def packs(items: Iterable[T], room: int) -> Iterator[list[T]]:
+def packs(items: Iterable[Packed], room: int) -> Iterator[list[Packed]]:
     """Fill packs of up to `room` tokens in the order given; what is larger is a pack of its own.
 
     A pack that is at least half full also ends behind a document whose id's digest says so. So a document
     that comes, goes or grows moves the bounds of the next few packs only: from the first bound that two
     fillings have in common, they are the same.
     """
-    pack: list[T] = []
+    pack: list[Packed] = []
     filled = 0
     for item in items:
         if item.tokens > room:
@@ -176,7 +176,7 @@ class Chunker:
         fingerprint: str,
     ) -> None:
         self.counter, self.limits, self.fingerprint = counter, limits, fingerprint
-        self.overhead = counter.count(render(template, prompt.messages(model, "")))
+        self.overhead = counter.count(render_chat(template, prompt.messages(model, "")))
         self.budget = limits.max_chunk_tokens - max(limits.system_prompt_overhead, self.overhead)
         self.room = min(limits.group_target_tokens or 0, self.budget)
         if self.budget < MIN_BUDGET:

@@ -18,14 +18,14 @@ from io import StringIO
 import ftfy
 from rapidfuzz.distance import Levenshtein
 
-from extraction.chunking.splitting import COLUMNS, heading_level
+from extraction.chunking.splitting import TABLE_COLUMNS, heading_level
 from extraction.documents import Document, Edit, original_span
 from extraction.prompting.prompt import DEFUSED, defused
 
 FEWEST_DOCUMENTS = 4
-SAMPLE = 100  # documents of a company that decide
+SAMPLED_DOCUMENTS = 100  # documents of a company that decide
 LONG = 40  # characters of a line that says the same wherever it stands
-RUN = 5  # shorter lines go only so many in a row: alone they may be the label of what follows
+REPEATED_RUN = 5  # shorter lines go only so many in a row: alone they may be the label of what follows
 FACT = re.compile(r"@|https?:|www\.|\w\.(?:com|net|org|io|co|info|biz|edu|gov|[a-z]{2})\b|\d")
 MARK = r"[-–—.()\[\]\s]*+"
 PAGE_NUMBER = re.compile(
@@ -42,7 +42,7 @@ class Boilerplate:
     """
 
     def __init__(self, documents: Sequence[Document]) -> None:
-        chosen = sorted(documents, key=lambda document: _digest(document.document_id))[:SAMPLE]
+        chosen = sorted(documents, key=lambda document: _digest(document.document_id))[:SAMPLED_DOCUMENTS]
         self.repeated = _repeated({document.text for document in chosen})
         self._keeps: dict[str, str] = {}  # for each repeated line the text that keeps it
         if self.repeated:
@@ -64,11 +64,11 @@ class Boilerplate:
         for line in [*text.split("\n"), "\0"]:
             key = _key(line)
             if key:
-                if self._keeps.get(key, text) != text and not COLUMNS.search(line):
+                if self._keeps.get(key, text) != text and not TABLE_COLUMNS.search(line):
                     run.append((position, min(position + len(line) + 1, len(text))))
                 else:
                     long = any(end - start > LONG for start, end in run)
-                    if run and (long or len(run) >= RUN):
+                    if run and (long or len(run) >= REPEATED_RUN):
                         yield run[0][0], run[-1][1]
                     run = []
             position += len(line) + 1
@@ -101,20 +101,20 @@ MEND = ftfy.TextFixerConfig(
 )
 SEGMENT = re.compile(r"[^\n]{1,2000}(?!\S)|[^\n]{1,2000}")  # lines, long ones cut at white space
 MOST_EDITS = 200_000  # of a document; of more than that those near each other are one
-NEAR = 300  # characters
+NEAR_MISS = 300  # characters
 # What ftfy would look at twice: control characters and ligatures, entities, and accented letters or signs in a
 # row, which UTF-8 leaves where it is read as something else. (Two of À to ÿ in a row are Portuguese.)
 STRANGE = (
     r"\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u0132\u0133\u0149\u01c4-\u01cc\u01f1-\u01f3\u206a-\u206f"
     r"\ud800-\udfff\ufb00-\ufb06\ufeff\ufff9-\ufffd"
 )
-SIGNS = (
+REPAIRED_SIGNS = (
     r"\xa1-\xbf\u0100-\u052f\u2010-\u2012\u2015-\u2018\u201a\u201b\u201e-\u2021\u2023-\u2025"
     r"\u2027-\u206f\u2071-\u25ff"  # but not – — ’ “ ” • … and blanks
 )
 ODD = re.compile(  # one class of characters first, so that the search runs over all others at once
-    rf"[&\xc0-\xff{STRANGE}{SIGNS}](?:(?<=&)#?\w{{1,24}};|(?<=[ÃÂ])(?![A-Z])"
-    rf"|(?<=[\xc0-\xff])[\x80-\xbf\u0100-\uffff]|(?<=[{STRANGE}])|(?<=[{SIGNS}])[^\x00-\x7f])"
+    rf"[&\xc0-\xff{STRANGE}{REPAIRED_SIGNS}](?:(?<=&)#?\w{{1,24}};|(?<=[ÃÂ])(?![A-Z])"
+    rf"|(?<=[\xc0-\xff])[\x80-\xbf\u0100-\uffff]|(?<=[{STRANGE}])|(?<=[{REPAIRED_SIGNS}])[^\x00-\x7f])"
 )
 Change = tuple[int, int, str]  # [start, end) of the document's text, and what to read there
 
@@ -212,7 +212,7 @@ def _add(edits: list[Edit], text: str, edit: Edit) -> None:
     last = edits[-1] if edits else None
     if last and (
         (last.end, last.length, edit.length) == (edit.start, 0, 0)
-        or (len(edits) >= MOST_EDITS and edit.start - last.start < NEAR)
+        or (len(edits) >= MOST_EDITS and edit.start - last.start < NEAR_MISS)
     ):
         edits.pop()
         edit = Edit(last.at, edit.at + edit.length - last.at, last.start, edit.end, text[last.start : edit.end])

@@ -20,7 +20,7 @@ ENUMERATED = r"\s+(?:\d{1,3}[A-Z]?|[IVXLC]{1,6})\b(?:\s*[-–—.:\t].*|\s+[A-Z�
 PART = re.compile(rf"(?i:part|parte|teil|partie|cap[ií]tulo|chapter){ENUMERATED}")
 ITEM = re.compile(rf"(?i:item|section|se[cç][aã]o|secci[oó]n|cl[aá]usula|anexo|annex|appendix){ENUMERATED}")
 NUMBERED = re.compile(r"\d{1,2}(?:\.\d{1,2}){0,3}[.)]?\s+[^\W\d_].*")
-COLUMNS = re.compile(r"\S\s{3,}\S|[\t|]")
+TABLE_COLUMNS = re.compile(r"\S\s{3,}\S|[\t|]")
 PART_LEVEL, ITEM_LEVEL, CAPITALS_LEVEL, NUMBERED_LEVEL = 1, 2, 3, 4
 
 
@@ -85,7 +85,7 @@ def heading_level(line: str, alone: bool = False) -> int:
         return PART_LEVEL
     if line[0] in "IiSsCcAa" and ITEM.fullmatch(line):
         return ITEM_LEVEL
-    if not alone or line[-1] in ".,;:" or COLUMNS.search(line):
+    if not alone or line[-1] in ".,;:" or TABLE_COLUMNS.search(line):
         return 0
     if line.isupper() and sum(map(str.isalpha, line)) * 2 > len(line):
         return CAPITALS_LEVEL
@@ -116,7 +116,7 @@ LINE = re.compile(r"\n\s*")
 WITHIN_LINES = (re.compile(r"[.!?][\"')\]”’»]*\s+|[。！？]"), re.compile(r"[,;:]\s+|[、，；]"), re.compile(r"\s+"))
 EARLIEST = 0.6  # of an even share: so far from the even share a better place for a cut is taken
 LOOK_BACK = 200  # characters of white space between a heading and what it stands above
-BLOCK, LONGEST_BLOCK = 1_000, 4_000  # characters that are counted at once
+BLOCK, LONGEST_PARAGRAPH = 1_000, 4_000  # characters that are counted at once
 
 
 class Ruler:
@@ -158,10 +158,10 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
     """Some lines each, or a part of a long one."""
     start = 0
     while start < len(text):
-        end = text.find("\n", start + BLOCK, start + LONGEST_BLOCK) + 1
-        if not end and len(text) - start > LONGEST_BLOCK:
-            end = text.rfind(" ", start + 1, start + LONGEST_BLOCK)
-            end = end if end > start else start + LONGEST_BLOCK
+        end = text.find("\n", start + BLOCK, start + LONGEST_PARAGRAPH) + 1
+        if not end and len(text) - start > LONGEST_PARAGRAPH:
+            end = text.rfind(" ", start + 1, start + LONGEST_PARAGRAPH)
+            end = end if end > start else start + LONGEST_PARAGRAPH
         end = end or len(text)
         yield start, end
         start = end

@@ -25,7 +25,7 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 from extraction.errors import OperatorError
 from extraction.prompting.prompt import Message
 
-SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+SCALAR_FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 STRING, ARRAY = 8, 9
 
 
@@ -64,22 +64,24 @@ def _value(data: mmap.mmap, kind: int, offset: int) -> tuple[Any, int]:
     if kind == ARRAY:
         inner, length = struct.unpack_from("<IQ", data, offset)
         offset += 12
-        if inner in SCALARS:
-            form = f"<{length}{SCALARS[inner]}"
+        if inner in SCALAR_FORMATS:
+            form = f"<{length}{SCALAR_FORMATS[inner]}"
             return struct.unpack_from(form, data, offset), offset + struct.calcsize(form)
         values = []
         for _ in range(length):
             value, offset = _value(data, inner, offset)
             values.append(value)
         return values, offset
-    form = "<" + SCALARS[kind]
+    form = "<" + SCALAR_FORMATS[kind]
     return struct.unpack_from(form, data, offset)[0], offset + struct.calcsize(form)
 
 
 LETTERS = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+"
 REST = r" ?[^\s\p{L}\p{N}]+"
 GPT2 = rf"{LETTERS}| ?\p{{N}}+|{REST}|\s+(?!\S)|\s+"
-DIGITS = rf"{LETTERS}|\p{{N}}|{REST}|\s+(?=\p{{N}})|\s+(?!\S)|\s+"  # what GPT2 does to what is left between digits
+DIGIT_PATTERNS = (
+    rf"{LETTERS}|\p{{N}}|{REST}|\s+(?=\p{{N}})|\s+(?!\S)|\s+"  # what GPT2 does to what is left between digits
+)
 CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
 QWEN = rf"{CONTRACTIONS}|\p{{N}}|{REST}[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 LLAMA = rf"{CONTRACTIONS}|\p{{N}}{{1,3}}|{REST}[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -87,9 +89,9 @@ LLAMA = rf"{CONTRACTIONS}|\p{{N}}{{1,3}}|{REST}[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 BEHIND_LINES = re.compile(r"\n(?=\S)")
 BEFORE_LINES = re.compile(r"\S(?=\n)")
 BEFORE_BLANKS = re.compile(r"\.(?= )")  # a seam of all forms, for lines as long as a book
-SEAMS = {GPT2: BEFORE_LINES, DIGITS: BEFORE_LINES, QWEN: BEHIND_LINES, LLAMA: BEHIND_LINES}
+SEAMS = {GPT2: BEFORE_LINES, DIGIT_PATTERNS: BEFORE_LINES, QWEN: BEHIND_LINES, LLAMA: BEHIND_LINES}
 LONG_LINE = 4_000  # characters
-LONGEST_BLOCK = 100_000  # characters; of ten times as many blanks the regular expression overflows
+LONGEST_PRETOKEN = 100_000  # characters; of ten times as many blanks the regular expression overflows
 BLOCKS_KEPT = 1 << 16  # of a line or sentence each: what was counted to split a document, its chunks hold again
 LONGEST_KEPT = 300  # characters of a block that is kept, so that those kept are 80 MB at most, mostly 10
 CHECK = (
@@ -132,8 +134,8 @@ class BytePairCounter:
     def _count(self, block: str) -> int:
         if len(block) <= LONGEST_KEPT:
             return self._kept(block)
-        starts = range(0, len(block), LONGEST_BLOCK)
-        return sum(self._count_block(block[start : start + LONGEST_BLOCK]) for start in starts)
+        starts = range(0, len(block), LONGEST_PRETOKEN)
+        return sum(self._count_block(block[start : start + LONGEST_PRETOKEN]) for start in starts)
 
     def _count_block(self, block: str) -> int:
         if self._nameless:  # small vocabularies leave out bytes that are rare, and tokenizers skip those
@@ -178,7 +180,7 @@ def _form(told: Mapping[str, Any] | None) -> str | None:
             return None
     match first:
         case {"type": "Digits", "individual_digits": True} if last["use_regex"]:
-            return DIGITS
+            return DIGIT_PATTERNS
         case {"type": "Split", "pattern": {"Regex": form}, "behavior": "Isolated", "invert": False}:
             return form if form in SEAMS and not last["use_regex"] else None
     return None
@@ -206,7 +208,7 @@ def _byte_of_letter() -> dict[str, int]:
     return {chr(byte): byte for byte in shown} | {chr(256 + n): byte for n, byte in enumerate(hidden)}
 
 
-NORMAL, CONTROL, USER_DEFINED = 1, 3, 4  # token types of a GGUF vocabulary
+NORMAL, CONTROL_TOKEN, USER_DEFINED = 1, 3, 4  # token types of a GGUF vocabulary
 BYTES_PER_TOKEN = 3  # below the 3.5 to 4.5 of prose in European languages, so an estimate errs on the safe side
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -290,7 +292,7 @@ def tokenizer_of(metadata: Mapping[str, Any], path: Path) -> Tokenizer:
         )
         tokenizer.normalizer = normalizers.Replace(" ", "▁")
     # Found in the text as it is, like llama.cpp does: three spaces are one token, "▁" between two is not.
-    added = {USER_DEFINED: tokenizer.add_tokens, CONTROL: tokenizer.add_special_tokens}
+    added = {USER_DEFINED: tokenizer.add_tokens, CONTROL_TOKEN: tokenizer.add_special_tokens}
     for kind, add in added.items():
         add([AddedToken(word, normalized=False) for word, its in zip(words, kinds, strict=True) if its == kind])
     return tokenizer
@@ -317,7 +319,7 @@ def _template(source: str) -> jinja2.Template:
     return ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(source)
 
 
-def render(template: str | None, messages: Sequence[Message]) -> str:
+def render_chat(template: str | None, messages: Sequence[Message]) -> str:
     """The prompt that a server makes of messages; ChatML (Qwen's form) where no template is known."""
     try:
         return _template(template or CHATML).render(messages=messages, add_generation_prompt=True)

@@ -149,14 +149,14 @@ class Endpoint(Frozen):
     concurrency: Count = 32
 
 
-class Ledger(Frozen):
+class LedgerSettings(Frozen):
     """How often an actor writes its answers down: what a crash can lose is younger than that."""
 
     flush_s: Seconds = 5
     flush_rows: Count = 200
 
 
-class Breaker(Frozen):
+class BreakerSettings(Frozen):
     """When a run stops for what fails: more than `failed_fraction` of the last `chunks` chunks, or all of the first
     `alike` with the same fault. A fraction of 1 never stops."""
 
@@ -199,8 +199,8 @@ class Settings(Frozen):
     sampling: Sampling = Sampling()
     requests: Requests = Requests()
     servers: Servers = Servers()
-    ledger: Ledger = Ledger()
-    breaker: Breaker = Breaker()
+    ledger: LedgerSettings = LedgerSettings()
+    breaker: BreakerSettings = BreakerSettings()
     confidence: Confidence = Confidence()
     llamacpp: LlamaCpp = LlamaCpp()
     sglang: Sglang = Sglang()
@@ -226,7 +226,7 @@ def profile_model(named: str) -> type[BaseModel]:
     return found
 
 
-def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
+def load_settings(path: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
     """Read a configuration file, with overrides such as {"limits.max_chunk_tokens": 8000} laid over it.
 
     `prompt` and `confidence.calibration` name files beside it. Raises OperatorError with the file, the key and what

@@ -101,7 +101,7 @@ def check(matrix: Matrix, wanted: str) -> None:
         raise OperatorError(f"--scenario {wanted}: there are {', '.join(matrix.scenarios)} and auto")
 
 
-def choose(
+def choose_preset(
     matrix: Matrix, wanted: str, gpu: str, vram_gib: float, *, gpus: int = 1, over: Flags | None = None
 ) -> Choice:
     """The row for a GPU of `vram_gib` GiB, by name or `auto`, with as much static memory as fits.
@@ -118,7 +118,7 @@ def choose(
     else:
         name, reason = wanted, f"{wanted}: asked for, on {gpu} with {vram_gib:.1f} GiB"
     row = matrix.scenarios[name].flags.over(matrix.common)
-    flags, warning = fit(over.over(row) if over else row, vram_gib, gpus)
+    flags, warning = fit_flags(over.over(row) if over else row, vram_gib, gpus)
     return Choice(name, flags, f"{reason}{'; ' + warning if warning else ''}")
 
 
@@ -144,7 +144,7 @@ def _prefill_graphs(chunk: int) -> int:
     return 38 + min(12, (chunk - 1024) // 256) + max(0, (chunk - 4096) // 512)
 
 
-def fit(flags: Flags, vram_gib: float, gpus: int = 1) -> tuple[Flags, str | None]:
+def fit_flags(flags: Flags, vram_gib: float, gpus: int = 1) -> tuple[Flags, str | None]:
     """The flags with static memory stepped down to what the reserve leaves, and a warning if it was.
 
     Raises OperatorError, with the arithmetic, when next to nothing would be left.

@@ -31,11 +31,11 @@ BLIND = ("logprob", "subject", "name")  # what a server without log-probabilitie
 LEAST_SPREAD = 1e-9  # what a number that is always the same may differ by as it is summed
 LEAST_VALUES = 50  # right and wrong together, to fit anything
 
-Numbers = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass
-class Company:
+class LabelledCompany:
     """A labelled company: what its answers say, by chunk, and what is right. `kind` is that of its documents."""
 
     company_id: str
@@ -58,7 +58,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Row:
+class FitRow:
     """A value in a chunk, or of a company, as a model is fitted on it."""
 
     kind: str
@@ -69,8 +69,8 @@ class Row:
     blind: bool = False
 
 
-def fit(
-    model: type[BaseModel], companies: Sequence[Company], fitted: Fitted, precision: float
+def fit_calibration(
+    model: type[BaseModel], companies: Sequence[LabelledCompany], fitted: Fitted, precision: float
 ) -> tuple[Calibration, list[Judged]]:
     """A calibration for all companies, and their values as judged by models that did not see their fold.
 
@@ -107,7 +107,7 @@ def fit(
         company=_logistic(ranked, by_field=False),
         min_confidence=least_confidence(judged_rows, precision),
         precision=precision,
-        reliability=reliability(judged_rows),
+        reliability=reliability_bins(judged_rows),
     )
     return calibration, judged_rows
 
@@ -115,16 +115,16 @@ def fit(
 class Truth(Matcher):
     """What is right of what was seen, as rows to fit a model on."""
 
-    def chunk_rows(self, company: Company) -> Iterator[Row]:
+    def chunk_rows(self, company: LabelledCompany) -> Iterator[FitRow]:
         """The labelled facts of a company's chunks that stand in its documents."""
         for _, seen in company.seen:
             name = seen.value.field.name
             if name in company.labels and seen.value.field.rule.verbatim and seen.place[0] >= 0:
                 right = self.right(name, seen.value.key, company.labels[name])
                 blind = seen.signals.given and seen.signals.logprob is None
-                yield Row(company.kind, company.company_id, name, features(seen.signals), right, blind)
+                yield FitRow(company.kind, company.company_id, name, features(seen.signals), right, blind)
 
-    def company_rows(self, company: Company, chunk: Logistic, blind: Logistic) -> Iterator[Row]:
+    def company_rows(self, company: LabelledCompany, chunk: Logistic, blind: Logistic) -> Iterator[FitRow]:
         """The best value of each labelled field, each of a list, as the chunks' model has it."""
         evidence = Evidence(_observations(company.seen, chunk, blind))
         trust = dict.fromkeys(evidence.documents, 1.0)
@@ -138,7 +138,7 @@ class Truth(Matcher):
             ]
             numbers = agreement(rule, ranked, trust)
             for one, its in list(zip(ranked, numbers, strict=True))[: None if rule.kind == "union" else 1]:
-                yield Row(company.kind, company.company_id, name, its, self.right(name, one.key, label))
+                yield FitRow(company.kind, company.company_id, name, its, self.right(name, one.key, label))
 
 
 def _observations(seen: Iterable[tuple[str, Seen]], chunk: Logistic, blind: Logistic) -> Iterator[Observation]:
@@ -148,7 +148,7 @@ def _observations(seen: Iterable[tuple[str, Seen]], chunk: Logistic, blind: Logi
         yield one.observation(chunk_id, model.of(features(one.signals), one.value.field.name))
 
 
-def _folds(companies: Sequence[Company]) -> dict[str, str]:
+def _folds(companies: Sequence[LabelledCompany]) -> dict[str, str]:
     """The fold of each company: its kind, or with few kinds a part that its id decides."""
     kinds = {company.kind for company in companies}
     if len(kinds) >= LEAST_KINDS:
@@ -157,13 +157,13 @@ def _folds(companies: Sequence[Company]) -> dict[str, str]:
     return {company_id: str(n % PARTS) for n, company_id in enumerate(ordered)}
 
 
-def _chunk_models(rows: Sequence[Row]) -> tuple[Logistic, Logistic]:
+def _chunk_models(rows: Sequence[FitRow]) -> tuple[Logistic, Logistic]:
     """The model of values with log-probabilities, and of those without: rows that have them serve both."""
     sighted = [row for row in rows if not row.blind] or rows
     return _logistic(sighted), _logistic(rows, without=BLIND)
 
 
-def _logistic(rows: Sequence[Row], *, by_field: bool = True, without: Sequence[str] = ()) -> Logistic:
+def _logistic(rows: Sequence[FitRow], *, by_field: bool = True, without: Sequence[str] = ()) -> Logistic:
     """A logistic model of rows. A kind of documents counts with the root of its rows, so that no kind decides
     alone."""
     from sklearn.linear_model import LogisticRegression
@@ -191,9 +191,9 @@ def _logistic(rows: Sequence[Row], *, by_field: bool = True, without: Sequence[s
     )
 
 
-def _weights(rows: Sequence[Row]) -> Numbers:
+def _weights(rows: Sequence[FitRow]) -> Floats:
     counts = Counter(row.kind for row in rows)
-    weights: Numbers = np.array([1 / math.sqrt(counts[row.kind]) for row in rows], np.float64)
+    weights: Floats = np.array([1 / math.sqrt(counts[row.kind]) for row in rows], np.float64)
     return weights / float(weights.mean())
 
 
@@ -205,7 +205,7 @@ def least_confidence(rows: Sequence[Judged], precision: float) -> float:
     return round(ordered[int(reached[-1])].confidence, 3) if len(reached) else 1.0
 
 
-def reliability(rows: Sequence[Judged]) -> tuple[Bin, ...]:
+def reliability_bins(rows: Sequence[Judged]) -> tuple[Bin, ...]:
     """How often values of about the same confidence are right, in BINS ranges."""
     by_bin: dict[int, list[Judged]] = defaultdict(list)
     for row in rows:

@@ -26,10 +26,10 @@ from extraction.errors import OperatorError
 from extraction.schema.profile_model import Field
 
 ACCEPTED = "_accepted"
-MORE, OTHERS = "alt_", "other_"  # before a key in the plural
+MORE, OTHERS_PREFIX = "alt_", "other_"  # before a key in the plural
 MARKS = ("in_text", "stated")
 NO_COMPANY = ("expected", "none")
-Row = tuple[str, Mapping[str, Any] | None]
+LabelRow = tuple[str, Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Label:
         return replace(self, standing=tuple(filter(stands, self.values)))
 
 
-NOTHING = Label()
+NO_VALUES = Label()
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Labelled:
                 self.marks[outer, inner] = self.marks.get((outer, inner), False) or bool(value)
                 continue
             known = self.values.setdefault(_stem(key, flat), [])
-            if not key.startswith(OTHERS):
+            if not key.startswith(OTHERS_PREFIX):
                 known += [v for v in _listed(value) if v not in known]
 
     def stands(self, *names: str) -> bool:
@@ -81,7 +81,7 @@ class Labels:
     """The labels of all companies. `names` maps a profile field's dotted path to the label's key where they
     differ; else the key is the path or its last part."""
 
-    def __init__(self, rows: Iterable[Row], names: Mapping[str, str] | None = None) -> None:
+    def __init__(self, rows: Iterable[LabelRow], names: Mapping[str, str] | None = None) -> None:
         self.names = dict(names or {})
         self.companies: dict[str, Labelled] = {}
         for company_id, said in rows:
@@ -103,7 +103,7 @@ class Labels:
         if key is None or labelled is None:
             return None
         if not labelled.is_company:
-            return NOTHING
+            return NO_VALUES
         if key not in labelled.values:
             return None
         values = tuple(labelled.values[key])
@@ -115,7 +115,7 @@ class Labels:
         return any(labelled.marks for labelled in self.companies.values())
 
 
-def load(path: Path, names: Mapping[str, str] | None = None) -> Labels:
+def load_labels(path: Path, names: Mapping[str, str] | None = None) -> Labels:
     """Read labels: YAML of company_id to labels, JSON lines, or Parquet. Rows hold company_id beside the labels,
     or beside `labels`, which may be JSON text. Raises OperatorError for a file that is none of these.
     """
@@ -131,7 +131,7 @@ def load(path: Path, names: Mapping[str, str] | None = None) -> Labels:
         raise OperatorError(f"--labels {path}: {' '.join(str(error).split())[:200]}") from None
 
 
-def _yaml(path: Path) -> Iterator[Row]:
+def _yaml(path: Path) -> Iterator[LabelRow]:
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(raw, dict):
         raise ValueError("`company_id: {field: value}` is expected")
@@ -139,14 +139,14 @@ def _yaml(path: Path) -> Iterator[Row]:
         yield str(company_id), None if said is None else _mapping(said, str(company_id))
 
 
-def _json_lines(path: Path) -> Iterator[Row]:
+def _json_lines(path: Path) -> Iterator[LabelRow]:
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 yield _row(json.loads(line), f"line {number}")
 
 
-def _parquet(path: Path) -> Iterator[Row]:
+def _parquet(path: Path) -> Iterator[LabelRow]:
     with pq.ParquetFile(path) as file:
         names = file.schema_arrow.names
         columns = ["company_id", "labels"] if "labels" in names else None
@@ -154,7 +154,7 @@ def _parquet(path: Path) -> Iterator[Row]:
             yield from (_row(row, "a row") for row in batch.to_pylist())
 
 
-def _row(row: Any, where: str) -> Row:
+def _row(row: Any, where: str) -> LabelRow:
     said = dict(_mapping(row, where))
     company_id = said.pop("company_id", None)
     if company_id is None:
@@ -182,7 +182,7 @@ def _flat(said: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 def _stem(key: str, flat: Mapping[str, Any]) -> str:
     """The key of a label that another key says more about: name of name_accepted, alt_names and other_names."""
-    for sign in (MORE, OTHERS):
+    for sign in (MORE, OTHERS_PREFIX):
         if key.startswith(sign):
             plural = key.removeprefix(sign)
             return plural.removesuffix("ies") + "y" if plural.endswith("ies") else plural.removesuffix("s")

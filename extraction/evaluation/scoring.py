@@ -26,14 +26,14 @@ from extraction.schema.merge_rules import Rule
 from extraction.schema.profile_model import Field
 
 RESAMPLES = 1_000
-AT_ONCE = 50  # resamples; what they weigh companies by is held in memory
+RESAMPLED_AT_ONCE = 50  # resamples; what they weigh companies by is held in memory
 SEED = 0
 LEVEL = 95  # percent of the resamples that an interval holds
 
-Numbers = npt.NDArray[np.float64]
+Weights = npt.NDArray[np.float64]
 
 
-class Share(NamedTuple):
+class Interval(NamedTuple):
     """A share and its interval; NaN where there is nothing to share."""
 
     value: float
@@ -41,24 +41,24 @@ class Share(NamedTuple):
     high: float
 
 
-def shares(above: npt.ArrayLike, below: npt.ArrayLike) -> list[Share]:
+def shares(above: npt.ArrayLike, below: npt.ArrayLike) -> list[Interval]:
     """The share sum(above) / sum(below) for each column of two tables with a row a company."""
     over, under = np.asarray(above, np.float64), np.asarray(below, np.float64)
     values = ratio(over.sum(axis=0), under.sum(axis=0))
     resampled = np.concatenate([ratio(w @ over, w @ under) for w in _weights(len(over))])
-    return [Share(float(value), *_interval(column)) for value, column in zip(values, resampled.T, strict=True)]
+    return [Interval(float(value), *_interval(column)) for value, column in zip(values, resampled.T, strict=True)]
 
 
-def mean(values: Sequence[float]) -> Share:
+def mean(values: Sequence[float]) -> Interval:
     """The mean of a number a company."""
     column = np.asarray(values, np.float64).reshape(-1, 1)
     return shares(column, np.ones_like(column))[0]
 
 
-def ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> Numbers:
+def ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> Weights:
     """Element by element, NaN where there is nothing below."""
     over, under = np.asarray(above, np.float64), np.asarray(below, np.float64)
-    found: Numbers = np.full(np.broadcast(over, under).shape, np.nan)
+    found: Weights = np.full(np.broadcast(over, under).shape, np.nan)
     np.divide(over, under, out=found, where=under > 0)
     return found
 
@@ -70,15 +70,15 @@ def f1(precision: float, recall: float) -> float:
     return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
 
 
-def _weights(companies: int) -> Iterator[Numbers]:
+def _weights(companies: int) -> Iterator[Weights]:
     """How often each company is drawn, a row a resample, a few at a time."""
     draw = np.random.default_rng(SEED)
     even = np.full(companies, 1 / max(companies, 1))
-    for _ in range(RESAMPLES // AT_ONCE):
-        yield draw.multinomial(companies, even, AT_ONCE).astype(np.float64)
+    for _ in range(RESAMPLES // RESAMPLED_AT_ONCE):
+        yield draw.multinomial(companies, even, RESAMPLED_AT_ONCE).astype(np.float64)
 
 
-def _interval(resampled: Numbers) -> tuple[float, float]:
+def _interval(resampled: Weights) -> tuple[float, float]:
     known = resampled[~np.isnan(resampled)]
     if not known.size:
         return float("nan"), float("nan")
@@ -88,11 +88,11 @@ def _interval(resampled: Numbers) -> tuple[float, float]:
 
 
 SAME = 0.85  # at this likeness of two keys and above, one is a spelling of the other
-DIGITS = frozenset("0123456789")
+ONLY_DIGITS = frozenset("0123456789")
 ADDRESS_SIGNS = frozenset("@/")
-Count = Literal["labelled", "in_text", "given", "right", "found", "probes", "invented"]
-COUNTS: tuple[Count, ...] = ("labelled", "in_text", "given", "right", "found", "probes", "invented")
-Counts = npt.NDArray[np.int64]
+FieldCount = Literal["labelled", "in_text", "given", "right", "found", "probes", "invented"]
+COUNTS: tuple[FieldCount, ...] = ("labelled", "in_text", "given", "right", "found", "probes", "invented")
+FieldCounts = npt.NDArray[np.int64]
 
 
 class KeyComparator(BaseComparator):  # type: ignore[misc]
@@ -110,7 +110,7 @@ class KeyComparator(BaseComparator):  # type: ignore[misc]
     def _compare(self, str1: str, str2: str) -> float:
         if str1 == str2:
             return 1.0
-        numbers = [[c for c in key if c in DIGITS] for key in (str1, str2)]
+        numbers = [[c for c in key if c in ONLY_DIGITS] for key in (str1, str2)]
         if not self.loose or numbers[0] != numbers[1] or ADDRESS_SIGNS & {*str1, *str2}:
             return 0.0
         if self.alike and self.alike(str1, str2):
@@ -155,7 +155,7 @@ class Scorer:
             compared[field.name] = (kind, ComparableField(comparator=comparator, threshold=SAME, default=None))
         self.model: Any = create_model("Compared", __base__=StructuredModel, **compared)
 
-    def counts(self, profile: Mapping[str, Any], labels: Sequence[Label | None]) -> Counts:
+    def counts(self, profile: Mapping[str, Any], labels: Sequence[Label | None]) -> FieldCounts:
         """The counts of a company's profile ({} where it has none) by a label for each field."""
         given = [_keys(f, values_of(profile, f)) if at else [] for f, at in zip(self.fields, labels, strict=True)]
         stated = [_keys(f, at.values) if at else [] for f, at in zip(self.fields, labels, strict=True)]
@@ -188,7 +188,7 @@ class Scorer:
         return self.model(**{f.name: (found if _is_list(f) else found[0]) if found else None for f, found in rows})
 
     def mistakes(
-        self, company_id: str, profile: Mapping[str, Any], labels: Sequence[Label | None], counts: Counts
+        self, company_id: str, profile: Mapping[str, Any], labels: Sequence[Label | None], counts: FieldCounts
     ) -> Iterator[Mistake]:
         """What the counts say is not right, field by field."""
         for field, label, row in zip(self.fields, labels, counts, strict=True):

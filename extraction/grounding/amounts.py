@@ -10,7 +10,7 @@ from extraction.grounding.text_folding import text_key
 
 GROUPING = ",.'’\u00a0\u2009\u202f"  # signs that only stand between the digits of one number
 NO_DIGIT = re.compile(r"\D+")
-SIGNS = ("-", "−", "–")
+MINUS_SIGNS = ("-", "−", "–")
 APART = f" {GROUPING}"
 STRETCH = re.compile(rf"\d[\d{APART}]*")  # what the patterns look at: around it they need not be tried
 AFTER = rf"(?![0-9]|[{GROUPING}]\d)"

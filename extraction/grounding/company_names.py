@@ -15,7 +15,7 @@ from cleanco import termdata  # type: ignore[import-untyped]
 from extraction.grounding.places import official_languages
 from extraction.grounding.text_folding import text_key
 
-MOST_WORDS = 5  # of a legal form
+MOST_FORM_WORDS = 5  # of a legal form
 
 
 @cache
@@ -52,7 +52,7 @@ def _without_form(words: list[str]) -> list[str]:
 
 def _form_length(words: list[str]) -> int:
     """How many words the longest legal form at the end of some words has; a name's first word is no form."""
-    for count in range(min(MOST_WORDS, len(words) - 1), 0, -1):
+    for count in range(min(MOST_FORM_WORDS, len(words) - 1), 0, -1):
         tail = words[-count:]
         letters = all(len(word) == 1 for word in tail)
         if " ".join(tail) in _legal_forms() or (letters and "".join(tail) in _legal_forms()):

@@ -17,7 +17,7 @@ LOCAL_DIGITS = 8  # that two numbers must share at their ends
 HOST = re.compile(r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_](?:[\w-]{0,61}[^\W_])")
 MAILTO = re.compile(r"^(?:mailto:|[ <>.,;])+")
 AROUND = " <>()[].,;\"'"  # what a text puts around an address
-SCHEME = re.compile(rf"^(?:[a-z][a-z0-9+.-]*://|www\.|[{re.escape(AROUND)}])+")
+URL_SCHEME = re.compile(rf"^(?:[a-z][a-z0-9+.-]*://|www\.|[{re.escape(AROUND)}])+")
 TRACKING = re.compile(r"(?<=[?&])(?:utm_\w+|gclid|fbclid|mc_[ce]id)=[^&]*&?")
 
 
@@ -114,5 +114,5 @@ def is_url(value: Any) -> bool:
 
 def url_key(value: Any) -> str:
     """The host and path of a web address, without scheme, `www.`, tracking, fragment and closing slash."""
-    bare = SCHEME.sub("", " ".join(str(value).casefold().split()).rstrip(AROUND))
+    bare = URL_SCHEME.sub("", " ".join(str(value).casefold().split()).rstrip(AROUND))
     return TRACKING.sub("", bare.partition("#")[0]).rstrip(f"/?&{AROUND}")

@@ -20,7 +20,7 @@ from stdnum.us import ein
 
 from extraction.grounding.text_folding import digits_key, text_key
 
-KINDS = (
+NUMBER_KINDS = (
     "vat",
     "businessid",
     "ein",
@@ -31,11 +31,11 @@ KINDS = (
     "regon",
     "cui",
 )  # of companies, by python-stdnum
-LEAST, MOST = 8, 22  # letters and digits of such a number
+LEAST_DIGITS, MOST_DIGITS = 8, 22  # letters and digits of such a number
 LEAST_DIGITS = 7
-MOST_WORDS = 5  # that a number is written in: GB 123 4567 89, 552 100 554 00013
-WORD = re.compile(r"[^\s(){}\[\]<>,;:|\"']+")
-SIGNS = "./-–"
+MOST_NUMBER_WORDS = 5  # that a number is written in: GB 123 4567 89, 552 100 554 00013
+NUMBER_WORD = re.compile(r"[^\s(){}\[\]<>,;:|\"']+")
+NUMBER_SIGNS = "./-–"
 PREFIX = re.compile(r"[A-Z]{2}")
 
 
@@ -53,7 +53,7 @@ def _national() -> dict[str, tuple[ModuleType, ...]]:
     """The standards of each country (ISO code) for its companies' numbers."""
     packages = (module.name.rstrip("_") for module in pkgutil.iter_modules(stdnum.__path__) if module.ispkg)
     countries = [name for name in packages if len(name) == 2 and name != "eu"]
-    found: dict[str, list[Any]] = {cc: [get_cc_module(cc, kind) for kind in KINDS] for cc in countries}
+    found: dict[str, list[Any]] = {cc: [get_cc_module(cc, kind) for kind in NUMBER_KINDS] for cc in countries}
     return {cc.upper(): tuple(dict.fromkeys(filter(None, modules))) for cc, modules in found.items()}
 
 
@@ -67,10 +67,10 @@ def _written() -> tuple[ModuleType, ...]:
 def numbers_in(text: str, countries: tuple[str, ...]) -> Iterator[Number]:
     """The numbers in a text that follow a standard: international ones, those with their country's prefix, those
     written the way their standard writes them, and those that are valid in one of some countries."""
-    words = [(match.start(), match.start() + len(match[0].rstrip(".-–/"))) for match in WORD.finditer(text)]
+    words = [(match.start(), match.start() + len(match[0].rstrip(".-–/"))) for match in NUMBER_WORD.finditer(text)]
     at = 0
     while at < len(words):
-        for last in range(min(at + MOST_WORDS, len(words)) - 1, at - 1, -1):
+        for last in range(min(at + MOST_NUMBER_WORDS, len(words)) - 1, at - 1, -1):
             start, end = words[at][0], words[last][1]
             if last > at and any(
                 text[words[n][1] : words[n + 1][0]] not in (" ", "\u00a0") for n in range(at, last)
@@ -89,7 +89,7 @@ def _scheme(written: str, countries: tuple[str, ...]) -> tuple[str, bool] | None
     """The standard that a number follows as it is written, and whether it has a check digit that holds."""
     number = "".join(filter(str.isalnum, written)).upper()
     digits = sum(map(str.isdigit, number))
-    if not (LEAST <= len(number) <= MOST and digits and number.isascii()):
+    if not (LEAST_DIGITS <= len(number) <= MOST_DIGITS and digits and number.isascii()):
         return None
     if digits < len(number) and written.isupper():  # without a letter none of these three is meant
         for scheme, module in (("LEI", lei), ("ISIN", isin), ("VAT", vatin)):
@@ -97,7 +97,7 @@ def _scheme(written: str, countries: tuple[str, ...]) -> tuple[str, bool] | None
                 return scheme, True
     if digits < LEAST_DIGITS:
         return None
-    if any(sign in written for sign in SIGNS):
+    if any(sign in written for sign in NUMBER_SIGNS):
         for module in _written():
             if module.is_valid(written) and module.format(module.compact(written)) == written:
                 return _name_of(module), _has_check_digit(module, number)
@@ -136,7 +136,7 @@ def is_tax_id(value: Any) -> bool:
     modules = (module for group in _national().values() for module in group)
     return (
         number.isascii()
-        and len(number) >= LEAST
+        and len(number) >= LEAST_DIGITS
         and (vatin.is_valid(number) or any(module.is_valid(number) for module in modules))
     )
 

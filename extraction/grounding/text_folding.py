@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-UNSEEN = "\u00ad\u200b\u200c\u200d\u2060\ufeff"  # soft hyphen, zero-width spaces and joiners
+UNSEEN_CHARACTERS = "\u00ad\u200b\u200c\u200d\u2060\ufeff"  # soft hyphen, zero-width spaces and joiners
 
 
 PLAIN = str.maketrans(
@@ -19,7 +19,7 @@ PLAIN = str.maketrans(
         **dict.fromkeys("’‘‚‛", "'"),
         **dict.fromkeys("“”„‟«»", '"'),
         **dict.fromkeys("–—‐‑‒―−", "-"),
-        **dict.fromkeys(UNSEEN),
+        **dict.fromkeys(UNSEEN_CHARACTERS),
     }
 )
 
@@ -33,13 +33,13 @@ UNSPACED = (
 SPACED = re.compile(rf"[^\W_{UNSPACED}]")
 
 
-WORD = re.compile(r"\w")
+WORD_CHARACTER = re.compile(r"\w")
 
 
-RUN = re.compile(r" *[^ ]+| +")
+RUN_OF_SPACES = re.compile(r" *[^ ]+| +")
 
 
-def fold(text: str) -> str:
+def fold_text(text: str) -> str:
     """Case, accents, quotes and dashes folded; may be shorter or longer than the text."""
     if text.isascii():
         return text.casefold()
@@ -62,7 +62,7 @@ def everywhere(part: str, text: str) -> Iterator[int]:
 
 @lru_cache(maxsize=4096)
 def _fold_one(character: str) -> str:
-    return " " if character.isspace() else fold(character)
+    return " " if character.isspace() else fold_text(character)
 
 
 ASCII = {n: _fold_one(chr(n)) for n in range(128)}
@@ -89,7 +89,7 @@ class Folded:
         before = self._offsets or range(len(self.text))
         offsets: list[int] = []
         runs: list[str] = []
-        for match in RUN.finditer(self.text):
+        for match in RUN_OF_SPACES.finditer(self.text):
             start, run = match.start(), match[0]
             spaces = len(run) - len(run.lstrip(" "))
             if spaces > 1:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from rapidfuzz import fuzz
 
-from extraction.grounding.amounts import NO_DIGIT, SIGNS, numerals
-from extraction.grounding.text_folding import SPACED, WORD, Folded, everywhere, fold, lowered
+from extraction.grounding.amounts import MINUS_SIGNS, NO_DIGIT, numerals
+from extraction.grounding.text_folding import SPACED, WORD_CHARACTER, Folded, everywhere, fold_text, lowered
 
 # Thai, Lao, Burmese, Khmer, Japanese, Chinese, Korean (whose particles follow without a space)
 
@@ -22,7 +22,7 @@ from extraction.grounding.text_folding import SPACED, WORD, Folded, everywhere, 
 Span = tuple[int, int]
 Level = Literal["exact", "folded", "fuzzy"]  # how a value stands in a text, the surest first
 
-SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+SCHEME_PREFIX = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 SIGNS_OF_ADDRESS = ("://", "www.", "@")
 WWW = re.compile(r"^www\.", re.IGNORECASE)
 CODE = re.compile(r"[\d\s()./+-]+")  # registration and telephone numbers, whatever stands between their digits
@@ -83,7 +83,7 @@ class Text:
         said, there = str(value), self.text[slice(*span)]
         if there == said:
             return "exact"
-        wanted, stands = fold(said), fold(there)
+        wanted, stands = fold_text(said), fold_text(there)
         same = [c for c in wanted if c.isalnum()] == [c for c in stands if c.isalnum()]
         return "folded" if same or wanted in stands or stands in wanted else "fuzzy"
 
@@ -120,7 +120,7 @@ class Text:
         return any(sign in here for sign in SIGNS_OF_ADDRESS) or self.text[span[1] : span[1] + 1] == "@"
 
     def _folded_places(self, value: str) -> Iterator[Span]:
-        for start, end in _wholes(" ".join(fold(value).split()), self._folded.text):
+        for start, end in _wholes(" ".join(fold_text(value).split()), self._folded.text):
             # Not a part of what one character folds to: 1 does not stand in ½.
             if span := self._folded.origin(start, end):
                 yield span
@@ -134,7 +134,7 @@ class Text:
             yield from (s for v in (spelled, spelled.replace(".", ",")) for s in _wholes(v, self.text))
             return
         for start, end in self._numerals.get(str(abs(int(value))), ()):
-            signed = self.text[start - 1 : start] in SIGNS
+            signed = self.text[start - 1 : start] in MINUS_SIGNS
             first = start - 1 if value < 0 else start
             apart = not any(map(SPACED.match, (self.text[first - 1 : first], self.text[end : end + 1])))
             if apart and (signed or value >= 0):
@@ -150,7 +150,7 @@ class Text:
 
     def _spaced(self, value: str) -> Iterator[Span]:
         """Words that run together in the value, or in the text: LanternWorks and Lantern Works."""
-        text, wanted = self._folded.text, fold(value).replace(" ", "")
+        text, wanted = self._folded.text, fold_text(value).replace(" ", "")
         if len(wanted) < FUZZY_LENGTH or not wanted.isalpha() or wanted not in self._squeezed:
             return
         letters = [at for at, character in enumerate(text) if character != " "]
@@ -162,7 +162,7 @@ class Text:
 
     def _fuzzy(self, value: str) -> Iterator[Span]:
         """Several words, nearly as they stand in the text; their digits exactly."""
-        wanted = " ".join(fold(value).split())
+        wanted = " ".join(fold_text(value).split())
         if " " not in wanted or len(wanted) < FUZZY_LENGTH:
             return
         found = fuzz.partial_ratio_alignment(wanted, self._folded.text, score_cutoff=FUZZY)
@@ -170,9 +170,9 @@ class Text:
             return
         text = self._folded.text
         start, end = found.dest_start, found.dest_end
-        while start > 0 and WORD.match(text[start - 1]) and WORD.match(text[start]):
+        while start > 0 and WORD_CHARACTER.match(text[start - 1]) and WORD_CHARACTER.match(text[start]):
             start -= 1
-        while end < len(text) and WORD.match(text[end]) and WORD.match(text[end - 1]):
+        while end < len(text) and WORD_CHARACTER.match(text[end]) and WORD_CHARACTER.match(text[end - 1]):
             end += 1
         stands = text[start:end].strip()
         start = text.index(stands, start)
@@ -188,7 +188,7 @@ def as_written(value: Any, quote: str) -> Any:
     """A text that differs by a letter from where it stands, the way it is written there; else as it is."""
     if not isinstance(value, str) or value == quote:
         return value
-    wanted, stands = " ".join(fold(value).split()), " ".join(fold(quote).split())
+    wanted, stands = " ".join(fold_text(value).split()), " ".join(fold_text(quote).split())
     return " ".join(quote.split()) if wanted != stands and fuzz.ratio(wanted, stands) >= FUZZY else value
 
 
@@ -197,7 +197,7 @@ def spellings(value: str) -> tuple[str, ...]:
     """Ways in which a document may write a value: a web address with or without its scheme."""
     found = [value.strip()]
     if "." in value:
-        bare = SCHEME.sub("", found[0]).rstrip("/")
+        bare = SCHEME_PREFIX.sub("", found[0]).rstrip("/")
         found += [bare, WWW.sub("", bare)]
     return tuple(spelling for spelling in dict.fromkeys(found) if any(map(str.isalnum, spelling)))
 

@@ -21,8 +21,8 @@ from extraction.base import Frozen
 from extraction.grounding.text_search import Level
 
 SOFTENED = 0.02  # log-probabilities nearer to 0 than this are equally sure
-NOTHING = -8.0  # taken for the log-probability of what the answer does not hold
-MOST = 0.999  # no value is surer than the labels could tell
+NO_LOGPROB = -8.0  # taken for the log-probability of what the answer does not hold
+MOST_SURE = 0.999  # no value is surer than the labels could tell
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -59,7 +59,7 @@ class Signals(NamedTuple):
 
 def surprise(logprob: float | None) -> float:
     """A log-probability on a scale on which odds of being right are about linear: 0 is -1, sure ones are above."""
-    return -math.log(SOFTENED - (NOTHING if logprob is None else max(NOTHING, min(0.0, logprob))))
+    return -math.log(SOFTENED - (NO_LOGPROB if logprob is None else max(NO_LOGPROB, min(0.0, logprob))))
 
 
 def features(signals: Signals) -> dict[str, float]:
@@ -95,7 +95,7 @@ class Logistic(Frozen):
         """The probability for some numbers by name."""
         total = self.intercept + self.fields.get(field, 0.0)
         total += sum(weight * numbers[name] for name, weight in self.weights.items())
-        return min(MOST, sigmoid(total))
+        return min(MOST_SURE, sigmoid(total))
 
 
 class Bin(Frozen):
@@ -145,7 +145,7 @@ def uncalibrated(signals: Signals) -> float:
     """A score from 0 to 1 that orders values where no calibration is at hand; it is no probability."""
     if signals.logprob is None:
         return 0.5
-    return min(MOST, math.exp(max(NOTHING, signals.logprob)))
+    return min(MOST_SURE, math.exp(max(NO_LOGPROB, signals.logprob)))
 
 
 def of_company(best: float, share: float, documents: int) -> dict[str, float]:
@@ -161,5 +161,5 @@ def sigmoid(x: float) -> float:
 
 def logit(p: float) -> float:
     """Its inverse, bounded."""
-    p = min(MOST, max(1 - MOST, p))
+    p = min(MOST_SURE, max(1 - MOST_SURE, p))
     return math.log(p / (1 - p))

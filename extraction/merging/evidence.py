@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-SAMPLE = 16  # documents of each value whose observation is kept whole
+PLACES_SAMPLED = 16  # documents of each value whose observation is kept whole
 CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 
 
@@ -88,7 +88,7 @@ class Support:
         if first is not None and _order(first) <= _order(observation):
             return
         self.sample[observation.document_id] = observation
-        if len(self.sample) > SAMPLE:
+        if len(self.sample) > PLACES_SAMPLED:
             last = max(self.sample.values(), key=_order)
             del self.sample[last.document_id]
 
@@ -98,14 +98,14 @@ class Support:
         )
 
 
-Value = tuple[str, bool]  # its key, and whether it stands in a document
+ValueKey = tuple[str, bool]  # its key, and whether it stands in a document
 
 
 class Evidence:
     """The evidence on one company: `supports` by field and value, and the date and type of each document."""
 
     def __init__(self, observations: Iterable[Observation] = ()) -> None:
-        self.supports: dict[str, dict[Value, Support]] = {}
+        self.supports: dict[str, dict[ValueKey, Support]] = {}
         self.documents: dict[str, tuple[str, str]] = {}
         for observation in observations:
             self.add(observation)
@@ -133,11 +133,11 @@ class Evidence:
     def _describe(self, document_id: str, told: tuple[str, str]) -> None:
         self.documents[document_id] = max(told, self.documents.get(document_id, told))
 
-    def of(self, field: str) -> Mapping[Value, Support]:
+    def of(self, field: str) -> Mapping[ValueKey, Support]:
         """The values that a field was given."""
         return self.supports.get(field, {})
 
-    def __iter__(self) -> Iterator[tuple[str, Value, Support]]:
+    def __iter__(self) -> Iterator[tuple[str, ValueKey, Support]]:
         for field, values in self.supports.items():
             for value, support in values.items():
                 yield field, value, support

@@ -16,19 +16,19 @@ from extraction.grounding.contacts import country_of_host, website_key
 from extraction.grounding.finders import Found, Hints, find_emails, find_websites
 from extraction.grounding.places import country_code, country_key
 from extraction.grounding.text_search import Span, Text, as_written
-from extraction.merging.confidence import MOST, Calibration, Signals, uncalibrated
+from extraction.merging.confidence import MOST_SURE, Calibration, Signals, uncalibrated
 from extraction.merging.evidence import Observation, canonical
 from extraction.prompting.reply_parsing import Parsed
 from extraction.schema.arrow_types import storable
 from extraction.schema.merge_rules import Rule
 from extraction.schema.profile_model import Field, facts, fields
 
-NOWHERE = (-1, -1, "")
-NEAR = 400  # characters to either side of an item in which its parts have to stand: a few lines
+NO_PLACE = (-1, -1, "")
+NEAR_AN_ITEM = 400  # characters to either side of an item in which its parts have to stand: a few lines
 MENTIONS = 20  # of the company's name in a piece that distances are measured from
 
 
-class Value(NamedTuple):
+class GivenValue(NamedTuple):
     """A value of an answer, and the log-probability of its tokens."""
 
     field: Field
@@ -36,24 +36,24 @@ class Value(NamedTuple):
     value: Any
     logprob: float | None
 
-    def saying(self, value: Any) -> "Value":
+    def saying(self, value: Any) -> "GivenValue":
         """The same, written otherwise."""
         same = value == self.value
         return self if same else self._replace(value=value, key=self.field.rule.key_of(value) or self.key)
 
 
-class Place(NamedTuple):
+class FoundPlace(NamedTuple):
     """Where a value stands: in which of the source's pieces, and the value as it is borne out there."""
 
     number: int
     span: Span
-    value: Value
+    value: GivenValue
 
 
 class Seen(NamedTuple):
     """A value in one piece of a chunk, before anything is decided: its observation without a probability."""
 
-    value: Value
+    value: GivenValue
     piece: Piece
     place: tuple[int, int, str]
     signals: Signals
@@ -82,7 +82,7 @@ class Source:
         self.content = content
         self.texts = tuple(Text(p.text(content)) for p in self.pieces)
 
-    def places(self, value: Value, quote: str | None) -> Iterator[Place]:
+    def places(self, value: GivenValue, quote: str | None) -> Iterator[FoundPlace]:
         """Where a value stands, once in each piece: in the words quoted for it, if it stands there."""
         rule = value.field.rule
         wanted = rule.quote_of(value.value)
@@ -95,11 +95,11 @@ class Source:
                 span = next(filter(None, found), None)
             there = span and _as_it_stands(value, text, span)
             if span and there:
-                yield Place(number, span, there)
+                yield FoundPlace(number, span, there)
 
 
 @dataclass
-class Answer:
+class GroundedReply:
     """One answer and its chunk: what it gives, where that stands, and what the text holds by standards."""
 
     parsed: Parsed[BaseModel]
@@ -112,7 +112,7 @@ class Answer:
         return self.parsed.profile.model_dump(mode="json")
 
     @cached_property
-    def values(self) -> list[Value]:
+    def values(self) -> list[GivenValue]:
         """What it gives, field by field."""
         found = (
             _value(field, value, score)
@@ -122,7 +122,7 @@ class Answer:
         return [value for value in found if value]
 
     @cached_property
-    def places(self) -> list[list[Place]]:
+    def places(self) -> list[list[FoundPlace]]:
         """For each value that a document can bear out, where it stands; nothing where its standard refuses it."""
         quoted = _quotes(self.data, type(self.parsed.profile))
         return [
@@ -133,7 +133,7 @@ class Answer:
         ]
 
     @cached_property
-    def name(self) -> Value | None:
+    def name(self) -> GivenValue | None:
         """The company's name in the answer: the first of its names that stands in the text."""
         named = zip(self.values, self.places, strict=True)
         return next(
@@ -217,7 +217,7 @@ def observe(
 def _probability(one: Seen, calibration: Calibration | None) -> float:
     rule, signals = one.value.field.rule, one.signals
     if signals.known > 0 and rule.identifies and rule.key is company_key:
-        return MOST  # the input says so
+        return MOST_SURE  # the input says so
     return calibration.of_chunk(signals, one.value.field.name) if calibration else uncalibrated(signals)
 
 
@@ -227,7 +227,7 @@ def seen(
     """What one answer and its text say, a value in each piece in which it stands; nothing where it abstains."""
     if abstains(parsed.profile):
         return
-    answer = Answer(parsed, Source(content, pieces), known)
+    answer = GroundedReply(parsed, Source(content, pieces), known)
     quoted = _quotes(answer.data, type(parsed.profile))
     found = {field.name: answer.found(field) for field in facts(type(parsed.profile)) if field.rule.find}
     given: dict[tuple[str, int], set[str]] = {}
@@ -239,15 +239,15 @@ def seen(
             given.setdefault((value.field.name, place.number), set()).add(place.value.key)
             yield _given(answer, place, found.get(value.field.name))
         if not places:  # of no document in particular: the newest, which stands last
-            yield Seen(value, answer.source.pieces[-1], NOWHERE, _signals(answer, value, own=0))
+            yield Seen(value, answer.source.pieces[-1], NO_PLACE, _signals(answer, value, own=0))
     for field in facts(type(parsed.profile)):
         for number, values in enumerate(found.get(field.name, ())):
             for key, one in values:
                 if key not in given.get((field.name, number), ()) and storable(one.value):
-                    yield _found(answer, Value(field, key, one.value, None), number, one, values)
+                    yield _found(answer, GivenValue(field, key, one.value, None), number, one, values)
 
 
-def _given(answer: Answer, place: Place, found: Sequence[Sequence[tuple[str, Found]]] | None) -> Seen:
+def _given(answer: GroundedReply, place: FoundPlace, found: Sequence[Sequence[tuple[str, Found]]] | None) -> Seen:
     """A value of the model where it stands."""
     value, text = place.value, answer.source.texts[place.number]
     piece = answer.source.pieces[place.number]
@@ -261,7 +261,9 @@ def _given(answer: Answer, place: Place, found: Sequence[Sequence[tuple[str, Fou
     return Seen(value, piece, piece.cut(answer.source.content, *place.span), signals)
 
 
-def _found(answer: Answer, value: Value, number: int, one: Found, all_: Sequence[tuple[str, Found]]) -> Seen:
+def _found(
+    answer: GroundedReply, value: GivenValue, number: int, one: Found, all_: Sequence[tuple[str, Found]]
+) -> Seen:
     """A value of a finder where it stands."""
     piece = answer.source.pieces[number]
     signals = _signals(answer, value, own=0)._replace(
@@ -271,7 +273,7 @@ def _found(answer: Answer, value: Value, number: int, one: Found, all_: Sequence
     return Seen(value, piece, piece.cut(answer.source.content, one.start, one.end), signals)
 
 
-def _signals(answer: Answer, value: Value, *, own: int) -> Signals:
+def _signals(answer: GroundedReply, value: GivenValue, *, own: int) -> Signals:
     """What the answer tells of one of its values; `own` is 1 where that counts among the grounded ones."""
     grounded, invented = answer.grounded
     named = answer.name
@@ -286,7 +288,7 @@ def _signals(answer: Answer, value: Value, *, own: int) -> Signals:
 
 
 def _with_found(
-    answer: Answer, signals: Signals, number: int, one: Found, all_: Sequence[tuple[str, Found]]
+    answer: GroundedReply, signals: Signals, number: int, one: Found, all_: Sequence[tuple[str, Found]]
 ) -> Signals:
     """The signals of a value that a finder has."""
     mentions = answer.mentions[number]
@@ -300,7 +302,7 @@ def _distance(found: Found, mentions: Sequence[Span]) -> int:
     return min((max(found.start - end, start - found.end, 0) for start, end in mentions), default=0)
 
 
-def _reading(answer: Answer, value: Value, quote: str | None) -> Iterator[Seen]:
+def _reading(answer: GroundedReply, value: GivenValue, quote: str | None) -> Iterator[Seen]:
     """A reading of the model, which stands where its quote does, else nowhere."""
     signals = _signals(answer, value, own=0)
     stands = False
@@ -309,7 +311,7 @@ def _reading(answer: Answer, value: Value, quote: str | None) -> Iterator[Seen]:
             stands = True
             yield Seen(value, piece, piece.cut(answer.source.content, *span), signals)
     if not stands:
-        yield Seen(value, answer.source.pieces[-1], NOWHERE, signals)
+        yield Seen(value, answer.source.pieces[-1], NO_PLACE, signals)
 
 
 def abstains(profile: BaseModel) -> bool:
@@ -324,15 +326,15 @@ def abstains(profile: BaseModel) -> bool:
     return False
 
 
-def _value(field: Field, value: Any, logprob: float | None) -> Value | None:
+def _value(field: Field, value: Any, logprob: float | None) -> GivenValue | None:
     """A value; None for one that says nothing, or that no column can hold."""
     if field.rule.quote_of(value) is None or not storable(value):
         return None
     key = field.rule.key_of(value)
-    return Value(field, key, value, logprob) if key else None
+    return GivenValue(field, key, value, logprob) if key else None
 
 
-def _as_it_stands(value: Value, text: Text, span: Span) -> Value | None:
+def _as_it_stands(value: GivenValue, text: Text, span: Span) -> GivenValue | None:
     """A value as a place bears it out: words the way they are written there, an item without those of its
     parts that do not stand near; None where one of these may not be null."""
     said = value.value
@@ -340,7 +342,7 @@ def _as_it_stands(value: Value, text: Text, span: Span) -> Value | None:
         return value.saying(as_written(said, text.text[slice(*span)]))
     if not value.field.parts or not isinstance(said, dict):
         return value
-    near = Text(text.text[max(0, span[0] - NEAR) : span[1] + NEAR])
+    near = Text(text.text[max(0, span[0] - NEAR_AN_ITEM) : span[1] + NEAR_AN_ITEM])
     there = dict(said)
     for name, nullable in value.field.parts:
         if said.get(name) is None:

@@ -249,7 +249,7 @@ ALTERNATIVES_KEPT = 5  # published for each conflict
 CONFLICT_SHARE = 0.2  # of the weight of all facts; less is a slip, not another opinion
 COMPARED = 1_000  # best supported items of a list that are compared with each other
 TEXTS_COMPARED = 200  # free texts likewise, which are longer
-DATE = re.compile(r"\d{4}(?!\d)(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")  # sorts as text does
+ISO_DATE = re.compile(r"\d{4}(?!\d)(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?")  # sorts as text does
 NO_END = "9999"
 Trust = Mapping[str, float]
 
@@ -332,7 +332,7 @@ def _is_published(field: Field, candidate: Candidate, least: float) -> bool:
 
 def _date(given: str, until: str) -> str:
     """A date as far as it tells an order, else nothing."""
-    date = DATE.match(given)
+    date = ISO_DATE.match(given)
     return date[0] if date and date[0] <= until else ""
 
 

@@ -17,7 +17,7 @@ from typing import Any
 Token = tuple[str, float]  # its text as the server gives it, its log-probability
 LEAF = re.compile(r'("(?:[^"\\]|\\.)*+")(\s*:)?|-?\d[\d.eE+-]*|true|false|null')
 REPLACEMENT = "\ufffd"  # what servers give for a token that is a part of a character
-LEAST = -100.0  # a probability that rounds to nothing; servers give -inf and the like for it
+LEAST_LOGPROB = -100.0  # a probability that rounds to nothing; servers give -inf and the like for it
 DECIMALS = 3
 
 
@@ -26,7 +26,7 @@ def leaf_scores(text: str, tokens: Sequence[Token]) -> list[float]:
     ends = _ends(text, tokens)
     if ends is None:
         return []
-    sums = [0.0, *accumulate(max(LEAST, logprob) for _, logprob in tokens)]
+    sums = [0.0, *accumulate(max(LEAST_LOGPROB, logprob) for _, logprob in tokens)]
     scores = []
     for start, end in _leaves(text):
         first, last = bisect_right(ends, start), bisect_left(ends, end)

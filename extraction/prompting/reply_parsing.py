@@ -15,13 +15,13 @@ from extraction.errors import Fault
 from extraction.prompting.logprobs import leaves, mirrored
 from extraction.schema.arrow_types import storable
 
-BLANK = 200  # characters
+BLANK_RUN = 200  # characters
 LOOPS = ((2, 60, 8), (61, 1_000, 4))  # characters from and to, and how often they are said for it to be a loop
 
 
 def loops(reply: str) -> bool:
     """Whether a reply ends in the same thing said again and again, or in a long blank."""
-    if len(reply) >= BLANK and not reply[-BLANK:].strip():
+    if len(reply) >= BLANK_RUN and not reply[-BLANK_RUN:].strip():
         return True
     tail = reply[: -max(longest * times for _, longest, times in LOOPS) - 1 : -1]
     repeated = _repeated(tail)
@@ -57,7 +57,7 @@ PRUNED = {
     "greater_than", "less_than",
 }  # fmt: skip
 Errors = Sequence[Mapping[str, Any]]
-Place = tuple[int, int | str]  # a container's id, which outlives what moves in it, and an index or key
+ContainerPath = tuple[int, int | str]  # a container's id, which outlives what moves in it, and an index or key
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _validate(value: Any, model: type[P], mirrors: dict[int, Any]) -> P:
     The light wire schema leaves lengths and ranges open, so they are met here. More than once, because
     a list that is too long hides what is wrong with its items.
     """
-    nulled: set[Place] = set()
+    nulled: set[ContainerPath] = set()
     while True:
         try:
             return model.model_validate(value)
@@ -130,15 +130,15 @@ def _validate(value: Any, model: type[P], mirrors: dict[int, Any]) -> P:
                 raise
 
 
-def _prune(value: Any, wrong: Errors, nulled: set[Place], mirrors: dict[int, Any]) -> bool:
+def _prune(value: Any, wrong: Errors, nulled: set[ContainerPath], mirrors: dict[int, Any]) -> bool:
     """Take what errors speak of out of its parent: null, dropped from a list, or a list cut. `mirrors` follow.
 
     Where this put a null that may not be, the item of a list that holds it goes. False, with the value as it
     was, when one of the errors is of another kind.
     """
     cut: list[tuple[list[Any], int]] = []
-    dropped: dict[Place, list[Any]] = {}
-    emptied: dict[Place, dict[str, Any]] = {}
+    dropped: dict[ContainerPath, list[Any]] = {}
+    emptied: dict[ContainerPath, dict[str, Any]] = {}
     for error in wrong:
         path = _path(value, error["loc"])
         parent, key = path[-1] if path else (None, "")

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-TEXTS = frozenset({"title", "description", "default", "examples", "$defs"})
-DROPPED = TEXTS | {"pattern", "format"}
+TEXT_TYPES = frozenset({"title", "description", "default", "examples", "$defs"})
+DROPPED = TEXT_TYPES | {"pattern", "format"}
 NUMBER_BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
 STRING_BOUNDS = frozenset({"minLength", "maxLength"})
 
@@ -29,7 +29,7 @@ def wire_schema(model: type[BaseModel], *, bounded: bool) -> dict[str, Any]:
 def judging_schema(model: type[BaseModel]) -> dict[str, Any]:
     """What replies are held to afterwards: the wire schema with all its bounds, without the texts."""
     schema = model.model_json_schema(mode="validation")
-    light: dict[str, Any] = _light(schema, schema.get("$defs", {}), TEXTS)
+    light: dict[str, Any] = _light(schema, schema.get("$defs", {}), TEXT_TYPES)
     return light
 
 

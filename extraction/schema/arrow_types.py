@@ -15,7 +15,7 @@ from extraction.errors import OperatorError
 from extraction.schema.merge_rules import Rule
 
 SURROGATE = re.compile("[\ud800-\udfff]")
-SCALARS: dict[type, pa.DataType] = {
+SCALAR_TYPES: dict[type, pa.DataType] = {
     str: pa.string(),
     bool: pa.bool_(),
     int: pa.int64(),
@@ -57,7 +57,7 @@ def type_of(annotation: Any) -> pa.DataType:
         elif issubclass(annotation, Enum):
             found = _common(type(member.value) for member in annotation)
         else:
-            found = SCALARS.get(annotation)
+            found = SCALAR_TYPES.get(annotation)
     if found is None:
         raise OperatorError(
             f"a profile field is of type {annotation}, which is no Parquet column: use text, numbers, booleans, "

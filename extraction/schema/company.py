@@ -51,13 +51,13 @@ def _without_titles(schema: dict[str, Any]) -> None:
         node.pop("title", None)
 
 
-class Part(BaseModel):
+class ProfilePart(BaseModel):
     """A piece of a profile: nothing beside its own fields, and every field given."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_without_titles)
 
 
-class Identifier(Part):
+class Identifier(ProfilePart):
     """A number under which a company is registered or listed."""
 
     scheme: Literal["CNPJ", "EIN", "CIK", "LEI", "VAT", "ISIN", "DUNS", "COMPANY_NUMBER", "TICKER", "OTHER"]
@@ -65,28 +65,28 @@ class Identifier(Part):
     issuer: Short | None = Field(description="country, exchange or registry, when stated")
 
 
-class IndustryCode(Part):
+class IndustryCode(ProfilePart):
     """An entry of an official classification of economic activities."""
 
     system: Literal["CNAE", "NAICS", "SIC", "NACE", "ISIC", "GICS"]
     code: Short
 
 
-class Person(Part):
+class Person(ProfilePart):
     """Somebody who leads or founded the company."""
 
     name: Line
     role: Line | None = Field(description="title as written: CEO, founder, diretor")
 
 
-class Revenue(Part):
+class Revenue(ProfilePart):
     """What it took in within a year."""
 
     amount: Short = Field(description="with currency, as written")
     year: Year | None
 
 
-class Offering(Part):
+class Offering(ProfilePart):
     """A product or service."""
 
     name: Line = Field(description="as written")
@@ -96,14 +96,14 @@ class Offering(Part):
     )
 
 
-class Award(Part):
+class Award(ProfilePart):
     """A certificate or prize."""
 
     name: Line
     year: Year | None
 
 
-class Address(Part):
+class Address(ProfilePart):
     """A place of the company."""
 
     kind: Literal["headquarters", "registered", "branch", "plant", "store", "other"]
@@ -123,14 +123,14 @@ def address_key(item: Any) -> str:
     return " ".join(filter(None, (city, place))) or text_key(" ".join(str(v) for v in item.values() if v))
 
 
-class Quote(Part):
+class Quote(ProfilePart):
     """The words from which a field was taken."""
 
     field: Literal["legal_name", "founded_year", "status", "parent_company", "sector", "employees", "revenue"]
     quote: Line = Field(description="copied from the text, exactly")
 
 
-NAME = vote(key=company_key, alike=same_company, identifies=True)
+NAME_RULE = vote(key=company_key, alike=same_company, identifies=True)
 COUNTRY = vote(key=country_key, spellings=country_spellings)
 WEBSITE = vote(key=website_key, check=is_url, find=find_websites, identifies=True)
 PHONE = vote(key=phone_key, alike=same_phone, check=is_phone, find=find_phones)
@@ -145,10 +145,10 @@ Sector = Literal[
 ]  # fmt: skip
 
 
-class ShortProfile(Part):
+class ShortProfile(ProfilePart):
     """The most wanted facts, for models of a few hundred million parameters."""
 
-    name: Annotated[Short | None, NAME] = Field(description="what the text is about: the company's name")
+    name: Annotated[Short | None, NAME_RULE] = Field(description="what the text is about: the company's name")
     kind: Annotated[
         Literal["organization", "person", "place", "event", "product", "document", "text"] | None,
         subject("organization"),
@@ -167,13 +167,13 @@ class ShortProfile(Part):
     )
 
 
-class Identity(Part):
+class Identity(ProfilePart):
     """Who the company is."""
 
-    legal_name: Annotated[Line | None, NAME] = Field(
+    legal_name: Annotated[Line | None, NAME_RULE] = Field(
         description="registered name with its suffix (Inc., Ltd, LTDA, S.A., EIRELI)"
     )
-    trade_name: Annotated[Line | None, NAME] = Field(description="name that it trades under")
+    trade_name: Annotated[Line | None, NAME_RULE] = Field(description="name that it trades under")
     former_names: Annotated[list[Line], union(key=company_key, limit=10), Field(max_length=6)]
     identifiers: Annotated[
         list[Identifier],
@@ -198,7 +198,7 @@ class Identity(Part):
     )
 
 
-class Classification(Part):
+class Classification(ProfilePart):
     """What kind of company it is."""
 
     sector: Annotated[Sector | None, vote(verbatim=False)]
@@ -219,7 +219,7 @@ class Classification(Part):
     )
 
 
-class Scale(Part):
+class Scale(ProfilePart):
     """How large it is."""
 
     employees: Annotated[Headcount | None, latest()] = Field(description="number of people, only if stated")
@@ -229,7 +229,7 @@ class Scale(Part):
     )
 
 
-class Offerings(Part):
+class Offerings(ProfilePart):
     """What it sells."""
 
     items: Annotated[list[Offering], union(anchor="name", limit=200), Field(max_length=25)] = Field(
@@ -238,7 +238,7 @@ class Offerings(Part):
     brands: Annotated[list[Short], union(limit=30), Field(max_length=15)]
 
 
-class Reputation(Part):
+class Reputation(ProfilePart):
     """What others say of it."""
 
     certifications: Annotated[list[Award], union(anchor="name", limit=30), Field(max_length=12)]
@@ -247,7 +247,7 @@ class Reputation(Part):
     clients: Annotated[list[Line], union(key=company_key, limit=60), Field(max_length=20)]
 
 
-class Contact(Part):
+class Contact(ProfilePart):
     """How to reach it."""
 
     website: Annotated[Line | None, WEBSITE]
@@ -267,7 +267,7 @@ class Contact(Part):
     ]
 
 
-class CompanyProfile(Part):
+class CompanyProfile(ProfilePart):
     """Facts about ONE company stated in the text. null or [] for what it does not say."""
 
     about: Annotated[Literal["company", "no_company"], subject("company")] = Field(

@@ -16,7 +16,7 @@ from extraction.grounding.text_folding import text_key
 
 Key = Callable[[Any], str]
 Alike = Callable[[str, str], bool]
-Kind = Literal["vote", "latest", "medoid", "union", "subject", "quotes"]
+RuleKind = Literal["vote", "latest", "medoid", "union", "subject", "quotes"]
 Names = tuple[str, ...]
 
 
@@ -38,7 +38,7 @@ class Rule:
     about: of a `subject`, the answers that mean a text about such a company.
     """
 
-    kind: Kind
+    kind: RuleKind
     key: Key = text_key
     anchor: Names = ()
     whole: bool = False

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from extraction.config.settings import Price
 from extraction.errors import OperatorError
-from jobs.backfills.config import Budgets, Limits
+from jobs.backfills.config import Budgets, SpendingLimits
 from jobs.stages.run_stats import RunStats
 from jobs.state.storage import Storage
 
@@ -65,9 +65,9 @@ class Spent(BaseModel):
         """Tokens of prompts and answers."""
         return self.prompt_tokens + self.output_tokens
 
-    def reached(self, limits: Limits) -> str | None:
+    def reached(self, limits: SpendingLimits) -> str | None:
         """The limit that is reached, in words; None where there is room."""
-        for name in Limits.model_fields:
+        for name in SpendingLimits.model_fields:
             limit, spent = getattr(limits, name), getattr(self, name)
             if limit is not None and spent >= limit:
                 return f"{name} = {limit:,g} is reached ({spent:,.6g} spent)"
@@ -151,19 +151,19 @@ class Budget:
 def _check(allowed: Budgets, price: Price, gpus: int) -> None:
     """Raise OperatorError for a limit on what can't be counted, which would never be reached."""
     for name in Budgets.model_fields:
-        limits: Limits = getattr(allowed, name)
+        limits: SpendingLimits = getattr(allowed, name)
         if limits.money is not None and not price.known:
             raise OperatorError(f"budgets.{name}.money = {limits.money:g}: set a price, such as price.gpu_hour")
         if limits.gpu_hours is not None and not gpus:
             raise OperatorError(f"budgets.{name}.gpu_hours = {limits.gpu_hours:g}: this engine's servers own none")
 
 
-FOLDER = "work/backfill"
+SPENDING_FOLDER = "work/backfill"
 SAVE_EVERY_S = 5.0
-READERS = 16
+SPENDING_READERS = 16
 
 
-class Tick(BaseModel):
+class SpendingRecord(BaseModel):
     """One tick: when it was last heard of, what it has spent, and why it ended, if it did."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -187,20 +187,22 @@ class Spending:
         if spent == Spent() or not (ended or (late and spent != self._saved)):
             return
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        tick = Tick(run_id=self._run_id, at=at, spent=spent, ended=ended)
-        self._storage.write(f"{FOLDER}/{self._run_id}.json", (tick.model_dump_json(indent=2) + "\n").encode())
+        tick = SpendingRecord(run_id=self._run_id, at=at, spent=spent, ended=ended)
+        self._storage.write(
+            f"{SPENDING_FOLDER}/{self._run_id}.json", (tick.model_dump_json(indent=2) + "\n").encode()
+        )
         self._saved, self._saved_at = spent, time.monotonic()
 
 
 def spent_before(storage: Storage) -> Spent:
     """What all ticks so far have spent."""
-    paths = storage.list(FOLDER, ".json")
-    with ThreadPoolExecutor(READERS) as threads:
+    paths = storage.list(SPENDING_FOLDER, ".json")
+    with ThreadPoolExecutor(SPENDING_READERS) as threads:
         return sum(threads.map(lambda path: _spent(storage.read(path)), paths), Spent())
 
 
 def _spent(data: bytes | None) -> Spent:
     try:
-        return Tick.model_validate_json(data).spent if data else Spent()
+        return SpendingRecord.model_validate_json(data).spent if data else Spent()
     except ValidationError:
         return Spent()

@@ -12,7 +12,7 @@ from extraction.config.settings import override, read_yaml
 from extraction.errors import OperatorError
 from jobs.cli.command import Options
 
-Amount = Annotated[float, Field(gt=0)]
+MaximumAmount = Annotated[float, Field(gt=0)]
 
 
 class Window(Frozen):
@@ -41,21 +41,21 @@ class Window(Frozen):
         return (first is None or first <= day) and day <= min(self.last or latest, latest)
 
 
-class Limits(Frozen):
+class SpendingLimits(Frozen):
     """What may be spent. `tokens` are those of prompts and answers, `gpu_hours` those in which servers worked,
     `money` by the settings' `price`."""
 
     requests: Count | None = None
     tokens: Count | None = None
-    gpu_hours: Amount | None = None
-    money: Amount | None = None
+    gpu_hours: MaximumAmount | None = None
+    money: MaximumAmount | None = None
 
 
 class Budgets(Frozen):
     """Limits of one tick of the scheduler, and of all ticks together."""
 
-    tick: Limits = Limits()
-    total: Limits = Limits()
+    tick: SpendingLimits = SpendingLimits()
+    total: SpendingLimits = SpendingLimits()
 
 
 class Declaration(Frozen):
@@ -77,7 +77,7 @@ class Declaration(Frozen):
     extract: Options = Options()
 
 
-def load(path: Path, overrides: Mapping[str, Any] | None = None) -> Declaration:
+def load_backfill(path: Path, overrides: Mapping[str, Any] | None = None) -> Declaration:
     """Read a declaration, with overrides by dotted keys laid over it; `extract.config` is found beside it.
 
     Raises OperatorError with the file, the key and what is wrong.

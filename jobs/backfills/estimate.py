@@ -10,13 +10,13 @@ from extraction.config.settings import Price
 from jobs.backfills.budget import Budget, Spent, spent_before
 from jobs.backfills.config import Budgets
 from jobs.backfills.partition_state import Standing
-from jobs.backfills.runner import Share, Sweep
+from jobs.backfills.runner import PartitionBatch, PartitionRun
 from jobs.cli import tables
 from jobs.cli.command import DONE
 from jobs.stages import ray_cluster
 from jobs.stages.run import Run
 
-COLUMNS = ("documents", "chunks", "requests", "prompt tokens", "GPU-hours", "cost")
+ESTIMATE_COLUMNS = ("documents", "chunks", "requests", "prompt tokens", "GPU-hours", "cost")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Size:
     money: float | None = 0
 
     @classmethod
-    def of(cls, share: Share, rates: Rates, price: Price) -> "Size":
+    def of(cls, share: PartitionRun, rates: Rates, price: Price) -> "Size":
         """Of a planned partition. The tokens of its requests are its chunks' on average."""
         chunks = share.work.chunks
         prompt = round(share.planned.prompt_tokens * share.left / max(1, chunks))
@@ -80,14 +80,16 @@ class Size:
         return [*counts, hours, "-" if self.money is None else f"{self.money:,.2f} {currency}"]
 
 
-def show(run: Run, recipe: str, found: Sequence[Standing], chunks_per_s: float | None, *, again: bool) -> int:
+def show_estimate(
+    run: Run, recipe: str, found: Sequence[Standing], chunks_per_s: float | None, *, again: bool
+) -> int:
     """Plan what is due, print it partition by partition, and delete the plans. Nothing is asked."""
     before, price = spent_before(run.storage), run.settings.price
     rates, total = Rates.of(run, before, chunks_per_s), Size()
     table = Table(box=None, pad_edge=False)
     for name in ("partition", "state"):
         table.add_column(name, no_wrap=True)
-    for name in COLUMNS:
+    for name in ESTIMATE_COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
     due = [standing for standing in found if standing.due or again]
     for share in _planned(run, recipe, due):
@@ -105,13 +107,13 @@ def show(run: Run, recipe: str, found: Sequence[Standing], chunks_per_s: float |
     return DONE
 
 
-def _planned(run: Run, recipe: str, due: Sequence[Standing]) -> Iterator[Share]:
+def _planned(run: Run, recipe: str, due: Sequence[Standing]) -> Iterator[PartitionRun]:
     """The shares of what is due, sweep by sweep; a chunk of two partitions is asked for in the first."""
     budget = Budget(Budgets(), run.settings.price, run.fleet.gpus, Spent(), None)
     if due:
         with ray_cluster.connected():
             while due:
-                sweep = Sweep(run, recipe, budget, run.ledger.index())
+                sweep = PartitionBatch(run, recipe, budget, run.ledger.index())
                 due = sweep.plan(due)
                 yield from sweep.shares
                 sweep.discard()

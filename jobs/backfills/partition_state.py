@@ -19,12 +19,12 @@ from jobs.state import manifest
 from jobs.state.manifest import Counts
 from jobs.state.storage import Storage
 
-NAME = "backfill.json"
-READERS = 16
+STATE_FILE = "backfill.json"
+STATE_READERS = 16
 Name = Literal["new", "changed", "failed", "incomplete", "done"]
 
 
-class Record(BaseModel):
+class PartitionRecord(BaseModel):
     """What a partition was last made of, and what came of it; a newer version may add keys.
 
     `recipe` is a digest of all settings that decide what is published, `unanswered` the number of chunks that a
@@ -55,7 +55,7 @@ class Record(BaseModel):
 
     def write(self, storage: Storage) -> None:
         """Put it in place."""
-        storage.write(NAME, (self.model_dump_json(indent=2) + "\n").encode())
+        storage.write(STATE_FILE, (self.model_dump_json(indent=2) + "\n").encode())
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Standing:
     """A partition, its last record, and whether it is to be run."""
 
     partition: Partition
-    record: Record | None
+    record: PartitionRecord | None
     name: Name
 
     @property
@@ -82,14 +82,14 @@ def standings(output: Storage, partitions: Sequence[Partition], recipe: str, mos
 
     def one(partition: Partition) -> Standing:
         storage = output.under(partition.path)
-        record = read(storage)
+        record = read_partition(storage)
         return Standing(partition, record, _name(partition, record, storage, recipe, most))
 
-    with ThreadPoolExecutor(READERS) as threads:
+    with ThreadPoolExecutor(STATE_READERS) as threads:
         return list(threads.map(one, partitions))
 
 
-def _name(partition: Partition, record: Record | None, storage: Storage, recipe: str, most: int) -> Name:
+def _name(partition: Partition, record: PartitionRecord | None, storage: Storage, recipe: str, most: int) -> Name:
     if record is None:
         return "new"
     if (record.input, record.recipe) != (partition.digest, recipe):
@@ -104,17 +104,17 @@ def _name(partition: Partition, record: Record | None, storage: Storage, recipe:
 def _published(storage: Storage) -> str | None:
     """The run whose profiles are shown there; None where none are, or the manifest is torn."""
     try:
-        shown = manifest.read(storage)
+        shown = manifest.read_manifest(storage)
     except RunError:
         return None
     return shown.run_id if shown else None
 
 
-def read(storage: Storage) -> Record | None:
+def read_partition(storage: Storage) -> PartitionRecord | None:
     """A partition's record; None where there is none that can be read."""
-    data = storage.read(NAME)
+    data = storage.read(STATE_FILE)
     try:
-        return Record.model_validate_json(data) if data else None
+        return PartitionRecord.model_validate_json(data) if data else None
     except ValidationError:
         return None
 

@@ -18,7 +18,7 @@ import fsspec
 from extraction.errors import OperatorError
 from jobs.stages.read_input import is_data, is_hidden
 
-DATE, ISO = "date", "%Y-%m-%d"
+DATE_PLACEHOLDER, ISO = "date", "%Y-%m-%d"
 PLACEHOLDER = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
 DIRECTIVES = {"%Y": r"\d{4}", "%m": r"\d{2}", "%d": r"\d{2}", "%j": r"\d{3}", "%y": r"\d{2}"}
 VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "updated", "last_modified", "created")  # by store
@@ -61,7 +61,7 @@ class Pattern:
         if not self._formats:
             raise OperatorError(f"input: {text} has no placeholder such as {{date}}: extract.py is for one input")
         named = [name for name, _ in self._formats]
-        for name in set(named) - {DATE}:
+        for name in set(named) - {DATE_PLACEHOLDER}:
             if named.count(name) > 1 or dict(self._formats)[name]:
                 raise OperatorError(f"input: {{{name}}} of {text} may stand once, without a format: it is no date")
         self._regex, self._fields = self._compiled()
@@ -69,7 +69,7 @@ class Pattern:
     @property
     def dated(self) -> bool:
         """Whether partitions have a day."""
-        return any(name == DATE for name, _ in self._formats)
+        return any(name == DATE_PLACEHOLDER for name, _ in self._formats)
 
     def partitions(self) -> list[Partition]:
         """All partitions that hold a Parquet file, in order of their paths. Raises OperatorError where there is
@@ -100,7 +100,7 @@ class Pattern:
         told = ""
         fields: list[str] = []
         for literal, name, form in self._pieces():
-            if name == DATE:
+            if name == DATE_PLACEHOLDER:
                 fields += _directives(form)
                 told += _matching(form)
             elif name:
@@ -130,7 +130,7 @@ class Pattern:
             if field not in DIRECTIVES:
                 values[field] = text
             elif told.setdefault(field, text) == text:
-                values.setdefault(DATE, "")  # its place among the keys
+                values.setdefault(DATE_PLACEHOLDER, "")  # its place among the keys
             else:
                 return None
         if any(value.startswith(".") for value in values.values()):
@@ -139,7 +139,7 @@ class Pattern:
             day = _day(told)
             if day is None:
                 return None
-            values[DATE] = day.isoformat()
+            values[DATE_PLACEHOLDER] = day.isoformat()
         return values
 
     def _partition(self, values: dict[str, str], roots: Sequence[str]) -> Partition:
@@ -150,7 +150,7 @@ class Pattern:
                 if path == root or is_data(path, root):
                     files[str(self._filesystem.unstrip_protocol(path))] = _version(info)
                     size += info["size"] or 0
-        day = datetime.date.fromisoformat(values[DATE]) if self.dated else None
+        day = datetime.date.fromisoformat(values[DATE_PLACEHOLDER]) if self.dated else None
         return Partition(values, day, files, size)
 
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 from extraction.errors import OperatorError, RunError
 from jobs.backfills.budget import Budget, Spending, Spent, Stop, spent_before
 from jobs.backfills.config import Declaration
-from jobs.backfills.partition_state import Record, Standing, tally
+from jobs.backfills.partition_state import PartitionRecord, Standing, tally
 from jobs.cli.command import DONE, FAILED, LOG, MISTAKE, OVER_BUDGET
 from jobs.cli.progress import progress_of
 from jobs.reports import page
@@ -30,11 +30,21 @@ from jobs.stages.extract import Work
 from jobs.stages.plan import Plan
 from jobs.stages.run import Run, new_run_id
 from jobs.stages.run_stats import RunStats
-from jobs.state.ledger import Digests, Index, Ledger, Numbers, State, digests, find, first_of_each, order
+from jobs.state.ledger import (
+    ChunkState,
+    Digests,
+    Index,
+    Ledger,
+    RowNumbers,
+    digests,
+    find_ids,
+    first_of_each,
+    order,
+)
 from jobs.state.ledger_compaction import compact
 from jobs.state.manifest import Counts, Tokens
 
-NOTHING, NO_PLAN = Spent(), Plan((), (), 0, 0, 0, True)
+NOTHING_SPENT, EMPTY_PLAN = Spent(), Plan((), (), 0, 0, 0, True)
 NO_WORK = Work({}, digests([]), 0)
 
 
@@ -44,7 +54,7 @@ def now() -> str:
 
 
 @dataclass
-class Share:
+class PartitionRun:
     """A partition in a sweep. `left` is how many of its own requests have no answer yet, `done` how many have one,
     `failed` how many of these have no profile; `record` is what came of it, `error` why it could not be planned."""
 
@@ -52,13 +62,13 @@ class Share:
     run: Run
     recipe: str
     began_at: str = field(default_factory=now)
-    planned: Plan = NO_PLAN
+    planned: Plan = EMPTY_PLAN
     work: Work = NO_WORK
     left: int = 0
     done: int = 0
     failed: int = 0
-    spent: Spent = NOTHING
-    record: Record | None = None
+    spent: Spent = NOTHING_SPENT
+    record: PartitionRecord | None = None
     error: Exception | None = None
 
     @property
@@ -82,7 +92,7 @@ class Share:
         """Keep what came of it, beside its manifest too."""
         partition, last = self.standing.partition, self.standing.record
         again = last is not None and (last.input, last.recipe) == (partition.digest, self.recipe)
-        self.record = Record(
+        self.record = PartitionRecord(
             input=partition.digest,
             files=len(partition.files),
             bytes=partition.bytes,
@@ -115,14 +125,14 @@ class Owners:
         owners = np.repeat(np.arange(len(missing)), [len(some) for some in missing])
         once = first_of_each(ids)
         ids, owners = ids[once], owners[once]
-        self.counts: Numbers = np.bincount(owners, minlength=len(missing))
+        self.counts: RowNumbers = np.bincount(owners, minlength=len(missing))
         ordered = order(ids)
         self._ids, self._owners = ids[ordered], owners[ordered]
 
-    def of(self, chunk_ids: pa.ChunkedArray) -> Numbers:
+    def of(self, chunk_ids: pa.ChunkedArray) -> RowNumbers:
         """The owner's number for each of some chunks."""
         found = np.full(len(chunk_ids), -1)
-        row, place = find(self._ids, digests(chunk_ids.to_pylist()))
+        row, place = find_ids(self._ids, digests(chunk_ids.to_pylist()))
         found[row] = self._owners[place]
         return found
 
@@ -135,7 +145,7 @@ class Publisher:
     from being published.
     """
 
-    def __init__(self, ledger: Ledger, before: Index, shares: Sequence[Share]) -> None:
+    def __init__(self, ledger: Ledger, before: Index, shares: Sequence[PartitionRun]) -> None:
         self._ledger, self._before, self.index = ledger, before, before
         self._waiting = list(shares)
         self._due = False
@@ -169,7 +179,7 @@ class Publisher:
     def _finish(self, *, broken: bool) -> None:
         self._publish_complete([share for share in self._waiting if not (broken and share.suspect)])
 
-    def _publish_complete(self, shares: Sequence[Share]) -> None:
+    def _publish_complete(self, shares: Sequence[PartitionRun]) -> None:
         """Publish those that the ledger completes, as it is now: the index knows it afterwards, too."""
         try:
             self.index = self._ledger.index(self.index)
@@ -177,11 +187,11 @@ class Publisher:
             LOG.print(f"the ledger can't be read ({error}): nothing is published now", markup=False)
             return
         for share in shares:
-            if share.work.known_to(self.index, State.SETTLED if share.left else State.FAILED):
+            if share.work.known_to(self.index, ChunkState.SETTLED if share.left else ChunkState.FAILED):
                 self._waiting.remove(share)
                 self._publish(share)
 
-    def _publish(self, share: Share) -> None:
+    def _publish(self, share: PartitionRun) -> None:
         tokens = Tokens(
             prompt=share.spent.prompt_tokens,
             cached=share.spent.cached_tokens,
@@ -190,7 +200,7 @@ class Publisher:
         try:
             shown = publish.publish(share.run, share.planned, share.work, self._before, self.index, tokens)
             code = OVER_BUDGET if publish.too_many_dead_letters(share.run, shown.counts) else DONE
-            unanswered = int((self.index.states(share.work.ids) == State.FAILED).sum())
+            unanswered = int((self.index.states(share.work.ids) == ChunkState.FAILED).sum())
             share.end(code, counts=shown.counts, unanswered=unanswered)
         except Exception as error:
             share.fail(error)
@@ -199,7 +209,7 @@ class Publisher:
         LOG.print(f"published {share.path}: {_told(share, shown.counts)}", markup=False)
 
 
-def _told(share: Share, counts: Counts) -> str:
+def _told(share: PartitionRun, counts: Counts) -> str:
     too_many = ", more than max_dead_fraction" if share.record and share.record.exit_code == OVER_BUDGET else ""
     return (
         f"{counts.documents:,} documents, {counts.companies:,} companies, {counts.dead_letters:,} dead{too_many}, "
@@ -212,23 +222,25 @@ PLANNING = 0.25  # of the time that is left before a deadline
 MOST_REQUESTS = 5_000_000  # of a sweep: the driver has some 60 bytes for each
 
 
-class Sweep:
+class PartitionBatch:
     """Partitions of one output, and what the ledger held of them before; chunks of which it has less than a state
     are asked about. `run` is over the whole output: its chunk files are those of all partitions."""
 
-    def __init__(self, run: Run, recipe: str, budget: Budget, index: Index, least: State = State.SETTLED) -> None:
+    def __init__(
+        self, run: Run, recipe: str, budget: Budget, index: Index, least: ChunkState = ChunkState.SETTLED
+    ) -> None:
         self.run, self.recipe, self.budget, self.least = run, recipe, budget, least
         self.index = index
-        self.shares: list[Share] = []
+        self.shares: list[PartitionRun] = []
         self.owners = Owners([])
 
     @property
-    def alive(self) -> list[Share]:
+    def alive(self) -> list[PartitionRun]:
         """The shares that have come to no end yet."""
         return [share for share in self.shares if not share.record and not share.error]
 
     @property
-    def suspects(self) -> list[Share]:
+    def suspects(self) -> list[PartitionRun]:
         """Those of them of whose answers so many failed that it would break a run."""
         return [share for share in self.alive if share.suspect]
 
@@ -248,9 +260,11 @@ class Sweep:
             share.left = count
         return standings
 
-    def _plan(self, standing: Standing) -> Share:
+    def _plan(self, standing: Standing) -> PartitionRun:
         partition = standing.partition
-        share = Share(standing, replace(self.run, storage=self.run.storage.under(partition.path)), self.recipe)
+        share = PartitionRun(
+            standing, replace(self.run, storage=self.run.storage.under(partition.path)), self.recipe
+        )
         try:
             found = read_input.look_over(sorted(partition.files), self.run.settings.columns)
             share.planned = plan.plan(share.run, found)
@@ -298,10 +312,10 @@ class Sweep:
     def _missing(self, work: Work) -> Digests:
         return work.ids[self.index.states(work.ids) < self.least]
 
-    def _work(self, shares: Sequence[Share]) -> Work:
+    def _work(self, shares: Sequence[PartitionRun]) -> Work:
         """What is missing of all partitions, the first one's chunks first."""
         files = tuple(f"{share.path}/{path}" for share in shares for path in share.planned.chunk_files)
-        return extract.work_of(self.run, replace(NO_PLAN, chunk_files=files), self.index, self.least)
+        return extract.work_of(self.run, replace(EMPTY_PLAN, chunk_files=files), self.index, self.least)
 
 
 def _first(work: Work, most: int | None) -> Work:
@@ -316,7 +330,7 @@ def _first(work: Work, most: int | None) -> Work:
     return replace(work, rows=rows, missing=most)
 
 
-class Tick:
+class BackfillRun:
     """Owns the queue of what is due: batches of partitions, and those that failed, each alone.
 
     `run` is over the whole output; each sweep is a run of its own.
@@ -327,7 +341,7 @@ class Tick:
         before, gpus = spent_before(run.storage), run.fleet.gpus
         self.budget = Budget(declared.budgets, run.settings.price, gpus, before, declared.deadline_s)
         self.spending = Spending(run.storage, run.run_id)
-        self.ended: dict[str, Record] = {}
+        self.ended: dict[str, PartitionRecord] = {}
         self.index: Index | None = None
         self._queue: deque[Sequence[Standing]] = deque()
         self._tries: Counter[str] = Counter()
@@ -361,7 +375,7 @@ class Tick:
             if self.index is None:
                 self.index = compact(self.whole.ledger, self.whole.ledger.index())
             this, least = replace(self.whole, run_id=new_run_id()), self._least
-            sweep = Sweep(this, self.recipe, self.budget, self.index, least)
+            sweep = PartitionBatch(this, self.recipe, self.budget, self.index, least)
             try:
                 error = self._go(sweep, self._queue.popleft())
             finally:
@@ -370,11 +384,11 @@ class Tick:
             self._put_back(sweep, error)
 
     @property
-    def _least(self) -> State:
+    def _least(self) -> ChunkState:
         """What is asked has less than this in the ledger; only the first sweep asks again for what failed."""
-        return State.ANSWERED if self.retry_failed and not self.ended else State.SETTLED
+        return ChunkState.ANSWERED if self.retry_failed and not self.ended else ChunkState.SETTLED
 
-    def _go(self, sweep: Sweep, batch: Sequence[Standing]) -> Exception | None:
+    def _go(self, sweep: PartitionBatch, batch: Sequence[Standing]) -> Exception | None:
         """One sweep; what broke its extract stage, if anything did. Raises Stop, and the operator's mistakes."""
         left = sweep.plan(batch)
         if left:
@@ -398,7 +412,7 @@ class Tick:
     def _watch(self, _: RunStats, __: pa.Table) -> None:
         self.spending.save(self.budget.spent)
 
-    def _put_back(self, sweep: Sweep, error: Exception | None) -> None:
+    def _put_back(self, sweep: PartitionBatch, error: Exception | None) -> None:
         """What is not done comes again: who may have broken the sweep alone, the others together.
 
         Raises the error of a sweep that nobody in particular broke, once it was tried as often as may be.

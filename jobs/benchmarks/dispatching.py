@@ -23,13 +23,13 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from actors.extractor import ANSWERS, TEXTS, Extractor
-from actors.retrying_client import Answer, Question
-from extraction.config.settings import Settings, load
+from actors.extractor import RESULT_TEXTS, RESULTS, Extractor
+from actors.retrying_client import Request, Result
+from extraction.config.settings import Settings, load_settings
 from extraction.errors import OperatorError, RunError
 from jobs.benchmarks import paths
 from jobs.benchmarks.instant_server import MODEL, InstantServer
-from jobs.benchmarks.measurement import ROLES, CpuClock, Seconds
+from jobs.benchmarks.measurement import ROLES, CpuClock, CpuSeconds
 from jobs.cli.command import CONFIGS, DONE, LOG
 from jobs.stages import extract, ray_cluster
 from jobs.stages.engines import fleet
@@ -39,8 +39,8 @@ from jobs.state.ledger import digests
 from jobs.state.storage import storage_at
 
 SENTENCE = "Alder & Finch Ltd of Galway makes oak furniture, and ships it to customers in eleven countries. "
-SAMPLE = {"string": "Alder & Finch Ltd", "integer": 1998, "number": 1.5, "boolean": True, "null": None}
-AT_ONCE = 256  # requests, as many as an H100's server takes
+SAMPLED_EVERY_S = {"string": "Alder & Finch Ltd", "integer": 1998, "number": 1.5, "boolean": True, "null": None}
+REQUESTS_AT_ONCE = 256  # requests, as many as an H100's server takes
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Dispatched:
     characters: int
     latency_s: float
     seconds: float
-    cpu: Seconds
+    cpu: CpuSeconds
 
     @property
     def chunks_per_s(self) -> float:
@@ -87,22 +87,26 @@ def run(flags: argparse.Namespace) -> int:
     with ray_cluster.connected(flags.actors + 1), tempfile.TemporaryDirectory(prefix="dispatching-") as folder:
         for count in flags.chunks:
             for path in flags.path or ["job"]:
-                measured.append(measure(path, count, flags, folder))
+                measured.append(measure_dispatching(path, count, flags, folder))
                 LOG.print(f"{path} {count:,}: {measured[-1].chunks_per_s:,.0f} chunks/s")
-    Console(width=160, highlight=False).print(table(measured))
+    Console(width=160, highlight=False).print(dispatching_table(measured))
     if flags.json:
         told = [{**asdict(one), "chunks_per_s": one.chunks_per_s} for one in measured]
         flags.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return DONE
 
 
-def measure(path: str, count: int, flags: argparse.Namespace, folder: str) -> Dispatched:
+def measure_dispatching(path: str, count: int, flags: argparse.Namespace, folder: str) -> Dispatched:
     """One path at one size, with a server of its own."""
-    laid = {"model.name": MODEL, "endpoint.concurrency": AT_ONCE, "model.load_format": "dummy"}  # no test request
-    settings = load(flags.config, {**laid, "endpoint.url": "http://127.0.0.1:9/v1"})
+    laid = {
+        "model.name": MODEL,
+        "endpoint.concurrency": REQUESTS_AT_ONCE,
+        "model.load_format": "dummy",
+    }  # no test request
+    settings = load_settings(flags.config, {**laid, "endpoint.url": "http://127.0.0.1:9/v1"})
     this = Run(new_run_id(), settings, fleet("endpoint", settings), storage_at(folder), Path(folder, "logs"))
-    asked = questions(count, flags.characters)
-    with InstantServer(json.dumps(sample(this.schema)), flags.latency) as server:
+    asked = made_up_requests(count, flags.characters)
+    with InstantServer(json.dumps(sampled(this.schema)), flags.latency) as server:
         clock = CpuClock((server.pid,))
         seconds = PATHS[path](this, server, asked, flags)
         cpu, told = clock.seconds(), server.stats()
@@ -111,7 +115,7 @@ def measure(path: str, count: int, flags: argparse.Namespace, folder: str) -> Di
     return Dispatched(path, count, flags.characters, flags.latency, seconds or told["last"] - told["first"], cpu)
 
 
-def questions(count: int, characters: int) -> pa.Table:
+def made_up_requests(count: int, characters: int) -> pa.Table:
     """Made-up chunks, each with a line of its own."""
     text = SENTENCE * (characters // len(SENTENCE) + 1)
     contents = [f"{number:09}\n{text[: characters - 10]}" for number in range(count)]
@@ -120,22 +124,22 @@ def questions(count: int, characters: int) -> pa.Table:
     return pa.table({"chunk_id": ids, "content": contents, "prompt_tokens": ones, "max_tokens": ones})
 
 
-def sample(schema: dict[str, Any]) -> Any:
+def sampled(schema: dict[str, Any]) -> Any:
     """A value of a JSON schema: every property, one item in each list."""
     for option in schema.get("anyOf", ()):
         if option.get("type") != "null":
-            return sample(option)
+            return sampled(option)
     if "enum" in schema:
         return schema["enum"][0]
     kind = schema.get("type", "null")
     kind = kind[0] if isinstance(kind, list) else kind
     if kind == "object":
-        return {name: sample(each) for name, each in schema["properties"].items()}
-    return [sample(schema["items"])] if kind == "array" else SAMPLE[kind]
+        return {name: sampled(each) for name, each in schema["properties"].items()}
+    return [sampled(schema["items"])] if kind == "array" else SAMPLED_EVERY_S[kind]
 
 
 def _job(this: Run, server: InstantServer, asked: pa.Table, _: argparse.Namespace) -> None:
-    extract.extract(paths.lent(this, server.address(AT_ONCE)), _work(this, asked))
+    extract.extract(paths.lent(this, server.address(REQUESTS_AT_ONCE)), _work(this, asked))
 
 
 def _work(this: Run, asked: pa.Table) -> extract.Work:
@@ -153,15 +157,19 @@ class Unasked(Extractor):
     async def __call__(self, batch: pa.Table) -> pa.Table:
         """An answer to each chunk."""
         now = time.time()
-        answers = [Answer(**{**BLANK, "chunk_id": each, "ended_at": now}) for each in batch["chunk_id"].to_pylist()]
-        return pa.Table.from_pylist([asdict(answer) for answer in answers], ANSWERS).drop_columns(list(TEXTS))
+        answers = [
+            Result(**{**BLANK_REPLY, "chunk_id": each, "ended_at": now}) for each in batch["chunk_id"].to_pylist()
+        ]
+        return pa.Table.from_pylist([asdict(answer) for answer in answers], RESULTS).drop_columns(
+            list(RESULT_TEXTS)
+        )
 
 
-BLANK: dict[str, Any] = {"chunk_id": "", "attempts": 1, "in_flight": 1, "server": "nobody"}
+BLANK_REPLY: dict[str, Any] = {"chunk_id": "", "attempts": 1, "in_flight": 1, "server": "nobody"}
 
 
 def _ray(this: Run, server: InstantServer, asked: pa.Table, flags: argparse.Namespace) -> float:
-    lent, tally = paths.lent(this, server.address(AT_ONCE)), RunStats()
+    lent, tally = paths.lent(this, server.address(REQUESTS_AT_ONCE)), RunStats()
     servers = lent.settings.servers.model_copy(update={"min_servers": flags.actors, "max_servers": flags.actors})
     lent = replace(lent, settings=lent.settings.model_copy(update={"servers": servers}))
     for answers in extract.results(lent, _work(this, asked), Unasked):
@@ -170,11 +178,11 @@ def _ray(this: Run, server: InstantServer, asked: pa.Table, flags: argparse.Name
 
 
 def _bare(this: Run, server: InstantServer, asked: pa.Table, _: argparse.Namespace) -> None:
-    paths.ask_bare(server.address(AT_ONCE), this, [Question(**row) for row in asked.to_pylist()])
+    paths.ask_bare(server.address(REQUESTS_AT_ONCE), this, [Request(**row) for row in asked.to_pylist()])
 
 
 def _raydata(this: Run, server: InstantServer, asked: pa.Table, flags: argparse.Namespace) -> None:
-    paths.ask_raydata(server.address(AT_ONCE), this, asked, actors=flags.processors, batch=flags.batch)
+    paths.ask_raydata(server.address(REQUESTS_AT_ONCE), this, asked, actors=flags.processors, batch=flags.batch)
 
 
 PATHS: dict[str, Callable[[Run, InstantServer, pa.Table, argparse.Namespace], float | None]] = {
@@ -185,7 +193,7 @@ PATHS: dict[str, Callable[[Run, InstantServer, pa.Table, argparse.Namespace], fl
 }
 
 
-def table(measured: list[Dispatched]) -> Table:
+def dispatching_table(measured: list[Dispatched]) -> Table:
     """A line each; CPU in milliseconds a chunk. `more` leaves the start out: what a chunk costs beyond the size
     before."""
     shown = Table(box=None, pad_edge=False)

@@ -15,7 +15,7 @@ import urllib.request
 from types import TracebackType
 from typing import Any, Self
 
-from actors.servers.supervisor import DIRECT, Address
+from actors.servers.supervisor import DIRECT, ServerAddress
 
 MODEL, KEY = "instant", "none"
 END = b"\r\n\r\n"
@@ -103,9 +103,9 @@ class InstantServer:
         """Its process id."""
         return self._process.pid
 
-    def address(self, limit: int) -> Address:
+    def address(self, limit: int) -> ServerAddress:
         """Where it is asked."""
-        return Address(f"{self.root}/v1", KEY, MODEL, limit)
+        return ServerAddress(f"{self.root}/v1", KEY, MODEL, limit)
 
     def stats(self) -> dict[str, Any]:
         """Requests so far, and when the second and the last one came."""

@@ -10,7 +10,7 @@ import psutil
 from rich.table import Table
 
 ROLES = ("driver", "ray", "tasks", "actors", "server")
-Seconds = dict[str, float]
+CpuSeconds = dict[str, float]
 
 
 @dataclass
@@ -24,7 +24,7 @@ class CpuClock:
     def __post_init__(self) -> None:
         self._before = {pid: used for pid, used, _ in self._processes()}
 
-    def seconds(self) -> Seconds:
+    def seconds(self) -> CpuSeconds:
         """By role, those that used none too."""
         found = dict.fromkeys(ROLES, 0.0)
         for pid, used, role in self._processes():

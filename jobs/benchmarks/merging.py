@@ -14,9 +14,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from actors.extractor import ANSWERS
-from actors.retrying_client import Answer
-from extraction.config.settings import load
+from actors.extractor import RESULTS
+from actors.retrying_client import Result
+from extraction.config.settings import load_settings
 from extraction.documents import Piece
 from extraction.prompting.logprobs import leaves
 from jobs.cli.command import CONFIGS, DONE
@@ -28,7 +28,7 @@ from jobs.stages.run import Run, new_run_id
 from jobs.state.storage import storage_at
 from jobs.state.tables import CHUNKS
 
-NOWHERE = "http://127.0.0.1:9/v1"  # nobody is asked
+NO_ENDPOINT = "http://127.0.0.1:9/v1"  # nobody is asked
 FILE_ROWS = 5_000  # about what a block of the plan holds
 FIRST = (
     "Amber",
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(flags: argparse.Namespace) -> int:
     """Measure, print and write."""
-    found = measure(flags.companies, flags.extractions, flags.characters)
+    found = measure_merging(flags.companies, flags.extractions, flags.characters)
     for name, value in found.items():
         print(f"{name:<42} {value:>12,}")
     if flags.json:
@@ -68,7 +68,7 @@ def run(flags: argparse.Namespace) -> int:
     return DONE
 
 
-def measure(companies: int, extractions: int, characters: int) -> dict[str, float]:
+def measure_merging(companies: int, extractions: int, characters: int) -> dict[str, float]:
     """Write what a run leaves, reduce it, and tell how long that took."""
     with tempfile.TemporaryDirectory(prefix="merging-") as folder:
         this = _run(folder)
@@ -94,14 +94,14 @@ def measure(companies: int, extractions: int, characters: int) -> dict[str, floa
 
 
 def _run(folder: str) -> Run:
-    settings = load(CONFIGS / "demo.yaml", {"endpoint.url": NOWHERE})
+    settings = load_settings(CONFIGS / "demo.yaml", {"endpoint.url": NO_ENDPOINT})
     return Run(new_run_id(), settings, fleet("endpoint", settings), storage_at(folder), Path(folder, "logs"))
 
 
 def _write(run: Run, companies: int, extractions: int, characters: int) -> Iterator[str]:
     """Chunk files, all chunks of a company in one, and for each a ledger segment with the answers."""
     at_once = max(1, FILE_ROWS // extractions)
-    blank = asdict(Answer("", attempts=1))
+    blank = asdict(Result("", attempts=1))
     for first in range(0, companies, at_once):
         chunks: list[dict[str, Any]] = []
         answers: list[dict[str, Any]] = []
@@ -112,7 +112,7 @@ def _write(run: Run, companies: int, extractions: int, characters: int) -> Itera
                 scores = [[-0.1 - number / 50] * leaves(json.loads(reply))]
                 answers.append({**blank, "chunk_id": chunk["chunk_id"], "replies": [reply], "scores": scores})
         name = f"{run.ledger.folder}/{run.run_id}.made.{first:09}.parquet"
-        run.ledger.storage.write_table(name, pa.Table.from_pylist(answers, ANSWERS))
+        run.ledger.storage.write_table(name, pa.Table.from_pylist(answers, RESULTS))
         yield run.storage.write_table(
             f"{run.folder}/chunks/{{sha}}.parquet", pa.Table.from_pylist(chunks, CHUNKS)
         ).path

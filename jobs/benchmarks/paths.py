@@ -18,10 +18,10 @@ import pyarrow as pa
 import ray.data
 
 from actors.extractor import Extractor
-from actors.retrying_client import Question
+from actors.retrying_client import Request
 from actors.servers import sglang
 from actors.servers.sglang import SglangServer
-from actors.servers.supervisor import Address, Server
+from actors.servers.supervisor import Server, ServerAddress
 from extraction.errors import Fault, RunError
 from extraction.prompting.reply_parsing import ReplyFault, parse
 from jobs.benchmarks.measurement import Sample
@@ -32,7 +32,9 @@ from jobs.state.ledger import digests
 EVENT = b"data: "
 
 
-def ask_bare(address: Address, run: Run, questions: Sequence[Question], *, stream: bool = False) -> list[Sample]:
+def ask_bare(
+    address: ServerAddress, run: Run, questions: Sequence[Request], *, stream: bool = False
+) -> list[Sample]:
     """Ask each question once; `stream` takes the time of the first token, at some cost to the server.
 
     What came back is judged as the job does, but after the clock has stopped, and nothing is asked again.
@@ -40,14 +42,14 @@ def ask_bare(address: Address, run: Run, questions: Sequence[Question], *, strea
     return asyncio.run(_ask_bare(address, run, questions, stream))
 
 
-async def _ask_bare(address: Address, run: Run, questions: Sequence[Question], stream: bool) -> list[Sample]:
+async def _ask_bare(address: ServerAddress, run: Run, questions: Sequence[Request], stream: bool) -> list[Sample]:
     slots = asyncio.Semaphore(address.limit)
     timeout = aiohttp.ClientTimeout(total=run.settings.requests.deadline_s)
     headers = {"Authorization": f"Bearer {address.api_key}"}
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector) as session:
 
-        async def ask(question: Question) -> tuple[float, float, float | None, dict[str, Any]]:
+        async def ask(question: Request) -> tuple[float, float, float | None, dict[str, Any]]:
             async with slots:
                 body = {**body_of(address, run, question), **(STREAMED if stream else {})}
                 began = time.time()
@@ -66,7 +68,7 @@ async def _ask_bare(address: Address, run: Run, questions: Sequence[Question], s
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 
 
-def body_of(address: Address, run: Run, question: Question) -> dict[str, Any]:
+def body_of(address: ServerAddress, run: Run, question: Request) -> dict[str, Any]:
     """A chat request as the job sends it."""
     drawn = run.settings.sampling
     logprobs = {"logprobs": True} if run.settings.confidence.logprobs else {}
@@ -128,7 +130,7 @@ def _fault(run: Run, reply: dict[str, Any]) -> str | None:
     return None
 
 
-POLL_S = 0.1
+COUNT_POLL_S = 0.1
 
 
 class Timed(Extractor):
@@ -164,10 +166,10 @@ class Lent:
     name = "lent"
     alive = True
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: ServerAddress) -> None:
         self.address = address
 
-    def start(self) -> Address:
+    def start(self) -> ServerAddress:
         """It runs already."""
         return self.address
 
@@ -185,7 +187,7 @@ class Together:
         self.server, self.folder, self.count, self.timeout_s = server, folder, count, timeout_s
         self.name = server.name
 
-    def start(self) -> Address:
+    def start(self) -> ServerAddress:
         """Start it and wait for the others. Raises RunError when they don't come."""
         address = self.server.start()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -194,7 +196,7 @@ class Together:
         while (ready := len(list(self.folder.iterdir()))) < self.count:
             if time.monotonic() > deadline:
                 raise RunError(f"{ready} of {self.count} servers were ready after {self.timeout_s:g} s")
-            time.sleep(POLL_S)
+            time.sleep(COUNT_POLL_S)
         return address
 
     @property
@@ -207,7 +209,7 @@ class Together:
         self.server.stop()
 
 
-def lent(run: Run, address: Address) -> Run:
+def lent(run: Run, address: ServerAddress) -> Run:
     """The run on one server that is there, by an actor without a GPU."""
     fleet = replace(run.fleet, make_server=partial(_lent, address), limit=address.limit, gpus=0)
     return replace(run, fleet=fleet)
@@ -221,7 +223,7 @@ def owned(run: Run, count: int) -> Run:
     return replace(run, settings=settings, fleet=replace(run.fleet, make_server=make))
 
 
-def _lent(address: Address, logs: Path) -> Server:
+def _lent(address: ServerAddress, logs: Path) -> Server:
     return Lent(address)
 
 
@@ -281,7 +283,7 @@ def _actor(pid: int) -> int | None:
         return None
 
 
-def ask_raydata(address: Address, run: Run, questions: pa.Table, *, actors: int, batch: int) -> None:
+def ask_raydata(address: ServerAddress, run: Run, questions: pa.Table, *, actors: int, batch: int) -> None:
     """Ask each question once, with `actors` actors and batches of `batch` rows. It needs no package beyond Ray and
     aiohttp; an answer that is no 200 breaks the whole run."""
     from ray.data.llm import HttpRequestProcessorConfig, build_processor  # takes seconds
@@ -295,7 +297,7 @@ def ask_raydata(address: Address, run: Run, questions: pa.Table, *, actors: int,
     )
 
     def ask(row: dict[str, Any]) -> dict[str, Any]:
-        question = Question(**{name: row[name] for name in Question.__slots__})
+        question = Request(**{name: row[name] for name in Request.__slots__})
         return {"chunk_id": row["chunk_id"], "payload": body_of(address, run, question)}
 
     def keep(row: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from extraction.errors import OperatorError
-from jobs.benchmarks.measurement import CpuClock, Seconds
+from jobs.benchmarks.measurement import CpuClock, CpuSeconds
 from jobs.cli import demo_documents
 from jobs.cli.command import CONFIGS, DONE, LOG, Options
 from jobs.stages import plan, ray_cluster, read_input
@@ -37,7 +37,7 @@ class Planned:
     megabytes: float
     chunks: int
     seconds: float
-    cpu: Seconds
+    cpu: CpuSeconds
 
     @property
     def cpu_seconds(self) -> float:
@@ -59,22 +59,22 @@ def run(flags: argparse.Namespace) -> int:
     """Measure every size."""
     told = {"engine": "llamacpp", "config": flags.config, "model": flags.model}
     settings, servers = Options.model_validate(told).resolve()
-    documents = pq.read_table(flags.input) if flags.input else demo_documents.documents()
+    documents = pq.read_table(flags.input) if flags.input else demo_documents.demo_documents()
     measured = []
     with ray_cluster.connected():
         for tokens in flags.tokens:
             with tempfile.TemporaryDirectory(prefix="planning-") as folder:
                 this = Run(new_run_id(), settings, servers, storage_at(folder), Path(folder, "logs"))
-                measured.append(measure(this, documents, tokens, Path(folder, "in")))
+                measured.append(measure_planning(this, documents, tokens, Path(folder, "in")))
             one = measured[-1]
             LOG.print(f"{one.tokens:,} tokens: {one.tokens / one.seconds:,.0f} a second")
-    Console(width=160, highlight=False).print(table(measured))
+    Console(width=160, highlight=False).print(planning_table(measured))
     if flags.json:
         flags.json.write_text(json.dumps([asdict(one) for one in measured], indent=1) + "\n", encoding="utf-8")
     return DONE
 
 
-def measure(this: Run, documents: pa.Table, tokens: int, folder: Path) -> Planned:
+def measure_planning(this: Run, documents: pa.Table, tokens: int, folder: Path) -> Planned:
     """Write as many copies of the documents as make so many tokens, each of companies of its own, and plan them."""
     counter = this.chunker().counter
     if not counter.exact:
@@ -87,7 +87,7 @@ def measure(this: Run, documents: pa.Table, tokens: int, folder: Path) -> Planne
         numbered = [_copy(documents, number) for number in range(first, min(copies, first + per_file))]
         pq.write_table(pa.concat_tables(numbered), folder / f"{first:09}.parquet", compression="zstd")
     clock, began = CpuClock(), time.monotonic()
-    planned = plan.plan(this, read_input.find([str(folder)], this.settings.columns))
+    planned = plan.plan(this, read_input.find_input([str(folder)], this.settings.columns))
     seconds = time.monotonic() - began
     chunks = sum(pq.read_metadata(this.storage.full(path)).num_rows for path in planned.chunk_files)
     return Planned(planned.documents, copies * once, copies * size / 1e6, chunks, seconds, clock.seconds())
@@ -101,7 +101,7 @@ def _copy(documents: pa.Table, number: int) -> pa.Table:
     return documents
 
 
-def table(measured: list[Planned]) -> Table:
+def planning_table(measured: list[Planned]) -> Table:
     """A line each. `more` leaves the start out: tokens a second and core beyond those of the size before."""
     shown = Table(box=None, pad_edge=False)
     for name in ("tokens", "MB", "documents", "chunks", "seconds", "tokens/s", "CPU s", "tokens/s a core", "more"):

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from actors.extractor import ANSWERS
+from actors.extractor import RESULTS
 from jobs.cli.command import DONE
-from jobs.state.ledger import FOLDED_ROWS, Ledger, State, digests
+from jobs.state.ledger import FOLDED_ROWS, ChunkState, Ledger, digests
 from jobs.state.storage import storage_at
 
-MISSING = 0.01  # of the plan's chunks, which the ledger does not hold
-AT_ONCE = 1_000_000
+MISSING_SHARE = 0.01  # of the plan's chunks, which the ledger does not hold
+SEGMENT_ROWS = 1_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,10 +34,10 @@ def run(flags: argparse.Namespace) -> int:
     """Measure, print and write."""
     with tempfile.TemporaryDirectory(prefix="resume-") as folder:
         ledger = Ledger(storage_at(folder), "f" * 64)
-        held = round(flags.chunks * (1 - MISSING))
+        held = round(flags.chunks * (1 - MISSING_SHARE))
         for first in range(0, held, flags.rows):
             ledger.append("made", _answers(first, min(held, first + flags.rows)))
-        found = measure(ledger, flags.chunks)
+        found = measure_resume(ledger, flags.chunks)
     for name, value in found.items():
         print(f"{name:<42} {value:>12,}")
     if flags.json:
@@ -45,15 +45,15 @@ def run(flags: argparse.Namespace) -> int:
     return DONE
 
 
-def measure(ledger: Ledger, planned: int) -> dict[str, float]:
+def measure_resume(ledger: Ledger, planned: int) -> dict[str, float]:
     """Read a ledger's index, and ask it about a plan."""
     before, began = _most_memory_mib(), time.monotonic()
     index = ledger.index()
     indexed_s, spent_s, missing = time.monotonic() - began, 0.0, 0
-    for first in range(0, planned, AT_ONCE):
-        ids = digests(_ids(first, min(planned, first + AT_ONCE)))
+    for first in range(0, planned, SEGMENT_ROWS):
+        ids = digests(_ids(first, min(planned, first + SEGMENT_ROWS)))
         began = time.monotonic()
-        missing += int((index.states(ids) < State.SETTLED).sum())
+        missing += int((index.states(ids) < ChunkState.SETTLED).sum())
         spent_s += time.monotonic() - began
     return {
         "chunks in the ledger": len(index),
@@ -73,7 +73,7 @@ def _answers(first: int, last: int) -> pa.Table:
     rows = last - first
     columns = {"chunk_id": pa.array(_ids(first, last)), "replies": pa.array([["{}"]] * rows)}
     return pa.Table.from_arrays(
-        [columns.get(field.name, pa.nulls(rows, field.type)) for field in ANSWERS], schema=ANSWERS
+        [columns.get(field.name, pa.nulls(rows, field.type)) for field in RESULTS], schema=RESULTS
     )
 
 

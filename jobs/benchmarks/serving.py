@@ -17,10 +17,10 @@ import pyarrow as pa
 import ray.exceptions
 from rich.console import Console
 
-from actors.retrying_client import Question
+from actors.retrying_client import Request
 from actors.servers import sglang
-from actors.servers.supervisor import Address, Server
-from extraction.config.settings import Settings, load, parse_override
+from actors.servers.supervisor import Server, ServerAddress
+from extraction.config.settings import Settings, load_settings, parse_override
 from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError, RunError
 from jobs.benchmarks import paths
@@ -33,7 +33,7 @@ from jobs.state.storage import Storage, storage_at
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchmarkRow:
     """What is measured: `text` is how it was asked for, `overrides` are settings by their dotted keys.
     Without `wire`, the server's grammar decides; `chunks` is how many it is asked about, `paths` how."""
 
@@ -46,7 +46,7 @@ class Row:
     def settings(self, config: Path) -> Settings:
         """The settings of a run with this row. Raises OperatorError for a key or value that is none."""
         wire = {} if self.wire in (None, "full") else {"wire": self.wire}
-        return load(config, {**self.overrides, **wire})
+        return load_settings(config, {**self.overrides, **wire})
 
     def run(self, settings: Settings, storage: Storage, logs: Path) -> Run:
         """A run of its own, with a ledger that holds nothing."""
@@ -68,7 +68,7 @@ class PydanticRun(Run):
         return self.model.model_json_schema()
 
 
-def parse_row(text: str, given: Mapping[str, Any], wire: Wire | None = None, chunks: int = 64) -> Row:
+def parse_row(text: str, given: Mapping[str, Any], wire: Wire | None = None, chunks: int = 64) -> BenchmarkRow:
     """A row as the command line has it. What else is given holds for all rows, unless a row says otherwise."""
     scenario, *more = text.split("+")
     said = dict(map(parse_override, more))
@@ -81,7 +81,9 @@ def parse_row(text: str, given: Mapping[str, Any], wire: Wire | None = None, chu
         raise OperatorError(f"--scenario {text}: path is one of {', '.join(get_args(AskedBy))}, not {path!r}")
     laid = {f"sglang.flags.{key}" if key in Flags.model_fields else key: value for key, value in said.items()}
     paths = cast(tuple[AskedBy, ...], (path,) if path else get_args(AskedBy))
-    return Row(text, {**given, "sglang.scenario": scenario, **laid}, cast(Wire | None, wire), chunks, paths)
+    return BenchmarkRow(
+        text, {**given, "sglang.scenario": scenario, **laid}, cast(Wire | None, wire), chunks, paths
+    )
 
 
 SHORT_LIST = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
@@ -124,10 +126,10 @@ def run(flags: argparse.Namespace) -> int:
         chunks = planned_chunks(first, flags.input)
         for row in rows:
             try:
-                for one in measure(row, flags, storage, chunks, kept):
+                for one in measure_serving(row, flags, storage, chunks, kept):
                     measured.append(one)
                     LOG.print(f"{one.row}  {one.path}  {one.chunks_per_s:.2f} chunks/s")
-                    write(flags, first, measured)
+                    write_results(flags, first, measured)
             except (RunError, ray.exceptions.RayError) as error:
                 failed = True
                 LOG.print(f"{row.text}  not measured: {ray_cluster.reason(error) or error}")
@@ -149,18 +151,18 @@ def overrides(flags: argparse.Namespace) -> dict[str, Any]:
     return {key: value for key, value in said.items() if value is not None} | dict(map(parse_override, flags.set))
 
 
-def planned_chunks(run: Run, inputs: list[str]) -> list[Question]:
+def planned_chunks(run: Run, inputs: list[str]) -> list[Request]:
     """The chunks of the documents, as the plan stage makes them with the settings of the first row."""
-    found = plan.plan(run, read_input.find(inputs, run.settings.columns))
-    columns = list(Question.__slots__)
+    found = plan.plan(run, read_input.find_input(inputs, run.settings.columns))
+    columns = list(Request.__slots__)
     tables = [run.storage.read_table(path, columns) for path in found.chunk_files]
-    chunks = [Question(**row) for one in tables for row in one.to_pylist()]
+    chunks = [Request(**row) for one in tables for row in one.to_pylist()]
     if not chunks:
         raise OperatorError(f"--input {' '.join(inputs)}: no document in it gives a chunk to ask about")
     return chunks
 
 
-def questions(chunks: list[Question], count: int, label: str) -> pa.Table:
+def requests_of(chunks: list[Request], count: int, label: str) -> pa.Table:
     """`count` chunks, from the first again when there are no more. Each begins with a line of its own, so that
     no server has it in its cache from another path or round."""
     rows = []
@@ -178,9 +180,9 @@ class Kept(contextlib.AbstractContextManager["Kept"]):
         self.startup_s = 0.0
         self._started_as: tuple[Any, ...] | None = None
         self._server: Server | None = None
-        self._address: Address | None = None
+        self._address: ServerAddress | None = None
 
-    def server(self, run: Run) -> tuple[Server, Address]:
+    def server(self, run: Run) -> tuple[Server, ServerAddress]:
         """A server for a run that is ready to answer."""
         settings = run.settings
         wanted = (settings.sglang, settings.model, settings.servers, settings.limits.context_length)
@@ -199,8 +201,8 @@ class Kept(contextlib.AbstractContextManager["Kept"]):
         self._server = None
 
 
-def measure(
-    row: Row, flags: argparse.Namespace, storage: Storage, chunks: list[Question], kept: Kept
+def measure_serving(
+    row: BenchmarkRow, flags: argparse.Namespace, storage: Storage, chunks: list[Request], kept: Kept
 ) -> Iterator[Measurement]:
     """Measure a row on every path that is asked for."""
     for count in flags.servers:
@@ -209,16 +211,16 @@ def measure(
         yield from on_one_server(new_run(row, flags, storage), row, chunks, kept, stream=flags.first_token)
 
 
-def new_run(row: Row, flags: argparse.Namespace, storage: Storage) -> Run:
+def new_run(row: BenchmarkRow, flags: argparse.Namespace, storage: Storage) -> Run:
     """A run of its own for a row, with logs of its own."""
     logs = Path(tempfile.gettempdir(), "company-profiles", f"benchmark-{time.time_ns()}")
     return row.run(row.settings(flags.config), storage, logs)
 
 
-def on_servers(run: Run, row: Row, count: int, chunks: list[Question]) -> Measurement:
+def on_servers(run: Run, row: BenchmarkRow, count: int, chunks: list[Request]) -> Measurement:
     """The job on `count` servers of its own, each with as many chunks as the row says."""
     ray_cluster.require_gpus(count * run.fleet.gpus)
-    done = paths.ask_job(paths.owned(run, count), questions(chunks, count * row.chunks, f"job {run.run_id}"))
+    done = paths.ask_job(paths.owned(run, count), requests_of(chunks, count * row.chunks, f"job {run.run_id}"))
     return Measurement(
         row=row.text,
         path="job",
@@ -232,13 +234,15 @@ def on_servers(run: Run, row: Row, count: int, chunks: list[Question]) -> Measur
     )
 
 
-def on_one_server(run: Run, row: Row, chunks: list[Question], kept: Kept, *, stream: bool) -> Iterator[Measurement]:
+def on_one_server(
+    run: Run, row: BenchmarkRow, chunks: list[Request], kept: Kept, *, stream: bool
+) -> Iterator[Measurement]:
     """A row's paths, one after the other on the same server."""
     server, address = kept.server(run)
     for path in row.paths:
-        asked = questions(chunks, row.chunks, f"{path} {run.run_id}")
+        asked = requests_of(chunks, row.chunks, f"{path} {run.run_id}")
         if path == "bare":
-            listed = [Question(**one) for one in asked.to_pylist()]
+            listed = [Request(**one) for one in asked.to_pylist()]
             samples = paths.ask_bare(address, run, listed, stream=stream)
         else:
             samples = paths.ask_job(paths.lent(run, address), asked).samples
@@ -254,7 +258,7 @@ def on_one_server(run: Run, row: Row, chunks: list[Question], kept: Kept, *, str
         )
 
 
-def write(flags: argparse.Namespace, run: Run, measured: list[Measurement]) -> None:
+def write_results(flags: argparse.Namespace, run: Run, measured: list[Measurement]) -> None:
     """Write all numbers so far."""
     if flags.json is None:
         return
@@ -262,7 +266,7 @@ def write(flags: argparse.Namespace, run: Run, measured: list[Measurement]) -> N
     told = {
         "command": shlex.join(["jobs/benchmark.py", *flags.command]),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "gpus": gpus(),
+        "gpus": gpus_in_use(),
         "versions": {package: version_of(package) for package in PACKAGES},
         "model": run.fleet.model,
         "limits": settings.limits.model_dump(),
@@ -274,9 +278,9 @@ def write(flags: argparse.Namespace, run: Run, measured: list[Measurement]) -> N
     flags.json.write_text(text + "\n", encoding="utf-8")
 
 
-def gpus() -> list[dict[str, Any]]:
+def gpus_in_use() -> list[dict[str, Any]]:
     """Names and memory of this machine's GPUs, none where there are none."""
     try:
-        return [{"name": found.name, "vram_gib": round(found.vram_gib, 1)} for found in sglang.visible()]
+        return [{"name": found.name, "vram_gib": round(found.vram_gib, 1)} for found in sglang.visible_gpus()]
     except RunError:
         return []

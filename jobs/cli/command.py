@@ -15,10 +15,10 @@ from rich.text import Text
 
 from actors.servers.endpoint import endpoint_url
 from extraction.base import Frozen
-from extraction.config.settings import Engine, Settings, load, parse_override
+from extraction.config.settings import Engine, Settings, load_settings, parse_override
 from extraction.errors import OperatorError, ProfilesError
 from jobs.stages import ray_cluster
-from jobs.stages.engines import Fleet, choose, fleet
+from jobs.stages.engines import Fleet, choose_engine, fleet
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 DONE, FAILED, MISTAKE, OVER_BUDGET = 0, 1, 2, 3
@@ -83,8 +83,8 @@ class Options(Frozen):
 
     def settings(self) -> tuple[Engine, Settings]:
         """The engine and the settings. Raises OperatorError for a value that is none."""
-        engine = choose("endpoint" if self.endpoint and self.engine == "auto" else self.engine)
-        settings = load(self.config or CONFIGS / DEFAULTS[engine], self._overrides(engine))
+        engine = choose_engine("endpoint" if self.endpoint and self.engine == "auto" else self.engine)
+        settings = load_settings(self.config or CONFIGS / DEFAULTS[engine], self._overrides(engine))
         return engine, _with_url(settings) if engine == "endpoint" else settings
 
     def _overrides(self, engine: Engine) -> dict[str, Any]:

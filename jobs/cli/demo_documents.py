@@ -8,13 +8,13 @@ import yaml
 
 from jobs.cli.command import CONFIGS
 
-FOLDER = CONFIGS / "demo" / "documents"
+DEMO_FOLDER = CONFIGS / "demo" / "documents"
 
 
 FENCE = "---\n"
 
 
-COLUMNS = ("document_id", "company_id", "text", "title", "url", "document_type", "document_date")
+DEMO_COLUMNS = ("document_id", "company_id", "text", "title", "url", "document_type", "document_date")
 
 
 def document(path: Path) -> dict[str, str | None]:
@@ -24,17 +24,17 @@ def document(path: Path) -> dict[str, str | None]:
     return {
         "document_id": path.stem,
         "text": text.strip(),
-        **{key: said.get(key) for key in COLUMNS if key in said},
+        **{key: said.get(key) for key in DEMO_COLUMNS if key in said},
     }
 
 
-def documents() -> pa.Table:
+def demo_documents() -> pa.Table:
     """All demo documents, in order of their ids."""
-    rows = [document(path) for path in sorted(FOLDER.glob("*.md"))]
-    return pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in COLUMNS]))
+    rows = [document(path) for path in sorted(DEMO_FOLDER.glob("*.md"))]
+    return pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in DEMO_COLUMNS]))
 
 
-def write(path: Path) -> None:
+def write_demo(path: Path) -> None:
     """Write the documents to a Parquet file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(documents(), path)
+    pq.write_table(demo_documents(), path)

@@ -16,7 +16,7 @@ from extraction.chunking.chunker import Original
 from extraction.schema.profile_model import fields
 from jobs.cli.number_format import clock
 from jobs.stages.run_stats import RunStats
-from jobs.state.manifest import NAME as MANIFEST
+from jobs.state.manifest import MANIFEST as MANIFEST
 from jobs.state.manifest import Manifest
 from jobs.state.storage import Storage
 
@@ -112,10 +112,10 @@ def show_counts(
 INDENT = 4
 CONTEXT = 60  # characters to either side of a value, where the terminal is wide enough
 OTHERS_SHOWN = 5
-Row = dict[str, Any]
+PrintedRow = dict[str, Any]
 
 
-def show_profile(out: Console, row: Row, documents: Sequence[Original]) -> None:
+def show_profile(out: Console, row: PrintedRow, documents: Sequence[Original]) -> None:
     """Print a published row. `documents` are its texts as far as they are at hand, for the words around values."""
     texts = {document.document_id: document for document in documents}
     count = len(row["documents"])
@@ -131,7 +131,11 @@ def show_profile(out: Console, row: Row, documents: Sequence[Original]) -> None:
 
 
 def _show_field(
-    out: Console, name: str, values: Sequence[Row], conflict: Row | None, texts: Mapping[str, Original]
+    out: Console,
+    name: str,
+    values: Sequence[PrintedRow],
+    conflict: PrintedRow | None,
+    texts: Mapping[str, Original],
 ) -> None:
     chosen = [value for value in values if value["chosen"]]
     nothing = "" if chosen else "  nothing that is sure enough"
@@ -149,7 +153,7 @@ def _show_field(
     _show_others(out, [value for value in values if not value["chosen"] and value["value"] not in rivals])
 
 
-def _show_conflict(out: Console, conflict: Row, texts: Mapping[str, Original]) -> None:
+def _show_conflict(out: Console, conflict: PrintedRow, texts: Mapping[str, Original]) -> None:
     """What was decided against, and where it stands."""
     support = _counted(conflict["support"], "document")
     _indented(out, Text(f"documents disagree; decided by {conflict['rule']}, {support}, over", "yellow"))
@@ -161,7 +165,7 @@ def _show_conflict(out: Console, conflict: Row, texts: Mapping[str, Original]) -
             _show_place(out, rival["place"], texts)
 
 
-def _show_others(out: Console, others: Sequence[Row]) -> None:
+def _show_others(out: Console, others: Sequence[PrintedRow]) -> None:
     """What was given too: what stands in a document, and what in none and was kept out."""
     for grounded, label in ((True, "kept back"), (False, "kept out, in no document")):
         said = [_readable(value["value"]) + _sure(value) for value in others if value["grounded"] is grounded]
@@ -170,13 +174,13 @@ def _show_others(out: Console, others: Sequence[Row]) -> None:
             _indented(out, Text(f"{label}: {'; '.join(said[:OTHERS_SHOWN])}{more}", "dim"))
 
 
-def _sure(value: Row) -> str:
+def _sure(value: PrintedRow) -> str:
     """How sure a value is."""
     known = value["grounded"] and value.get("confidence") is not None
     return f", confidence {value['confidence']:.2f}" if known else ""
 
 
-def _show_place(out: Console, place: Row, texts: Mapping[str, Original]) -> None:
+def _show_place(out: Console, place: PrintedRow, texts: Mapping[str, Original]) -> None:
     width = max(10, min(CONTEXT, (out.width - 2 * INDENT - len(place["quote"]) - 4) // 2))
     document = texts.get(place["document_id"])
     around = document.around(place["start"], place["end"], width) if document else None
@@ -190,7 +194,7 @@ def _show_place(out: Console, place: Row, texts: Mapping[str, Original]) -> None
     _indented(out, words, 2)
 
 
-def _where(place: Row) -> str:
+def _where(place: PrintedRow) -> str:
     return f"{plain(place['document_id'] or '?').plain} [{place['start']}:{place['end']}]"
 
 

@@ -17,12 +17,12 @@ from extraction.merging.confidence import Bin
 from jobs.reports.request_stats import LATENCY_EDGES, Answers
 
 VEGA_LITE = "6.4"
-WIDE, NARROW, CARD = 1030, 300, 300  # pixels of the plot, without its axis
-BARS = {WIDE: 100, NARROW: 40}  # at the most; a bar of few answers says little
+CHART_WIDE, CHART_NARROW, CARD = 1030, 300, 300  # pixels of the plot, without its axis
+BARS = {CHART_WIDE: 100, CHART_NARROW: 40}  # at the most; a bar of few answers says little
 ANSWERS_A_BAR = 4
 FEWEST_BARS = 12
 COLOURS = 7  # servers with a colour of their own; what others did is one more
-OTHERS = "other servers"
+OTHER_SERVERS = "other servers"
 STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800]
 CLOCK = (
     "datum.value < 3600 ? floor(datum.value / 60) + ':' + format(datum.value % 60, '02d')"
@@ -76,14 +76,14 @@ def unit(rate: float) -> tuple[str, int]:
 def throughput(answers: Answers) -> Chart:
     """Chunks a second or a minute (`unit`) over time, by server."""
     names = [work.server for work in answers.servers][:COLOURS]
-    legend = (*names, *([OTHERS] if len(answers.servers) > len(names) else []))
+    legend = (*names, *([OTHER_SERVERS] if len(answers.servers) > len(names) else []))
     known = pa.array(names, pa.string())
     moments = answers.moments
-    server = pc.if_else(pc.is_in(moments["server"], value_set=known), moments["server"], OTHERS)
+    server = pc.if_else(pc.is_in(moments["server"], value_set=known), moments["server"], OTHER_SERVERS)
     moments = moments.set_column(0, "server", server)
     per_s = unit(answers.rate)[1]
     drawn = []
-    for width in (WIDE, NARROW):
+    for width in (CHART_WIDE, CHART_NARROW):
         rows, step = _over_time(answers, moments, ["answers", "failed"], BARS[width])
         told = [{**row, "rate": (row["answers"] + row["failed"]) * per_s / step} for row in rows]
         drawn.append(_bars(told, "rate", "server", legend, width, 180))
@@ -94,7 +94,7 @@ def tokens(answers: Answers) -> Chart:
     """Tokens a second over time: prompts from the servers' cache, the rest of them, and output."""
     kinds = ("from the cache", "read anew", "written")
     sums = ["prompt_tokens", "cached_tokens", "completion_tokens"]
-    rows, step = _over_time(answers, answers.moments, sums, BARS[NARROW])
+    rows, step = _over_time(answers, answers.moments, sums, BARS[CHART_NARROW])
     told = []
     for row in rows:
         cached = row["cached_tokens"]
@@ -148,7 +148,7 @@ def latency(answers: Answers) -> Chart:
     return Chart(_draw({"width": CARD, "height": 160, "layer": [bars, rules]}))
 
 
-def reliability(bins: Sequence[Bin]) -> Chart:
+def reliability_chart(bins: Sequence[Bin]) -> Chart:
     """How often values of about the same confidence are right: on the diagonal where confidence holds."""
     rows = [{"confidence": b.confidence, "right": b.right, "values": b.values} for b in bins]
     share = {
@@ -199,7 +199,7 @@ def _over_time(answers: Answers, moments: pa.Table, sums: Sequence[str], bars: i
 def _bars(rows: list[Spec], value: str, kind: str, kinds: Sequence[str], width: int, height: int) -> Markup:
     """Bars over time, stacked by kind."""
     end = max((row["to"] for row in rows), default=1.0)
-    step = next((s for s in STEPS if end / s <= (9 if width == WIDE else 4)), STEPS[-1])
+    step = next((s for s in STEPS if end / s <= (9 if width == CHART_WIDE else 4)), STEPS[-1])
     return _draw(
         {
             "width": width,

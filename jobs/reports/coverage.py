@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 from extraction.errors import OperatorError
 from extraction.schema.profile_model import Field, facts
 from jobs.reports.request_stats import counted
-from jobs.state.published_run import Published
+from jobs.state.published_run import PublishedRun
 
-THREADS = 4
-ROWS = 5_000  # profiles read at a time
+COVERAGE_THREADS = 4
+COVERAGE_ROWS_READ = 5_000  # profiles read at a time
 LEAVES = [
     *(f"evidence.list.element.{name}" for name in ("field", "chosen", "grounded", "support", "confidence")),
     "conflicts.list.element.field",
@@ -84,7 +84,7 @@ class _Sums:
         self.with_missing += other.with_missing
 
 
-def fields_of(published: Published) -> dict[str, Field]:
+def fields_of(published: PublishedRun) -> dict[str, Field]:
     """The profile model's fields by name; none where it can't be imported here."""
     try:
         return {field.name: field for field in facts(published.model())}
@@ -92,10 +92,10 @@ def fields_of(published: Published) -> dict[str, Field]:
         return {}
 
 
-def coverage(published: Published) -> Coverage:
+def coverage(published: PublishedRun) -> Coverage:
     """Count the evidence and conflicts of all profiles, a few leaves of their columns at a time."""
     total = _Sums()
-    with ThreadPoolExecutor(THREADS) as threads:
+    with ThreadPoolExecutor(COVERAGE_THREADS) as threads:
         for sums in threads.map(lambda file: _file(published, file.path), published.manifest.profiles):
             total.add(sums)
     known = fields_of(published)
@@ -118,9 +118,9 @@ def coverage(published: Published) -> Coverage:
     return Coverage(found, total.rows, total.with_conflicts, total.with_missing, total.missing)
 
 
-def _file(published: Published, path: str) -> _Sums:
+def _file(published: PublishedRun, path: str) -> _Sums:
     total = _Sums()
-    for batch in published.storage.read_batches(path, ROWS, LEAVES):
+    for batch in published.storage.read_batches(path, COVERAGE_ROWS_READ, LEAVES):
         total.add(_batch(batch))
     return total
 

@@ -14,14 +14,14 @@ from jobs.cli.number_format import clock, percent, seconds, short
 from jobs.reports import charts
 from jobs.reports.coverage import Coverage, coverage
 from jobs.reports.flow_chart import Flow
-from jobs.reports.request_stats import Answers, Work, answers_of
-from jobs.reports.sample import sample
+from jobs.reports.request_stats import Answers, ServerWork, answers_of
+from jobs.reports.sample import sample_companies
 from jobs.state import run_record
 from jobs.state.manifest import Manifest
-from jobs.state.published_run import Published
+from jobs.state.published_run import PublishedRun
 from jobs.state.run_record import RunRecord, ServerRecord
 
-EXAMPLES = 3
+FAILURE_EXAMPLES = 3
 LETTERS_SHOWN = 1_000
 MEANINGS = {
     "missing_id": "the row has no document_id",
@@ -61,7 +61,7 @@ class Failures:
         return self.by_class.total()
 
 
-def failures(published: Published) -> Failures:
+def failures(published: PublishedRun) -> Failures:
     """Count the dead letters of a run, and take some of each class."""
     found = Failures()
     for file in published.manifest.dead_letters:
@@ -71,7 +71,7 @@ def failures(published: Published) -> Failures:
             kind = stage, fault
             found.by_class[kind] += rows.num_rows
             examples = found.examples.setdefault(kind, [])
-            examples += rows.slice(0, EXAMPLES - len(examples)).to_pylist()
+            examples += rows.slice(0, FAILURE_EXAMPLES - len(examples)).to_pylist()
         found.letters += table.slice(0, LETTERS_SHOWN - len(found.letters)).to_pylist()
     return found
 
@@ -96,7 +96,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Row:
+class FactRow:
     """Servers that were started in the same way: how many, and what for."""
 
     servers: int
@@ -118,7 +118,7 @@ class Sureness:
     labelled: str
 
 
-def facts(published: Published, room: int, reliability: Sequence[Bin] = ()) -> tuple[Data, Data]:
+def report_facts(published: PublishedRun, room: int, reliability: Sequence[Bin] = ()) -> tuple[Data, Data]:
     """What the page's template shows, and the data of its viewer, of which `room` bytes may be companies.
     `reliability` is that of the run, where its labels are known; else the calibration's is shown.
     """
@@ -127,7 +127,7 @@ def facts(published: Published, room: int, reliability: Sequence[Bin] = ()) -> t
     servers = run_record.read_servers(published.storage, manifest.run_id)
     answers, fields, failed = answers_of(published), coverage(published), failures(published)
     flow = Flow(manifest.counts, failed.of_stage("plan"), failed.total - failed.of_stage("plan"))
-    shown = sample(
+    shown = sample_companies(
         published,
         [field.name for field in fields.fields],
         {letter["document_id"] for letter in failed.letters if letter["stage"] != "plan"} - {None},
@@ -187,7 +187,7 @@ def _sureness(manifest: Manifest, run: RunRecord | None, fields: Coverage, *, ow
 
 def _reliability(sure: Sureness, bins: Sequence[Bin]) -> dict[str, charts.Chart]:
     shown = bins or (sure.calibration.reliability if sure.calibration else ())
-    return {"reliability": charts.reliability(shown)} if shown else {}
+    return {"reliability": charts.reliability_chart(shown)} if shown else {}
 
 
 def _figures(manifest: Manifest, run: RunRecord | None, answers: Answers, flow: Flow) -> list[Figure]:
@@ -263,13 +263,13 @@ def _classes(failed: Failures, answers: Answers, fields: Coverage) -> list[Data]
     return [*letters, *missing]
 
 
-def _rows(servers: Sequence[ServerRecord]) -> list[Row]:
+def _rows(servers: Sequence[ServerRecord]) -> list[FactRow]:
     """The servers by how they were started; the seconds are the longest start's."""
     groups: dict[str, list[ServerRecord]] = {}
     for server in servers:
         groups.setdefault(f"{server.name} {server.limit} {server.facts}", []).append(server)
     return [
-        Row(
+        FactRow(
             len(group),
             group[0].name,
             group[0].limit,
@@ -285,7 +285,7 @@ def _servers(answers: Answers, servers: Sequence[ServerRecord]) -> list[Data]:
     """The busiest servers: what each did."""
     known = {server.server: server for server in servers}
 
-    def told(work: Work) -> Data:
+    def told(work: ServerWork) -> Data:
         done, lasted = work.answers + work.failed, max(work.last - work.first, 1e-9)
         started = known.get(work.server)
         return {

@@ -8,9 +8,9 @@ from markupsafe import Markup
 from jobs.state.manifest import Counts
 
 BAR = 10  # pixels across a bar
-LEAST = 3  # pixels of what is there at all
-WIDE, ALONG = 1080, 150  # of the drawing, and of all documents
-NARROW, NARROW_STEP = 340, 118
+LEAST_WIDTH = 3  # pixels of what is there at all
+FLOW_WIDE, ALONG = 1080, 150  # of the drawing, and of all documents
+FLOW_NARROW, NARROW_STEP = 340, 118
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ class Flow:
 
 def _drawn(flow: Flow, *, across: bool) -> Markup:
     stages = flow.stages
-    length = NARROW if across else ALONG
+    length = FLOW_NARROW if across else ALONG
     read = sum(band.count for band in stages[0]) - flow.unread
     share = read / max(1, flow.counts.documents)
-    lengths = [length, max(LEAST, length * share), length]
+    lengths = [length, max(LEAST_WIDTH, length * share), length]
     at = [0, NARROW_STEP, 2 * NARROW_STEP] if across else [0, 400, 790]
     spans = [_spans(bands, size) for bands, size in zip(stages, lengths, strict=True)]
     parts: list[Markup] = []
@@ -79,7 +79,7 @@ def _drawn(flow: Flow, *, across: bool) -> Markup:
     parts += _ribbon(at[0], spans[0][1], at[2], (edge, dead[1]), "flow dead", across)
     for x, bands, places in zip(at, stages, spans, strict=True):
         parts += _bars(x, bands, places, across)
-    width, height = (NARROW, at[2] + 70) if across else (WIDE, ALONG + 8)
+    width, height = (FLOW_NARROW, at[2] + 70) if across else (FLOW_WIDE, ALONG + 8)
     told = "; ".join(f"{band.count:,} {band.told}" for bands in stages for band in bands if band.count)
     head = Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(
         "narrow" if across else "wide", width, height, told
@@ -90,7 +90,7 @@ def _drawn(flow: Flow, *, across: bool) -> Markup:
 def _spans(bands: Sequence[Band], length: float) -> list[tuple[float, float]]:
     """Where each part stands in a bar; what is there at all can be seen."""
     total = sum(band.count for band in bands)
-    sizes = [max(LEAST, length * band.count / total) if band.count else 0.0 for band in bands]
+    sizes = [max(LEAST_WIDTH, length * band.count / total) if band.count else 0.0 for band in bands]
     over = sum(sizes) - length
     if total and over > 0:
         sizes[sizes.index(max(sizes))] -= over

@@ -20,10 +20,10 @@ from rich.markup import escape
 
 from extraction.merging.confidence import Bin
 from jobs.cli.command import LOG
-from jobs.cli.number_format import clock, percent, seconds, short, visible
-from jobs.reports.facts import facts
+from jobs.cli.number_format import clock, percent, seconds, short, visible_text
+from jobs.reports.facts import report_facts
 from jobs.state.manifest import Manifest
-from jobs.state.published_run import Published
+from jobs.state.published_run import PublishedRun
 from jobs.state.storage import Storage
 
 ASSETS = Path(__file__).parent / "assets"
@@ -31,7 +31,7 @@ STYLES = ("report.css", "viewer.css")
 SCRIPTS = ("text.js", "viewer.js", "document.js", "report.js")
 
 
-def render(facts: Mapping[str, Any], data: Mapping[str, Any]) -> bytes:
+def render_page(facts: Mapping[str, Any], data: Mapping[str, Any]) -> bytes:
     """The page's bytes."""
     style = "\n".join((ASSETS / name).read_text("utf-8") for name in STYLES)
     script = "\n".join((ASSETS / name).read_text("utf-8") for name in SCRIPTS)
@@ -75,7 +75,7 @@ def _environment() -> jinja2.Environment:
         "clock": clock,
         "seconds": seconds,
         "yaml": lambda value: yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100),
-        "visible": visible,
+        "visible": visible_text,
     }
     return made
 
@@ -86,16 +86,16 @@ REPORT = "report.html"
 ROOM = 7_500_000  # bytes of companies in a page
 
 
-def write_report(published: Published, room: int = ROOM, reliability: Sequence[Bin] = ()) -> None:
+def write_report(published: PublishedRun, room: int = ROOM, reliability: Sequence[Bin] = ()) -> None:
     """Put the report in place; `room` bytes of it may be companies."""
-    found, data = facts(published, room, reliability)
-    published.storage.write(REPORT, render(found, data))
+    found, data = report_facts(published, room, reliability)
+    published.storage.write(REPORT, render_page(found, data))
 
 
 def leave_report(storage: Storage, manifest: Manifest) -> str | None:
     """The path of a run's report; None where it could not be written, which no run fails of."""
     try:
-        write_report(Published(storage, manifest))
+        write_report(PublishedRun(storage, manifest))
     except Exception as error:
         LOG.print(f"report   could not be written: {escape(f'{type(error).__name__}: {error}'.splitlines()[0])}")
         return None

@@ -15,28 +15,30 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actors.extractor import ANSWERS, TEXTS
-from jobs.state.ledger import Digests, Ledger, digests, find, order
+from actors.extractor import RESULT_TEXTS, RESULTS
+from jobs.state.ledger import Digests, Ledger, digests, find_ids, order
 from jobs.state.manifest import Manifest
-from jobs.state.published_run import Published
+from jobs.state.published_run import PublishedRun
 from jobs.state.storage import is_outage
 
-THREADS = 16
-AT_ONCE = 256  # segments held in memory, summed before the next are read
-ROWS = 100_000  # of a segment, read at a time
+SEGMENT_THREADS = 16
+SEGMENTS_AT_ONCE = 256  # segments held in memory, summed before the next are read
+SEGMENT_ROWS_READ = 100_000  # of a segment, read at a time
 MOMENTS = 2_000  # into which the time of a run is cut; charts join some of them
-EXAMPLES = 3
-TEXT = ("chunk_id", *TEXTS)  # what sums don't need
-NEEDED = pa.schema([ANSWERS.field(name) for name in ANSWERS.names if name not in TEXT])
+FAULT_EXAMPLES = 3
+TEXT = ("chunk_id", *RESULT_TEXTS)  # what sums don't need
+NEEDED = pa.schema([RESULTS.field(name) for name in RESULTS.names if name not in TEXT])
 COUNTED = ("prompt_tokens", "cached_tokens", "completion_tokens", "in_flight", "truncated", "looped")
 SUMS = (*COUNTED, "answers", "failed")
 LATENCY_EDGES: npt.NDArray[np.float64] = np.geomspace(0.001, 100_000, 401)  # seconds, each 5 % above the last
 LEAST_SPAN_S = 1.0  # times of runs are whole seconds
-RUN = re.compile(r"(\d{8}T\d{6}Z-[0-9a-f]{6})\.")  # what a segment's name begins with, unless it is of several
+RUN_COLUMNS = re.compile(
+    r"(\d{8}T\d{6}Z-[0-9a-f]{6})\."
+)  # what a segment's name begins with, unless it is of several
 
 
 @dataclass(frozen=True)
-class Work:
+class ServerWork:
     """A server's share: sums of its answers, and the seconds (since 1970) between which it worked."""
 
     server: str
@@ -77,10 +79,10 @@ class Answers:
         return self.total("answers") + self.total("failed")
 
     @property
-    def servers(self) -> list[Work]:
+    def servers(self) -> list[ServerWork]:
         """Each server's share, the busiest first."""
         summed = _joined([self.moments.set_column(1, "moment", pa.array([0] * self.moments.num_rows, pa.int64()))])
-        rows = [Work(**row) for row in summed.select(list(Work.__dataclass_fields__)).to_pylist()]
+        rows = [ServerWork(**row) for row in summed.select(list(ServerWork.__dataclass_fields__)).to_pylist()]
         return sorted(rows, key=lambda work: (-work.answers, work.server))
 
     @property
@@ -108,12 +110,12 @@ class Answers:
         return float(LATENCY_EDGES[int(np.searchsorted(reached, share * reached[-1])) + 1])
 
 
-def answers_of(published: Published) -> Answers:
+def answers_of(published: PublishedRun) -> Answers:
     """What the run's own answers to the chunks of its plan took; where it asked nothing, what those took that it
     found in the ledger."""
     ledger, run_id = published.ledger, published.manifest.run_id
     segments = ledger.storage.list(ledger.folder, ".parquet")
-    runs = {path: RUN.match(path.rsplit("/", 1)[-1]) for path in segments}
+    runs = {path: RUN_COLUMNS.match(path.rsplit("/", 1)[-1]) for path in segments}
     mine = [path for path, run in runs.items() if run and run[1] == run_id]
     nameless = [path for path, run in runs.items() if not run]  # in which segments of several runs may be joined
     ids = _planned(published)
@@ -127,7 +129,7 @@ def answers_of(published: Published) -> Answers:
     return _summed(Answers(False, 0.0, float("inf"), _empty(), _nothing()), theirs)
 
 
-def _planned(published: Published) -> Digests:
+def _planned(published: PublishedRun) -> Digests:
     """The chunks in the plan of what is published, in order. A sweep's partitions share its run, not its plan."""
     columns = (published.storage.read_table(path, ["chunk_id"])["chunk_id"] for path in published.chunk_files)
     ids = np.concatenate([digests([]), *(digests(column.to_pylist()) for column in columns)])
@@ -136,7 +138,7 @@ def _planned(published: Published) -> Digests:
 
 def _to(ids: Digests, table: pa.Table) -> pa.Table:
     """The answers to some chunks, given in order."""
-    rows, _ = find(ids, digests(table["chunk_id"].to_pylist()))
+    rows, _ = find_ids(ids, digests(table["chunk_id"].to_pylist()))
     asked = np.zeros(table.num_rows, bool)
     asked[rows] = True
     return table.filter(pa.array(asked))
@@ -157,20 +159,20 @@ def _span(manifest: Manifest) -> tuple[float, float]:
 
 def _tables(ledger: Ledger, paths: list[str]) -> Iterator[pa.Table]:
     """Segments without their replies, some read at once."""
-    with ThreadPoolExecutor(THREADS) as threads:
-        for start in range(0, len(paths), AT_ONCE):
-            yield from threads.map(partial(_segment, ledger), paths[start : start + AT_ONCE])
+    with ThreadPoolExecutor(SEGMENT_THREADS) as threads:
+        for start in range(0, len(paths), SEGMENTS_AT_ONCE):
+            yield from threads.map(partial(_segment, ledger), paths[start : start + SEGMENTS_AT_ONCE])
 
 
 def _segment(ledger: Ledger, path: str) -> pa.Table:
     """One segment; nothing of a torn or foreign file, which the run passed over too."""
     try:
-        read = ledger.storage.read_batches(path, ROWS, ["chunk_id", *NEEDED.names])
-        return pa.concat_tables([ANSWERS.empty_table(), *read], promote_options="default")  # of older versions too
+        read = ledger.storage.read_batches(path, SEGMENT_ROWS_READ, ["chunk_id", *NEEDED.names])
+        return pa.concat_tables([RESULTS.empty_table(), *read], promote_options="default")  # of older versions too
     except (pa.ArrowException, OSError, KeyError) as error:
         if is_outage(error):
             raise
-        return ANSWERS.empty_table()
+        return RESULTS.empty_table()
 
 
 def _empty() -> pa.Table:
@@ -197,7 +199,7 @@ def _summed(found: Answers, tables: Iterator[pa.Table]) -> Answers:
         found.latency += np.histogram(latency, LATENCY_EDGES)[0]
         found.attempts.update(counted(table["attempts"]))
         _count_faults(found, table)
-        if len(parts) > AT_ONCE:
+        if len(parts) > SEGMENTS_AT_ONCE:
             parts = [_joined(parts)]
     found.moments = _joined(parts)
     return found
@@ -208,10 +210,10 @@ def _count_faults(found: Answers, table: pa.Table) -> None:
     found.faults.update(counted(failed["fault"]))
     for fault in pc.unique(failed["fault"]).to_pylist():
         examples = found.examples.setdefault(fault, [])
-        if len(examples) < EXAMPLES:
+        if len(examples) < FAULT_EXAMPLES:
             messages = pc.unique(failed.filter(pc.equal(failed["fault"], fault))["message"])
-            examples += [message for message in messages[:EXAMPLES].to_pylist() if message not in examples]
-            del examples[EXAMPLES:]
+            examples += [message for message in messages[:FAULT_EXAMPLES].to_pylist() if message not in examples]
+            del examples[FAULT_EXAMPLES:]
 
 
 def counted(values: pa.ChunkedArray) -> Counter[Any]:

@@ -17,15 +17,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from extraction.chunking.chunker import Chunk, originals
-from jobs.state.published_run import CHUNKS_READ, Published
+from jobs.state.published_run import CHUNKS_READ_AT_ONCE, PublishedRun
 from jobs.state.tables import chunks_of
 
-Row = dict[str, Any]
-Numbers = Mapping[str, int]
+ProfileRow = dict[str, Any]
+NumberOf = Mapping[str, int]
 UNKNOWN = -1  # the number of a document that nothing is known of
 
 
-def entry(row: Row, chunks: Sequence[Chunk], answers: Mapping[str, Row], fields: Numbers) -> Row:
+def entry(
+    row: ProfileRow, chunks: Sequence[Chunk], answers: Mapping[str, ProfileRow], fields: NumberOf
+) -> ProfileRow:
     """A published profile, with its documents as far as its chunks are given."""
     texts = texts_of(chunks, answers)
     documents = {document["id"]: n for n, document in enumerate(texts["documents"])}
@@ -45,13 +47,13 @@ def entry(row: Row, chunks: Sequence[Chunk], answers: Mapping[str, Row], fields:
     }
 
 
-def _evidence(row: Row, fields: Numbers, documents: Numbers) -> list[Any]:
+def _evidence(row: ProfileRow, fields: NumberOf, documents: NumberOf) -> list[Any]:
     told = fields[row["field"]], row["value"], int(row["chosen"]), int(row["grounded"]), row["support"]
     sure = None if row["confidence"] is None else round(row["confidence"], 3)
     return [*told, [_place(place, documents) for place in row["places"]], sure]
 
 
-def _conflict(row: Row, fields: Numbers, documents: Numbers) -> list[Any]:
+def _conflict(row: ProfileRow, fields: NumberOf, documents: NumberOf) -> list[Any]:
     others = [
         [other["value"], other["support"], other["newest"], other["place"] and _place(other["place"], documents)]
         for other in row["alternatives"]
@@ -59,11 +61,11 @@ def _conflict(row: Row, fields: Numbers, documents: Numbers) -> list[Any]:
     return [fields[row["field"]], row["chosen"], row["support"], row["rule"], others]
 
 
-def _place(place: Row, documents: Numbers) -> list[Any]:
+def _place(place: ProfileRow, documents: NumberOf) -> list[Any]:
     return [documents.get(place["document_id"], UNKNOWN), place["start"], place["end"], place["quote"]]
 
 
-def texts_of(chunks: Sequence[Chunk], answers: Mapping[str, Row]) -> Row:
+def texts_of(chunks: Sequence[Chunk], answers: Mapping[str, ProfileRow]) -> ProfileRow:
     """Documents put together from chunks, and what became of each chunk."""
     numbers = {chunk.chunk_id: n for n, chunk in enumerate(chunks)}
     documents = [
@@ -84,26 +86,28 @@ def texts_of(chunks: Sequence[Chunk], answers: Mapping[str, Row]) -> Row:
 
 
 FILES = 8  # of profiles looked at; more than a page holds stand in them
-ROWS = 1_000  # profiles read at a time
+SAMPLE_ROWS_READ = 1_000  # profiles read at a time
 ANSWERS_UP_TO = 250_000  # chunks of a run; in a larger one, single answers are not looked up
 DEAD_SHOWN = 200  # documents without a profile whose text is shown
 CHARS_A_TOKEN = 4
 LEAST_BYTES = 300  # of a company on the page
 COMPRESSION = 4  # of profiles in their files, about
-THREADS = 16
+SAMPLE_THREADS = 16
 LARGEST_SHARE = 4  # a company's text takes at most this part of the room
 
 
 @dataclass
-class Sample:
+class CompanySample:
     """Companies and dead documents as the page's data has them, and of how many companies."""
 
-    companies: list[Row] = field(default_factory=list)
-    dead: dict[str, Row] = field(default_factory=dict)
+    companies: list[ProfileRow] = field(default_factory=list)
+    dead: dict[str, ProfileRow] = field(default_factory=dict)
     of: int = 0
 
 
-def sample(published: Published, names: Sequence[str], dead: Collection[str], room: int) -> Sample:
+def sample_companies(
+    published: PublishedRun, names: Sequence[str], dead: Collection[str], room: int
+) -> CompanySample:
     """As many companies as `room` bytes hold; `names` are the fields, `dead` documents without a profile."""
     candidates = list(_candidates(published))
     least = _profile_bytes(published)
@@ -118,7 +122,7 @@ def sample(published: Published, names: Sequence[str], dead: Collection[str], ro
     answers = _answers(published, [chunk.chunk_id for many in (*chunks.values(), *lost.values()) for chunk in many])
     numbers = {name: n for n, name in enumerate(names)}
     rows = {row["company_id"]: row for row in _profiles(published, set(wanted))}
-    found = Sample(of=published.manifest.counts.companies)
+    found = CompanySample(of=published.manifest.counts.companies)
     for document_id, theirs in lost.items():
         room -= _bytes(found.dead.setdefault(document_id, texts_of(theirs, answers)))
     for company_id in wanted:
@@ -131,14 +135,14 @@ def sample(published: Published, names: Sequence[str], dead: Collection[str], ro
     return found
 
 
-def _candidates(published: Published) -> Iterator[str]:
+def _candidates(published: PublishedRun) -> Iterator[str]:
     """Companies in the order in which they get room."""
     conflicting: list[str] = []
     lacking: list[str] = []
     others: list[str] = []
     for path in _some([file.path for file in published.manifest.profiles], FILES):
         leaves = ["company_id", "conflicts.list.element.field", "chunks_missing.list.element.fault"]
-        for batch in published.storage.read_batches(path, ROWS, leaves):
+        for batch in published.storage.read_batches(path, SAMPLE_ROWS_READ, leaves):
             lengths = (pc.list_value_length(batch[name]).to_pylist() for name in ("conflicts", "chunks_missing"))
             for company_id, disputed, missing in zip(batch["company_id"].to_pylist(), *lengths, strict=True):
                 (lacking if missing else conflicting if disputed else others).append(company_id)
@@ -157,20 +161,20 @@ def _some(paths: Sequence[str], most: int) -> list[str]:
     return [paths[n * (len(paths) - 1) // (most - 1)] for n in range(most)]
 
 
-def _profile_bytes(published: Published) -> int:
+def _profile_bytes(published: PublishedRun) -> int:
     """About how many bytes a profile takes on the page."""
     files = published.manifest.profiles
     each = sum(file.bytes for file in files) / max(1, sum(file.rows for file in files))
     return max(LEAST_BYTES, round(COMPRESSION * each))
 
 
-def _texts(published: Published, companies: set[str]) -> tuple[dict[str, int], list[str]]:
+def _texts(published: PublishedRun, companies: set[str]) -> tuple[dict[str, int], list[str]]:
     """About how many characters each company's chunks hold, and the chunk files in which they stand."""
     ordered = sorted(companies)
     wanted = pa.array(ordered, pa.string())
     sizes: dict[str, int] = {}
     files = []
-    with ThreadPoolExecutor(THREADS) as threads:
+    with ThreadPoolExecutor(SAMPLE_THREADS) as threads:
         hold = list(threads.map(lambda path: published.may_hold(path, ordered), published.chunk_files))
     for path in compress(published.chunk_files, hold):
         table = published.storage.read_table(path, ["company_id", "prompt_tokens"])
@@ -186,7 +190,7 @@ def _texts(published: Published, companies: set[str]) -> tuple[dict[str, int], l
 
 
 def _chunks(
-    published: Published, files: Iterable[str], companies: set[str], dead: set[str], most: int
+    published: PublishedRun, files: Iterable[str], companies: set[str], dead: set[str], most: int
 ) -> tuple[dict[str, list[Chunk]], dict[str, list[Chunk]]]:
     """The chunks of some companies, up to `most` characters of each, and of some dead documents."""
     wanted, lost_ids = pa.array(sorted(companies), pa.string()), pa.array(sorted(dead), pa.string())
@@ -194,7 +198,7 @@ def _chunks(
     lost: dict[str, list[Chunk]] = {}
     held: dict[str, int] = {}
     for path in files if companies else published.chunk_files[:FILES]:
-        for batch in published.storage.read_batches(path, CHUNKS_READ):
+        for batch in published.storage.read_batches(path, CHUNKS_READ_AT_ONCE):
             mask = pc.is_in(batch["company_id"], value_set=wanted)
             if dead:
                 mask = pc.or_(mask, _speaks_of(batch["pieces"], lost_ids, batch.num_rows))
@@ -215,7 +219,7 @@ def _speaks_of(pieces: pa.ChunkedArray, documents: pa.Array, rows: int) -> pa.Ar
     return pc.is_in(pa.array(range(rows), pa.int64()), value_set=pc.cast(theirs.combine_chunks(), pa.int64()))
 
 
-def _answers(published: Published, chunk_ids: Sequence[str]) -> dict[str, Row]:
+def _answers(published: PublishedRun, chunk_ids: Sequence[str]) -> dict[str, ProfileRow]:
     """What the ledger has of some chunks, as the page shows it."""
     few = published.manifest.counts.chunks <= ANSWERS_UP_TO
     table = published.answers(chunk_ids) if few and chunk_ids else None
@@ -231,13 +235,13 @@ def _answers(published: Published, chunk_ids: Sequence[str]) -> dict[str, Row]:
     }
 
 
-def _profiles(published: Published, companies: set[str]) -> Iterator[Row]:
+def _profiles(published: PublishedRun, companies: set[str]) -> Iterator[ProfileRow]:
     wanted = pa.array(sorted(companies), pa.string())
     names = ["company_id", "documents", "chunks_missing", "evidence", "conflicts"]
     for path in _some([file.path for file in published.manifest.profiles], FILES):
-        for batch in published.storage.read_batches(path, ROWS, names):
+        for batch in published.storage.read_batches(path, SAMPLE_ROWS_READ, names):
             yield from batch.filter(pc.is_in(batch["company_id"], value_set=wanted)).to_pylist()
 
 
-def _bytes(row: Row) -> int:
+def _bytes(row: ProfileRow) -> int:
     return len(json.dumps(row, ensure_ascii=False).encode("utf-8", errors="replace"))

@@ -8,10 +8,22 @@ from rich.table import Table
 from rich.text import Text
 
 from extraction.evaluation.calibration import BINS
-from extraction.evaluation.scoring import Share
+from extraction.evaluation.scoring import Interval
 from jobs.reports.scores import ALL, Score
 
-COLUMNS = ("labelled", "in text", "given", "precision", "", "recall", "", "F1", "invented", "wrong", "missing")
+SCORE_COLUMNS = (
+    "labelled",
+    "in text",
+    "given",
+    "precision",
+    "",
+    "recall",
+    "",
+    "F1",
+    "invented",
+    "wrong",
+    "missing",
+)
 
 
 TOLD = {
@@ -25,11 +37,11 @@ TOLD = {
 WIDTH_OF_VALUE = 70
 
 
-def show(out: Console, score: Score) -> None:
+def show_score(out: Console, score: Score) -> None:
     """The table of fields, then the rates, then what could not be known."""
     table = Table(header_style="bold", pad_edge=False, box=None)
     table.add_column("field", no_wrap=True)
-    for column in COLUMNS:
+    for column in SCORE_COLUMNS:
         table.add_column(column, justify="right", no_wrap=True)
     for row in score.fields:
         of = row.counts
@@ -109,11 +121,11 @@ def _listed(values: tuple[Any, ...]) -> str:
     return ", ".join(map(str, values))[:WIDTH_OF_VALUE] or "-"
 
 
-def _with_interval(share: Share) -> tuple[str, str]:
+def _with_interval(share: Interval) -> tuple[str, str]:
     return _figure(share.value), _span(share)
 
 
-def _span(share: Share) -> str:
+def _span(share: Interval) -> str:
     return "" if math.isnan(share.low) else f"{share.low:.2f}-{share.high:.2f}"
 
 

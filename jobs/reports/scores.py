@@ -14,9 +14,20 @@ from pydantic import BaseModel
 from extraction.chunking.chunker import Chunk
 from extraction.config.settings import Columns
 from extraction.errors import OperatorError
-from extraction.evaluation.calibration import Judged, calibration_error, reliability
+from extraction.evaluation.calibration import Judged, calibration_error, reliability_bins
 from extraction.evaluation.labels import Label, Labels
-from extraction.evaluation.scoring import COUNTS, Counts, Matcher, Mistake, Scorer, Share, f1, mean, ratio, shares
+from extraction.evaluation.scoring import (
+    COUNTS,
+    FieldCounts,
+    Interval,
+    Matcher,
+    Mistake,
+    Scorer,
+    f1,
+    mean,
+    ratio,
+    shares,
+)
 from extraction.grounding.text_search import Text
 from extraction.merging.confidence import Bin
 from extraction.merging.evidence import Evidence
@@ -24,7 +35,7 @@ from extraction.merging.resolve import resolve
 from extraction.schema.profile_model import Field, facts
 from jobs.stages import read_input
 from jobs.stages.reduce import NOT_ASKED, Answered, observed
-from jobs.state.published_run import NO_KIND, Published, Values
+from jobs.state.published_run import NO_KIND, PublishedRun, Values
 
 
 @dataclass(frozen=True)
@@ -35,15 +46,15 @@ class MergeGain:
     chunks: int
     profile_f1: float
     chunk_f1: float
-    gain: Share
+    gain: Interval
 
 
 def merge_gain(
-    published: Published,
+    published: PublishedRun,
     model: type[BaseModel],
     scorer: Scorer,
     labels: Mapping[str, Sequence[Label | None]],
-    counts: Mapping[str, Counts],
+    counts: Mapping[str, FieldCounts],
     answers: Mapping[str, Answered],
 ) -> MergeGain | None:
     """Score what each chunk's answer would make by itself; None where no company has several answers.
@@ -71,7 +82,7 @@ def alone(model: type[BaseModel], chunk: Chunk, answer: Answered) -> Values | No
     return None if found is None else resolve(model, Evidence(found)).values
 
 
-def company_f1(counts: Counts) -> float:
+def company_f1(counts: FieldCounts) -> float:
     """F1 of one company's profile over all its labels; NaN where none stands in its documents."""
     of = dict(zip(COUNTS, counts.sum(axis=0).astype(float), strict=True))
     return f1(*(float(ratio(of[a], of[b])) for a, b in (("right", "given"), ("found", "in_text"))))
@@ -80,7 +91,7 @@ def company_f1(counts: Counts) -> float:
 ALL = "all fields"
 THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 CHUNKS_LOOKED_UP = 5_000  # answers whose values are counted by whether they stand in the text: minutes at most
-NO_PLAN = "the run's plan is gone: companies without a profile, rates and merge gain are left out"
+PLAN_GONE = "the run's plan is gone: companies without a profile, rates and merge gain are left out"
 OF_ANOTHER_VERSION = "the ledger is of another version: its rates and merge gain are left out"
 OF_EVIDENCE = "grounded is of the published evidence, the best values of each field, not of all that answers gave"
 CompanyLabels = list[Label | None]
@@ -95,10 +106,10 @@ class FieldScore:
 
     field: str
     counts: dict[str, int]
-    precision: Share
-    recall: Share
+    precision: Interval
+    recall: Interval
     f1: float
-    hallucination: Share
+    hallucination: Interval
 
 
 @dataclass(frozen=True)
@@ -109,8 +120,8 @@ class KindScore:
     kind: str
     companies: int
     given: int
-    precision: Share
-    recall: Share
+    precision: Interval
+    recall: Interval
     calibration_error: float
 
 
@@ -129,7 +140,7 @@ class Threshold:
 class Score:
     """All that is told of a run. `rates` and `merge_gain` hold what could be known; `notes` says what could not.
 
-    `kinds` are by document_type; `thresholds` and `reliability` are of the best value of each labelled field,
+    `kinds` are by document_type; `thresholds` and `reliability_bins` are of the best value of each labelled field,
     published or not, and `calibration_error` is how far their confidence is from the share that is right (ECE).
     """
 
@@ -146,7 +157,7 @@ class Score:
 
 
 def score(
-    published: Published,
+    published: PublishedRun,
     model: type[BaseModel],
     labels: Labels,
     documents: str | None = None,
@@ -180,14 +191,14 @@ def score(
     )
     if judged and not alone:
         found.thresholds = _thresholds(judged)
-        found.reliability = list(reliability(judged))
+        found.reliability = list(reliability_bins(judged))
         found.calibration_error = calibration_error(found.reliability)
     if by_kind:
         found.kinds = _kinds(published.kinds(), counts, [] if alone else judged)
     answers = published.answers([chunk_id for ids in planned.values() for chunk_id in ids]) if planned else None
     answered: dict[str, Answered] = {}
     if answers is None:
-        found.notes.append(OF_ANOTHER_VERSION if planned else NO_PLAN)
+        found.notes.append(OF_ANOTHER_VERSION if planned else PLAN_GONE)
     else:
         answered = {row["chunk_id"]: row for row in answers.to_pylist() if row["replies"]}
         found.rates |= _ledger_rates(answers, sum(map(len, planned.values())))
@@ -200,7 +211,9 @@ def score(
     return found
 
 
-def _grounded(published: Published, model: type[BaseModel], answered: Mapping[str, Answered]) -> dict[str, float]:
+def _grounded(
+    published: PublishedRun, model: type[BaseModel], answered: Mapping[str, Answered]
+) -> dict[str, float]:
     """The share of the values in answers that stand in their chunk's text; nothing where there are none.
 
     Ids are digests, so the first of them are a fair sample.
@@ -241,7 +254,7 @@ def _fields(model: type[BaseModel], labels: Labels) -> tuple[Field, ...]:
 
 
 def _profiles(
-    published: Published, model: type[BaseModel], labels: Labels, fields: Sequence[Field]
+    published: PublishedRun, model: type[BaseModel], labels: Labels, fields: Sequence[Field]
 ) -> tuple[dict[str, Values], list[Judged], dict[str, float]]:
     """The profiles of labelled companies, the best values of their labelled fields with whether they are right, and
     the share of all profiles' evidence that stands in a document."""
@@ -274,7 +287,7 @@ def _judged(
 
 
 def alone_profiles(
-    published: Published, model: type[BaseModel], companies: Sequence[str], planned: Mapping[str, Sequence[str]]
+    published: PublishedRun, model: type[BaseModel], companies: Sequence[str], planned: Mapping[str, Sequence[str]]
 ) -> dict[str, Values]:
     """What the model alone gives for some companies: its values that stand in the documents, all equally sure."""
     answers = published.answers([chunk_id for company_id in companies for chunk_id in planned.get(company_id, ())])
@@ -300,7 +313,9 @@ def _thresholds(judged: Sequence[Judged]) -> list[Threshold]:
     return found
 
 
-def _kinds(kinds: Mapping[str, str], counts: Mapping[str, Counts], judged: Sequence[Judged]) -> list[KindScore]:
+def _kinds(
+    kinds: Mapping[str, str], counts: Mapping[str, FieldCounts], judged: Sequence[Judged]
+) -> list[KindScore]:
     """A score for each kind of documents, by the companies whose documents are mostly of it."""
     found = []
     for kind in sorted({kinds.get(company_id, NO_KIND) for company_id in counts}):
@@ -308,7 +323,7 @@ def _kinds(kinds: Mapping[str, str], counts: Mapping[str, Counts], judged: Seque
         of = {name: np.stack([counts[c].sum(axis=0) for c in companies])[:, n] for n, name in enumerate(COUNTS)}
         (precision,) = shares(of["right"][:, None], of["given"][:, None])
         (recall,) = shares(of["found"][:, None], of["in_text"][:, None])
-        error = calibration_error(reliability([one for one in judged if one.company_id in set(companies)]))
+        error = calibration_error(reliability_bins([one for one in judged if one.company_id in set(companies)]))
         found.append(KindScore(kind, len(companies), int(of["given"].sum()), precision, recall, error))
     return found
 
@@ -331,15 +346,15 @@ def _texts(documents: str, columns: Columns, company_ids: Collection[str]) -> di
     """The documents of some companies."""
     wanted = pa.array(sorted(company_ids), pa.string())
     texts: dict[str, list[Text]] = defaultdict(list)
-    for part in read_input.find([documents], columns).parts:
-        for rows in read_input.read(part, columns):
+    for part in read_input.find_input([documents], columns).parts:
+        for rows in read_input.read_rows_of(part, columns):
             rows = rows.filter(pc.is_in(rows["company_id"], value_set=wanted)).select(["company_id", "text"])
             for row in rows.to_pylist():
                 texts[row["company_id"]].append(Text(row["text"] or ""))
     return texts
 
 
-def _field_scores(fields: Sequence[Field], counts: Sequence[Counts]) -> list[FieldScore]:
+def _field_scores(fields: Sequence[Field], counts: Sequence[FieldCounts]) -> list[FieldScore]:
     """A score for each field, then for all together."""
     table = np.stack(counts)
     columns = np.concatenate([table, table.sum(axis=1, keepdims=True)], axis=1)

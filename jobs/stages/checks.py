@@ -19,9 +19,9 @@ from actors.extractor import CANARY, CANARY_TOKENS
 from actors.http import Attempt, Completion, Connection, Unreachable
 from actors.retrying_client import first_attempt
 from actors.servers import sglang
-from actors.servers.supervisor import Address
+from actors.servers.supervisor import ServerAddress
 from extraction.config.settings import Columns, Settings
-from extraction.config.sglang_presets import choose, load_matrix
+from extraction.config.sglang_presets import choose_preset, load_matrix
 from extraction.errors import Fault, ProfilesError, RunError
 from extraction.prompting.reply_parsing import ReplyFault, parse
 from jobs.stages import ray_cluster, read_input
@@ -29,11 +29,11 @@ from jobs.stages.engines import SCENARIOS, Fleet
 from jobs.state.storage import storage_at
 
 MOST_S = 120  # for one answer
-WORD = "heron-4127"  # that nobody says unless a grammar makes it
+WORD_SCHEMA_NAME = "heron-4127"  # that nobody says unless a grammar makes it
 WORD_TOKENS = 40
 WORD_SCHEMA = {
     "type": "object",
-    "properties": {"word": {"type": "string", "enum": [WORD]}},
+    "properties": {"word": {"type": "string", "enum": [WORD_SCHEMA_NAME]}},
     "required": ["word"],
     "additionalProperties": False,
 }
@@ -41,7 +41,7 @@ GRAMMAR = (
     "is its grammar backend xgrammar or llguidance (--grammar-backend), and sampling.temperature 0? A simpler "
     "schema may help; --log-level debug shows what its grammar says"
 )
-REMEDIES = {
+SERVER_REMEDIES = {
     Fault.TRUNCATED: "--set limits.max_output_tokens=...; start it with --constrained-json-disable-any-whitespace",
     Fault.REPETITION: "--set sampling.frequency_penalty=0.2, or --grammar-backend llguidance, which bounds strings",
     Fault.INVALID: GRAMMAR,
@@ -51,7 +51,7 @@ REMEDIES = {
     Fault.UNAVAILABLE: "is it up, and is this its URL? Its log says why it does not answer",
 }
 WHITE_SPACE = re.compile(r"[{\[,:]\s*\n|[{\[,:] {2,}")
-State = Literal["ok", "note", "wrong", "skipped"]
+CheckState = Literal["ok", "note", "wrong", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Check:
     """What was looked at, how it stands, and what to do where it is wrong. A note stops nothing."""
 
     name: str
-    state: State
+    state: CheckState
     said: str
     remedy: str = ""
 
@@ -67,12 +67,12 @@ class Check:
 Step = Callable[[], Awaitable[list[Check]]]
 
 
-def check_server(address: Address, settings: Settings, schema: dict[str, Any]) -> list[Check]:
+def check_server(address: ServerAddress, settings: Settings, schema: dict[str, Any]) -> list[Check]:
     """Ask it what it serves, for an answer that only a grammar makes, and for a profile, twice."""
     return asyncio.run(_check(address, settings, schema))
 
 
-async def _check(address: Address, settings: Settings, schema: dict[str, Any]) -> list[Check]:
+async def _check(address: ServerAddress, settings: Settings, schema: dict[str, Any]) -> list[Check]:
     deadline_s = min(MOST_S, settings.requests.deadline_s)
     profile, word = (Connection(address, asked, deadline_s) for asked in (schema, WORD_SCHEMA))
     steps: dict[str, Step] = {
@@ -95,7 +95,7 @@ async def _judged(name: str, step: Step) -> list[Check]:
     try:
         return await step()
     except (ReplyFault, Unreachable) as failure:
-        return [Check(name, "wrong", str(failure), REMEDIES.get(failure.fault, ""))]
+        return [Check(name, "wrong", str(failure), SERVER_REMEDIES.get(failure.fault, ""))]
     except ProfilesError as error:
         return [Check(name, "wrong", str(error))]
 
@@ -123,11 +123,11 @@ async def _word(connection: Connection) -> list[Check]:
     body = await connection.send([{"role": "user", "content": "Say hello."}], attempt)
     text = Completion.of(body).text
     try:
-        kept = json.loads(text) == {"word": WORD}
+        kept = json.loads(text) == {"word": WORD_SCHEMA_NAME}
     except ValueError:
         kept = False
     if not kept:
-        said = f'the schema leaves it {{"word": "{WORD}"}} to say, and it says {text[:60]!r}'
+        said = f'the schema leaves it {{"word": "{WORD_SCHEMA_NAME}"}} to say, and it says {text[:60]!r}'
         return [Check("structured output", "wrong", said, GRAMMAR)]
     return [Check("structured output", "ok", "the schema is kept to")]
 
@@ -169,7 +169,7 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 def check_input(given: list[str], columns: Columns) -> Check:
     """Whether documents can be read, and how many there are."""
     try:
-        found = read_input.find(given, columns)
+        found = read_input.find_input(given, columns)
     except (ProfilesError, OSError) as error:
         return Check("input", "wrong", str(error))
     files = len({part.url for part in found.parts})
@@ -226,7 +226,7 @@ def check_gpus(settings: Settings, nodes: list[Mapping[str, Any]]) -> Iterator[C
             devices = _devices(settings, node)
             least = min(devices, key=lambda device: device.vram_gib)
             over, owned = settings.sglang.flags, settings.servers.gpus_per_server
-            row = choose(
+            row = choose_preset(
                 load_matrix(SCENARIOS), settings.sglang.scenario, least.name, least.vram_gib, gpus=owned, over=over
             )
         except Exception as error:
@@ -243,7 +243,7 @@ def _devices(settings: Settings, node: Mapping[str, Any] | None) -> list[sglang.
         count = int(node["Resources"]["GPU"]) if node else settings.servers.gpus_per_server
         return [sglang.Gpu("GPU", settings.sglang.vram_gib)] * count
     if node is None:
-        found = sglang.visible()
+        found = sglang.visible_gpus()
     else:
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         with ray_cluster.connected():
@@ -257,7 +257,7 @@ def _devices(settings: Settings, node: Mapping[str, Any] | None) -> list[sglang.
 def devices_here() -> list[sglang.Gpu]:
     """Ray: all GPUs of a node, whatever the task owns."""
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-    return sglang.visible()
+    return sglang.visible_gpus()
 
 
 def _long_prompts(settings: Settings, piece: int) -> Iterator[Check]:

@@ -24,7 +24,7 @@ from pydantic import SecretStr
 
 from actors.servers.endpoint import EndpointServer
 from actors.servers.llamacpp import LlamaCppServer, local_model
-from actors.servers.sglang import QUEUED, SglangServer
+from actors.servers.sglang import QUEUED_PER_RUNNING, SglangServer
 from actors.servers.supervisor import Server
 from extraction.config.settings import Engine, Model, Settings
 from extraction.config.sglang_presets import Matrix, check, load_matrix
@@ -117,7 +117,7 @@ class Fleet:
     precision: Mapping[str, str] = field(default_factory=dict)
 
 
-def choose(wanted: str) -> Engine:
+def choose_engine(wanted: str) -> Engine:
     """The engine to use: as asked, or sglang where there is a GPU and llamacpp where there is none."""
     if wanted == "auto":
         return "sglang" if ray_cluster.gpus() else "llamacpp"
@@ -178,7 +178,7 @@ def _sglang(settings: Settings) -> Fleet:
         tokenizer=files.tokenizer,
         template=files.template,
         weights=_digest(files),
-        limit=QUEUED * max((f.max_running_requests or 1 for f in flags), default=1),
+        limit=QUEUED_PER_RUNNING * max((f.max_running_requests or 1 for f in flags), default=1),
         gpus=settings.servers.gpus_per_server,
         version=f"sglang {version_of('sglang')}",
         precision=_precision(settings, matrix),

@@ -22,23 +22,23 @@ from ray.data import ActorPoolStrategy
 
 from actors.crash_suspects import Notes
 from actors.extractor import Extractor, Journal
-from actors.retrying_client import Question
+from actors.retrying_client import Request
 from actors.servers.supervisor import Server
-from extraction.config.settings import Breaker as Asked
+from extraction.config.settings import BreakerSettings as Asked
 from extraction.config.settings import Servers
 from extraction.errors import Fault, RunError
 from jobs.stages import ray_cluster
 from jobs.stages.plan import Plan
 from jobs.stages.run import Run
 from jobs.stages.run_stats import RunStats
-from jobs.state.ledger import Digests, Index, LedgerWriter, Numbers, State, digests, first_of_each
+from jobs.state.ledger import ChunkState, Digests, Index, LedgerWriter, RowNumbers, digests, first_of_each
 from jobs.state.run_record import folder_of, write_server
 from jobs.state.storage import Storage
 
 WAVES = 2  # a server is worth its start if it gets so many times what it works on at once: minutes of work
 ASKED_AHEAD = 32  # servers beyond the GPUs that are there; a cluster of any size doubles from here
 OVERBOOKING = 3  # rows handed to an actor for each request that its server works on: it never runs dry
-WAITING = 4  # for so many tasks that an actor works on, one waits there: a slow GPU hoards little
+TASKS_PER_WAITING = 4  # for so many tasks that an actor works on, one waits there: a slow GPU hoards little
 MOST_ROWS = 32  # of a task: few enough to be done together, many enough for Ray to keep up
 TASKS_WANTED = 64  # of a small run, so that its progress is seen
 TASKS_TO_FILL = 16  # a server: Ray hands over some tens a second
@@ -68,7 +68,7 @@ def pool_size(missing: int, limit: int, servers: Servers, present: int, *, grows
     share = -(-missing // wanted)  # the first actor that is ready leaves theirs to the others
     rows = min(MOST_ROWS, max(1, missing // TASKS_WANTED, min(limit, share) // TASKS_TO_FILL))
     calls = max(2, -(-min(OVERBOOKING * limit, share) // rows))
-    tasks = max(2, min(calls + -(-calls // WAITING), -(-share // rows)))
+    tasks = max(2, min(calls + -(-calls // TASKS_PER_WAITING), -(-share // rows)))
     return PoolSize(wanted, most, rows, calls, tasks)
 
 
@@ -78,7 +78,7 @@ def _deserved(missing: int, limit: int, servers: Servers) -> int:
     return max(1, min(deserved, servers.max_servers or deserved, missing))
 
 
-REMEDIES = {
+FAULT_REMEDIES = {
     Fault.UNAVAILABLE: "see whether the servers or the endpoint are up, and what their logs say",
     Fault.DEADLINE: "the servers are too slow for requests.deadline_s, or hang: see their logs",
     Fault.ABORTED: "the servers break their answers off: see their logs",
@@ -86,17 +86,17 @@ REMEDIES = {
     Fault.REJECTED: "the server refuses such requests: see whether it takes response_format json_schema",
     Fault.TOO_LONG: "the server's context is smaller than limits.context_length: lower the limits",
 }
-Kind = tuple[str, str]  # a fault, and what was said of it
+FailureKind = tuple[str, str]  # a fault, and what was said of it
 OF_THE_ANSWERS = "the prompt, the schema and the model do not fit together: try --limit 20"
 
 
-class Breaker:
+class CircuitBreaker:
     """Counts what becomes of chunks: the last `breaker.chunks` of them, and whether the first ones failed alike."""
 
     def __init__(self, asked: Asked) -> None:
         self.asked = asked
-        self._last: deque[Kind | None] = deque()
-        self._failed: Counter[Kind] = Counter()
+        self._last: deque[FailureKind | None] = deque()
+        self._failed: Counter[FailureKind] = Counter()
         self._done = 0
         self._faults: set[str | None] = set()
 
@@ -108,7 +108,7 @@ class Breaker:
             self._count((fault, message) if fault else None)
             self._judge()
 
-    def _count(self, kind: Kind | None) -> None:
+    def _count(self, kind: FailureKind | None) -> None:
         self._done += 1
         self._faults.add(kind and kind[0])
         self._last.append(kind)
@@ -126,7 +126,7 @@ class Breaker:
 
     def _break(self, what: str) -> NoReturn:
         (((fault, message), times),) = self._failed.most_common(1)
-        remedy = REMEDIES.get(Fault(fault), OF_THE_ANSWERS)
+        remedy = FAULT_REMEDIES.get(Fault(fault), OF_THE_ANSWERS)
         raise RunError(
             f"{what}, {times:,} of them with {fault}: {message}. The run stops, nothing is published, the ledger "
             f"is kept. {remedy[0].upper()}{remedy[1:]}; --set breaker.failed_fraction=1 goes on regardless"
@@ -137,7 +137,7 @@ class Breaker:
 class Work:
     """Chunks to ask for: row numbers by chunk file. `ids` has each question of the plan once."""
 
-    rows: dict[str, Numbers]
+    rows: dict[str, RowNumbers]
     ids: Digests
     missing: int
 
@@ -148,9 +148,9 @@ class Work:
 
     def answered_of(self, index: Index) -> int:
         """How many of them a ledger's index has an answer to."""
-        return int((index.states(self.ids) == State.ANSWERED).sum())
+        return int((index.states(self.ids) == ChunkState.ANSWERED).sum())
 
-    def known_to(self, index: Index, least: State = State.FAILED) -> bool:
+    def known_to(self, index: Index, least: ChunkState = ChunkState.FAILED) -> bool:
         """Whether a ledger's index knows what became of every one of them, or has at least a state of each."""
         return bool((index.states(self.ids) >= least).all())
 
@@ -158,7 +158,7 @@ class Work:
 Watch = Callable[[RunStats, pa.Table], None]  # what came of all requests so far, and the answers that are new
 
 
-def work_of(run: Run, plan: Plan, index: Index, least: State = State.SETTLED) -> Work:
+def work_of(run: Run, plan: Plan, index: Index, least: ChunkState = ChunkState.SETTLED) -> Work:
     """The questions of which the ledger has less than a state, each once however often the plan holds it."""
     held = [run.storage.read_table(path, ["chunk_id"])["chunk_id"].to_pylist() for path in plan.chunk_files]
     ids = np.concatenate([np.empty((0, 2), np.uint64), *map(digests, held)])
@@ -176,7 +176,7 @@ def extract(run: Run, work: Work, watches: Sequence[Watch] = ()) -> RunStats:
     Each watch sees the answers as they come in, and ends the stage by raising: what is under way is dropped then,
     what was answered is in the ledger.
     """
-    breaker, stats = Breaker(run.settings.breaker), RunStats()
+    breaker, stats = CircuitBreaker(run.settings.breaker), RunStats()
     if work.missing:
         with contextlib.closing(results(run, work)) as answered:
             for answers in answered:
@@ -227,7 +227,7 @@ def results(run: Run, work: Work, extractor: type[Extractor] = Extractor) -> Gen
 def read_rows(batch: pa.Table, run: Run) -> Iterator[pa.Table]:
     """Ray Data: row numbers of chunk files to questions."""
     for item in batch.to_pylist():
-        table = run.storage.read_table(item["path"], list(Question.__slots__))
+        table = run.storage.read_table(item["path"], list(Request.__slots__))
         yield table.take(pa.array(item["rows"], pa.int64()))
 
 

@@ -18,12 +18,14 @@ from extraction.chunking.chunker import Chunk, Chunker
 from extraction.config.settings import Columns
 from extraction.documents import DeadLetter, admit
 from extraction.errors import Fault
-from jobs.stages.read_input import Input, Part, read
+from jobs.stages.read_input import Input, RowGroup, read_rows_of
 from jobs.stages.run import Run
 from jobs.state.storage import Written
 from jobs.state.tables import CHUNKS, DEAD_LETTERS, DOCUMENT_ROWS
 
-AT_ONCE = 32 << 20  # bytes of input that one task plans: some seconds, as long as a shuffle takes to begin
+PLANNED_AT_ONCE_BYTES = (
+    32 << 20
+)  # bytes of input that one task plans: some seconds, as long as a shuffle takes to begin
 PLANNED = pa.schema(
     [
         ("path", pa.string()),
@@ -55,7 +57,7 @@ def plan(run: Run, found: Input) -> Plan:
     chunker = run.chunker()  # the operator's mistakes show here, before any task starts
     rows: list[dict[str, Any]] = []
     if found.parts:
-        rows = _at_once(run, found) if found.bytes <= AT_ONCE else _shuffled(run, found)
+        rows = _at_once(run, found) if found.bytes <= PLANNED_AT_ONCE_BYTES else _shuffled(run, found)
     dead = [Written.of(row, "dead_") for row in rows if row["dead_path"]]
     if found.dead_letters:
         dead.append(write_dead_letters(run, "plan", found.dead_letters))
@@ -89,9 +91,9 @@ def _at_once(run: Run, found: Input) -> list[dict[str, Any]]:
     return rows
 
 
-def plan_parts(run: Run, parts: Sequence[Part]) -> list[dict[str, Any]]:
+def plan_parts(run: Run, parts: Sequence[RowGroup]) -> list[dict[str, Any]]:
     """Ray: parts of files to what `plan_block` tells of all that is in them."""
-    tables = [table for part in parts for table in read(part, run.settings.columns)]
+    tables = [table for part in parts for table in read_rows_of(part, run.settings.columns)]
     whole = pa.concat_tables([DOCUMENT_ROWS.empty_table(), *tables])
     rows: list[dict[str, Any]] = plan_block(whole, run).to_pylist()
     return rows
@@ -100,7 +102,7 @@ def plan_parts(run: Run, parts: Sequence[Part]) -> list[dict[str, Any]]:
 def read_parts(parts: pa.Table, columns: Columns) -> Iterator[pa.Table]:
     """Ray Data: parts of files to document rows."""
     for part in parts.to_pylist():
-        yield from read(Part(**part), columns)
+        yield from read_rows_of(RowGroup(**part), columns)
 
 
 def plan_block(rows: pa.Table, run: Run) -> pa.Table:

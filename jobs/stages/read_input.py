@@ -24,7 +24,7 @@ OPTIONAL = ("company_id", "title", "url", "document_type", "document_date", "com
 
 
 @dataclass(frozen=True)
-class Part:
+class RowGroup:
     """A row group of an input file, or the first `rows` rows of it. `first_row` counts from the file's start,
     `bytes` is the size of the whole row group, not compressed."""
 
@@ -39,7 +39,7 @@ class Part:
 class Input:
     """What a run reads: its parts in order, and the files that can't be read."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[RowGroup, ...]
     dead_letters: tuple[DeadLetter, ...]
 
     @property
@@ -53,7 +53,7 @@ class Input:
         return sum(part.bytes for part in self.parts)
 
 
-def find(inputs: Sequence[str], columns: Columns, limit: int | None = None) -> Input:
+def find_input(inputs: Sequence[str], columns: Columns, limit: int | None = None) -> Input:
     """Find the input's Parquet files and read their footers; `limit` keeps the first documents only.
 
     Raises OperatorError when there is no Parquet file, or none with the required columns.
@@ -104,7 +104,7 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or (name.startswith("_") and "=" not in name)
 
 
-def _look_over(url: str, columns: Columns) -> list[Part] | DeadLetter:
+def _look_over(url: str, columns: Columns) -> list[RowGroup] | DeadLetter:
     """The parts of one file, from its footer; a dead letter where the file can't be read."""
     try:
         with fsspec.open(url, "rb") as file:
@@ -122,10 +122,10 @@ def _look_over(url: str, columns: Columns) -> list[Part] | DeadLetter:
         why = f"there is no column {missing[0]!r} among {', '.join(names)}: map it with --set columns.NAME=COLUMN"
         return DeadLetter(None, url, "plan", Fault.UNREADABLE, why)
     starts = [sum(counts[:n]) for n in range(len(counts))]
-    return [Part(url, n, starts[n], g.num_rows, g.total_byte_size) for n, g in enumerate(groups) if g.num_rows]
+    return [RowGroup(url, n, starts[n], g.num_rows, g.total_byte_size) for n, g in enumerate(groups) if g.num_rows]
 
 
-def _first(parts: Sequence[Part], limit: int | None) -> Iterator[Part]:
+def _first(parts: Sequence[RowGroup], limit: int | None) -> Iterator[RowGroup]:
     left = limit
     for part in parts:
         if left is None:
@@ -135,7 +135,7 @@ def _first(parts: Sequence[Part], limit: int | None) -> Iterator[Part]:
             left -= part.rows
 
 
-def read(part: Part, columns: Columns) -> Iterator[pa.Table]:
+def read_rows_of(part: RowGroup, columns: Columns) -> Iterator[pa.Table]:
     """The rows of a part as DOCUMENT_ROWS; one row with `unreadable` set where it can't be read."""
     done = 0
     try:
@@ -167,7 +167,7 @@ def read(part: Part, columns: Columns) -> Iterator[pa.Table]:
         yield pa.Table.from_pylist([row], DOCUMENT_ROWS)
 
 
-def _document_rows(batch: pa.RecordBatch, taken: dict[str, str], part: Part, done: int) -> pa.Table:
+def _document_rows(batch: pa.RecordBatch, taken: dict[str, str], part: RowGroup, done: int) -> pa.Table:
     rows = batch.num_rows
     ids = _as_text(batch[taken["document_id"]])
     text, not_text = _text(batch[taken["text"]])

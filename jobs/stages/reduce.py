@@ -131,7 +131,7 @@ def _parsed(model: type[BaseModel], answer: Answered) -> list[Parsed[BaseModel]]
         return None
 
 
-CHUNKS_READ = 500  # at a time: 16 MB of text at the default limits
+CHUNKS_MERGED_AT_ONCE = 500  # at a time: 16 MB of text at the default limits
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Reduced:
 
 
 @dataclass(frozen=True)
-class Company:
+class CompanyRow:
     """A company's profile row, if its documents say anything, and the documents that gave nothing."""
 
     row: dict[str, Any] | None
@@ -168,7 +168,9 @@ def reduce(run: Run, plan: Plan, index: Index) -> Reduced:
         .map_batches(reduce_files, batch_size=1, batch_format="pyarrow", fn_kwargs={"run": run})
         .take_all()
     )
-    written = {kind: sorted((r for r in rows if r["kind"] == kind), key=lambda r: r["path"]) for kind in KINDS}
+    written = {
+        kind: sorted((r for r in rows if r["kind"] == kind), key=lambda r: r["path"]) for kind in COLUMNS_OF_TASKS
+    }
     return Reduced(
         profiles=tuple(Written.of(row) for row in written["profiles"]),
         dead_letters=tuple(Written.of(row) for row in written["dead_letters"]),
@@ -177,7 +179,7 @@ def reduce(run: Run, plan: Plan, index: Index) -> Reduced:
     )
 
 
-KINDS = ("profiles", "dead_letters")
+COLUMNS_OF_TASKS = ("profiles", "dead_letters")
 COLLECTED_AFTER = 100_000  # objects: evidence is many small ones, hardly any of them in cycles
 
 
@@ -213,13 +215,13 @@ RESULT = pa.schema(
 )
 
 
-def _companies(run: Run, path: str, segments: list[dict[str, Any]]) -> Iterator[Company]:
+def _companies(run: Run, path: str, segments: list[dict[str, Any]]) -> Iterator[CompanyRow]:
     """The companies of a chunk file, whose rows stand together by company; a batch of chunks at a time, so that a
     company of any number of chunks fits: what its batches come to is merged."""
     ids = run.storage.read_table(path, ["chunk_id"])["chunk_id"].combine_chunks()
     answers = run.ledger.read({segment["path"]: segment["rows"] for segment in segments}, ids)
     current: Gathered | None = None
-    for table in run.storage.read_batches(path, CHUNKS_READ):
+    for table in run.storage.read_batches(path, CHUNKS_MERGED_AT_ONCE):
         for company_id, group in groupby(_answered(table, answers), key=lambda pair: pair[0].company_id):
             part = gather(run.model, company_id, group, run.calibration)
             if current and current.company_id == company_id:
@@ -240,7 +242,7 @@ def _answered(chunks: pa.Table, answers: pa.Table) -> Iterator[tuple[Chunk, Answ
         yield chunk, by_chunk.get(chunk.chunk_id, NOT_ASKED)
 
 
-def _company(run: Run, found: Gathered) -> Company:
+def _company(run: Run, found: Gathered) -> CompanyRow:
     """A company's row. Every one of its documents is in it or a dead letter."""
     judge = Judge(run.calibration, run.least_confidence)
     resolved = resolve(run.model, found.evidence, run.settings.trust, run.date, judge)
@@ -249,7 +251,7 @@ def _company(run: Run, found: Gathered) -> Company:
     failed = {**dict.fromkeys(found.answered, SAYS_NOTHING), **found.failed}
     dead = [_dead_letter(d, found.sources[d], failed[d]) for d in sorted(set(failed) - answered)]
     if not answered:
-        return Company(None, dead)
+        return CompanyRow(None, dead)
     row = {
         "company_id": found.company_id,
         **resolved.values,
@@ -259,7 +261,7 @@ def _company(run: Run, found: Gathered) -> Company:
         "evidence": resolved.evidence,
         "conflicts": resolved.conflicts,
     }
-    return Company(row, dead)
+    return CompanyRow(row, dead)
 
 
 def _dead_letter(document_id: str, source: str, answer: Answered) -> DeadLetter:

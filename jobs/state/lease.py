@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from extraction.errors import RunError
 from jobs.state.storage import Storage
 
-NAME = "work/lease.json"
+LEASE = "work/lease.json"
 BEAT_S = 10.0
 BEATS_MISSED = 4  # after so many its holder counts as gone
 CLOCK_S = 5.0  # by which a process's start seems to move when the clock is set
@@ -72,7 +72,7 @@ def lease(storage: Storage, run_id: str, beat_s: float = BEAT_S) -> Iterator[Non
         done.set()
         beating.join()
         if _is_of(storage, ours):
-            storage.delete([NAME])
+            storage.delete([LEASE])
 
 
 def _beats(storage: Storage, held: Holder, beat_s: float) -> bool:
@@ -105,13 +105,13 @@ def _is_of(storage: Storage, ours: Holder) -> bool:
 
 def _write(storage: Storage, holder: Holder) -> None:
     with contextlib.suppress(OSError):  # what it is good for is not worth a run
-        storage.write(NAME, holder.model_dump_json().encode())
+        storage.write(LEASE, holder.model_dump_json().encode())
 
 
 def _read(storage: Storage) -> Holder | None:
     """The lease's holder; None where there is none, or what is there is none."""
     try:
-        data = storage.read(NAME)
+        data = storage.read(LEASE)
         return Holder.model_validate_json(data) if data else None
     except (OSError, ValidationError):
         return None

@@ -22,14 +22,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actors.extractor import ANSWERS, TEXTS
-from actors.retrying_client import Answer
+from actors.extractor import RESULT_TEXTS, RESULTS
+from actors.retrying_client import Result
 from extraction.errors import Fault, RunError
 from jobs.state.storage import Storage, is_outage
 
 SIZE = 16  # bytes: among 10 billion ids the odds that two share a digest are about 1 in 10^19
 Digests = npt.NDArray[np.uint64]  # a row an id: its high and its low half
-Numbers = npt.NDArray[np.int64]
+RowNumbers = npt.NDArray[np.int64]
 
 
 def digests(ids: Iterable[str]) -> Digests:
@@ -38,12 +38,12 @@ def digests(ids: Iterable[str]) -> Digests:
     return np.frombuffer(told, np.uint64).reshape(-1, 2)
 
 
-def order(some: Digests) -> Numbers:
+def order(some: Digests) -> RowNumbers:
     """Row numbers that put digests in order; equal ones stay as they stood."""
     return np.lexsort((some[:, 1], some[:, 0]))
 
 
-def first_of_each(some: Digests) -> Numbers:
+def first_of_each(some: Digests) -> RowNumbers:
     """Row numbers, in order, of those that no equal one stands before."""
     by_value = order(some)
     ordered = some[by_value]
@@ -52,7 +52,7 @@ def first_of_each(some: Digests) -> Numbers:
     return np.sort(by_value[new])
 
 
-def find(ordered: Digests, wanted: Digests) -> tuple[Numbers, Numbers]:
+def find_ids(ordered: Digests, wanted: Digests) -> tuple[RowNumbers, RowNumbers]:
     """Where digests stand among ordered ones, as pairs of row numbers in `wanted` and in `ordered`."""
     asked = order(wanted)  # ordered questions keep to one part of memory after the other
     high = ordered[:, 0]
@@ -68,7 +68,7 @@ RETRYABLE = pa.array([fault.value for fault in Fault if fault.retryable], pa.str
 States = npt.NDArray[np.uint8]
 
 
-class State(IntEnum):
+class ChunkState(IntEnum):
     """What became of a chunk; of several, the greatest counts."""
 
     UNKNOWN = 0
@@ -89,8 +89,8 @@ class Segment:
     def of(cls, path: str, keys: pa.Table) -> "Segment":
         """From its columns `chunk_id` and `fault`."""
         fault = keys["fault"]
-        states = pc.if_else(pc.is_in(fault, value_set=RETRYABLE), int(State.FAILED), int(State.SETTLED))
-        states = pc.if_else(pc.is_null(fault), int(State.ANSWERED), states)
+        states = pc.if_else(pc.is_in(fault, value_set=RETRYABLE), int(ChunkState.FAILED), int(ChunkState.SETTLED))
+        states = pc.if_else(pc.is_null(fault), int(ChunkState.ANSWERED), states)
         return cls(path, digests(keys["chunk_id"].to_pylist()), states.to_numpy().astype(np.uint8))
 
 
@@ -114,20 +114,20 @@ class Index:
     def states(self, ids: Digests) -> States:
         """What became of each of some chunks."""
         found = np.zeros(len(ids), np.uint8)
-        question, place = find(self._ids, ids)
+        question, place = find_ids(self._ids, ids)
         np.maximum.at(found, question, self._states[place])
         return found
 
     def places(self, ids: Digests) -> dict[str, list[int]]:
         """Where some chunks stand: row numbers by the path of the segment. A chunk may stand more than once."""
-        _, place = find(self._ids, ids)
+        _, place = find_ids(self._ids, ids)
         segment, row = self._segment[place], self._row[place]
         return {self.segments[n].path: np.sort(row[segment == n]).tolist() for n in np.unique(segment).tolist()}
 
 
 LEDGERS = "work/ledger"  # in an output, unless its run was told of another place
-KEYS = pa.schema([ANSWERS.field(name) for name in ("chunk_id", "fault")])
-READERS = 16  # segments read at a time
+KEYS = pa.schema([RESULTS.field(name) for name in ("chunk_id", "fault")])
+SEGMENT_READERS = 16  # segments read at a time
 LOOKS = 5  # at a ledger whose segments are being folded
 FOLDED_ROWS = 2_000  # of an actor's own small segments: some minutes of work
 
@@ -157,7 +157,7 @@ class Ledger:
         for _ in range(LOOKS):
             paths = self.paths()
             try:
-                with ThreadPoolExecutor(READERS) as pool:
+                with ThreadPoolExecutor(SEGMENT_READERS) as pool:
                     read = list(pool.map(lambda path: had.get(path) or self._segment(path), paths))
             except FileNotFoundError:  # folded since it was listed: its rows stand in another
                 continue
@@ -202,8 +202,8 @@ def best_of(tables: Sequence[pa.Table], chunk_ids: pa.Array | None = None) -> pa
 
     The best is the first in one order of all rows, so what is left out of a part would be left out of the whole.
     """
-    found = pa.concat_tables([ANSWERS.empty_table(), *tables], promote_options="default")  # of older versions
-    found = found.select(ANSWERS.names)
+    found = pa.concat_tables([RESULTS.empty_table(), *tables], promote_options="default")  # of older versions
+    found = found.select(RESULTS.names)
     if chunk_ids is not None:
         found = found.filter(pc.is_in(found["chunk_id"], value_set=chunk_ids))
     found = found.take(_in_order(found))
@@ -224,11 +224,11 @@ class LedgerWriter:
         """What its segments' names begin with."""
         return f"{self.run_id}.{self.actor}"
 
-    def held(self) -> dict[str, Answer]:
+    def held(self) -> dict[str, Result]:
         """What became of the chunks that this actor wrote down in this run before it was restarted; without the
         replies, which are safe where they are."""
-        names = [each.name for each in fields(Answer) if each.name not in TEXTS]
-        found: dict[str, Answer] = {}
+        names = [each.name for each in fields(Result) if each.name not in RESULT_TEXTS]
+        found: dict[str, Result] = {}
         for path in self.ledger.paths():
             if path.startswith(f"{self.ledger.folder}/{self.name}."):
                 try:
@@ -238,9 +238,9 @@ class LedgerWriter:
                 found |= {row["chunk_id"]: _answer(row) for row in rows}
         return found
 
-    def append(self, answers: list[Answer]) -> None:
+    def append(self, answers: list[Result]) -> None:
         """Write one segment."""
-        table = pa.Table.from_pylist([asdict(answer) for answer in answers], ANSWERS)
+        table = pa.Table.from_pylist([asdict(answer) for answer in answers], RESULTS)
         self.small[self.ledger.append(self.name, table)] = table
         if sum(one.num_rows for one in self.small.values()) >= FOLDED_ROWS:
             self._fold()
@@ -252,15 +252,15 @@ class LedgerWriter:
             self.ledger.storage.delete(small)
 
 
-def _answer(row: dict[str, Any]) -> Answer:
-    return Answer(**{**row, "fault": row["fault"] and Fault(row["fault"])})
+def _answer(row: dict[str, Any]) -> Result:
+    return Result(**{**row, "fault": row["fault"] and Fault(row["fault"])})
 
 
 def _in_order(found: pa.Table) -> pa.Array:
     """Row numbers, the best answers first; all columns decide, so that no order of files or rows shows."""
     again = pc.is_in(found["fault"], value_set=RETRYABLE)
     rank = pc.add(pc.cast(pc.is_valid(found["fault"]), pa.int8()), pc.cast(again, pa.int8()))
-    plain = found.drop_columns(list(TEXTS))
+    plain = found.drop_columns(list(RESULT_TEXTS))
     plain = plain.append_column("replies", pc.binary_join(found["replies"], "\n"))
     plain = plain.append_column("scores", _as_text(found["scores"].combine_chunks()))
     keys = [(name, "ascending") for name in ("rank", *plain.schema.names)]

@@ -25,7 +25,7 @@ def compact(ledger: Ledger, index: Index, many: int = MANY) -> Index:
         return index
     items = [{"paths": [segment.path for segment in group]} for group in _groups(small)]
     ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-        fold, batch_size=1, batch_format="pyarrow", fn_kwargs={"ledger": ledger}
+        fold_segments, batch_size=1, batch_format="pyarrow", fn_kwargs={"ledger": ledger}
     ).take_all()
     return ledger.index(index)
 
@@ -42,7 +42,7 @@ def _groups(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
         yield group
 
 
-def fold(batch: pa.Table, ledger: Ledger) -> pa.Table:
+def fold_segments(batch: pa.Table, ledger: Ledger) -> pa.Table:
     """Ray Data: paths of segments to rows that tell what they were folded into.
 
     Rows stand in the order in which they were answered, which is about that of the plan: who reads some chunks

@@ -9,17 +9,17 @@ from extraction.config.settings import Columns
 from extraction.errors import RunError
 from jobs.state.storage import Storage
 
-NAME = "manifest.json"
+MANIFEST = "manifest.json"
 Natural = Annotated[int, Field(ge=0)]
 
 
-class Published(BaseModel):
+class ManifestPart(BaseModel):
     """Base of what the manifest holds; a newer version may add keys."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Counts(Published):
+class Counts(ManifestPart):
     """Documents and chunks of a run. `chunks_answered` holds those `from_ledger`."""
 
     documents: Natural
@@ -30,7 +30,7 @@ class Counts(Published):
     dead_letters: Natural
 
 
-class Tokens(Published):
+class Tokens(ManifestPart):
     """Tokens of the requests that this run made; none where all came from the ledger."""
 
     prompt: Natural = 0
@@ -38,7 +38,7 @@ class Tokens(Published):
     completion: Natural = 0
 
 
-class File(Published):
+class File(ManifestPart):
     """A published file, its path relative to the output."""
 
     path: str
@@ -47,7 +47,7 @@ class File(Published):
     sha256: str
 
 
-class Manifest(Published):
+class Manifest(ManifestPart):
     """What a run published. `columns` are the names that its input has them by; `ledger` the URL of the folder of
     ledgers, where that is not in the output."""
 
@@ -64,12 +64,12 @@ class Manifest(Published):
     versions: dict[str, str]
 
 
-def read(storage: Storage) -> Manifest | None:
+def read_manifest(storage: Storage) -> Manifest | None:
     """The manifest of an output, None where nothing is published. Raises RunError for one that is torn."""
-    data = storage.read(NAME)
+    data = storage.read(MANIFEST)
     if data is None:
         return None
     try:
         return Manifest.model_validate(json.loads(data))
     except ValueError as error:
-        raise RunError(f"{storage.full(NAME)} is no manifest: {' '.join(str(error).split())[:200]}") from None
+        raise RunError(f"{storage.full(MANIFEST)} is no manifest: {' '.join(str(error).split())[:200]}") from None

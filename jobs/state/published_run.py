@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
-from actors.extractor import ANSWERS
+from actors.extractor import RESULTS
 from extraction.chunking.chunker import Chunk
 from extraction.config.settings import profile_model
 from extraction.errors import OperatorError
@@ -24,30 +24,30 @@ from jobs.state.storage import Storage
 from jobs.state.tables import chunks_of
 
 MODELS: tuple[type[BaseModel], ...] = (CompanyProfile, ShortProfile)
-CHUNKS_READ = 500  # at a time
+CHUNKS_READ_AT_ONCE = 500  # at a time
 NO_KIND = "documents"  # of no type
-ROWS = 10_000  # of a few small columns, at a time
+PLAN_ROWS_READ = 10_000  # of a few small columns, at a time
 PIECE_TYPE = "pieces.list.element.document_type"
 Values = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedRun:
     """One output folder and the run that is published in it."""
 
     storage: Storage
     manifest: manifest.Manifest
 
     @classmethod
-    def at(cls, given: str, flag: str = "--profiles") -> "Published":
+    def at(cls, given: str, flag: str = "--profiles") -> "PublishedRun":
         """Open an output folder or URL, which `flag` gave. Raises OperatorError where nothing is published."""
         storage = Storage(given)
         try:
-            found = manifest.read(storage)
+            found = manifest.read_manifest(storage)
         except OSError as error:
             raise OperatorError(f"{flag} {given} can't be read: {error.strerror or error}") from None
         if found is None:
-            raise OperatorError(f"{flag} {given}: there is no {manifest.NAME}, so nothing is published there")
+            raise OperatorError(f"{flag} {given}: there is no {manifest.MANIFEST}, so nothing is published there")
         return cls(storage, found)
 
     def profiles(self) -> Iterator[Values]:
@@ -79,7 +79,7 @@ class Published:
         """The type that most documents of each company have; none where the run's plan is gone."""
         counted: dict[str, Counter[str]] = defaultdict(Counter)
         for path in self.chunk_files:
-            for table in self.storage.read_batches(path, ROWS, ["company_id", PIECE_TYPE]):
+            for table in self.storage.read_batches(path, PLAN_ROWS_READ, ["company_id", PIECE_TYPE]):
                 for row in table.to_pylist():
                     counted[row["company_id"]].update(p["document_type"] or NO_KIND for p in row["pieces"])
         return {company_id: kinds.most_common(1)[0][0] for company_id, kinds in counted.items()}
@@ -91,7 +91,7 @@ class Published:
         for path in self.chunk_files:
             if of == "company_id" and not self.may_hold(path, ordered):
                 continue
-            for table in self.storage.read_batches(path, CHUNKS_READ):
+            for table in self.storage.read_batches(path, CHUNKS_READ_AT_ONCE):
                 yield from chunks_of(table.filter(pc.is_in(table[of], value_set=wanted)))
 
     def may_hold(self, path: str, companies: Sequence[str]) -> bool:
@@ -109,7 +109,7 @@ class Published:
         ledger = self.ledger
         ids = sorted(chunk_ids)
         places = ledger.index().places(digests(ids))
-        whole = all(set(ANSWERS.names) <= set(ledger.storage.columns(path)) for path in places)
+        whole = all(set(RESULTS.names) <= set(ledger.storage.columns(path)) for path in places)
         return ledger.read(places, pa.array(ids, pa.string())) if whole else None
 
     @cached_property

@@ -19,22 +19,22 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from actors.servers.supervisor import Ready
 from jobs.state.storage import Storage
 
-THREADS = 16
+RECORD_READERS = 16
 
 
 UNSAFE = re.compile(r"[^\w.-]+")
 
 
-Kind = TypeVar("Kind", bound="Record")
+AnyRecord = TypeVar("AnyRecord", bound="RecordBase")
 
 
-class Record(BaseModel):
+class RecordBase(BaseModel):
     """Base of what is recorded; a newer version may add keys."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class RunRecord(Record):
+class RunRecord(RecordBase):
     """What a run was told. `seconds` are those of each stage, as far as the run came; `limit` and `gpus` are
     those of one server."""
 
@@ -56,7 +56,7 @@ class RunRecord(Record):
         storage.write(f"{folder_of(self.run_id)}/run.json", (record.model_dump_json(indent=2) + "\n").encode())
 
 
-class ServerRecord(Record):
+class ServerRecord(RecordBase):
     """A server as it was when it was last ready (see `actors.servers.supervisor.Ready`)."""
 
     server: str
@@ -92,12 +92,12 @@ def read_run(storage: Storage, run_id: str) -> RunRecord | None:
 def read_servers(storage: Storage, run_id: str) -> list[ServerRecord]:
     """The records of a run's servers, in order of their names."""
     paths = storage.list(servers_in(run_id), ".json")
-    with ThreadPoolExecutor(THREADS) as threads:
+    with ThreadPoolExecutor(RECORD_READERS) as threads:
         found = threads.map(lambda path: _read(storage, path, ServerRecord), paths)
         return [record for record in found if record]
 
 
-def _read(storage: Storage, path: str, kind: type[Kind]) -> Kind | None:
+def _read(storage: Storage, path: str, kind: type[AnyRecord]) -> AnyRecord | None:
     data = storage.read(path)
     try:
         return kind.model_validate_json(data) if data else None

@@ -17,7 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from extraction.errors import OperatorError
 
-PROBE = ".probe"
+PROBE_FILE = ".probe"
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def storage_at(given: str, flag: str = "--output") -> "Storage":
     try:
         filesystem, path = fsspec.url_to_fs(given)
         storage = Storage(str(filesystem.unstrip_protocol(path)))
-        storage.write(PROBE, b"")
-        storage.delete([PROBE])
+        storage.write(PROBE_FILE, b"")
+        storage.delete([PROBE_FILE])
     except (ImportError, ValueError, OSError) as error:
         raise OperatorError(f"{flag} {given} can't be written to: {error}") from None
     return storage

@@ -127,7 +127,7 @@ CONFLICT = pa.struct(
 )
 
 
-MISSING = pa.struct(
+MISSING_CHUNK = pa.struct(
     [
         ("chunk_id", pa.string()),
         ("document_id", pa.string()),
@@ -141,7 +141,7 @@ MISSING = pa.struct(
 OWN = pa.schema(
     [
         ("documents", pa.list_(pa.string())),
-        ("chunks_missing", pa.list_(MISSING)),
+        ("chunks_missing", pa.list_(MISSING_CHUNK)),
         ("evidence", pa.list_(EVIDENCE)),
         ("conflicts", pa.list_(CONFLICT)),
     ]

@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
-from actors.retrying_client import Answer, Client, Question
-from actors.servers.supervisor import Address
+from actors.retrying_client import Client, Request, Result
+from actors.servers.supervisor import ServerAddress
 from extraction.config.settings import Settings
 from extraction.prompting.response_schema import wire_schema
 from extraction.schema.company import ShortProfile
@@ -27,22 +27,22 @@ def settings(**sections: dict[str, Any]) -> Settings:
     return Settings.model_validate({"profile": "extraction.schema.company:ShortProfile", **raw})
 
 
-def question(text: str = TEXT, chunk_id: str = "c1", max_tokens: int = 200) -> Question:
+def question(text: str = TEXT, chunk_id: str = "c1", max_tokens: int = 200) -> Request:
     """A question of 100 prompt tokens."""
-    return Question(chunk_id, text, 100, max_tokens)
+    return Request(chunk_id, text, 100, max_tokens)
 
 
-def address(server: FakeServer, limit: int = 4) -> Address:
+def address(server: FakeServer, limit: int = 4) -> ServerAddress:
     """Where the fake server is asked."""
-    return Address(server.url, server.api_key or "none", "house", limit)
+    return ServerAddress(server.url, server.api_key or "none", "house", limit)
 
 
 def ask(
-    where: Address, *questions: Question, asked: Settings | None = None, logprobs: bool = False
-) -> list[Answer]:
+    where: ServerAddress, *questions: Request, asked: Settings | None = None, logprobs: bool = False
+) -> list[Result]:
     """Ask everything at once with a client of its own."""
 
-    async def all_of_them() -> list[Answer]:
+    async def all_of_them() -> list[Result]:
         client = Client(where, asked or settings(), SCHEMA, logprobs=logprobs)
         try:
             return await asyncio.gather(*map(client.ask, questions))
@@ -52,6 +52,6 @@ def ask(
     return asyncio.run(all_of_them())
 
 
-def ask_one(where: Address, text: str, asked: Settings | None = None) -> Answer:
+def ask_one(where: ServerAddress, text: str, asked: Settings | None = None) -> Result:
     """The answer to one text."""
     return ask(where, question(text), asked=asked)[0]

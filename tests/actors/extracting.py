@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from actors.extractor import Extractor
-from actors.retrying_client import Answer, Question
+from actors.retrying_client import Request, Result
 from actors.servers.supervisor import Server
 from extraction.config.settings import Settings
 from tests.actors.asking import SCHEMA, question, settings
@@ -17,15 +17,15 @@ from tests.actors.asking import SCHEMA, question, settings
 class MemoryJournal:
     """Keeps answers in a list; knows some from an earlier life."""
 
-    def __init__(self, *held: Answer, failures: int = 0) -> None:
+    def __init__(self, *held: Result, failures: int = 0) -> None:
         self.before = {answer.chunk_id: answer for answer in held}
         self.failures = failures
-        self.written: list[Answer] = []
+        self.written: list[Result] = []
 
-    def held(self) -> dict[str, Answer]:
+    def held(self) -> dict[str, Result]:
         return self.before
 
-    def append(self, answers: list[Answer]) -> None:
+    def append(self, answers: list[Result]) -> None:
         if self.failures:
             self.failures -= 1
             raise OSError("no space left")
@@ -38,9 +38,9 @@ def extractor(server: Server, journal: MemoryJournal | None = None, asked: Setti
     return Extractor(asked or settings(), SCHEMA, lambda: server, lambda: kept)
 
 
-def batch(*questions: Question, **columns: list[Any]) -> pa.Table:
+def batch(*questions: Request, **columns: list[Any]) -> pa.Table:
     """A batch of chunks as Ray Data hands it over, with columns that are not asked for."""
-    table = pa.table({f.name: [getattr(q, f.name) for q in questions] for f in fields(Question)})
+    table = pa.table({f.name: [getattr(q, f.name) for q in questions] for f in fields(Request)})
     return table.append_column("document_id", pa.array(["d"] * len(questions), pa.string()))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from actors.retrying_client import Answer, Client, Question
+from actors.retrying_client import Client, Request, Result
 from actors.servers.supervisor import Keeper, Server
 from extraction.config.settings import Settings
 from tests.actors.asking import SCHEMA
@@ -35,14 +35,14 @@ class HastyFake(OwnedFake):
 
 
 def ask_kept(
-    server: Server, asked: Settings, *questions: Question, meanwhile: Callable[[], None] | None = None
-) -> list[Answer]:
+    server: Server, asked: Settings, *questions: Request, meanwhile: Callable[[], None] | None = None
+) -> list[Result]:
     """Ask everything at once; `meanwhile` runs in a thread of its own."""
     keeper = Keeper(server, asked.servers)
     where = keeper.start()
     thread = threading.Thread(target=meanwhile or (lambda: None))
 
-    async def all_of_them() -> list[Answer]:
+    async def all_of_them() -> list[Result]:
         client = Client(where, asked, SCHEMA, keeper)
         try:
             thread.start()

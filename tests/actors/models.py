@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.servers.llamacpp import LlamaCppServer
-from actors.servers.supervisor import DIRECT, Address
+from actors.servers.supervisor import DIRECT, ServerAddress
 from extraction.config.settings import Settings
 from tests.actors.asking import settings
 
@@ -40,7 +40,7 @@ def running_llamacpp(name: str, logs: Path) -> LlamaCppServer:
     return LlamaCppServer(model_settings(name), logs)
 
 
-def post(address: Address, path: str, body: dict[str, Any]) -> Any:
+def post(address: ServerAddress, path: str, body: dict[str, Any]) -> Any:
     """What a server answers to a JSON body, on a path of its own API."""
     url = address.url.removesuffix("/v1") + path
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {address.api_key}"}

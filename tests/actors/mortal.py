@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-from actors.servers.supervisor import Address, Keeper
+from actors.servers.supervisor import Keeper, ServerAddress
 from extraction.config.settings import Servers
 
 LENIENT = Servers(max_deaths=100)
@@ -22,14 +22,14 @@ class Mortal:
         self.alive, self.starts, self.stops = False, 0, 0
         self.threads: set[int] = set()
 
-    def start(self) -> Address:
+    def start(self) -> ServerAddress:
         time.sleep(self.start_s)
         self.threads.add(threading.get_ident())
         self.starts += 1
         if self.failure and self.starts > 1:
             raise self.failure
         self.alive = True
-        return Address(f"http://127.0.0.1:{self.starts}/v1", "k", "house", 1)
+        return ServerAddress(f"http://127.0.0.1:{self.starts}/v1", "k", "house", 1)
 
     def stop(self) -> None:
         self.alive = False
@@ -46,11 +46,11 @@ def kept(server: Mortal, asked: Servers = LENIENT) -> Iterator[Keeper]:
         keeper.stop()
 
 
-async def revive_all(keeper: Keeper, callers: int) -> list[Address]:
+async def revive_all(keeper: Keeper, callers: int) -> list[ServerAddress]:
     """Many callers find the server dead at once; the addresses that the client is turned to."""
-    turned: list[Address] = []
+    turned: list[ServerAddress] = []
 
-    async def turn_to(address: Address) -> None:
+    async def turn_to(address: ServerAddress) -> None:
         await asyncio.sleep(0.01)
         turned.append(address)
 
@@ -58,7 +58,7 @@ async def revive_all(keeper: Keeper, callers: int) -> list[Address]:
     return turned
 
 
-async def stay(address: Address) -> None:
+async def stay(address: ServerAddress) -> None:
     """Turn nowhere."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from actors.servers.process import ServerProcess, free_port, new_key
-from actors.servers.supervisor import Address, wait_until_healthy
+from actors.servers.supervisor import ServerAddress, wait_until_healthy
 from tests.fakes.process import ROOT
 
 DEADLINE_S = 10.0
@@ -55,10 +55,10 @@ class OwnedFake:
     def __init__(self, folder: Path, *flags: str, limit: int = 4) -> None:
         self.folder, self.flags, self.limit = folder, flags, limit
         self.journal = folder / "journal.jsonl"
-        self.addresses: list[Address] = []
+        self.addresses: list[ServerAddress] = []
         self.process: ServerProcess | None = None
 
-    def start(self) -> Address:
+    def start(self) -> ServerAddress:
         """Start a process and wait until it answers."""
         self.stop()
         port, key = free_port(), new_key()
@@ -66,7 +66,7 @@ class OwnedFake:
         self.process = fake_process(self.folder, port, *flags)
         self.process.start()
         wait_until_healthy(self.process, f"http://127.0.0.1:{port}/health", timeout_s=30)
-        self.addresses.append(Address(f"http://127.0.0.1:{port}/v1", key, "house", self.limit))
+        self.addresses.append(ServerAddress(f"http://127.0.0.1:{port}/v1", key, "house", self.limit))
         return self.addresses[-1]
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from actors.servers.supervisor import Address
+from actors.servers.supervisor import ServerAddress
 from extraction.schema.company import ShortProfile
 
 PROFILE: dict[str, Any] = dict.fromkeys(ShortProfile.model_fields) | {
@@ -86,6 +86,6 @@ class ScriptedServer:
         self.http.server_close()
 
     @property
-    def address(self) -> Address:
+    def address(self) -> ServerAddress:
         """Where it is asked."""
-        return Address(f"http://127.0.0.1:{self.http.server_port}/v1", "a-key", "house", 4)
+        return ServerAddress(f"http://127.0.0.1:{self.http.server_port}/v1", "a-key", "house", 4)

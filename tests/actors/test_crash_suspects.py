@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from actors.crash_suspects import Doubt, Doubts, UnderWay
 from actors.extractor import Extractor
-from actors.retrying_client import DEATHS_ALONE, FORGIVEN, Question
+from actors.retrying_client import DEATHS_ALONE, FORGIVEN, Request
 from actors.servers.endpoint import EndpointServer
 from actors.servers.process import free_port
-from actors.servers.supervisor import Address
+from actors.servers.supervisor import ServerAddress
 from extraction.config.settings import Settings
 from extraction.errors import Fault
 from tests.actors.asking import SCHEMA, TEXT, address, question, settings
@@ -167,7 +167,7 @@ def patient(deadline_s: float = 20, attempts: int = 1, **servers: Any) -> Settin
     return settings(requests={"deadline_s": deadline_s, "attempts": attempts}, servers=servers)
 
 
-def chunks(*texts: str) -> list[Question]:
+def chunks(*texts: str) -> list[Request]:
     return [question(text, f"c{n}") for n, text in enumerate(texts)]
 
 
@@ -267,11 +267,11 @@ class Moved:
 
     name = "moved"
 
-    def __init__(self, *addresses: Address) -> None:
+    def __init__(self, *addresses: ServerAddress) -> None:
         self.addresses = [*addresses]
         self.alive = False
 
-    def start(self) -> Address:
+    def start(self) -> ServerAddress:
         self.alive = len(self.addresses) == 1
         return self.addresses.pop(0)
 
@@ -280,7 +280,7 @@ class Moved:
 
 
 def test_a_client_turns_to_the_new_address_of_a_server(fake: FakeServer) -> None:
-    nobody = Address(f"http://127.0.0.1:{free_port()}/v1", "none", "house", 1)
+    nobody = ServerAddress(f"http://127.0.0.1:{free_port()}/v1", "none", "house", 1)
     answers = ask_kept(Moved(nobody, address(fake)), patient(), *chunks(*neighbours(5)))
     assert [answer.fault for answer in answers] == [None] * 5
     assert max(answer.attempts for answer in answers) == 2

@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from actors.extractor import ANSWERS, TEXTS, Extractor, GroupCommit, Journal
-from actors.retrying_client import HERE, Answer
+from actors.extractor import RESULT_TEXTS, RESULTS, Extractor, GroupCommit, Journal
+from actors.retrying_client import HERE, Result
 from actors.servers.endpoint import EndpointServer
 from actors.servers.process import free_port
 from actors.servers.supervisor import Ready
@@ -64,12 +64,12 @@ def test_every_chunk_becomes_one_row_in_order(endpoint: EndpointServer) -> None:
 
 def test_rows_carry_no_replies(endpoint: EndpointServer) -> None:
     (rows,) = answer_all(extractor(endpoint), texts(TEXT))
-    assert rows.schema.names == [name for name in ANSWERS.names if name not in TEXTS]
+    assert rows.schema.names == [name for name in RESULTS.names if name not in RESULT_TEXTS]
 
 
 def test_an_empty_batch_is_an_empty_table(endpoint: EndpointServer) -> None:
     (rows,) = answer_all(extractor(endpoint), texts(TEXT).slice(0, 0))
-    assert (rows.num_rows, rows.schema.names) == (0, [n for n in ANSWERS.names if n not in TEXTS])
+    assert (rows.num_rows, rows.schema.names) == (0, [n for n in RESULTS.names if n not in RESULT_TEXTS])
 
 
 def test_batches_share_one_server(endpoint: EndpointServer) -> None:
@@ -80,8 +80,8 @@ def test_batches_share_one_server(endpoint: EndpointServer) -> None:
 
 
 def test_what_the_journal_holds_is_not_asked_again(fake: FakeServer, endpoint: EndpointServer) -> None:
-    held = Answer("c1", replies=("{}",), attempts=7, prompt_tokens=123)
-    journal = MemoryJournal(held, Answer("c2", fault=Fault.INVALID, message="as before"))
+    held = Result("c1", replies=("{}",), attempts=7, prompt_tokens=123)
+    journal = MemoryJournal(held, Result("c2", fault=Fault.INVALID, message="as before"))
     before = fake.stats()["requests"]
     (rows,) = answer_all(extractor(endpoint, journal), texts(*(f"{TEXT} {n}" for n in range(4))))
     assert fake.stats()["requests"] - before == 2 + 1  # and the canary
@@ -225,10 +225,10 @@ class GatedJournal:
         self.gate.set()
         self.failures = failures
 
-    def held(self) -> dict[str, Answer]:
+    def held(self) -> dict[str, Result]:
         return {}
 
-    def append(self, answers: list[Answer]) -> None:
+    def append(self, answers: list[Result]) -> None:
         assert self.gate.wait(10)
         if self.failures:
             self.failures -= 1
@@ -236,11 +236,11 @@ class GatedJournal:
         self.groups.append([answer.chunk_id for answer in answers])
 
 
-def answers(count: int, first: int = 0) -> list[Answer]:
-    return [Answer(f"c{n}") for n in range(first, first + count)]
+def answers(count: int, first: int = 0) -> list[Result]:
+    return [Result(f"c{n}") for n in range(first, first + count)]
 
 
-def add_all(commit: GroupCommit, some: list[Answer]) -> list[asyncio.Task[None]]:
+def add_all(commit: GroupCommit, some: list[Result]) -> list[asyncio.Task[None]]:
     return [asyncio.create_task(commit.add(answer)) for answer in some]
 
 
@@ -300,7 +300,7 @@ def test_an_old_timer_does_not_hurry_the_next_group() -> None:
         await asyncio.sleep(0.3)
         await asyncio.gather(*first, *add_all(commit, answers(1, first=1)))
         began = time.monotonic()
-        await commit.add(Answer("c2"))
+        await commit.add(Result("c2"))
         assert time.monotonic() - began >= 0.35
         assert journal.groups == [["c0", "c1"], ["c2"]]
 

@@ -10,7 +10,7 @@ import pytest
 
 from actors.http import MAX_ERROR_BYTES, MAX_REPLY_BYTES, Attempt, Connection, Unreachable
 from actors.servers.process import free_port
-from actors.servers.supervisor import Address
+from actors.servers.supervisor import ServerAddress
 from extraction.errors import Fault, OperatorError
 from extraction.prompting.prompt import Message
 from extraction.prompting.reply_parsing import ReplyFault
@@ -22,7 +22,7 @@ ATTEMPT = Attempt(temperature=0.1, frequency_penalty=0.2, presence_penalty=0.3, 
 GZIP = {"Content-Encoding": "gzip"}
 
 
-def send(where: Address, text: str = TEXT, deadline_s: float = 5.0) -> dict[str, Any]:
+def send(where: ServerAddress, text: str = TEXT, deadline_s: float = 5.0) -> dict[str, Any]:
     messages: list[Message] = [{"role": "system", "content": "Write."}, {"role": "user", "content": text}]
 
     async def once() -> dict[str, Any]:
@@ -35,7 +35,7 @@ def send(where: Address, text: str = TEXT, deadline_s: float = 5.0) -> dict[str,
     return asyncio.run(once())
 
 
-def answers(where: Address, deadline_s: float = 5.0) -> bool:
+def answers(where: ServerAddress, deadline_s: float = 5.0) -> bool:
     async def once() -> bool:
         connection = Connection(where, SCHEMA, deadline_s)
         try:
@@ -46,7 +46,7 @@ def answers(where: Address, deadline_s: float = 5.0) -> bool:
     return asyncio.run(once())
 
 
-def unreachable(where: Address, text: str = TEXT, deadline_s: float = 5.0) -> Unreachable:
+def unreachable(where: ServerAddress, text: str = TEXT, deadline_s: float = 5.0) -> Unreachable:
     with pytest.raises(Unreachable) as caught:
         send(where, text, deadline_s)
     return caught.value
@@ -130,7 +130,7 @@ def test_a_proxy_that_gave_up_is_told() -> None:
 
 
 def test_what_it_serves_is_listed(fake: FakeServer) -> None:
-    async def listed(where: Address) -> list[dict[str, Any]]:
+    async def listed(where: ServerAddress) -> list[dict[str, Any]]:
         connection = Connection(where, SCHEMA, 5)
         try:
             return await connection.models()
@@ -185,7 +185,7 @@ def test_a_broken_connection_is_worth_another_try(fake: FakeServer, name: str) -
 
 
 def test_nobody_there_is_worth_another_try() -> None:
-    assert unreachable(Address(f"http://127.0.0.1:{free_port()}/v1", "k", "m", 1)).fault is Fault.UNAVAILABLE
+    assert unreachable(ServerAddress(f"http://127.0.0.1:{free_port()}/v1", "k", "m", 1)).fault is Fault.UNAVAILABLE
 
 
 @pytest.mark.parametrize("name", ["hang", "slow_loris=0.02"])
@@ -248,7 +248,7 @@ def test_a_server_that_is_hung_or_gone_answers_nothing() -> None:
     with FakeServer("--order", '[{"fault": "wedge"}]') as fake:
         assert fake.healthy()
         assert not answers(address(fake), deadline_s=0.3)
-    assert not answers(Address(f"http://127.0.0.1:{free_port()}/v1", "k", "m", 1))
+    assert not answers(ServerAddress(f"http://127.0.0.1:{free_port()}/v1", "k", "m", 1))
 
 
 def test_a_small_reply_that_unpacks_to_a_huge_one_is_refused() -> None:

@@ -10,8 +10,19 @@ from typing import Any
 import pytest
 
 from actors import metrics
-from actors.metrics import CHUNKS, KV_USAGE, METRICS, QUEUED, RESTARTS, RUNNING, TOKENS, Meter, State, read_page
-from actors.retrying_client import Answer
+from actors.metrics import (
+    CHUNKS_METRIC,
+    KV_USAGE,
+    METRICS,
+    QUEUED_METRIC,
+    RESTARTS,
+    RUNNING,
+    TOKENS,
+    Meter,
+    MetricsState,
+    read_page,
+)
+from actors.retrying_client import Result
 from extraction.errors import Fault
 from tests.actors.processes import eventually
 from tests.fakes.process import FakeServer
@@ -33,7 +44,7 @@ sglang:num_queue_reqs{engine_type="unified",model_name="house",pp_rank="0",tp_ra
 class Recorded(Meter):
     """A meter whose metrics are kept here instead of at Ray."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: MetricsState) -> None:
         super().__init__("fake", lambda: state)
         self.told: Counter[tuple[str, str]] = Counter()
         self.gauges: dict[str, float] = {}
@@ -76,19 +87,19 @@ def page() -> Iterator[str]:
     server.server_close()
 
 
-def answer(fault: Fault | None = None) -> Answer:
-    return Answer("c", fault=fault, attempts=2, prompt_tokens=100, cached_tokens=40, completion_tokens=7)
+def answer(fault: Fault | None = None) -> Result:
+    return Result("c", fault=fault, attempts=2, prompt_tokens=100, cached_tokens=40, completion_tokens=7)
 
 
 def test_answers_are_summed_by_fault_and_kind_and_told_once() -> None:
-    meter = Recorded(State(in_flight=3, waiting=5, restarts=1))
+    meter = Recorded(MetricsState(in_flight=3, waiting=5, restarts=1))
     for fault in (None, None, Fault.TRUNCATED):
         meter.add(answer(fault))
     meter.report()
     meter.report()
     assert meter.told == {
-        (CHUNKS.name, "none"): 2,
-        (CHUNKS.name, "truncated"): 1,
+        (CHUNKS_METRIC.name, "none"): 2,
+        (CHUNKS_METRIC.name, "truncated"): 1,
         (metrics.ATTEMPTS.name, ""): 6,
         (TOKENS.name, "prompt"): 300,
         (TOKENS.name, "cached"): 120,
@@ -97,41 +108,41 @@ def test_answers_are_summed_by_fault_and_kind_and_told_once() -> None:
     }
     meter.add(answer())
     meter.report()
-    assert meter.told[CHUNKS.name, "none"] == 3
+    assert meter.told[CHUNKS_METRIC.name, "none"] == 3
     assert meter.gauges == {"extract_in_flight": 3, "extract_waiting": 5}
 
 
 def test_a_server_s_page_is_read_its_largest_values(page: str) -> None:
-    assert dict(read_page(page)) == {RUNNING: 128, KV_USAGE: 0.93, QUEUED: 17}
-    meter = Recorded(State(page=page))
+    assert dict(read_page(page)) == {RUNNING: 128, KV_USAGE: 0.93, QUEUED_METRIC: 17}
+    meter = Recorded(MetricsState(page=page))
     meter.report()
     assert meter.gauges["extract_server_kv_usage"] == 0.93
 
 
 def test_the_fake_has_such_a_page_for_everybody() -> None:
     with FakeServer(api_key="k") as closed:
-        assert dict(read_page(f"{closed.root}/metrics")) == {RUNNING: 0, QUEUED: 0, KV_USAGE: 0}
+        assert dict(read_page(f"{closed.root}/metrics")) == {RUNNING: 0, QUEUED_METRIC: 0, KV_USAGE: 0}
 
 
 def test_a_page_that_fails_costs_a_line_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], fake: FakeServer
 ) -> None:
     monkeypatch.setattr(metrics, "REPORT_S", 0.01)
-    meter = Recorded(State(page=f"{fake.root}/nowhere"))
+    meter = Recorded(MetricsState(page=f"{fake.root}/nowhere"))
     meter.start()
     meter.add(answer())
-    assert eventually(lambda: meter.told[CHUNKS.name, "none"] == 1)
+    assert eventually(lambda: meter.told[CHUNKS_METRIC.name, "none"] == 1)
     time.sleep(0.2)
     assert capfd.readouterr().err.count("metrics are not reported") == 1
     meter._state = _gone  # ends the thread
 
 
-def _gone() -> State:
+def _gone() -> MetricsState:
     raise ReferenceError
 
 
 def test_names_are_prometheus_s_and_each_is_said_once() -> None:
     assert len({metric.name for metric in METRICS}) == len(METRICS)
     assert all(metric.name.startswith("extract_") for metric in METRICS)
-    assert CHUNKS.exported == "ray_extract_chunks_total"
+    assert CHUNKS_METRIC.exported == "ray_extract_chunks_total"
     assert KV_USAGE.exported == "ray_extract_server_kv_usage"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.concurrency_limit import Slots
-from actors.retrying_client import Answer, Client
+from actors.retrying_client import Client, Result
 from extraction.errors import Fault, OperatorError
 from extraction.prompting.logprobs import leaves
 from extraction.schema.company import ShortProfile
@@ -24,7 +24,7 @@ from tests.fakes.process import FakeServer
 
 def scripted(
     *replies: Reply, max_tokens: int = 200, **sections: dict[str, Any]
-) -> tuple[Answer, list[dict[str, Any]]]:
+) -> tuple[Result, list[dict[str, Any]]]:
     """The answer that a script leads to, and the bodies of the requests."""
     with ScriptedServer(*replies) as server:
         asked = question(max_tokens=max_tokens)
@@ -243,7 +243,7 @@ def test_waiting_for_a_slot_is_not_counted_into_the_deadline(slow: FakeServer) -
 def test_a_new_servers_limit_holds_from_then_on(fake: FakeServer, limit: int) -> None:
     """Some requests are under way at the old address, others wait for a slot."""
 
-    async def ask_all() -> list[Answer]:
+    async def ask_all() -> list[Result]:
         client = Client(address(fake, limit=3), settings(), SCHEMA)
         fake.order([{"fault": "hang", "count": 3}])
         tasks = [asyncio.create_task(client.ask(question(f"{TEXT} {n}"))) for n in range(3)]
@@ -393,7 +393,7 @@ def named(name: str) -> Reply:
 
 def scripted_parts(
     *replies: Reply, text: str = LONG, **sections: dict[str, Any]
-) -> tuple[Answer, list[str], list[int]]:
+) -> tuple[Result, list[str], list[int]]:
     """The answer that a script leads to, and the contents and limits of its requests."""
     with ScriptedServer(*replies) as server:
         (answer,) = ask(server.address, question(text), asked=settings(**sections))
@@ -401,7 +401,7 @@ def scripted_parts(
     return answer, [body["messages"][-1]["content"] for body in bodies], [body["max_tokens"] for body in bodies]
 
 
-def names(answer: Answer) -> list[str]:
+def names(answer: Result) -> list[str]:
     return [json.loads(reply)["name"] for reply in answer.replies]
 
 

@@ -21,7 +21,7 @@ import psutil
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from actors.extractor import CANARY
-from actors.servers.sglang import QUEUED
+from actors.servers.sglang import QUEUED_PER_RUNNING
 from tests.fakes.process import ROOT, FakeServer
 from tests.jobs import helpers
 from tests.jobs.nodes import RayCluster
@@ -80,7 +80,7 @@ class World:
             tokenizer.save(str(folder / "tokenizer.json"))
         fake = ["python", "-m", "tests.fakes.server", "--child", "--journal", str(self.journal), *flags]
         told = {"sglang.command": fake, "sglang.vram_gib": 79.6, "servers.start_timeout_s": 60,
-                "sglang.flags.max_running_requests": IN_FLIGHT // QUEUED, **settings}  # fmt: skip
+                "sglang.flags.max_running_requests": IN_FLIGHT // QUEUED_PER_RUNNING, **settings}  # fmt: skip
         laid = [part for key, value in told.items() for part in ("--set", f"{key}={json.dumps(value)}")]
         return ["--engine", "sglang", "--model", str(folder), *laid]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel
 
-from actors.retrying_client import Answer
+from actors.retrying_client import Result
 from extraction.chunking.chunker import Chunk
 from extraction.documents import Piece
 from extraction.schema.company import ShortProfile
@@ -52,7 +52,7 @@ def _row(values: Values, model: type[BaseModel]) -> Values:
     return {**empty, **given, "evidence": [{**row, "support": 1, "places": []} for row in evidence]}
 
 
-def ask(folder: Path, questions: list[tuple[str, str, Answer]]) -> None:
+def ask(folder: Path, questions: list[tuple[str, str, Result]]) -> None:
     """Plan and answer chunks: (company_id, text, answer), the answer's chunk_id being the chunk's."""
     storage = Storage(str(folder))
     chunks = [asdict(_chunk(company_id, text, answer.chunk_id)) for company_id, text, answer in questions]

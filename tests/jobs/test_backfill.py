@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from extraction.config.settings import load
+from extraction.config.settings import load_settings
 from jobs import backfill
+from jobs.backfills.config import load_backfill
 from jobs.reports.request_stats import answers_of
 from jobs.state.lease import lease
-from jobs.state.published_run import Published
+from jobs.state.published_run import PublishedRun
 from jobs.state.storage import Storage
 from tests.conftest import ROOT
 from tests.fakes.process import FakeServer
@@ -71,7 +72,7 @@ def test_a_partitions_report_tells_of_its_own_answers(tmp_path: Path, fake: Fake
     for path, rows in days.items():
         write(tmp_path / "documents" / path / "part.parquet", rows)
     assert tick(declare(tmp_path, fake.url)) == 0
-    found = {path: Published.at(str(tmp_path / "out" / path)) for path in days}
+    found = {path: PublishedRun.at(str(tmp_path / "out" / path)) for path in days}
     assert len({each.manifest.run_id for each in found.values()}) == 1
     for path, published in found.items():
         answers, spent = answers_of(published), record(tmp_path, path)["spent"]
@@ -289,9 +290,7 @@ def test_mistakes_in_the_declaration_are_told(
 
 
 def test_the_example_is_a_declaration_and_the_help_says_how_to_schedule(capsys: Captured) -> None:
-    from jobs.backfills.config import load
-
-    declared = load(Path("configs/backfill.yaml"))
+    declared = load_backfill(Path("configs/backfill.yaml"))
     assert declared.extract.config == Path("configs/extract.yaml")
     with pytest.raises(SystemExit):
         backfill.main(["--help"])
@@ -307,7 +306,7 @@ COMMAND = [sys.executable, str(ROOT / "jobs" / "backfill.py")]
 
 def messages(output: Path) -> dict[str, str]:
     """The digest that the server's journal has of each planned chunk's message, by chunk id."""
-    settings = load(ROOT / "configs" / "demo.yaml")
+    settings = load_settings(ROOT / "configs" / "demo.yaml")
     model, found = settings.profile_model(), {}
     for file in output.glob("*/work/runs/*/chunks/*.parquet"):
         for chunk in Storage(str(file.parent)).read_table(file.name, ["chunk_id", "content"]).to_pylist():

@@ -7,8 +7,8 @@ from random import Random
 import pytest
 import yaml
 
-from actors.retrying_client import Answer
-from extraction.config.settings import load
+from actors.retrying_client import Result
+from extraction.config.settings import load_settings
 from extraction.merging.confidence import Calibration
 from extraction.prompting.logprobs import leaves
 from jobs import calibrate
@@ -27,7 +27,7 @@ def labelled_run(folder: Path, count: int = 90) -> tuple[Path, Path]:
         scores = [-0.1] * leaves(json.loads(said))
         scores[0] = -chance.uniform(0.01, 0.6) if right else -chance.uniform(0.4, 3)
         text = f"Alder {number} Ltd bought Birch {number} Ltd."
-        asked.append((f"c{number}", text, Answer(f"chunk{number}", (said,), scores=(tuple(scores),))))
+        asked.append((f"c{number}", text, Result(f"chunk{number}", (said,), scores=(tuple(scores),))))
         labels[f"c{number}"] = {"name": f"Alder {number} Ltd"}
     out = publish(folder / "out", {"c0": {"name": "Alder 0 Ltd"}})
     ask(out, asked)
@@ -56,7 +56,7 @@ def test_a_calibration_is_written_that_settings_take(tmp_path: Path, capsys: pyt
     made = Calibration.model_validate(yaml.safe_load(path.read_text()))
     assert made.fitted.companies == made.fitted.values == 90
     assert made.chunk.weights["logprob"] > 0 and 0.3 < made.min_confidence < 1
-    settings = load(CONFIGS / "demo.yaml", {"confidence.calibration": str(path)})
+    settings = load_settings(CONFIGS / "demo.yaml", {"confidence.calibration": str(path)})
     assert settings.confidence.calibration == made
     assert settings.confidence.minimum("name", made) == made.min_confidence
     assert settings.confidence.minimum("name", None) == 0

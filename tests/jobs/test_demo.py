@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 from tests.jobs.helpers import census, rows_of
 
 LABELS: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "demo" / "labels.yaml").read_text("utf-8"))
-ROWS: list[dict[str, Any]] = demo_documents.documents().to_pylist()
+ROWS: list[dict[str, Any]] = demo_documents.demo_documents().to_pylist()
 
 
 def plain(value: object) -> str:
@@ -43,7 +43,7 @@ def test_labels_name_every_company_and_their_values_stand_in_its_documents() -> 
 @pytest.mark.model
 def test_the_small_model_reads_them(tmp_path: Path, cluster: None) -> None:
     source = tmp_path / "documents.parquet"
-    demo_documents.write(source)
+    demo_documents.write_demo(source)
     argv = ["--engine", "llamacpp", "--input", str(source), "--output", str(tmp_path / "out"), "--limit", "7"]
     assert extract.main([*argv, "--set", "max_dead_fraction=0.5"]) == 0
     census(tmp_path / "out", {row["document_id"] for row in ROWS[:7]})

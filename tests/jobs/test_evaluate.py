@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from actors.retrying_client import Answer
+from actors.retrying_client import Result
 from extraction.errors import Fault
 from jobs import evaluate
 from tests.fakes.process import FakeServer
@@ -101,8 +101,8 @@ def test_a_label_of_another_name_is_mapped(tmp_path: Path) -> None:
 
 def test_companies_that_were_read_and_got_no_profile_miss_all(tmp_path: Path) -> None:
     out = publish(tmp_path / "out", {"alder": {"name": "Alder"}})
-    none = Answer("b", fault=Fault.INVALID, message="no JSON", attempts=2)
-    ask(out, [("alder", "Alder", Answer("a", (reply(name="Alder"),), attempts=1)), ("birch", "Birch", none)])
+    none = Result("b", fault=Fault.INVALID, message="no JSON", attempts=2)
+    ask(out, [("alder", "Alder", Result("a", (reply(name="Alder"),), attempts=1)), ("birch", "Birch", none)])
     found = scored(tmp_path, out, labelled(tmp_path))
     assert found["companies"] == {"labelled": 3, "read": 2, "with_profile": 1}
     assert found["fields"]["name"]["recall"]["value"] == 0.5
@@ -117,10 +117,10 @@ def test_what_evidence_and_ledger_tell(tmp_path: Path) -> None:
     ]
     out = publish(tmp_path / "out", {"alder": {"name": "Alder", "evidence": evidence}})
     answers = [
-        Answer("a", (reply(name="Alder"),), attempts=2, truncated=1),
-        Answer("b", (reply(name="Alder", city="Cork"),), attempts=1),
-        Answer("c", fault=Fault.REPETITION, message="", attempts=3, looped=2, truncated=1),
-        Answer("d", (reply(),), attempts=2, looped=1),
+        Result("a", (reply(name="Alder"),), attempts=2, truncated=1),
+        Result("b", (reply(name="Alder", city="Cork"),), attempts=1),
+        Result("c", fault=Fault.REPETITION, message="", attempts=3, looped=2, truncated=1),
+        Result("d", (reply(),), attempts=2, looped=1),
     ]
     ask(out, [("alder", f"Alder {answer.chunk_id}", answer) for answer in answers])
     rates = scored(tmp_path, out, labelled(tmp_path))["rates"]
@@ -148,9 +148,9 @@ def test_merge_gain_is_what_a_profile_knows_more_than_each_chunk(tmp_path: Path)
     ask(
         out,
         [
-            ("alder", text, Answer("a", one)),
-            ("alder", f"{text}.", Answer("b", other)),
-            ("birch", "Birch", Answer("c", (reply(name="Birch"),))),
+            ("alder", text, Result("a", one)),
+            ("alder", f"{text}.", Result("b", other)),
+            ("birch", "Birch", Result("c", (reply(name="Birch"),))),
         ],
     )
     gain = scored(tmp_path, out, labelled(tmp_path))["merge_gain"]
@@ -163,7 +163,7 @@ def test_merge_gain_is_what_a_profile_knows_more_than_each_chunk(tmp_path: Path)
 
 def test_a_ledger_of_another_version_is_left_out_and_said(tmp_path: Path) -> None:
     out = publish(tmp_path / "out", {"alder": {"name": "Alder"}})
-    ask(out, [("alder", "Alder", Answer("a", (reply(name="Alder"),)))])
+    ask(out, [("alder", "Alder", Result("a", (reply(name="Alder"),)))])
     (segment,) = (out / "work" / "ledger").glob("*/*.parquet")
     pq.write_table(pq.read_table(segment).drop_columns(["replies", "looped"]), segment)
     found = scored(tmp_path, out, labelled(tmp_path))
@@ -242,7 +242,7 @@ def test_what_other_thresholds_would_publish_and_how_well_confidence_holds(tmp_p
 
 def test_each_kind_of_documents_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = publish(tmp_path / "out", PROFILES)
-    ask(out, [("alder", "Alder", Answer("a", (reply(name="Alder"),))), ("birch", "Birch", Answer("b", ("{}",)))])
+    ask(out, [("alder", "Alder", Result("a", (reply(name="Alder"),))), ("birch", "Birch", Result("b", ("{}",)))])
     found = scored(tmp_path, out, labelled(tmp_path), "--by", "document_type")
     assert [(row["kind"], row["companies"], row["given"]) for row in found["kinds"]] == [("documents", 2, 4)]
     assert "kind" in capsys.readouterr().out
@@ -251,7 +251,7 @@ def test_each_kind_of_documents_is_scored(tmp_path: Path, capsys: pytest.Capture
 def test_the_model_alone_is_what_it_gives_where_that_stands(tmp_path: Path) -> None:
     out = publish(tmp_path / "out", {"alder": {"name": "Cedar"}})
     said = reply(name="Alder", city="Cork", kind="organization")
-    ask(out, [("alder", "Alder Ltd, www.alder.example", Answer("a", (said,)))])
+    ask(out, [("alder", "Alder Ltd, www.alder.example", Result("a", (said,)))])
     fields = scored(tmp_path, out, labelled(tmp_path), "--model-alone")["fields"]
     assert fields["name"]["precision"]["value"] == 1
     assert fields["city"]["counts"]["given"] == 0  # it stands nowhere

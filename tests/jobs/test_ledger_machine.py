@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from actors.retrying_client import Answer
+from actors.retrying_client import Result
 from extraction.errors import Fault
 from jobs.state import ledger as rooms
-from jobs.state.ledger import Index, Ledger, LedgerWriter, State, digests
-from jobs.state.ledger_compaction import fold
+from jobs.state.ledger import ChunkState, Index, Ledger, LedgerWriter, digests
+from jobs.state.ledger_compaction import fold_segments
 from jobs.state.storage import Storage
 
 CHUNKS = "abcdefgh"
@@ -28,18 +28,18 @@ class Writing(RuleBasedStateMachine):
     def begin(self) -> None:
         self.ledger = Ledger(Storage(f"memory://{uuid.uuid4().hex}"), "f" * 64)
         self.writers = [LedgerWriter(self.ledger, "run", name) for name in ("one", "two")]
-        self.best: dict[str, State] = {}
+        self.best: dict[str, ChunkState] = {}
         self.replies: dict[str, set[tuple[str, ...]]] = {}
         self.index: Index | None = None
         self.foreign = 0
 
     @rule(writer=st.integers(0, 1), some=ANSWERS)
     def write(self, writer: int, some: list[tuple[str, Fault | None, int]]) -> None:
-        made = [Answer(c, () if f else (f"{{{n}}}",), f, attempts=1, ended_at=float(n)) for c, f, n in some]
+        made = [Result(c, () if f else (f"{{{n}}}",), f, attempts=1, ended_at=float(n)) for c, f, n in some]
         self.writers[writer].append(made)
         for answer in made:
-            state = State.ANSWERED if answer.fault is None else State.SETTLED
-            state = State.FAILED if answer.fault and answer.fault.retryable else state
+            state = ChunkState.ANSWERED if answer.fault is None else ChunkState.SETTLED
+            state = ChunkState.FAILED if answer.fault and answer.fault.retryable else state
             self.best[answer.chunk_id] = max(state, self.best.get(answer.chunk_id, state))
             if answer.fault is None:
                 self.replies.setdefault(answer.chunk_id, set()).add(answer.replies)
@@ -59,7 +59,7 @@ class Writing(RuleBasedStateMachine):
         kept = {path: self.ledger.storage.read(path) for path in group}
         items = pa.Table.from_pylist([{"paths": group}], pa.schema([("paths", pa.list_(pa.string()))]))
         for _ in range(data.draw(st.integers(1, 2))):
-            fold(items, self.ledger)
+            fold_segments(items, self.ledger)
         for path in data.draw(st.sets(st.sampled_from(group)) if group else st.just(set())):
             self.ledger.storage.write(path, kept[path] or b"")
 
@@ -75,14 +75,14 @@ class Writing(RuleBasedStateMachine):
             return
         self.index = self.ledger.index(self.index)
         states = dict(zip(CHUNKS, self.index.states(digests(CHUNKS)).tolist(), strict=True))
-        assert {chunk: State(state) for chunk, state in states.items() if state} == self.best
+        assert {chunk: ChunkState(state) for chunk, state in states.items() if state} == self.best
         assert len(self.index.skipped) == self.foreign
         rows: list[dict[str, Any]] = self.ledger.read(
             self.index.places(digests(CHUNKS)), pa.array(list(CHUNKS))
         ).to_pylist()
         assert {row["chunk_id"] for row in rows} == set(self.best)
         for row in rows:
-            answered = self.best[row["chunk_id"]] is State.ANSWERED
+            answered = self.best[row["chunk_id"]] is ChunkState.ANSWERED
             assert bool(row["replies"]) == answered
             assert not answered or tuple(row["replies"]) == min(self.replies[row["chunk_id"]])
 

@@ -12,7 +12,7 @@ from extraction.prompting.reply_parsing import parse
 from extraction.prompting.response_schema import wire_schema
 from extraction.schema.company import CompanyProfile, ShortProfile
 from jobs import benchmark
-from jobs.benchmarks.dispatching import Dispatched, sample, table
+from jobs.benchmarks.dispatching import Dispatched, dispatching_table, sampled
 from jobs.benchmarks.instant_server import InstantServer
 from jobs.benchmarks.measurement import ROLES, CpuClock, per
 
@@ -37,7 +37,7 @@ def test_what_a_chunk_more_costs() -> None:
     sizes = ((100, 1.0), (300, 1.5))
     told = [Dispatched("job", n, 9, 0, 10, dict.fromkeys(ROLES, seconds)) for n, seconds in sizes]
     out = Console(width=160, record=True)
-    out.print(table(told))
+    out.print(dispatching_table(told))
     first, second = (line.split() for line in out.export_text().splitlines()[1:])
     assert first == ["job", "100", "10", "25", *["10.00"] * 5, "40.00", "-"]
     assert second == ["job", "300", "30", "50", *["5.00"] * 5, "20.00", "10.00"]
@@ -55,7 +55,7 @@ def test_plans_of_several_sizes(tmp_path: Path, cluster: None) -> None:
 @pytest.mark.parametrize("model", [ShortProfile, CompanyProfile])
 @pytest.mark.parametrize("bounded", [True, False])
 def test_the_instant_answer_is_a_profile(model: Any, bounded: bool) -> None:
-    assert parse(json.dumps(sample(wire_schema(model, bounded=bounded))), "stop", model)
+    assert parse(json.dumps(sampled(wire_schema(model, bounded=bounded))), "stop", model)
 
 
 def test_an_instant_server_takes_requests_whole_in_parts_and_together() -> None:

@@ -14,7 +14,7 @@ BROKEN_OFF = Reply(b"{", headers={"Content-Length": "999"})
 
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submit, "POLL_S", 0.01)
+    monkeypatch.setattr(submit, "JOB_POLL_S", 0.01)
 
 
 def reply(said: Any) -> Reply:

@@ -3,7 +3,7 @@
 import pytest
 
 from actors.servers.endpoint import NO_KEY, EndpointServer, endpoint_url
-from actors.servers.supervisor import Address, Server
+from actors.servers.supervisor import Server, ServerAddress
 from extraction.errors import OperatorError
 from tests.actors.asking import settings
 
@@ -99,7 +99,7 @@ def test_no_url_at_all_is_told_with_the_ways_to_give_one() -> None:
 
 def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     server: Server = EndpointServer(settings(endpoint={"url": "http://host", "concurrency": 7}))
-    assert server.start() == Address("http://host/v1", NO_KEY, "house", 7)
+    assert server.start() == ServerAddress("http://host/v1", NO_KEY, "house", 7)
     monkeypatch.setenv("OPENAI_API_KEY", "a-secret")
     assert server.start().api_key == "a-secret"
 

@@ -18,8 +18,8 @@ import pytest
 from actors.http import Attempt, Connection
 from actors.servers import llamacpp
 from actors.servers.llamacpp import PACKAGED, LlamaCppServer, Weights, local_model
-from actors.servers.supervisor import Address, Server
-from extraction.chunking.tokenizers import load_counter, render
+from actors.servers.supervisor import Server, ServerAddress
+from extraction.chunking.tokenizers import load_counter, render_chat
 from extraction.errors import OperatorError, RunError
 from extraction.schema.company import ShortProfile
 from tests.actors.asking import SCHEMA, TEXT, ask, question
@@ -167,7 +167,7 @@ class Running:
     """A started server."""
 
     server: LlamaCppServer
-    address: Address
+    address: ServerAddress
     processes: list[psutil.Process]
 
 
@@ -184,7 +184,7 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         server.stop()
 
 
-def counts(address: Address, text: str) -> int:
+def counts(address: ServerAddress, text: str) -> int:
     body = {"content": text, "add_special": False}
     return len(post(address, "/tokenize", body)["tokens"])
 
@@ -248,7 +248,7 @@ def test_a_whole_prompt_is_counted_up_to_its_first_token(running: Running) -> No
         finally:
             await connection.close()
 
-    counted = load_counter(str(server.model.path)).count(render(server.model.template, messages))
+    counted = load_counter(str(server.model.path)).count(render_chat(server.model.template, messages))
     assert asyncio.run(send()) - counted in (0, 1)  # one for BOS, where the model has one
 
 

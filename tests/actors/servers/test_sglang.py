@@ -24,7 +24,7 @@ HAS_GPU = Path("/dev/nvidiactl").exists()
 
 @pytest.mark.skipif(HAS_GPU, reason="there is a GPU")
 def test_without_a_driver_the_cause_is_told() -> None:
-    for look in (sglang.visible, sglang.processes):
+    for look in (sglang.visible_gpus, sglang.processes):
         with pytest.raises(RunError, match=r"no GPU can be seen: NVML says .*Is the driver there"):
             look()
 
@@ -32,19 +32,19 @@ def test_without_a_driver_the_cause_is_told() -> None:
 @pytest.mark.skipif(not HAS_GPU, reason="there is no GPU")
 def test_the_devices_of_the_environment_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    everything = sglang.visible()
+    everything = sglang.visible_gpus()
     assert everything and all(found.name and found.vram_gib > 1 for found in everything)
     pynvml.nvmlInit()
     uuid = pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(0))
     pynvml.nvmlShutdown()
     for named in ("0", uuid):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
-        assert sglang.visible() == everything[:1]
+        assert sglang.visible_gpus() == everything[:1]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert sglang.visible() == []
+    assert sglang.visible_gpus() == []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-none")
     with pytest.raises(RunError, match="CUDA_VISIBLE_DEVICES names 'MIG-none', of which NVML says"):
-        sglang.visible()
+        sglang.visible_gpus()
 
 
 @pytest.mark.skipif(not HAS_GPU, reason="there is no GPU")
@@ -189,4 +189,4 @@ def test_tensor_parallel_takes_the_smallest_of_its_gpus(tmp_path: Path) -> None:
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU")
 def test_no_gpu_is_said_plainly() -> None:
     with pytest.raises(RunError, match="no GPU can be seen: NVML says"):
-        sglang.visible()
+        sglang.visible_gpus()

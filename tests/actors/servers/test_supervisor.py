@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from actors.extractor import Extractor
-from actors.retrying_client import Answer
+from actors.retrying_client import Result
 from actors.servers.process import ServerProcess, free_port
-from actors.servers.supervisor import Address, Keeper, Server, wait_until_healthy
+from actors.servers.supervisor import Keeper, Server, ServerAddress, wait_until_healthy
 from extraction.config.settings import Servers
 from extraction.errors import OperatorError, RunError
 from tests.actors.asking import SCHEMA, TEXT, settings
@@ -38,7 +38,7 @@ def test_who_asks_meanwhile_waits_until_the_client_has_turned() -> None:
     server = Mortal(start_s=0.1)
     order: list[str] = []
 
-    async def turn_to(_: Address) -> None:
+    async def turn_to(_: ServerAddress) -> None:
         await asyncio.sleep(0.05)
         order.append("turned")
 
@@ -221,10 +221,10 @@ class FileJournal:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def held(self) -> dict[str, Answer]:
+    def held(self) -> dict[str, Result]:
         return {}
 
-    def append(self, answers: list[Answer]) -> None:
+    def append(self, answers: list[Result]) -> None:
         with self.path.open("a") as file:
             file.writelines(f"{answer.chunk_id}\n" for answer in answers)
 
@@ -368,7 +368,7 @@ def test_no_proxy_is_asked_for_health(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_an_address_shows_no_key() -> None:
-    address = Address("http://127.0.0.1:1/v1", "a-secret", "house", 4)
+    address = ServerAddress("http://127.0.0.1:1/v1", "a-secret", "house", 4)
     assert "a-secret" not in f"{address} {address!r}"
     assert "house" in repr(address)
 

@@ -104,7 +104,7 @@ def test_a_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
     starter.join()
     try:
         assert printed(process) == ["up"]
-        assert not eventually(lambda: not process.alive, within_s=2 * watchdog.POLL_S)
+        assert not eventually(lambda: not process.alive, within_s=2 * watchdog.PARENT_POLL_S)
     finally:
         process.stop()
 

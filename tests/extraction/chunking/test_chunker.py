@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from actors.servers.llamacpp import local_model
 from extraction.chunking.chunker import Chunker, chunk_id, distinct, ends_pack, packs
-from extraction.chunking.tokenizers import ByteCounter, BytePairCounter, load_counter, render
-from extraction.config.settings import Limits, load
+from extraction.chunking.tokenizers import ByteCounter, BytePairCounter, load_counter, render_chat
+from extraction.config.settings import Limits, load_settings
 from extraction.documents import Document, Known
 from extraction.errors import Fault, OperatorError
 from tests.extraction.chunkers import (
@@ -57,7 +57,7 @@ def test_real_tokens_are_within_budget(name: str) -> None:
     for text in [*documents, "\n\n".join(documents), *odd]:
         check(chunker, [document(text, "Ein Titel")])
     for chunk in chunks_of(chunker, document(documents[0])):
-        whole = counter.count(render(model.template, PROMPT.messages(Vineyard, chunk.content)))
+        whole = counter.count(render_chat(model.template, PROMPT.messages(Vineyard, chunk.content)))
         # SentencePiece may join the text's first signs to the template's.
         assert abs(whole - chunk.prompt_tokens) <= (0 if isinstance(counter, BytePairCounter) else 1)
 
@@ -127,7 +127,7 @@ def test_a_prompt_and_its_answer_have_to_fit_the_context() -> None:
 
 @pytest.mark.parametrize("name", ["extract", "demo"])
 def test_the_shipped_limits_fit_the_context(name: str) -> None:
-    limits = load(DOCUMENTS.parents[1] / f"{name}.yaml").limits
+    limits = load_settings(DOCUMENTS.parents[1] / f"{name}.yaml").limits
     assert limits.max_chunk_tokens + limits.max_output_tokens <= limits.context_length
 
 

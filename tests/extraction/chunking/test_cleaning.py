@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extraction.chunking import cleaning
-from extraction.chunking.cleaning import SAMPLE, Boilerplate, Clean, clean
+from extraction.chunking.cleaning import SAMPLED_DOCUMENTS, Boilerplate, Clean, clean
 from extraction.documents import Document
 from extraction.prompting.prompt import DEFUSED
 
@@ -108,8 +108,8 @@ def test_of_too_many_edits_those_near_each_other_are_one(monkeypatch: pytest.Mon
     whole = "plain\n" + text * 1_000
     read = clean(whole)
     check(whole, read)
-    assert 10 < len(read.edits) <= 10 + len(whole) / cleaning.NEAR
-    assert max(len(edit.original) for edit in read.edits) < cleaning.NEAR + len(text)
+    assert 10 < len(read.edits) <= 10 + len(whole) / cleaning.NEAR_MISS
+    assert max(len(edit.original) for edit in read.edits) < cleaning.NEAR_MISS + len(text)
 
 
 parts = st.sampled_from(
@@ -242,8 +242,8 @@ def test_documents_of_the_same_text_lose_the_same() -> None:
 
 
 def test_a_sample_decides_for_a_company_of_many_documents() -> None:
-    pages = [f"Page {n}.\n{FOOTER}" for n in range(3 * SAMPLE)]
-    assert read(pages)[:-1] == [f"Page {n}.\n" for n in range(3 * SAMPLE - 1)]
+    pages = [f"Page {n}.\n{FOOTER}" for n in range(3 * SAMPLED_DOCUMENTS)]
+    assert read(pages)[:-1] == [f"Page {n}.\n" for n in range(3 * SAMPLED_DOCUMENTS - 1)]
 
 
 lines = st.sampled_from(

@@ -16,15 +16,15 @@ from actors.servers.llamacpp import local_model
 from extraction.chunking import tokenizers
 from extraction.chunking.tokenizers import (
     LLAMA,
-    LONGEST_BLOCK,
     LONGEST_KEPT,
+    LONGEST_PRETOKEN,
     QWEN,
     ByteCounter,
     BytePairCounter,
     Counter,
     byte_pair_counter,
     load_counter,
-    render,
+    render_chat,
     tokenizer_of,
 )
 from extraction.errors import OperatorError
@@ -119,21 +119,21 @@ def test_an_estimate_is_a_third_of_the_bytes_rounded_up(one: str, other: str) ->
 
 
 def test_without_a_template_turns_are_chatml() -> None:
-    assert render(None, MESSAGES) == (
+    assert render_chat(None, MESSAGES) == (
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"
     )
 
 
 def test_a_given_template_is_used() -> None:
-    assert render("{% for m in messages %}[{{ m['role'] }}] {{ m.content }}{% endfor %}", MESSAGES) == (
+    assert render_chat("{% for m in messages %}[{{ m['role'] }}] {{ m.content }}{% endfor %}", MESSAGES) == (
         "[system] Be brief.[user] Hello"
     )
-    assert render("{{ add_generation_prompt }}", MESSAGES) == "True"
+    assert render_chat("{{ add_generation_prompt }}", MESSAGES) == "True"
 
 
 def test_the_packaged_templates_hold_every_message() -> None:
     for name in ("gemma-3-270m", "smollm2-135m-instruct"):
-        assert all(m["content"] in render(local_model(name).template, MESSAGES) for m in MESSAGES)
+        assert all(m["content"] in render_chat(local_model(name).template, MESSAGES) for m in MESSAGES)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_the_packaged_templates_hold_every_message() -> None:
 )
 def test_a_broken_template_is_the_operator_s_mistake(template: str) -> None:
     with pytest.raises(OperatorError, match="the model's chat template can't be rendered: "):
-        render(template, MESSAGES)
+        render_chat(template, MESSAGES)
 
 
 SPECIALS = ["<|im_start|>", "<|im_end|>", "<|im_end|>!", "<tool>"]
@@ -258,7 +258,7 @@ def test_long_lines_are_counted_alike(both: tuple[Tokenizer, BytePairCounter]) -
 def test_a_block_of_any_length_is_counted(both: tuple[Tokenizer, BytePairCounter], blank: str) -> None:
     tokenizer, counter = both
     text = "x" + blank * (1_100_000 // len(blank)) + "y"
-    assert abs(counter.count(text) - slow_count(tokenizer, text)) <= len(text) / LONGEST_BLOCK
+    assert abs(counter.count(text) - slow_count(tokenizer, text)) <= len(text) / LONGEST_PRETOKEN
 
 
 def test_long_blocks_are_not_kept(both: tuple[Tokenizer, BytePairCounter]) -> None:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from extraction.config.settings import Limits, Price, Settings, load, parse_override
+from extraction.config.settings import Limits, Price, Settings, load_settings, parse_override
 from extraction.errors import OperatorError
 from extraction.schema.company import CompanyProfile
 from tests.extraction.samples import Vineyard
@@ -37,16 +37,16 @@ def written(folder: Path, text: str | None = None, **changes: Any) -> Path:
 
 def refused(path: Path, overrides: dict[str, Any] | None = None) -> str:
     with pytest.raises(OperatorError) as raised:
-        load(path, overrides)
+        load_settings(path, overrides)
     message = str(raised.value)
     assert "\n" not in message
     return message
 
 
 def test_what_a_published_value_needs_may_be_said_for_each_field(tmp_path: Path) -> None:
-    settings = load(written(tmp_path, confidence={"min_confidence": {"name": 0.9, "default": 0.5}}))
+    settings = load_settings(written(tmp_path, confidence={"min_confidence": {"name": 0.9, "default": 0.5}}))
     assert [settings.confidence.minimum(field, None) for field in ("name", "city")] == [0.9, 0.5]
-    plain = load(written(tmp_path), {"confidence.min_confidence": 0.7})
+    plain = load_settings(written(tmp_path), {"confidence.min_confidence": 0.7})
     assert plain.confidence.minimum("name", None) == 0.7
     assert "confidence.min_confidence" in refused(written(tmp_path), {"confidence.min_confidence": 1.5})
     assert "can't be read" in refused(written(tmp_path), {"confidence.calibration": "nowhere.yaml"})
@@ -54,7 +54,7 @@ def test_what_a_published_value_needs_may_be_said_for_each_field(tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["demo.yaml", "extract.yaml"])
 def test_the_shipped_configurations_load_with_examples_that_fit(name: str) -> None:
-    settings = load(CONFIGS / name)
+    settings = load_settings(CONFIGS / name)
     model = settings.profile_model()
     assert issubclass(model, BaseModel)
     for example in settings.prompt.examples:
@@ -63,14 +63,14 @@ def test_the_shipped_configurations_load_with_examples_that_fit(name: str) -> No
 
 
 def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
-    settings = load(written(tmp_path, limits={"max_output_tokens": 7}))
+    settings = load_settings(written(tmp_path, limits={"max_output_tokens": 7}))
     assert settings.limits == Limits(max_output_tokens=7)
     assert settings.profile_model() is CompanyProfile
     assert settings.wire == "auto"
 
 
 def test_settings_can_not_be_changed(tmp_path: Path) -> None:
-    settings = load(written(tmp_path))
+    settings = load_settings(written(tmp_path))
     with pytest.raises(ValidationError, match="frozen"):
         settings.limits.max_chunk_tokens = 1
 
@@ -79,9 +79,9 @@ def test_the_prompt_may_stand_in_a_file_beside_the_configuration(tmp_path: Path)
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "short.yaml").write_text("instructions: Lies.\n", "utf-8")
     path = written(tmp_path, prompt="prompts/short.yaml")
-    assert load(path).prompt.instructions == "Lies."
+    assert load_settings(path).prompt.instructions == "Lies."
     assert "nowhere.yaml can't be read: No such file" in refused(path, {"prompt": "nowhere.yaml"})
-    assert load(path, {"prompt.instructions": "Read."}).prompt.instructions == "Read."
+    assert load_settings(path, {"prompt.instructions": "Read."}).prompt.instructions == "Read."
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_file_that_can_not_be_read_is_refused(tmp_path: Path) -> None:
 
 def test_overrides_are_laid_over_the_file(tmp_path: Path) -> None:
     path = written(tmp_path, limits={"max_chunk_tokens": 5, "max_output_tokens": 6})
-    settings = load(path, {"limits.max_chunk_tokens": 9, "servers.max_servers": 2, "wire": "light"})
+    settings = load_settings(path, {"limits.max_chunk_tokens": 9, "servers.max_servers": 2, "wire": "light"})
     assert (settings.limits.max_chunk_tokens, settings.limits.max_output_tokens) == (9, 6)
     assert (settings.servers.max_servers, settings.wire) == (2, "light")
 
@@ -167,7 +167,7 @@ def test_what_is_no_override_is_refused(text: str, complaint: str) -> None:
 
 
 def test_another_model_can_be_named(tmp_path: Path) -> None:
-    assert load(written(tmp_path, profile="tests.extraction.samples:Vineyard")).profile_model() is Vineyard
+    assert load_settings(written(tmp_path, profile="tests.extraction.samples:Vineyard")).profile_model() is Vineyard
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_another_model_can_be_named(tmp_path: Path) -> None:
         ("", "can't be imported"),
         (".company:CompanyProfile", "can't be imported"),
         ("extraction.schema.company:Sector", "is no pydantic model"),
-        ("extraction.config.settings:load", "is no pydantic model"),
+        ("extraction.config.settings:load_settings", "is no pydantic model"),
         ("tests.extraction.config.test_settings:Recursive", "Recursive holds itself"),
         ("tests.extraction.config.test_settings:Mapped", "dict[str, int], which is no Parquet column"),
         ("tests.extraction.schema.test_merge_rules:NoAnchor", "NoAnchor.plots has a rule with no anchor"),

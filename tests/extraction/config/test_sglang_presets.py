@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from extraction.config.sglang_presets import Flags, Matrix, choose, fit, load_matrix, reserve_mib, step_down
+from extraction.config.sglang_presets import (
+    Flags,
+    Matrix,
+    choose_preset,
+    fit_flags,
+    load_matrix,
+    reserve_mib,
+    step_down,
+)
 from extraction.errors import OperatorError
 from tests.actors.flags import KNOWN, options
 
@@ -101,19 +109,19 @@ def test_the_guides_rows_are_as_it_has_them(name: str) -> None:
      (79.2, "auto_80gb"), (79.6, "auto_80gb"), (139.8, "auto_141gb"), (179.0, "auto_141gb")],
 )  # fmt: skip
 def test_auto_takes_the_largest_row_that_the_gpu_meets(gib: float, name: str) -> None:
-    choice = choose(MATRIX, "auto", "NVIDIA X", gib)
+    choice = choose_preset(MATRIX, "auto", "NVIDIA X", gib)
     assert choice.name == name
     assert choice.reason.startswith(f"{name}: NVIDIA X with {gib:.1f} GiB seen, needs")
 
 
 def test_too_small_a_gpu_is_told_what_is_known() -> None:
     with pytest.raises(OperatorError, match=r"no row .* T400 with 3\.8 GiB: it knows auto_16gb \(from 14\.5 GiB\)"):
-        choose(MATRIX, "auto", "T400", 3.8)
+        choose_preset(MATRIX, "auto", "T400", 3.8)
 
 
 def test_an_unknown_row_is_told_what_there_is() -> None:
     with pytest.raises(OperatorError, match=r"--scenario fast: there are dev_16gb, balanced, .* and auto"):
-        choose(MATRIX, "fast", "X", 80)
+        choose_preset(MATRIX, "fast", "X", 80)
 
 
 @pytest.mark.parametrize("name", [name for name, row in MATRIX.scenarios.items() if row.needs_gib])
@@ -122,13 +130,13 @@ def test_rows_of_auto_fit_their_tier_as_they_are(name: str) -> None:
     assert needs is not None
     marketed = {"auto_16gb": 15.99, "auto_24gb": 23.6, "auto_40gb": 39.4, "auto_80gb": 79.2, "auto_141gb": 139.8}
     assert marketed[name] >= needs
-    choice = choose(MATRIX, "auto", "X", marketed[name])
+    choice = choose_preset(MATRIX, "auto", "X", marketed[name])
     asked = MATRIX.scenarios[name].flags.mem_fraction_static
     assert choice.flags.mem_fraction_static == pytest.approx(asked, abs=0.005)
 
 
 def test_a_row_that_is_too_large_is_stepped_down_with_the_arithmetic() -> None:
-    choice = choose(MATRIX, "balanced", "L4", 22.5)
+    choice = choose_preset(MATRIX, "balanced", "L4", 22.5)
     assert choice.flags.mem_fraction_static is not None
     assert 0.3 <= choice.flags.mem_fraction_static < 0.5
     assert "stepped down" in choice.reason
@@ -137,7 +145,7 @@ def test_a_row_that_is_too_large_is_stepped_down_with_the_arithmetic() -> None:
 
 def test_a_row_that_can_not_hold_is_refused() -> None:
     with pytest.raises(OperatorError, match=r"the row cannot hold: mem_fraction_static 0\.85 leaves"):
-        choose(MATRIX, "long_prompts", "L4", 22.5)
+        choose_preset(MATRIX, "long_prompts", "L4", 22.5)
 
 
 @pytest.mark.parametrize(("chunk", "graphs"), [(2048, 42), (4096, 50), (8192, 58), (16384, 74)])
@@ -152,13 +160,13 @@ def test_the_reserve_is_sglangs_own(chunk: int, graphs: int) -> None:
 def test_the_fp8_row_is_taken_by_name_alone() -> None:
     row = MATRIX.scenarios["auto_80gb_fp8"]
     assert (row.needs_gib, row.flags.quantization, row.flags.kv_cache_dtype) == (None, "fp8", "fp8_e4m3")
-    choice = choose(MATRIX, "auto_80gb_fp8", "H100", 79.6)
+    choice = choose_preset(MATRIX, "auto_80gb_fp8", "H100", 79.6)
     assert choice.flags.mem_fraction_static == pytest.approx(0.83, abs=0.002)
 
 
 def test_more_gpus_a_server_reserve_more_on_each() -> None:
-    flags = choose(MATRIX, "auto_80gb", "H100", 79.2, gpus=8).flags
-    alone = choose(MATRIX, "auto_80gb", "H100", 79.2).flags
+    flags = choose_preset(MATRIX, "auto_80gb", "H100", 79.2, gpus=8).flags
+    alone = choose_preset(MATRIX, "auto_80gb", "H100", 79.2).flags
     assert flags.mem_fraction_static is not None and alone.mem_fraction_static == 0.83
     assert flags.mem_fraction_static < 0.83
 
@@ -167,7 +175,7 @@ def test_more_gpus_a_server_reserve_more_on_each() -> None:
 def test_what_fits_leaves_the_reserve(gib: float, fraction: float, chunk: int, graphs: int) -> None:
     asked = Flags(mem_fraction_static=fraction, chunked_prefill_size=chunk, cuda_graph_max_bs=graphs)
     try:
-        flags, warning = fit(asked, gib)
+        flags, warning = fit_flags(asked, gib)
     except OperatorError:
         return
     assert flags.mem_fraction_static is not None
@@ -176,7 +184,9 @@ def test_what_fits_leaves_the_reserve(gib: float, fraction: float, chunk: int, g
 
 
 def test_flags_of_the_settings_lie_over_the_rows() -> None:
-    choice = choose(MATRIX, "auto", "H100", 79.6, over=Flags(grammar_backend="llguidance", max_running_requests=64))
+    choice = choose_preset(
+        MATRIX, "auto", "H100", 79.6, over=Flags(grammar_backend="llguidance", max_running_requests=64)
+    )
     assert (choice.flags.grammar_backend, choice.flags.max_running_requests) == ("llguidance", 64)
     assert choice.flags.chunked_prefill_size == 8192
 
@@ -191,7 +201,7 @@ def test_the_ladder_goes_down_and_ends() -> None:
 
 
 def test_flags_are_spelled_for_both_versions() -> None:
-    said = choose(MATRIX, "auto", "H100", 79.6).flags.arguments()
+    said = choose_preset(MATRIX, "auto", "H100", 79.6).flags.arguments()
     assert said["cuda-graph-max-bs-decode"] == 128
     assert "cuda-graph-max-bs" not in said
     assert said["enable-mixed-chunk"] is True

@@ -8,7 +8,14 @@ import pytest
 
 from extraction.documents import Piece
 from extraction.errors import OperatorError
-from extraction.evaluation.calibration import Company, Judged, calibration_error, fit, least_confidence, reliability
+from extraction.evaluation.calibration import (
+    Judged,
+    LabelledCompany,
+    calibration_error,
+    fit_calibration,
+    least_confidence,
+    reliability_bins,
+)
 from extraction.evaluation.labels import Label
 from extraction.merging.confidence import Fitted
 from extraction.merging.observations import seen
@@ -20,7 +27,7 @@ FITTED = Fitted(date="2026-01-01", model="m", profile="p", prompt="x", documents
 EMPTY: dict[str, Any] = {name: [] if name == "products" else None for name in ShortProfile.model_fields}
 
 
-def company(number: int, kind: str, *, right: bool, chance: Random) -> Company:
+def company(number: int, kind: str, *, right: bool, chance: Random) -> LabelledCompany:
     """A company whose answer names it; a wrong name was written with less probability."""
     text = f"Alder {number} Ltd bought Birch {number} Ltd."
     name = f"{'Alder' if right else 'Birch'} {number} Ltd"
@@ -29,17 +36,17 @@ def company(number: int, kind: str, *, right: bool, chance: Random) -> Company:
     scores[0] = -chance.uniform(0.01, 0.6) if right else -chance.uniform(0.4, 3)
     piece = Piece(f"d{number}", 0, len(text), 0, len(text), kind, None, "in#0")
     found = [("c", one) for one in seen(parse(reply, "stop", ShortProfile, scores), text, [piece])]
-    return Company(f"c{number}", kind, 1, found, {"name": Label((f"Alder {number} Ltd",))})
+    return LabelledCompany(f"c{number}", kind, 1, found, {"name": Label((f"Alder {number} Ltd",))})
 
 
-def companies(count: int, kinds: int) -> list[Company]:
+def companies(count: int, kinds: int) -> list[LabelledCompany]:
     chance = Random(7)
     return [company(n, f"kind {n % kinds}", right=chance.random() < 0.7, chance=chance) for n in range(count)]
 
 
 @pytest.mark.parametrize("kinds", [1, 4])
 def test_what_is_sure_is_right(kinds: int) -> None:
-    calibration, judged = fit(ShortProfile, companies(200, kinds), FITTED, 0.95)
+    calibration, judged = fit_calibration(ShortProfile, companies(200, kinds), FITTED, 0.95)
     assert len(judged) == calibration.fitted.values == 200
     assert set(calibration.fitted.kinds) == {f"kind {n}" for n in range(kinds)}
     sure = [one for one in judged if one.confidence >= calibration.min_confidence]
@@ -50,7 +57,9 @@ def test_what_is_sure_is_right(kinds: int) -> None:
 
 
 def test_the_same_answers_give_the_same_calibration() -> None:
-    one, other = (fit(ShortProfile, some, FITTED, 0.95)[0] for some in (companies(90, 3), companies(90, 3)[::-1]))
+    one, other = (
+        fit_calibration(ShortProfile, some, FITTED, 0.95)[0] for some in (companies(90, 3), companies(90, 3)[::-1])
+    )
     assert one.chunk.weights == pytest.approx(other.chunk.weights, abs=1e-3)
     assert one.min_confidence == pytest.approx(other.min_confidence, abs=1e-3)
 
@@ -58,7 +67,7 @@ def test_the_same_answers_give_the_same_calibration() -> None:
 @pytest.mark.parametrize("count", [0, 20])
 def test_too_few_labels_are_the_operator_s_mistake(count: int) -> None:
     with pytest.raises(OperatorError, match="at least 50 are needed"):
-        fit(ShortProfile, companies(count, 1), FITTED, 0.95)
+        fit_calibration(ShortProfile, companies(count, 1), FITTED, 0.95)
 
 
 def judged(*pairs: tuple[float, bool]) -> list[Judged]:
@@ -73,6 +82,6 @@ def test_the_threshold_is_the_least_confidence_that_is_precise_enough() -> None:
 
 
 def test_the_reliability_table_counts_values_of_about_the_same_confidence() -> None:
-    bins = reliability(judged((0.91, True), (0.99, False), (0.12, False), (1.0, True)))
+    bins = reliability_bins(judged((0.91, True), (0.99, False), (0.12, False), (1.0, True)))
     assert [(b.low, b.values, b.right) for b in bins] == [(0.1, 1, 0.0), (0.9, 3, 0.6667)]
     assert calibration_error(bins) == pytest.approx((0.12 + 3 * abs(0.9667 - 0.6667)) / 4, abs=1e-3)

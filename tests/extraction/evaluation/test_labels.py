@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from extraction.errors import OperatorError
-from extraction.evaluation.labels import NOTHING, Label, Labels, load
+from extraction.evaluation.labels import NO_VALUES, Label, Labels, load_labels
 from extraction.schema.company import CompanyProfile, ShortProfile
 from extraction.schema.profile_model import Field, facts
 
@@ -27,7 +27,7 @@ def label(said: dict[str, Any], field: Field = NAME) -> Label | None:
 def test_one_value_several_none_or_not_scored() -> None:
     assert label({"name": "Alder"}) == Label(("Alder",), ("Alder",))
     assert label({"name": ["Alder", "Alder Ltd"]}) == Label(("Alder", "Alder Ltd"), ("Alder", "Alder Ltd"))
-    assert label({"name": None}) == label({"name": []}) == label({"name": ""}) == NOTHING
+    assert label({"name": None}) == label({"name": []}) == label({"name": ""}) == NO_VALUES
     assert label({"city": "Galway"}) is None
 
 
@@ -59,7 +59,7 @@ def test_rows_of_one_company_are_joined() -> None:
 
 def test_a_company_that_is_none() -> None:
     labels = Labels([("recipe", None), ("a", {"name": "Alder"})])
-    assert labels.label("recipe", NAME) == NOTHING
+    assert labels.label("recipe", NAME) == NO_VALUES
     assert labels.label("recipe", CITY) is None  # a field that no company has a label for is not scored
     assert labels.label("nobody", NAME) is None
 
@@ -92,18 +92,18 @@ def test_the_same_labels_in_every_format(tmp_path: Path) -> None:
     inner = [{"company_id": row["company_id"], "text": "", "labels": json.dumps(row)} for row in rows]
     pq.write_table(pa.Table.from_pylist(inner), tmp_path / "inner.parquet")
     for name in ("a.jsonl", "a.yaml", "a.parquet", "inner.parquet"):
-        labels = load(tmp_path / name)
+        labels = load_labels(tmp_path / name)
         assert labels.label("a", NAME) == Label(("Alder",), ("Alder",)), name
         assert labels.label("a", YEAR) == Label((1998,), (1998,)), name
-        assert labels.label("b", NAME) == NOTHING, name
+        assert labels.label("b", NAME) == NO_VALUES, name
 
 
 def test_the_demo_labels() -> None:
-    labels = load(DEMO)
+    labels = load_labels(DEMO)
     found = labels.label("kestrelmoor", NAME)
     assert found is not None and "Kestrelmoor" in found.values
-    assert labels.label("bolo-de-fuba", NAME) == NOTHING
-    assert labels.label("marulho", SHORT["website"]) == NOTHING
+    assert labels.label("bolo-de-fuba", NAME) == NO_VALUES
+    assert labels.label("marulho", SHORT["website"]) == NO_VALUES
     assert labels.label("serra-alta", SHORT["products"]) == Label(
         *[("floor tiles", "wall tiles", "glazed roof tiles")] * 2
     )
@@ -125,10 +125,10 @@ def test_the_demo_labels() -> None:
 def test_a_file_that_is_none_is_said(tmp_path: Path, name: str, text: str, said: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(OperatorError, match=said):
-        load(tmp_path / name)
+        load_labels(tmp_path / name)
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     for name in ("a.yaml", "a.jsonl", "a.parquet"):
         with pytest.raises(OperatorError, match="can't be read"):
-            load(tmp_path / name)
+            load_labels(tmp_path / name)

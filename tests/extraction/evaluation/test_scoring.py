@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from extraction.evaluation.labels import NOTHING, Label
+from extraction.evaluation.labels import NO_VALUES, Label
 from extraction.evaluation.scoring import COUNTS, Scorer, f1, mean, shares
 from extraction.schema.company import CompanyProfile, ShortProfile
 from extraction.schema.merge_rules import union, vote
@@ -111,8 +111,8 @@ def test_a_label_that_stands_nowhere_asks_for_nothing_and_shows_inventions() -> 
 
 
 def test_where_there_is_nothing_any_value_is_an_invention() -> None:
-    assert counts(SHORT["city"], "Cork", NOTHING) == {"probes": 1, "given": 1, "invented": 1}
-    assert counts(SHORT["city"], None, NOTHING) == {"probes": 1}
+    assert counts(SHORT["city"], "Cork", NO_VALUES) == {"probes": 1, "given": 1, "invented": 1}
+    assert counts(SHORT["city"], None, NO_VALUES) == {"probes": 1}
 
 
 def test_what_has_no_label_is_not_scored() -> None:
@@ -233,7 +233,7 @@ def test_counts_add_up(products: list[str], name: str | None, data: st.DataObjec
 
 def test_mistakes_say_what_is_there_and_what_is_right() -> None:
     fields = [SHORT["city"], SHORT["name"], SHORT["website"], SHORT["country"]]
-    labels = [stated("Galway"), stated("Alder"), NOTHING, stated("Ireland")]
+    labels = [stated("Galway"), stated("Alder"), NO_VALUES, stated("Ireland")]
     profile = {"city": "Cork", "name": None, "website": "alder.example", "country": "Ireland"}
     scorer = Scorer(fields)
     found = list(scorer.mistakes("a", profile, labels, scorer.counts(profile, labels)))

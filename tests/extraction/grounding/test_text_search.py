@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rapidfuzz import fuzz
 
-from extraction.grounding.text_folding import fold, lowered
+from extraction.grounding.text_folding import fold_text, lowered
 from extraction.grounding.text_search import FUZZY, Text, spellings
 
 
@@ -40,7 +40,7 @@ def nearly(said: str, meant: str) -> bool:
 
 
 def flat(text: str) -> str:
-    return " ".join(fold(text).split())
+    return " ".join(fold_text(text).split())
 
 
 @given(texts, texts | st.integers() | st.floats() | st.booleans() | st.none())
@@ -69,7 +69,7 @@ def test_words_of_a_text_are_found_in_it_however_they_are_written(parts: list[st
     text = "".join(part + data.draw(blank) for part in parts)
     first = data.draw(st.integers(0, len(parts) - 1))
     some = parts[first : data.draw(st.integers(first, len(parts) - 1)) + 1]
-    value = data.draw(st.sampled_from([str.lower, str.upper, str.title, fold]))("  ".join(some))
+    value = data.draw(st.sampled_from([str.lower, str.upper, str.title, fold_text]))("  ".join(some))
     found = cut(text, value)
     assert found is not None
     assert flat(found) == flat(value)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extraction.merging.confidence import (
-    MOST,
+    MOST_SURE,
     Calibration,
     Logistic,
     Signals,
@@ -67,7 +67,7 @@ def calibration(**changes: Any) -> Calibration:
 def test_any_signals_have_a_probability(signals: Signals) -> None:
     made = calibration(chunk=Logistic(intercept=0.3, weights=dict.fromkeys(features(signals), 0.7)))
     for probability in (made.of_chunk(signals, "name"), made.of_chunk(signals, "unseen"), uncalibrated(signals)):
-        assert 0 <= probability <= MOST
+        assert 0 <= probability <= MOST_SURE
 
 
 @given(st.floats(-20, 0), st.floats(-20, 0))

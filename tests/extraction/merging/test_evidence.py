@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.merging.evidence import SAMPLE, Evidence, Observation, merge
+from extraction.merging.evidence import PLACES_SAMPLED, Evidence, Observation, merge
 from tests.extraction.samples import evidence_sets, observation
 
 Set = frozenset[Observation]
@@ -60,4 +60,4 @@ def test_a_value_of_many_documents_keeps_all_their_names_and_few_of_their_places
     evidence = Evidence(observation("owner", "Ana", f"d{n:04}", start=n) for n in range(5_000))
     ((_, tally),) = evidence.of("owner").items()
     assert len(tally.documents) == len(tally.chunks) == 5_000
-    assert sorted(tally.sample) == [f"d{n:04}" for n in range(SAMPLE)]
+    assert sorted(tally.sample) == [f"d{n:04}" for n in range(PLACES_SAMPLED)]

@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from actors.extractor import ANSWERS
+from actors.extractor import RESULTS
 from extraction.config.settings import Price
 from extraction.errors import OperatorError
-from jobs.backfills.budget import FOLDER, Budget, Spending, Spent, Stop, spent_before
+from jobs.backfills.budget import SPENDING_FOLDER, Budget, Spending, Spent, Stop, spent_before
 from jobs.backfills.config import Budgets
 from jobs.stages.run_stats import RunStats
 from jobs.state.storage import Storage
@@ -19,14 +19,14 @@ from jobs.state.storage import Storage
 
 def answers(count: int, attempts: int = 1, seconds: float = 360.0, server: str = "a") -> pa.Table:
     """Answers that began together and ended one after the other."""
-    blank: dict[str, Any] = {field.name: [] if pa.types.is_list(field.type) else None for field in ANSWERS}
+    blank: dict[str, Any] = {field.name: [] if pa.types.is_list(field.type) else None for field in RESULTS}
     told = {"attempts": attempts, "prompt_tokens": 100, "cached_tokens": 40, "completion_tokens": 10}
     took = [(n + 1) * seconds for n in range(count)]
     rows = [
         {**blank, **told, "server": server, "in_flight": 1, "latency_s": each, "ended_at": 1e9 + each}
         for each in took
     ]
-    return pa.Table.from_pylist(rows, ANSWERS)
+    return pa.Table.from_pylist(rows, RESULTS)
 
 
 def budget(before: Spent | None = None, deadline_s: float | None = None, **allowed: Any) -> Budget:
@@ -139,6 +139,6 @@ def test_ticks_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first.save(Spent(requests=3, money=1))
     second.save(Spent(requests=4, gpu_hours=2), "done")
     Spending(storage, "idle").save(Spent(), "done")
-    storage.write(f"{FOLDER}/torn.json", b"{")
+    storage.write(f"{SPENDING_FOLDER}/torn.json", b"{")
     assert spent_before(storage) == Spent(requests=7, money=1, gpu_hours=2)
-    assert len(storage.list(FOLDER, ".json")) == 3
+    assert len(storage.list(SPENDING_FOLDER, ".json")) == 3

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.backfills.partition_state import NAME, Record, standings, tally
+from jobs.backfills.partition_state import STATE_FILE, PartitionRecord, standings, tally
 from jobs.backfills.partitions import Partition
 from jobs.backfills.runner import Owners
 from jobs.state.ledger import digests
@@ -24,7 +24,7 @@ def partition(**more: Any) -> Partition:
     return Partition(**{**told, **more})
 
 
-def record(**more: Any) -> Record:
+def record(**more: Any) -> PartitionRecord:
     told = {
         "input": partition().digest,
         "files": 1,
@@ -37,7 +37,7 @@ def record(**more: Any) -> Record:
         "began_at": "2026-01-01T00:00:00+00:00",
         "ended_at": "2026-01-01T00:00:01+00:00",
     }
-    return Record.model_validate({**told, **more})
+    return PartitionRecord.model_validate({**told, **more})
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_what_a_record_comes_to(tmp_path: Path, more: dict[str, Any] | None, nam
 @pytest.mark.parametrize("data", [b"", b"{", b'{"input": 1}'])
 def test_a_torn_record_is_none(tmp_path: Path, data: bytes) -> None:
     storage = Storage(str(tmp_path))
-    storage.write(f"site=a/{NAME}", data)
+    storage.write(f"site=a/{STATE_FILE}", data)
     assert [found.name for found in standings(storage, [partition()], "r", 2)] == ["new"]
 
 

@@ -13,20 +13,20 @@ from rich.console import Console
 from rich.text import Text
 
 import jobs.cli.progress
-from actors.extractor import ANSWERS
-from actors.retrying_client import Answer
+from actors.extractor import RESULTS
+from actors.retrying_client import Result
 from extraction.errors import Fault
 from jobs.cli.number_format import clock
 from jobs.cli.progress import Progress
 from jobs.stages.run_stats import RunStats
 
 
-def answers(*given: Answer) -> pa.Table:
-    return pa.Table.from_pylist([asdict(a) for a in given], ANSWERS)
+def answers(*given: Result) -> pa.Table:
+    return pa.Table.from_pylist([asdict(a) for a in given], RESULTS)
 
 
-GOOD = Answer("a", ("{}",), attempts=1, prompt_tokens=100, cached_tokens=60, completion_tokens=20, in_flight=3)
-BAD = Answer("b", (), Fault.INVALID, "no", 2, 200, 120, 40, in_flight=1)
+GOOD = Result("a", ("{}",), attempts=1, prompt_tokens=100, cached_tokens=60, completion_tokens=20, in_flight=3)
+BAD = Result("b", (), Fault.INVALID, "no", 2, 200, 120, 40, in_flight=1)
 
 
 def test_a_tally_adds_up() -> None:

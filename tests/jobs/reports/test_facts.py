@@ -14,11 +14,11 @@ from extraction.errors import Fault
 from jobs import report
 from jobs.reports import page as page_of
 from jobs.reports.coverage import coverage
-from jobs.reports.facts import MEANINGS, facts, failures
+from jobs.reports.facts import MEANINGS, failures, report_facts
 from jobs.reports.flow_chart import Flow
 from jobs.reports.request_stats import answers_of
 from jobs.state import run_record
-from jobs.state.published_run import Published
+from jobs.state.published_run import PublishedRun
 from tests.fakes.process import FakeServer
 from tests.jobs import outputs
 from tests.jobs.helpers import job, manifest, rows_of, write
@@ -51,7 +51,7 @@ def figures(out: Path) -> dict[str, str]:
 
 
 def test_answers_add_up_to_the_ledger(out: Path) -> None:
-    found, rows = answers_of(Published.at(str(out))), ledger(out)
+    found, rows = answers_of(PublishedRun.at(str(out))), ledger(out)
     assert found.own
     assert found.total("answers") == sum(row["fault"] is None for row in rows)
     assert found.total("failed") == sum(row["fault"] is not None for row in rows) == 4
@@ -74,13 +74,13 @@ def test_segments_that_were_joined_are_known_by_what_they_hold(out: Path, tmp_pa
     for file in files:
         file.unlink()
     pq.write_table(pa.concat_tables([whole, older]), files[0].with_name("joined.parquet"))
-    found, before = answers_of(Published.at(str(tmp_path / "out"))), answers_of(Published.at(str(out)))
+    found, before = answers_of(PublishedRun.at(str(tmp_path / "out"))), answers_of(PublishedRun.at(str(out)))
     assert found.own
     assert (found.done, found.seconds) == (before.done, before.seconds)
 
 
 def test_latencies_are_told_to_five_per_cent(out: Path) -> None:
-    found, rows = answers_of(Published.at(str(out))), ledger(out)
+    found, rows = answers_of(PublishedRun.at(str(out))), ledger(out)
     latencies = sorted(row["latency_s"] for row in rows)
     assert found.latency.sum() == len(rows)
     middle = latencies[(len(latencies) - 1) // 2]
@@ -94,7 +94,7 @@ def test_a_run_that_asks_nothing_tells_what_its_answers_took(tmp_path: Path, clu
         job(source, tmp_path / "out", server.url)
         job(source, tmp_path / "other", server.url, "--set", "sampling.seed=2")
         job(source, tmp_path / "out", server.url)
-    found = answers_of(Published.at(str(tmp_path / "out")))
+    found = answers_of(PublishedRun.at(str(tmp_path / "out")))
     assert not found.own
     assert found.done == manifest(tmp_path / "out")["counts"]["chunks"]
     assert "every answer was in the ledger" in page(tmp_path / "out")
@@ -102,7 +102,7 @@ def test_a_run_that_asks_nothing_tells_what_its_answers_took(tmp_path: Path, clu
 
 
 def test_fields_are_counted_as_a_reader_would(out: Path) -> None:
-    found, rows = coverage(Published.at(str(out))), rows_of(out, "profiles")
+    found, rows = coverage(PublishedRun.at(str(out))), rows_of(out, "profiles")
     assert found.companies == len(rows)
     assert found.with_conflicts == sum(bool(row["conflicts"]) for row in rows) > 0
     assert found.with_missing == sum(bool(row["chunks_missing"]) for row in rows) > 0
@@ -119,7 +119,7 @@ def test_fields_are_counted_as_a_reader_would(out: Path) -> None:
 
 
 def test_failures_are_counted_by_class_with_examples(out: Path) -> None:
-    found, dead = failures(Published.at(str(out))), rows_of(out, "dead_letters")
+    found, dead = failures(PublishedRun.at(str(out))), rows_of(out, "dead_letters")
     assert found.by_class == Counter((row["stage"], row["fault"]) for row in dead)
     assert found.total == len(found.letters) == len(dead)
     assert [row["document_id"] for row in found.examples["plan", "empty"]] == ["d29"]
@@ -137,8 +137,8 @@ def test_the_page_tells_the_run(out: Path) -> None:
 
 
 def test_the_flow_accounts_for_every_document_and_chunk(out: Path) -> None:
-    published = Published.at(str(out))
-    told, _ = facts(published, page_of.ROOM)
+    published = PublishedRun.at(str(out))
+    told, _ = report_facts(published, page_of.ROOM)
     flow = told["flow"]
     assert isinstance(flow, Flow)
     counts = published.manifest.counts
@@ -155,7 +155,7 @@ def test_what_a_run_was_told_is_written_down_without_secrets(
     monkeypatch.setenv("OPENAI_API_KEY", "a-secret")
     with FakeServer() as server:
         assert job(source, tmp_path / "out", server.url, "--limit", "1") == 0
-    published = Published.at(str(tmp_path / "out"))
+    published = PublishedRun.at(str(tmp_path / "out"))
     found = run_record.read_run(published.storage, published.manifest.run_id)
     assert found is not None
     assert (found.engine, found.inputs, found.first_documents) == ("endpoint", (str(source),), 1)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobs.cli.number_format import percent, seconds, short, visible
+from jobs.cli.number_format import percent, seconds, short, visible_text
 from jobs.reports import page as page_of
 from jobs.reports.page import embedded
-from jobs.state.published_run import Published
+from jobs.state.published_run import PublishedRun
 from tests.jobs import outputs
 from tests.jobs.reports.runs import ATTACKS, IDS
 
@@ -29,14 +29,14 @@ def test_data_is_json_in_which_no_element_can_begin_or_end(data: dict[str, str |
 
 @given(TEXTS)
 def test_what_is_visible_has_no_control_characters(text: str) -> None:
-    assert visible(text).isprintable()
+    assert visible_text(text).isprintable()
     if text.isprintable():
-        assert visible(text) == text
+        assert visible_text(text) == text
 
 
 def test_the_policy_lets_nothing_in_and_nothing_out(tmp_path: Path) -> None:
     folder = outputs.publish(tmp_path / "out", {each: {"name": each} for each in [*ATTACKS, *IDS]})
-    page_of.write_report(Published.at(str(folder)))
+    page_of.write_report(PublishedRun.at(str(folder)))
     said = (folder / page_of.REPORT).read_text("utf-8")
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', said)
     assert policy.startswith("default-src &#39;none&#39;; script-src &#39;sha256-")

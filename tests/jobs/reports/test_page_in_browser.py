@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page
 
 from jobs.reports import page as page_of
-from jobs.state.published_run import Published
+from jobs.state.published_run import PublishedRun
 from tests.jobs import outputs
 from tests.jobs.helpers import rows_of
 from tests.jobs.reports import runs
@@ -67,7 +67,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [("name", "Northwind", True, True)]
     names = [f"company-{n:04}" for n in range(5_000)]
     profiles = {name: {"name": "Northwind", "documents": [f"of {name}"], "evidence": rows} for name in names}
-    page_of.write_report(Published.at(str(outputs.publish(folder, profiles))))
+    page_of.write_report(PublishedRun.at(str(outputs.publish(folder, profiles))))
     return folder / page_of.REPORT
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from jobs.reports import page as page_of
-from jobs.reports.sample import Sample, sample
-from jobs.state.published_run import Published
+from jobs.reports.sample import CompanySample, sample_companies
+from jobs.state.published_run import PublishedRun
 from jobs.state.storage import Storage
 from tests.jobs import outputs
 from tests.jobs.helpers import rows_of
@@ -25,11 +25,11 @@ def out(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs.run(tmp_path_factory.mktemp("run"), rows)
 
 
-def drawn(out: Path, room: int, dead: set[str] | None = None) -> Sample:
-    return sample(Published.at(str(out)), ["name", "city"], dead or set(), room)
+def drawn(out: Path, room: int, dead: set[str] | None = None) -> CompanySample:
+    return sample_companies(PublishedRun.at(str(out)), ["name", "city"], dead or set(), room)
 
 
-def size(found: Sample) -> int:
+def size(found: CompanySample) -> int:
     return len(json.dumps(found.companies, ensure_ascii=False).encode())
 
 
@@ -74,7 +74,7 @@ def test_companies_that_need_a_look_come_first(tmp_path: Path) -> None:
 
 def test_only_some_files_of_many_are_read(tmp_path: Path) -> None:
     folder = outputs.publish(tmp_path, {"alder": {"name": "A"}})
-    published = Published.at(str(folder))
+    published = PublishedRun.at(str(folder))
     (first,) = published.manifest.profiles
     gone = tuple(first.model_copy(update={"path": f"profiles/{n}.parquet"}) for n in range(20))
     kept = {0, 2, 5, 8, 10, 13, 16, 19}
@@ -82,8 +82,8 @@ def test_only_some_files_of_many_are_read(tmp_path: Path) -> None:
         data = Storage(str(folder)).read(first.path)
         assert data
         (folder / f"profiles/{number}.parquet").write_bytes(data)
-    many = Published(published.storage, published.manifest.model_copy(update={"profiles": gone}))
-    assert sample(many, ["name"], set(), 10_000).companies
+    many = PublishedRun(published.storage, published.manifest.model_copy(update={"profiles": gone}))
+    assert sample_companies(many, ["name"], set(), 10_000).companies
 
 
 def test_dead_documents_keep_their_text(tmp_path: Path, cluster: None) -> None:

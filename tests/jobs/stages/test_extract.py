@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.crash_suspects import Doubt
-from actors.extractor import ANSWERS
-from actors.retrying_client import Answer
-from extraction.config.settings import Breaker as Asked
+from actors.extractor import RESULTS
+from actors.retrying_client import Result
+from extraction.config.settings import BreakerSettings as Asked
 from extraction.config.settings import Servers
 from extraction.errors import Fault, RunError
-from jobs.stages.extract import ASKED_AHEAD, WAVES, Breaker, StoredNotes, pool_size
+from jobs.stages.extract import ASKED_AHEAD, WAVES, CircuitBreaker, StoredNotes, pool_size
 from jobs.state.storage import Storage
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import census, job, manifest, row, write
@@ -77,13 +77,13 @@ def test_examples(missing: int, present: int, grows: bool, wanted: int, most: in
 def answers(faults: str) -> pa.Table:
     """A chunk a letter: a dot for one that was answered, else a fault."""
     kinds = {"u": (Fault.UNAVAILABLE, "HTTP 503"), "i": (Fault.INVALID, "no JSON")}
-    made = [Answer("c") if letter == "." else Answer("c", (), *kinds[letter]) for letter in faults]
-    return pa.Table.from_pylist([asdict(answer) for answer in made], ANSWERS)
+    made = [Result("c") if letter == "." else Result("c", (), *kinds[letter]) for letter in faults]
+    return pa.Table.from_pylist([asdict(answer) for answer in made], RESULTS)
 
 
 @given(st.lists(st.text("..ui", max_size=7), max_size=20))
 def test_it_breaks_when_the_last_ones_say_so_and_never_before(batches: list[str]) -> None:
-    breaker = Breaker(Asked(failed_fraction=0.5, chunks=8, alike=1000))
+    breaker = CircuitBreaker(Asked(failed_fraction=0.5, chunks=8, alike=1000))
     seen = ""
     for batch in batches:
         ends = range(len(seen) + 1, len(seen) + len(batch) + 1)
@@ -97,7 +97,7 @@ def test_it_breaks_when_the_last_ones_say_so_and_never_before(batches: list[str]
 
 
 def test_the_first_ones_that_fail_alike_are_enough() -> None:
-    breaker = Breaker(Asked(alike=5))
+    breaker = CircuitBreaker(Asked(alike=5))
     breaker.add(answers("uuuu"))
     with pytest.raises(RunError, match=r"first 5 chunks failed alike, 5 .* with unavailable: HTTP 503.*See wh"):
         breaker.add(answers("u"))
@@ -105,11 +105,11 @@ def test_the_first_ones_that_fail_alike_are_enough() -> None:
 
 @pytest.mark.parametrize("first", ["uuuui", "uuuu.", ".uuuu"])
 def test_the_first_ones_that_do_not_fail_alike_are_not(first: str) -> None:
-    Breaker(Asked(alike=5)).add(answers(first * 10))
+    CircuitBreaker(Asked(alike=5)).add(answers(first * 10))
 
 
 def test_a_fraction_of_one_never_stops() -> None:
-    Breaker(Asked(failed_fraction=1)).add(answers("u" * 300))
+    CircuitBreaker(Asked(failed_fraction=1)).add(answers("u" * 300))
 
 
 def test_a_run_stops_publishes_nothing_and_goes_on_when_the_cause_is_gone(

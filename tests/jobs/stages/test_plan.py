@@ -9,12 +9,12 @@ import pytest
 
 from extraction.chunking.chunker import Chunker
 from extraction.chunking.tokenizers import ByteCounter
-from extraction.config.settings import Limits, load
+from extraction.config.settings import Limits, load_settings
 from extraction.errors import Fault
 from extraction.prompting.prompt import Prompt
 from jobs.stages.engines import fleet
 from jobs.stages.plan import Companies, plan
-from jobs.stages.read_input import find
+from jobs.stages.read_input import find_input
 from jobs.stages.run import Run
 from jobs.state.storage import Storage
 from jobs.state.tables import CHUNKS, chunks_of
@@ -89,8 +89,10 @@ def test_a_small_input_is_planned_at_once_as_a_large_one_is(
     parts = [[document(n, company=n % 4) for n in range(k, 30, 3)] for k in range(3)]
     for number, rows in enumerate(parts):
         write(tmp_path / "in" / f"{number}.parquet", [*rows, document(90 + number, text="")])
-    settings = load(Path("configs/demo.yaml"), {"endpoint.url": "http://127.0.0.1:9", "model.name": "fake"})
-    found = find([str(tmp_path / "in")], settings.columns)
+    settings = load_settings(
+        Path("configs/demo.yaml"), {"endpoint.url": "http://127.0.0.1:9", "model.name": "fake"}
+    )
+    found = find_input([str(tmp_path / "in")], settings.columns)
     told = []
     for folder in ("small", "large"):
         run = Run(folder, settings, fleet("endpoint", settings), Storage(str(tmp_path / folder)), tmp_path)
@@ -99,6 +101,6 @@ def test_a_small_input_is_planned_at_once_as_a_large_one_is(
         chunks = [each for path in made.chunk_files for each in chunks_of(run.storage.read_table(path))]
         counts = made.documents, made.dead_documents, made.prompt_tokens
         told.append((counts, sorted(chunks, key=lambda chunk: chunk.chunk_id)))
-        monkeypatch.setattr("jobs.stages.plan.AT_ONCE", 0)
+        monkeypatch.setattr("jobs.stages.plan.PLANNED_AT_ONCE_BYTES", 0)
     assert told[0] == told[1]
     assert told[0][0][:2] == (33, 3) and len(told[0][1]) == 30

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from extraction.config.settings import Columns
 from extraction.documents import admit
 from extraction.errors import OperatorError
-from jobs.stages.read_input import find, read
+from jobs.stages.read_input import find_input, read_rows_of
 from jobs.state.tables import DOCUMENT_ROWS
 from tests.jobs.helpers import row, write
 
@@ -24,7 +24,7 @@ def test_parts_are_row_groups_in_order(tmp_path: Path) -> None:
     table = pa.Table.from_pylist([row(n) for n in range(5)])
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
     write(tmp_path / "b.parquet", [row(9)])
-    found = find([str(tmp_path)], Columns())
+    found = find_input([str(tmp_path)], Columns())
     assert [(Path(p.url).name, p.row_group, p.first_row, p.rows) for p in found.parts] == [
         ("a.parquet", 0, 0, 2), ("a.parquet", 1, 2, 2), ("a.parquet", 2, 4, 1), ("b.parquet", 0, 0, 1),
     ]  # fmt: skip
@@ -32,10 +32,10 @@ def test_parts_are_row_groups_in_order(tmp_path: Path) -> None:
 
 def test_limit_cuts_within_a_part(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([row(n) for n in range(5)]), tmp_path / "a.parquet", row_group_size=2)
-    found = find([str(tmp_path)], Columns(), limit=3)
-    ids = [i for part in found.parts for t in read(part, Columns()) for i in t["document_id"].to_pylist()]
+    found = find_input([str(tmp_path)], Columns(), limit=3)
+    ids = [i for part in found.parts for t in read_rows_of(part, Columns()) for i in t["document_id"].to_pylist()]
     assert ids == ["d000", "d001", "d002"]
-    assert find([str(tmp_path)], Columns(), limit=0).parts == ()
+    assert find_input([str(tmp_path)], Columns(), limit=0).parts == ()
 
 
 def test_rows_have_one_schema_whatever_the_file_holds(tmp_path: Path) -> None:
@@ -50,8 +50,8 @@ def test_rows_have_one_schema_whatever_the_file_holds(tmp_path: Path) -> None:
         }
     )
     pq.write_table(table, tmp_path / "a.parquet")
-    (part,) = find([str(tmp_path / "a.parquet")], Columns()).parts
-    (rows,) = read(part, Columns())
+    (part,) = find_input([str(tmp_path / "a.parquet")], Columns()).parts
+    (rows,) = read_rows_of(part, Columns())
     assert rows.schema == DOCUMENT_ROWS
     told = rows.to_pylist()
     assert [r["document_id"] for r in told] == ["1", "2", None]
@@ -73,7 +73,7 @@ def test_what_is_hidden_is_no_input(tmp_path: Path) -> None:
         write(root / name, [row(9)])
 
     def found(given: str) -> list[str]:
-        return [part.url.split("/.ours/")[1] for part in find([f"{root}{given}"], Columns()).parts]
+        return [part.url.split("/.ours/")[1] for part in find_input([f"{root}{given}"], Columns()).parts]
 
     assert found("") == found("/") == found("/**") == ["_x=1/p.parquet", "a/b/p.parquet", "p.parquet"]
     assert found("/*/p.parquet") == ["_x=1/p.parquet"]
@@ -86,7 +86,7 @@ def test_what_is_hidden_is_no_input(tmp_path: Path) -> None:
 
 def test_an_unknown_store_is_the_operators_mistake() -> None:
     with pytest.raises(OperatorError, match="nosuch://bucket/x can't be opened"):
-        find(["nosuch://bucket/x"], Columns())
+        find_input(["nosuch://bucket/x"], Columns())
 
 
 STORE: Any = fsspec.filesystem("memory")
@@ -127,8 +127,8 @@ def read_all(data: bytes) -> list[dict[str, Any]]:
     path = f"/{uuid.uuid4().hex}.parquet"
     STORE.pipe_file(path, data)
     try:
-        found = find([f"memory:/{path}"], Columns())
-        tables = [table for part in found.parts for table in read(part, Columns())]
+        found = find_input([f"memory:/{path}"], Columns())
+        tables = [table for part in found.parts for table in read_rows_of(part, Columns())]
     except OperatorError:
         return []
     finally:

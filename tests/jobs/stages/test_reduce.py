@@ -122,7 +122,7 @@ def test_work_and_publication_are_files_that_a_person_can_read(tmp_path: Path, f
     (chunk,) = pq.read_table(chunks).to_pylist()
     assert row(0)["text"] in chunk["content"]
     assert chunk["pieces"][0]["source_path"].endswith("in.parquet#row=0")
-    assert set(reduce.KINDS) == {"profiles", "dead_letters"}
+    assert set(reduce.COLUMNS_OF_TASKS) == {"profiles", "dead_letters"}
 
 
 def test_what_documents_disagree_on_is_published_beside_the_profile(tmp_path: Path, fake: FakeServer) -> None:

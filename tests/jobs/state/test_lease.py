@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.state.lease import NAME, Holder, Taken, lease
+from jobs.state.lease import LEASE, Holder, Taken, lease
 from jobs.state.storage import Storage
 from tests.conftest import ROOT
 from tests.fakes.process import FakeServer
@@ -33,7 +33,7 @@ def storage(tmp_path: Path) -> Storage:
 
 
 def holder(storage: Storage) -> Holder | None:
-    data = storage.read(NAME)
+    data = storage.read(LEASE)
     return Holder.model_validate_json(data) if data else None
 
 
@@ -85,29 +85,29 @@ def test_a_dead_holder_of_this_host_is_not_waited_for(storage: Storage) -> None:
 
 
 def test_another_hosts_holder_is_gone_when_its_beat_stands_still(storage: Storage) -> None:
-    storage.write(NAME, elsewhere())
+    storage.write(LEASE, elsewhere())
     with lease(storage, "mine", BEAT_S):
         held = holder(storage)
         assert held and held.run_id == "mine"
 
 
 def test_another_hosts_holder_that_beats_is_there(storage: Storage) -> None:
-    storage.write(NAME, elsewhere())
-    threading.Timer(BEAT_S, storage.write, (NAME, elsewhere(beat=1))).start()
+    storage.write(LEASE, elsewhere())
+    threading.Timer(BEAT_S, storage.write, (LEASE, elsewhere(beat=1))).start()
     with pytest.raises(Taken, match=r"on another\.example"), lease(storage, "mine", BEAT_S):
         raise AssertionError("there are two")
 
 
 def test_who_was_taken_for_dead_leaves_the_new_holder_alone(storage: Storage) -> None:
     with lease(storage, "mine", BEAT_S):
-        storage.write(NAME, elsewhere(beat=7))
+        storage.write(LEASE, elsewhere(beat=7))
         time.sleep(3 * BEAT_S)
-    assert storage.read(NAME) == elsewhere(beat=7)
+    assert storage.read(LEASE) == elsewhere(beat=7)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b'{"run_id": 1}', b"\xff"])
 def test_what_is_no_lease_is_taken_for_none(storage: Storage, data: bytes) -> None:
-    storage.write(NAME, data)
+    storage.write(LEASE, data)
     with lease(storage, "mine", BEAT_S):
         held = holder(storage)
         assert held and held.run_id == "mine"

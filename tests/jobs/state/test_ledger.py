@@ -12,17 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors import extractor
-from actors.retrying_client import Answer
+from actors.retrying_client import Result
 from extraction.errors import Fault
 from jobs.state.ledger import (
     FOLDED_ROWS,
+    ChunkState,
     Digests,
     Index,
     Ledger,
     LedgerWriter,
-    State,
     digests,
-    find,
+    find_ids,
     first_of_each,
     order,
 )
@@ -49,7 +49,7 @@ def test_equal_ids_have_equal_digests_and_others_have_not(ids: list[str]) -> Non
 @given(PAIRS, PAIRS)
 def test_every_pair_of_equals_is_found(held: list[tuple[int, int]], wanted: list[tuple[int, int]]) -> None:
     ordered = pairs(held)[order(pairs(held))]
-    questions, places = find(ordered, pairs(wanted))
+    questions, places = find_ids(ordered, pairs(wanted))
     found = sorted(zip(questions.tolist(), places.tolist(), strict=True))
     assert found == [
         (q, p) for q, w in enumerate(wanted) for p, h in enumerate(map(tuple, ordered.tolist())) if h == w
@@ -64,14 +64,14 @@ def test_the_first_of_each_is_where_a_dictionary_keeps_it(some: list[tuple[int, 
     assert first_of_each(pairs(some)).tolist() == list(first.values())
 
 
-def answer(chunk: str, fault: Fault | None = None, reply: str = "{}") -> Answer:
-    return Answer(chunk, () if fault else (reply,), fault, attempts=1)
+def answer(chunk: str, fault: Fault | None = None, reply: str = "{}") -> Result:
+    return Result(chunk, () if fault else (reply,), fault, attempts=1)
 
 
-def known(index: Index, chunks: str = "abcdez") -> dict[str, State]:
+def known(index: Index, chunks: str = "abcdez") -> dict[str, ChunkState]:
     """What an index says of some chunks, those alone that it knows."""
     states = index.states(digests(chunks)).tolist()
-    return {chunk: State(state) for chunk, state in zip(chunks, states, strict=True) if state}
+    return {chunk: ChunkState(state) for chunk, state in zip(chunks, states, strict=True) if state}
 
 
 def read(ledger: Ledger, chunks: str) -> list[dict[str, Any]]:
@@ -90,7 +90,7 @@ def test_answers_are_found_again(tmp_path: Path) -> None:
     LedgerWriter(ledger, "run", "actor").append(
         [answer("a"), answer("b", Fault.INVALID), answer("c", Fault.DEADLINE)]
     )
-    assert known(ledger.index()) == {"a": State.ANSWERED, "b": State.SETTLED, "c": State.FAILED}
+    assert known(ledger.index()) == {"a": ChunkState.ANSWERED, "b": ChunkState.SETTLED, "c": ChunkState.FAILED}
     assert {row["chunk_id"]: row["fault"] for row in read(ledger, "acz")} == {"a": None, "c": "deadline"}
 
 
@@ -100,7 +100,7 @@ def test_an_answer_beats_a_fault_however_they_came(tmp_path: Path) -> None:
     for given_answer in (answer("a", Fault.INVALID), answer("a", reply="{1}"), answer("a", Fault.DEADLINE)):
         writer.append([given_answer])
     assert [row["replies"] for row in read(ledger, "a")] == [["{1}"]]
-    assert known(ledger.index()) == {"a": State.ANSWERED}
+    assert known(ledger.index()) == {"a": ChunkState.ANSWERED}
 
 
 def test_other_fingerprints_are_other_ledgers(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_torn_and_foreign_files_are_skipped_and_named(tmp_path: Path) -> None:
     ledger.storage.write_table(f"{ledger.folder}/foreign.parquet", pa.table({"x": [1]}))
     index = ledger.index()
     assert sorted(Path(path).name for path in index.skipped) == ["empty.parquet", "foreign.parquet", "torn.parquet"]
-    assert known(index) == {"a": State.ANSWERED}
+    assert known(index) == {"a": ChunkState.ANSWERED}
 
 
 def test_an_actor_finds_what_it_wrote_before_a_restart(tmp_path: Path) -> None:
@@ -163,8 +163,8 @@ def test_what_is_folded_while_it_is_read_is_found_where_it_went(tmp_path: Path) 
 
 def test_an_answer_comes_back_as_it_was_given(tmp_path: Path) -> None:
     ledger = ledger_at(tmp_path)
-    parts = Answer("a", ('{"name": "A"}', "{}"), attempts=4, truncated=2, looped=1)
-    poison = Answer("b", fault=Fault.POISON, message="the server died", attempts=4)
+    parts = Result("a", ('{"name": "A"}', "{}"), attempts=4, truncated=2, looped=1)
+    poison = Result("b", fault=Fault.POISON, message="the server died", attempts=4)
     LedgerWriter(ledger, "run", "one").append([parts, poison])
     assert LedgerWriter(ledger, "run", "one").held() == {"a": replace(parts, replies=()), "b": poison}
     rows = {row["chunk_id"]: row for row in read(ledger, "ab")}
@@ -173,7 +173,7 @@ def test_an_answer_comes_back_as_it_was_given(tmp_path: Path) -> None:
 
 
 ANSWERS = st.builds(
-    Answer,
+    Result,
     chunk_id=st.sampled_from("ab"),
     replies=st.lists(st.sampled_from(["{}", '{"name": "A"}']), max_size=2).map(tuple),
     fault=st.sampled_from([None, Fault.INVALID, Fault.TRUNCATED, Fault.DEADLINE, Fault.ABORTED]),
@@ -186,8 +186,8 @@ ANSWERS = st.builds(
 
 @given(st.lists(ANSWERS, min_size=1, max_size=8), st.randoms(use_true_random=False))
 @settings(max_examples=50, deadline=None, derandomize=True)
-def test_the_same_answers_are_read_in_whatever_order_they_were_written(some: list[Answer], drawn: Random) -> None:
-    def written(answers: list[Answer], each: int) -> list[dict[str, Any]]:
+def test_the_same_answers_are_read_in_whatever_order_they_were_written(some: list[Result], drawn: Random) -> None:
+    def written(answers: list[Result], each: int) -> list[dict[str, Any]]:
         ledger = Ledger(Storage(f"memory://{uuid.uuid4().hex}"), "f" * 64)
         for first in range(0, len(answers), each):
             LedgerWriter(ledger, "run", "actor").append(answers[first : first + each])
@@ -215,19 +215,23 @@ def test_it_behaves_as_a_dictionary_in_which_answers_win(writes: list[list[tuple
     for write in writes:
         LedgerWriter(ledger, "run", "actor").append([answer(chunk, fault) for chunk, fault in write])
     said = [pair for write in writes for pair in write]
-    best: dict[str, State] = {}
+    best: dict[str, ChunkState] = {}
     for chunk, fault in said:
-        state = State.ANSWERED if fault is None else State.FAILED if fault.retryable else State.SETTLED
+        state = (
+            ChunkState.ANSWERED if fault is None else ChunkState.FAILED if fault.retryable else ChunkState.SETTLED
+        )
         best[chunk] = max(state, best.get(chunk, state))
     assert known(ledger.index()) == best
     rows = read(ledger, "abcde")
     assert sorted(row["chunk_id"] for row in rows) == sorted(best)
-    assert {r["chunk_id"] for r in rows if r["fault"] is None} == {c for c in best if best[c] is State.ANSWERED}
+    assert {r["chunk_id"] for r in rows if r["fault"] is None} == {
+        c for c in best if best[c] is ChunkState.ANSWERED
+    }
 
 
 def test_a_segment_that_is_folded_while_it_is_read_is_not_missed() -> None:
     ledger = Ledger(Vanishing(f"memory://{uuid.uuid4().hex}"), "f" * 64)
-    ledger.append("one", pa.Table.from_pylist([asdict(answer("a"))], extractor.ANSWERS))
+    ledger.append("one", pa.Table.from_pylist([asdict(answer("a"))], extractor.RESULTS))
     index = ledger.index()
     assert (len(index), index.skipped) == (1, ())
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.retrying_client import Answer
+from actors.retrying_client import Result
 from extraction.errors import Fault
 from jobs.state import ledger_compaction
 from jobs.state.ledger import Ledger, LedgerWriter, digests
-from jobs.state.ledger_compaction import compact, fold
+from jobs.state.ledger_compaction import compact, fold_segments
 from jobs.state.storage import Storage
 from tests.jobs.state.test_ledger import known, read
 
@@ -25,8 +25,8 @@ def ledger() -> Ledger:
     return Ledger(Storage(f"memory://{uuid.uuid4().hex}"), "f" * 64)
 
 
-def answer(chunk: str, fault: Fault | None, number: int) -> Answer:
-    return Answer(chunk, () if fault else (f"{{{number}}}",), fault, attempts=1, ended_at=float(number))
+def answer(chunk: str, fault: Fault | None, number: int) -> Result:
+    return Result(chunk, () if fault else (f"{{{number}}}",), fault, attempts=1, ended_at=float(number))
 
 
 @given(WRITES, st.data())
@@ -41,7 +41,7 @@ def test_folding_any_segments_changes_no_answer(
     for _ in range(2):
         paths = held.paths()
         group = data.draw(st.lists(st.sampled_from(paths), unique=True) if paths else st.just([]))
-        fold(pa.Table.from_pylist([{"paths": group}], pa.schema([("paths", pa.list_(pa.string()))])), held)
+        fold_segments(pa.Table.from_pylist([{"paths": group}], pa.schema([("paths", pa.list_(pa.string()))])), held)
         assert (known(held.index()), read(held, "abcde")) == before
 
 

@@ -14,7 +14,7 @@ from tests.jobs.helpers import job, row, write
 
 def test_it_reads_back_and_its_paths_are_relative(tmp_path: Path, fake: FakeServer, cluster: None) -> None:
     job(write(tmp_path / "in.parquet", [row(0)]), tmp_path / "out", fake.url, "--set", "columns.title=heading")
-    found = manifest.read(Storage(str(tmp_path / "out")))
+    found = manifest.read_manifest(Storage(str(tmp_path / "out")))
     assert found is not None
     assert found.columns == Columns(title="heading")
     assert found.versions.keys() >= {"python", "ray", "engine", "model", "company-profiles"}
@@ -22,10 +22,10 @@ def test_it_reads_back_and_its_paths_are_relative(tmp_path: Path, fake: FakeServ
 
 
 def test_none_before_anything_is_published(tmp_path: Path) -> None:
-    assert manifest.read(Storage(str(tmp_path))) is None
+    assert manifest.read_manifest(Storage(str(tmp_path))) is None
 
 
 def test_a_torn_one_is_said(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"run_id": ')
     with pytest.raises(RunError, match="is no manifest"):
-        manifest.read(Storage(str(tmp_path)))
+        manifest.read_manifest(Storage(str(tmp_path)))
