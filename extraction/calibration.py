@@ -28,6 +28,7 @@ LEAST_KINDS = 3  # to leave one out; of fewer, parts of the companies are left o
 PARTS = 5
 STRENGTH = 1.0  # of the penalty on weights, as scikit-learn's C
 BLIND = ("logprob", "subject", "name")  # what a server without log-probabilities does not tell
+LEAST_SPREAD = 1e-9  # what a number that is always the same may differ by as it is summed
 LEAST_VALUES = 50  # right and wrong together, to fit anything
 
 Numbers = npt.NDArray[np.float64]
@@ -177,7 +178,7 @@ def _logistic(rows: Sequence[Row], *, by_field: bool = True, without: Sequence[s
         share = (right.sum() + 0.5) / (len(rows) + 1)
         return Logistic(intercept=float(np.log(share / (1 - share))), weights={})
     mean, spread = matrix.mean(axis=0), matrix.std(axis=0)
-    spread[spread == 0] = 1.0
+    spread[spread < LEAST_SPREAD] = 1.0
     made = LogisticRegression(C=STRENGTH, max_iter=5_000)
     made.fit((matrix - mean) / spread, right, sample_weight=_weights(rows))
     weights = made.coef_[0] / spread
