@@ -260,7 +260,8 @@ def test_what_was_answered_is_written_down_before_the_process_ends(tmp_path: Pat
     ],
 )
 def test_the_process_ends_with_status_1_when_there_is_no_hope(failure: str, seen: list[str], said: str) -> None:
-    code = f"from extraction.errors import RunError; from tests.actors.servers.test_supervisor import die; die({failure}, 9)"
+    imports = "from extraction.errors import RunError; from tests.actors.servers.test_supervisor import die"
+    code = f"{imports}; die({failure}, 9)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout.splitlines()) == (1, seen)
     assert done.stderr.splitlines()[-1] == said
