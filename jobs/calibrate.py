@@ -56,7 +56,7 @@ def parser() -> Parser:
     )
     flags.add_argument("--schema", metavar="MODULE:MODEL", help="the profile model")
     flags.add_argument(
-        "--precision", type=float, default=0.95, metavar="P", help="of what is published by default (default: 0.95)"
+        "--precision", type=float, default=0.95, metavar="P", help="of what is published (default: 0.95)"
     )
     flags.add_argument("--output", type=Path, metavar="FILE", help="write the calibration there")
     flags.add_argument("--json", type=Path, metavar="FILE", help="write every value as it was judged there")
@@ -151,14 +151,14 @@ def _fitted(published: PublishedRun, companies: Sequence[LabelledCompany]) -> Fi
 
 def show_calibration(calibration: Calibration, judged: Sequence[Judged]) -> None:
     """For each kind what is published at the calibration's own threshold, and how well confidence holds."""
-    out = console()
+    out, minima = console(), calibration.min_confidence
     table = Table(header_style="bold", pad_edge=False, box=None)
     table.add_column("left out", no_wrap=True)
     for column in ("values", "right", "published", "precision", "of the right", "ECE"):
         table.add_column(column, justify="right", no_wrap=True)
     for kind in [*sorted({one.kind for one in judged}), "all"]:
         some = [one for one in judged if kind in (one.kind, "all")]
-        kept = [one for one in some if one.confidence >= calibration.min_confidence]
+        kept = [one for one in some if one.confidence >= minima.get(one.field, minima["default"])]
         right = sum(one.right for one in some)
         told = sum(one.right for one in kept)
         table.add_row(
@@ -172,7 +172,8 @@ def show_calibration(calibration: Calibration, judged: Sequence[Judged]) -> None
             style="bold" if kind == "all" else None,
         )
     out.print(table)
-    out.print(f"min_confidence {calibration.min_confidence:g} for a precision of {calibration.precision:g}")
+    shown = ", ".join(f"{name} {least:g}" for name, least in minima.items())
+    out.print(f"min_confidence: {shown}, for a precision of {calibration.precision:g}")
 
 
 def _share(above: int, below: int) -> str:

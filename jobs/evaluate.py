@@ -12,6 +12,8 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from extraction.config.settings import profile_model
 from extraction.errors import OperatorError
 from extraction.evaluation.labels import load_labels
@@ -94,6 +96,8 @@ def _plain(value: Any) -> Any:
         value = {name: getattr(value, name) for name in value.__dataclass_fields__}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         value = value._asdict()
+    if isinstance(value, BaseModel):
+        value = value.model_dump()
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

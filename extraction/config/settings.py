@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from extraction.base import Amount, Count, Frozen, Seconds
 from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError
-from extraction.merging.confidence import Calibration, Probability
+from extraction.merging.confidence import Calibration, Minima, Probability
 from extraction.prompting.prompt import Prompt
 from extraction.schema.arrow_types import struct_of
 from extraction.schema.profile_model import fields
@@ -175,16 +175,25 @@ class Confidence(Frozen):
     """
 
     calibration: Calibration | None = None
-    min_confidence: Probability | dict[str, Probability] | None = None
+    min_confidence: Probability | Minima | None = None
     logprobs: bool = True
 
     def minimum(self, field: str, calibration: Calibration | None) -> float:
         """What a field's value needs to be published, by a calibration that fits the run's model, if there is
         one."""
-        own = calibration.min_confidence if calibration else 0.0
-        if isinstance(self.min_confidence, dict):
-            return self.min_confidence.get(field, self.min_confidence.get("default", own))
-        return own if self.min_confidence is None else self.min_confidence
+        minima = self.minima(calibration)
+        return minima.get(field, minima["default"])
+
+    def minima(self, calibration: Calibration | None) -> Minima:
+        """The same for all fields: those that the settings give before those of the calibration."""
+        own: Minima = {"default": 0.0, **(calibration.min_confidence if calibration else {})}
+        match self.min_confidence:
+            case None:
+                return own
+            case dict() as given:
+                return given if "default" in given else {**own, **given}
+            case number:
+                return {"default": number}
 
 
 class Settings(Frozen):

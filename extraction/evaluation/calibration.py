@@ -17,18 +17,21 @@ from pydantic import BaseModel
 from extraction.errors import OperatorError
 from extraction.evaluation.labels import Label
 from extraction.evaluation.scoring import Matcher
-from extraction.merging.confidence import Bin, Calibration, Fitted, Logistic, features
+from extraction.merging.confidence import Bin, Calibration, Fitted, Logistic, Minima, features
 from extraction.merging.evidence import Evidence, Observation
 from extraction.merging.observations import Seen
 from extraction.merging.resolve import agreement, candidates, rank
-from extraction.schema.profile_model import facts
+from extraction.schema.profile_model import Field, facts
 
 BINS = 10
 LEAST_KINDS = 3  # to leave one out; of fewer, parts of the companies are left out
 PARTS = 5
-STRENGTH = 1.0  # of the penalty on weights, as scikit-learn's C
-BLIND = ("logprob", "subject", "name")  # what a server without log-probabilities does not tell
+STRENGTH = 0.1  # how far the data moves the weights from 0: scikit-learn's C
+EVENNESS = 0.25  # 0: every value counts the same, 1: every kind of documents does
+BLIND = ("logprob", "subject", "outdone")  # what a server without log-probabilities does not tell
 LEAST_SPREAD = 1e-9  # what a number that is always the same may differ by as it is summed
+KIND_PRECISION, KIND_VALUES = 0.85, 30  # at least this share right in each kind with so many published values
+CHECKED_PRECISION = 0.97  # of values that a standard can check, in fields with KIND_VALUES of them
 LEAST_VALUES = 50  # right and wrong together, to fit anything
 
 Floats = npt.NDArray[np.float64]
@@ -105,7 +108,7 @@ def fit_calibration(
         chunk=chunk,
         chunk_without_logprobs=blind,
         company=_logistic(ranked, by_field=False),
-        min_confidence=least_confidence(judged_rows, precision),
+        min_confidence=minima(truth.fields, judged_rows, precision),
         precision=precision,
         reliability=reliability_bins(judged_rows),
     )
@@ -164,12 +167,12 @@ def _chunk_models(rows: Sequence[FitRow]) -> tuple[Logistic, Logistic]:
 
 
 def _logistic(rows: Sequence[FitRow], *, by_field: bool = True, without: Sequence[str] = ()) -> Logistic:
-    """A logistic model of rows. A kind of documents counts with the root of its rows, so that no kind decides
-    alone."""
+    """A logistic model of rows; `EVENNESS` keeps a kind with many rows from deciding alone."""
     from sklearn.linear_model import LogisticRegression
 
     names = [name for name in rows[0].numbers if name not in without]
-    fields = sorted({row.field for row in rows}) if by_field else []
+    ends = {(row.field, row.right) for row in rows if by_field}
+    fields = sorted({name for name, right in ends if (name, not right) in ends})  # others tell nothing of their own
     matrix = np.array(
         [[*(row.numbers[n] for n in names), *(float(row.field == f) for f in fields)] for row in rows], np.float64
     )
@@ -193,16 +196,37 @@ def _logistic(rows: Sequence[FitRow], *, by_field: bool = True, without: Sequenc
 
 def _weights(rows: Sequence[FitRow]) -> Floats:
     counts = Counter(row.kind for row in rows)
-    weights: Floats = np.array([1 / math.sqrt(counts[row.kind]) for row in rows], np.float64)
+    weights: Floats = np.array([counts[row.kind] ** -EVENNESS for row in rows], np.float64)
     return weights / float(weights.mean())
 
 
-def least_confidence(rows: Sequence[Judged], precision: float) -> float:
-    """The least confidence at which a share of the values at it or above it is right; 1 where there is none."""
-    ordered = sorted(rows, key=lambda row: -row.confidence)
-    right = np.cumsum([row.right for row in ordered]) / np.arange(1, len(ordered) + 1)
-    reached = np.flatnonzero(right >= precision)
-    return round(ordered[int(reached[-1])].confidence, 3) if len(reached) else 1.0
+def minima(fields: Mapping[str, Field], rows: Sequence[Judged], precision: float) -> Minima:
+    """What values need to be published: what gives the precision over all and KIND_PRECISION in each kind of
+    documents, and more for a field of checkable values that would be less than CHECKED_PRECISION right."""
+    found = {"default": least_confidence(rows, precision, KIND_PRECISION)}
+    for name, one in fields.items():
+        its = [row for row in rows if row.field == name]
+        kept = [row.right for row in its if row.confidence >= found["default"]]
+        if one.rule.find and len(its) >= KIND_VALUES and sum(kept) < CHECKED_PRECISION * len(kept):
+            found[name] = least_confidence(its, CHECKED_PRECISION)
+    return found
+
+
+def least_confidence(rows: Sequence[Judged], precision: float, of_each_kind: float = 0.0) -> float:
+    """The least confidence at which a share of the values at it or above it is right, of all of them and of each
+    kind with KIND_VALUES; 1 where there is none."""
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    short: set[str] = set()
+    least, ordered = 1.0, sorted(rows, key=lambda row: -row.confidence)
+    for row, below in zip(ordered, [*ordered[1:], None], strict=True):
+        for group, share, size in (("", precision, 1), (f"kind {row.kind}", of_each_kind, KIND_VALUES)):
+            count = counts[group]
+            count[0] += 1
+            count[1] += row.right
+            (short.add if count[0] >= size and count[1] < share * count[0] else short.discard)(group)
+        if not short and (below is None or below.confidence < row.confidence):
+            least = row.confidence
+    return math.floor(least * 1000) / 1000
 
 
 def reliability_bins(rows: Sequence[Judged]) -> tuple[Bin, ...]:

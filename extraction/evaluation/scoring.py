@@ -30,7 +30,7 @@ RESAMPLED_AT_ONCE = 50  # resamples; what they weigh companies by is held in mem
 SEED = 0
 LEVEL = 95  # percent of the resamples that an interval holds
 
-Weights = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.float64]
 
 
 class Interval(NamedTuple):
@@ -55,10 +55,10 @@ def mean(values: Sequence[float]) -> Interval:
     return shares(column, np.ones_like(column))[0]
 
 
-def ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> Weights:
+def ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> FloatArray:
     """Element by element, NaN where there is nothing below."""
     over, under = np.asarray(above, np.float64), np.asarray(below, np.float64)
-    found: Weights = np.full(np.broadcast(over, under).shape, np.nan)
+    found: FloatArray = np.full(np.broadcast(over, under).shape, np.nan)
     np.divide(over, under, out=found, where=under > 0)
     return found
 
@@ -70,7 +70,7 @@ def f1(precision: float, recall: float) -> float:
     return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
 
 
-def _weights(companies: int) -> Iterator[Weights]:
+def _weights(companies: int) -> Iterator[FloatArray]:
     """How often each company is drawn, a row a resample, a few at a time."""
     draw = np.random.default_rng(SEED)
     even = np.full(companies, 1 / max(companies, 1))
@@ -78,7 +78,7 @@ def _weights(companies: int) -> Iterator[Weights]:
         yield draw.multinomial(companies, even, RESAMPLED_AT_ONCE).astype(np.float64)
 
 
-def _interval(resampled: Weights) -> tuple[float, float]:
+def _interval(resampled: FloatArray) -> tuple[float, float]:
     known = resampled[~np.isnan(resampled)]
     if not known.size:
         return float("nan"), float("nan")

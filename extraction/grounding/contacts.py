@@ -95,6 +95,7 @@ def _domain(value: str) -> str:
     return _suffixes()(host).top_domain_under_public_suffix
 
 
+@lru_cache(maxsize=65_536)
 def country_of_host(value: str) -> str | None:
     """The ISO code of the country under whose top-level domain a web or mail address is; None for .com and the
     like."""

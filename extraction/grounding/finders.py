@@ -5,12 +5,13 @@ and ISIN (python-stdnum). A finder only adds evidence: it refuses nothing, and t
 says.
 
     list(find_emails("Write to sales@acme.example.", Hints()))
-    # [Found(value='sales@acme.example', start=9, end=27, checked=True)]
+    # [Found(value='sales@acme.example', start=9, end=27)]
 """
 
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import phonenumbers
@@ -18,19 +19,26 @@ import phonenumbers
 from extraction.grounding.contacts import is_email, is_url
 from extraction.grounding.identifiers import Number, numbers_in
 
-MAIL = re.compile(r"[^\s<>()\[\],;:\"'|]+@[^\s<>()\[\],;:\"'|]+")
-WEB = re.compile(r"(?:https?://|www\.)[^\s<>()\[\]\"'|]+", re.IGNORECASE)
+LOCAL_PART = re.compile(r"[^\s<>()\[\],;:\"'|@]{1,64}$")
+DOMAIN = re.compile(r"@[^\s<>()\[\],;:\"'|]+")
+WEB = re.compile(r"(?:[hH][tT]{2}[pP][sS]?://|[wW]{3}\.)[^\s<>()\[\]\"'|]+")
 ENDS = ".,;:!?"
+LONGEST_LOCAL = 64  # characters before the @ (RFC 5321)
+TEXTS_KEPT = 256  # whose addresses are asked for once for themselves and once for the countries that they tell
+BETWEEN_DIGITS = (  # of a telephone number, as phonenumbers joins them
+    "-x\u2010-\u2015\u2212\u30fc\uff0d-\uff0f \u00a0\u00ad\u200b\u2060\u3000()\uff08\uff09\uff3b\uff3d"
+    r".\[\]/~\u2053\u223c\uff5e"
+)
+DIGIT_RUN = re.compile(rf"\d(?:[{BETWEEN_DIGITS}]{{0,4}}\d){{6,}}")
+BEFORE_A_PHONE, BEHIND_A_PHONE = 12, 40  # characters: of a bracket or a plus sign, of an extension
 
 
 class Found(NamedTuple):
-    """A value and where it stands in the text. `checked` says that check digits hold, or that a list of the
-    standard knows it (a public suffix, a country's ranges of numbers)."""
+    """A value and where it stands in the text."""
 
     value: Any
     start: int
     end: int
-    checked: bool
 
 
 @dataclass(frozen=True)
@@ -45,35 +53,63 @@ Finder = Callable[[str, Hints], Iterator[Found]]
 
 def find_phones(text: str, hints: Hints) -> Iterator[Found]:
     """Telephone numbers with their country's code, and those that are valid in one of the hinted countries."""
-    taken: set[int] = set()
-    for region in (None, *hints.countries):
+    for start, end in _digit_runs(text):
+        for place, number in _phones(text[start:end], hints.countries):
+            yield Found(number, start + place, start + place + len(number))
+
+
+@lru_cache(maxsize=16_384)
+def _phones(text: str, countries: tuple[str, ...]) -> tuple[tuple[int, str], ...]:
+    """The numbers in a part of a text, which many documents of a company repeat."""
+    found: dict[int, str] = {}
+    for region in countries or (None,):  # each finds those with a country's code too
         for match in phonenumbers.PhoneNumberMatcher(text, region):
-            if match.start not in taken:
-                taken.add(match.start)
-                yield Found(text[match.start : match.end], match.start, match.end, True)
+            found.setdefault(match.start, match.raw_string)
+    return tuple(found.items())
+
+
+def _digit_runs(text: str) -> list[tuple[int, int]]:
+    """Where telephone numbers may stand, with what the matcher looks at around them: it is slow on all else."""
+    found: list[tuple[int, int]] = []
+    for match in DIGIT_RUN.finditer(text):
+        start, end = max(0, match.start() - BEFORE_A_PHONE), match.end() + BEHIND_A_PHONE
+        if found and start <= found[-1][1]:
+            start, _ = found.pop()
+        found.append((start, end))
+    return found
 
 
 def find_emails(text: str, hints: Hints) -> Iterator[Found]:
     """Mail addresses."""
-    if "@" not in text:
-        return
-    for match in MAIL.finditer(text):
-        value = match[0].rstrip(ENDS)
-        if is_email(value):
-            yield Found(value, match.start(), match.start() + len(value), True)
+    yield from _emails(text)
+
+
+@lru_cache(maxsize=TEXTS_KEPT)
+def _emails(text: str) -> tuple[Found, ...]:
+    found = []
+    for domain in DOMAIN.finditer(text):
+        local = LOCAL_PART.search(text, max(0, domain.start() - LONGEST_LOCAL), domain.start())
+        if local:
+            value = text[local.start() : domain.end()].rstrip(ENDS)
+            if is_email(value):
+                found.append(Found(value, local.start(), local.start() + len(value)))
+    return tuple(found)
 
 
 def find_websites(text: str, hints: Hints) -> Iterator[Found]:
     """Web addresses that say that they are some: with `http://`, `https://` or `www.`."""
-    for match in WEB.finditer(text):
-        value = match[0].rstrip(ENDS)
-        if is_url(value):
-            yield Found(value, match.start(), match.start() + len(value), True)
+    yield from _websites(text)
+
+
+@lru_cache(maxsize=TEXTS_KEPT)
+def _websites(text: str) -> tuple[Found, ...]:
+    found = ((match.start(), match[0].rstrip(ENDS)) for match in WEB.finditer(text))
+    return tuple(Found(value, start, start + len(value)) for start, value in found if is_url(value))
 
 
 def find_tax_ids(text: str, hints: Hints) -> Iterator[Found]:
     """Tax and company numbers as text: with their country's prefix, written as their standard writes them, or valid
-    in one of the hinted countries. An EIN has no check digit: it counts where it is written as one, unchecked."""
+    in one of the hinted countries. An EIN has no check digit: it counts where it is written as one."""
     for number in numbers_in(text, hints.countries):
         if number.scheme not in ("LEI", "ISIN"):
             yield _found(text[number.start : number.end], number)
@@ -87,4 +123,4 @@ def find_identifiers(text: str, hints: Hints) -> Iterator[Found]:
 
 
 def _found(value: Any, number: Number) -> Found:
-    return Found(value, number.start, number.end, number.checked)
+    return Found(value, number.start, number.end)

@@ -8,8 +8,9 @@ A number is refused only where a standard says that it is none.
 
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
+from itertools import takewhile
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -31,21 +32,26 @@ NUMBER_KINDS = (
     "regon",
     "cui",
 )  # of companies, by python-stdnum
-LEAST_DIGITS, MOST_DIGITS = 8, 22  # letters and digits of such a number
+SHORTEST_NUMBER, LONGEST_NUMBER = 8, 22  # letters and digits of such a number
 LEAST_DIGITS = 7
 MOST_NUMBER_WORDS = 5  # that a number is written in: GB 123 4567 89, 552 100 554 00013
-NUMBER_WORD = re.compile(r"[^\s(){}\[\]<>,;:|\"']+")
+NUMBER_RUN = re.compile(r"[A-Z0-9](?:[ \u00a0./–-]?[A-Z0-9]){7,}")  # in which a number may stand
+NO_NUMBER = r"\s(){}\[\]<>,;:|\"'"  # characters around a word of a number
+NUMBER_WORD = re.compile(  # with a digit, or two capitals; a word is looked at once, from its begin
+    rf"(?<![^{NO_NUMBER}])(?:[^\d{NO_NUMBER}]*+\d[^{NO_NUMBER}]*|[A-Z]{{2}}(?![^{NO_NUMBER}]))"
+)
+NEXT_SENTENCE = re.compile(r"(?<=\d)\.(?=[^\W\d_]*[^\W\d_A-Z])")
 NUMBER_SIGNS = "./-–"
+DIGIT = re.compile(r"\d")
 PREFIX = re.compile(r"[A-Z]{2}")
 
 
 class Number(NamedTuple):
-    """A number in a text, `text[start:end]`. `checked` says that it has a check digit, which holds."""
+    """A number in a text, `text[start:end]`."""
 
     scheme: str
     start: int
     end: int
-    checked: bool
 
 
 @cache
@@ -67,45 +73,74 @@ def _written() -> tuple[ModuleType, ...]:
 def numbers_in(text: str, countries: tuple[str, ...]) -> Iterator[Number]:
     """The numbers in a text that follow a standard: international ones, those with their country's prefix, those
     written the way their standard writes them, and those that are valid in one of some countries."""
-    words = [(match.start(), match.start() + len(match[0].rstrip(".-–/"))) for match in NUMBER_WORD.finditer(text)]
+    for run in NUMBER_RUN.finditer(text):
+        yield from _numbers_in_run(text, run.start(), run.end(), countries)
+
+
+def _numbers_in_run(text: str, begin: int, stop: int, countries: tuple[str, ...]) -> Iterator[Number]:
+    """The numbers in one run of capitals and digits; a number may be some of its words, the longest first."""
+    found = takewhile(lambda match: match.start() < stop, NUMBER_WORD.finditer(text, begin))
+    words = [(match.start(), match.start() + len(_number_of(match[0]))) for match in found]
     at = 0
     while at < len(words):
-        for last in range(min(at + MOST_NUMBER_WORDS, len(words)) - 1, at - 1, -1):
-            start, end = words[at][0], words[last][1]
-            if last > at and any(
-                text[words[n][1] : words[n + 1][0]] not in (" ", "\u00a0") for n in range(at, last)
-            ):
-                continue
-            scheme = _scheme(text[start:end], countries)
+        last = at
+        while last + 1 < len(words) and last - at < MOST_NUMBER_WORDS - 1 and _joined(text, words, last):
+            last += 1
+        for end in range(last, at - 1, -1):
+            scheme = _scheme(text[words[at][0] : words[end][1]], countries)
             if scheme:
-                yield Number(scheme[0], start, end, scheme[1])
-                at = last
+                yield Number(scheme, words[at][0], words[end][1])
+                at = end
                 break
         at += 1
 
 
+def _joined(text: str, words: Sequence[tuple[int, int]], at: int) -> bool:
+    """Whether nothing but a space stands between a word and the next one, which has digits."""
+    end, (start, stop) = words[at][1], words[at + 1]
+    return text[end:start] in (" ", "\u00a0") and bool(DIGIT.search(text, start, stop))
+
+
+def _number_of(word: str) -> str:
+    """A word without what ends a sentence, and without the next one's begin: of `89.237.911/0289-08.The`."""
+    return NEXT_SENTENCE.split(word, 1)[0].rstrip(".-–/")
+
+
 @lru_cache(maxsize=65_536)
-def _scheme(written: str, countries: tuple[str, ...]) -> tuple[str, bool] | None:
-    """The standard that a number follows as it is written, and whether it has a check digit that holds."""
+def _scheme(written: str, countries: tuple[str, ...]) -> str | None:
+    """The standard that a number follows as it is written."""
     number = "".join(filter(str.isalnum, written)).upper()
     digits = sum(map(str.isdigit, number))
-    if not (LEAST_DIGITS <= len(number) <= MOST_DIGITS and digits and number.isascii()):
+    if not (SHORTEST_NUMBER <= len(number) <= LONGEST_NUMBER and digits and number.isascii()):
         return None
     if digits < len(number) and written.isupper():  # without a letter none of these three is meant
         for scheme, module in (("LEI", lei), ("ISIN", isin), ("VAT", vatin)):
             if module.is_valid(number):
-                return scheme, True
+                return scheme
     if digits < LEAST_DIGITS:
         return None
     if any(sign in written for sign in NUMBER_SIGNS):
-        for module in _written():
+        for module in _written_as(DIGIT.sub("1", written)):
             if module.is_valid(written) and module.format(module.compact(written)) == written:
-                return _name_of(module), _has_check_digit(module, number)
+                return _name_of(module)
     for country in countries:
         for module in _national().get(country, ()):
             if module.is_valid(written) and _has_check_digit(module, number):
-                return _name_of(module), True
+                return _name_of(module)
     return None
+
+
+@lru_cache(maxsize=65_536)
+def _written_as(shape: str) -> tuple[ModuleType, ...]:
+    """The standards that would write a number of this shape as it is, with 1 for every digit."""
+    return tuple(module for module in _written() if _formats(module, shape))
+
+
+def _formats(module: ModuleType, shape: str) -> bool:
+    try:
+        return bool(module.format(module.compact(shape)) == shape)
+    except (IndexError, ValueError):  # of another length than its numbers have
+        return False
 
 
 def _name_of(module: ModuleType) -> str:
@@ -136,7 +171,7 @@ def is_tax_id(value: Any) -> bool:
     modules = (module for group in _national().values() for module in group)
     return (
         number.isascii()
-        and len(number) >= LEAST_DIGITS
+        and len(number) >= SHORTEST_NUMBER
         and (vatin.is_valid(number) or any(module.is_valid(number) for module in modules))
     )
 

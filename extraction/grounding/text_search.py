@@ -9,18 +9,14 @@ import re
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from itertools import chain
-from typing import Any, Literal
+from typing import Any
 
 from rapidfuzz import fuzz
 
 from extraction.grounding.amounts import MINUS_SIGNS, NO_DIGIT, numerals
 from extraction.grounding.text_folding import SPACED, WORD_CHARACTER, Folded, everywhere, fold_text, lowered
 
-# Thai, Lao, Burmese, Khmer, Japanese, Chinese, Korean (whose particles follow without a space)
-
-
 Span = tuple[int, int]
-Level = Literal["exact", "folded", "fuzzy"]  # how a value stands in a text, the surest first
 
 SCHEME_PREFIX = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 SIGNS_OF_ADDRESS = ("://", "www.", "@")
@@ -77,15 +73,6 @@ class Text:
     def everywhere(self, value: Any) -> Iterator[Span]:
         """All places where a value stands as a whole."""
         return self._places(value)
-
-    def level(self, value: Any, span: Span) -> Level:
-        """How a value stands at a place that was found for it."""
-        said, there = str(value), self.text[slice(*span)]
-        if there == said:
-            return "exact"
-        wanted, stands = fold_text(said), fold_text(there)
-        same = [c for c in wanted if c.isalnum()] == [c for c in stands if c.isalnum()]
-        return "folded" if same or wanted in stands or stands in wanted else "fuzzy"
 
     def find_exactly(self, value: str) -> Span | None:
         """The first place where a value stands as a whole, letter by letter: US is no "us", and not in US$."""

@@ -13,18 +13,20 @@ Without a calibration the same signals give a score, which is no probability: it
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
+from operator import mul
 from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
 from extraction.base import Frozen
-from extraction.grounding.text_search import Level
 
 SOFTENED = 0.02  # log-probabilities nearer to 0 than this are equally sure
 NO_LOGPROB = -8.0  # taken for the log-probability of what the answer does not hold
 MOST_SURE = 0.999  # no value is surer than the labels could tell
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+Minima = dict[str, Probability]  # by dotted path of a field, `default` for the others
 
 
 class Signals(NamedTuple):
@@ -32,31 +34,27 @@ class Signals(NamedTuple):
 
     logprob: of the value's tokens; None where the server gave none, or the model did not give the value.
     subject: log-probability of the answer's word for what the text is about; None without such a field.
-    name: log-probability of the company's name in the same answer; None where it has none.
-    level: how the value stands in the text.
-    grounded, invented: how many other values of the answer stand in the text, and how many do not.
-    given: the model gave it; found: a finder did, `rivals` more of its kind stand in the text, and it is the
-    `nearest`
-        to the company's name. `checked`: it has a check digit that holds.
-    kinship: how much a web or mail address is like the company's name, 0 to 1.
-    known: the input names the company: 1 where the answer's name is that one, -1 where it is another.
+    exact: it stands in the text letter by letter, not only but for case, accents, signs or a misspelling.
+    grounded: how many other values of the answer stand in the text.
+    given: the model gave it. found: a finder did, and `rivals` others that stand in the text may as well be meant.
+    akin: it is a web or mail address like the company's name.
+    outdone: another field of the answer gives the same words at least as surely.
+    known: the input names the company, and the answer (of a finder's value: the text) has that name.
     """
 
     logprob: float | None = None
     subject: float | None = None
-    name: float | None = None
-    level: Level = "exact"
+    exact: bool = True
     grounded: int = 0
-    invented: int = 0
     given: bool = True
     found: bool = False
-    checked: bool = False
     rivals: int = 0
-    nearest: bool = False
-    kinship: float = 0.0
-    known: int = 0
+    akin: bool = False
+    outdone: bool = False
+    known: bool = False
 
 
+@lru_cache(maxsize=65_536)
 def surprise(logprob: float | None) -> float:
     """A log-probability on a scale on which odds of being right are about linear: 0 is -1, sure ones are above."""
     return -math.log(SOFTENED - (NO_LOGPROB if logprob is None else max(NO_LOGPROB, min(0.0, logprob))))
@@ -64,23 +62,16 @@ def surprise(logprob: float | None) -> float:
 
 def features(signals: Signals) -> dict[str, float]:
     """The numbers that a value in a chunk is judged by."""
-    found = float(signals.found)
     return {
         "logprob": surprise(signals.logprob),
         "subject": surprise(signals.subject),
-        "name": surprise(signals.name),
-        "folded": float(signals.level == "folded"),
-        "fuzzy": float(signals.level == "fuzzy"),
+        "inexact": float(not signals.exact),
         "grounded": math.log1p(signals.grounded),
-        "invented": math.log1p(signals.invented),
-        "given": float(signals.given),
-        "found": found,
-        "checked": found * signals.checked,
-        "rivals": found * math.log1p(signals.rivals),
-        "nearest": found * signals.nearest,
-        "kinship": signals.kinship,
-        "known": float(signals.known > 0),
-        "known_other": float(signals.known < 0),
+        "found": float(signals.found),
+        "rivals": signals.found * math.log1p(signals.rivals),
+        "akin": float(signals.akin),
+        "outdone": float(signals.outdone),
+        "known": float(signals.known),
     }
 
 
@@ -94,7 +85,7 @@ class Logistic(Frozen):
     def of(self, numbers: Mapping[str, float], field: str = "") -> float:
         """The probability for some numbers by name."""
         total = self.intercept + self.fields.get(field, 0.0)
-        total += sum(weight * numbers[name] for name, weight in self.weights.items())
+        total += sum(map(mul, self.weights.values(), map(numbers.__getitem__, self.weights)))
         return min(MOST_SURE, sigmoid(total))
 
 
@@ -124,13 +115,14 @@ class Fitted(Frozen):
 
 class Calibration(Frozen):
     """How signals become probabilities, for one language model. `min_confidence` is what a value needs so that
-    `precision` of the published values were right on the documents of the fit."""
+    `precision` of the published values were right on the documents of the fit (see
+    `extraction.evaluation.calibration.minima`)."""
 
     fitted: Fitted
     chunk: Logistic
     chunk_without_logprobs: Logistic
     company: Logistic
-    min_confidence: Probability
+    min_confidence: Minima
     precision: Probability
     reliability: tuple[Bin, ...] = ()
 

@@ -4,7 +4,7 @@ signals."""
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -26,6 +26,10 @@ from extraction.schema.profile_model import Field, facts, fields
 NO_PLACE = (-1, -1, "")
 NEAR_AN_ITEM = 400  # characters to either side of an item in which its parts have to stand: a few lines
 MENTIONS = 20  # of the company's name in a piece that distances are measured from
+BEFORE_A_NAME = (
+    3  # a number belongs to the name before it: one before a name is as far as one three times as far behind
+)
+AKIN = 0.75  # of an address's letters that stand in the company's name in order, or the reverse
 
 
 class GivenValue(NamedTuple):
@@ -112,8 +116,15 @@ class GroundedReply:
         return self.parsed.profile.model_dump(mode="json")
 
     @cached_property
+    def abstains(self) -> bool:
+        """Whether it says that the text is about something else than what the profile is."""
+        return abstains(self.parsed.profile)
+
+    @cached_property
     def values(self) -> list[GivenValue]:
-        """What it gives, field by field."""
+        """What it gives, field by field; nothing where it abstains."""
+        if self.abstains:
+            return []
         found = (
             _value(field, value, score)
             for field in facts(type(self.parsed.profile))
@@ -133,6 +144,14 @@ class GroundedReply:
         ]
 
     @cached_property
+    def at(self) -> dict[tuple[int, Span], list[FoundPlace]]:
+        """The same by piece and span."""
+        found: dict[tuple[int, Span], list[FoundPlace]] = {}
+        for place in chain.from_iterable(self.places):
+            found.setdefault((place.number, place.span), []).append(place)
+        return found
+
+    @cached_property
     def name(self) -> GivenValue | None:
         """The company's name in the answer: the first of its names that stands in the text."""
         named = zip(self.values, self.places, strict=True)
@@ -142,25 +161,24 @@ class GroundedReply:
         )
 
     @cached_property
-    def matches_known(self) -> int:
-        """1 where its name is that of the known company, -1 where it is another's, else 0."""
-        if not self.known.name or self.name is None:
-            return 0
-        return 1 if same_company(self.name.key, company_key(self.known.name)) else -1
+    def is_known(self) -> bool:
+        """Whether its name is that of the known company."""
+        return bool(self.known.name and self.name and same_company(self.name.key, company_key(self.known.name)))
 
     @cached_property
     def subject(self) -> float | None:
-        """The log-probability of its word for what the text is about."""
+        """The log-probability of its word for what the text is about; None where that is something else."""
+        if self.abstains:
+            return None
         for field in fields(type(self.parsed.profile)):
             if field.rule.kind == "subject":
                 return next((score for _, score in _scored(self.data, self.parsed.scores, field)), None)
         return None
 
     @cached_property
-    def grounded(self) -> tuple[int, int]:
-        """How many of the values that a document can bear out stand in one, and how many in none."""
-        standing = [bool(p) for v, p in zip(self.values, self.places, strict=True) if v.field.rule.verbatim]
-        return sum(standing), len(standing) - sum(standing)
+    def grounded(self) -> int:
+        """How many of the values that a document can bear out stand in one."""
+        return sum(map(bool, self.places))
 
     @cached_property
     def hints(self) -> Hints:
@@ -177,9 +195,18 @@ class GroundedReply:
 
     @cached_property
     def mentions(self) -> list[list[Span]]:
-        """For each piece, where the company's name stands: the known one, else the answer's."""
-        name = self.known.name or (self.name and self.name.value)
+        """For each piece, where the name of the known company stands."""
+        name = self.known.name
         return [list(islice(text.everywhere(name), MENTIONS)) if name else [] for text in self.source.texts]
+
+    def rivals(self, number: int, one: Found, all_: Sequence[tuple[str, Found]]) -> int:
+        """How many other values of a finder in a piece may as well be the company's: of a known company that the
+        piece names, those that stand at least as near to its name; else all."""
+        mentions = self.mentions[number]
+        if not mentions:
+            return len(all_) - 1
+        own = _distance(one, mentions)
+        return sum(_distance(other, mentions) <= own for _, other in all_) - 1
 
     def found(self, field: Field) -> list[list[tuple[str, Found]]]:
         """For each piece, what the field's finder reads in it, with keys; the first place of each."""
@@ -192,13 +219,23 @@ class GroundedReply:
             pieces.append([(key, one) for key, one in by_key.items() if key])
         return pieces
 
-    def kinship(self, rule: Rule, value: Any) -> float:
-        """How much a web or mail address is like the company's name."""
+    def akin(self, rule: Rule, value: Any) -> bool:
+        """Whether a web or mail address is like the company's name."""
+        if rule.find not in (find_websites, find_emails):
+            return False
         name = self.known.name or (self.name and self.name.value)
-        if not name or rule.find not in (find_websites, find_emails):
-            return 0.0
+        if not name:
+            return False
         label = website_key(str(value).rpartition("@")[2]).split(".")[0]
-        return fuzz.partial_ratio(company_key(name).replace(" ", ""), label) / 100 if label else 0.0
+        return bool(label) and fuzz.partial_ratio(company_key(name).replace(" ", ""), label) >= 100 * AKIN
+
+    def outdone(self, place: FoundPlace) -> bool:
+        """Whether another field of the answer gives the words of a place at least as surely."""
+        return any(
+            other.value.field.name != place.value.field.name
+            and (other.value.logprob or 0.0) >= (place.value.logprob or 0.0)
+            for other in self.at[place.number, place.span]
+        )
 
 
 def observe(
@@ -216,7 +253,7 @@ def observe(
 
 def _probability(one: Seen, calibration: Calibration | None) -> float:
     rule, signals = one.value.field.rule, one.signals
-    if signals.known > 0 and rule.identifies and rule.key is company_key:
+    if signals.known and rule.identifies and rule.key is company_key:
         return MOST_SURE  # the input says so
     return calibration.of_chunk(signals, one.value.field.name) if calibration else uncalibrated(signals)
 
@@ -224,10 +261,11 @@ def _probability(one: Seen, calibration: Calibration | None) -> float:
 def seen(
     parsed: Parsed[BaseModel], content: str, pieces: Iterable[Piece], known: Known = NOTHING_KNOWN
 ) -> Iterator[Seen]:
-    """What one answer and its text say, a value in each piece in which it stands; nothing where it abstains."""
-    if abstains(parsed.profile):
-        return
+    """What one answer and its text say, a value in each piece in which it stands. Of an answer that abstains
+    nothing counts, but what finders read in a piece that names the known company does."""
     answer = GroundedReply(parsed, Source(content, pieces), known)
+    if answer.abstains and not known.name:
+        return
     quoted = _quotes(answer.data, type(parsed.profile))
     found = {field.name: answer.found(field) for field in facts(type(parsed.profile)) if field.rule.find}
     given: dict[tuple[str, int], set[str]] = {}
@@ -239,25 +277,31 @@ def seen(
             given.setdefault((value.field.name, place.number), set()).add(place.value.key)
             yield _given(answer, place, found.get(value.field.name))
         if not places:  # of no document in particular: the newest, which stands last
-            yield Seen(value, answer.source.pieces[-1], NO_PLACE, _signals(answer, value, own=0))
+            yield Seen(value, answer.source.pieces[-1], NO_PLACE, _nowhere(answer, value))
     for field in facts(type(parsed.profile)):
         for number, values in enumerate(found.get(field.name, ())):
-            for key, one in values:
+            for key, one in values if answer.mentions[number] or not answer.abstains else ():
                 if key not in given.get((field.name, number), ()) and storable(one.value):
                     yield _found(answer, GivenValue(field, key, one.value, None), number, one, values)
 
 
 def _given(answer: GroundedReply, place: FoundPlace, found: Sequence[Sequence[tuple[str, Found]]] | None) -> Seen:
     """A value of the model where it stands."""
-    value, text = place.value, answer.source.texts[place.number]
+    value, text, rule = place.value, answer.source.texts[place.number], place.value.field.rule
     piece = answer.source.pieces[place.number]
-    signals = _signals(answer, value, own=1)
-    level = text.level(value.field.rule.quote_of(value.value), place.span)
-    signals = signals._replace(level=level, kinship=answer.kinship(value.field.rule, value.value))
-    here = found[place.number] if found else []
+    here = found[place.number] if found else ()
     same = next((one for key, one in here if key == value.key), None)
-    if same:
-        signals = _with_found(answer, signals, place.number, same, here)
+    signals = Signals(
+        logprob=value.logprob,
+        subject=answer.subject,
+        exact=text.text[slice(*place.span)] == str(rule.quote_of(value.value)),
+        grounded=answer.grounded - 1,
+        found=same is not None,
+        rivals=answer.rivals(place.number, same, here) if same else 0,
+        akin=answer.akin(rule, value.value),
+        outdone=answer.outdone(place),
+        known=answer.is_known,
+    )
     return Seen(value, piece, piece.cut(answer.source.content, *place.span), signals)
 
 
@@ -266,45 +310,31 @@ def _found(
 ) -> Seen:
     """A value of a finder where it stands."""
     piece = answer.source.pieces[number]
-    signals = _signals(answer, value, own=0)._replace(
-        given=False, kinship=answer.kinship(value.field.rule, one.value)
+    signals = Signals(
+        subject=answer.subject,
+        grounded=answer.grounded,
+        given=False,
+        found=True,
+        rivals=answer.rivals(number, one, all_),
+        akin=answer.akin(value.field.rule, one.value),
+        known=bool(answer.mentions[number]),
     )
-    signals = _with_found(answer, signals, number, one, all_)
     return Seen(value, piece, piece.cut(answer.source.content, one.start, one.end), signals)
 
 
-def _signals(answer: GroundedReply, value: GivenValue, *, own: int) -> Signals:
-    """What the answer tells of one of its values; `own` is 1 where that counts among the grounded ones."""
-    grounded, invented = answer.grounded
-    named = answer.name
-    return Signals(
-        logprob=value.logprob,
-        subject=answer.subject,
-        name=named.logprob if named else None,
-        grounded=max(0, grounded - own),
-        invented=invented,
-        known=answer.matches_known,
-    )
-
-
-def _with_found(
-    answer: GroundedReply, signals: Signals, number: int, one: Found, all_: Sequence[tuple[str, Found]]
-) -> Signals:
-    """The signals of a value that a finder has."""
-    mentions = answer.mentions[number]
-    distances = [_distance(other, mentions) for _, other in all_]
-    nearest = bool(mentions) and _distance(one, mentions) == min(distances)
-    return signals._replace(found=True, checked=one.checked, rivals=len(all_) - 1, nearest=nearest)
+def _nowhere(answer: GroundedReply, value: GivenValue) -> Signals:
+    """What is known of a value that stands in no document."""
+    return Signals(value.logprob, answer.subject, grounded=answer.grounded, known=answer.is_known)
 
 
 def _distance(found: Found, mentions: Sequence[Span]) -> int:
-    """Characters between a value and the nearest mention of the company."""
-    return min((max(found.start - end, start - found.end, 0) for start, end in mentions), default=0)
+    """Characters from the nearest mention of the company to a value."""
+    return min(max(found.start - end, BEFORE_A_NAME * (start - found.end), 0) for start, end in mentions)
 
 
 def _reading(answer: GroundedReply, value: GivenValue, quote: str | None) -> Iterator[Seen]:
     """A reading of the model, which stands where its quote does, else nowhere."""
-    signals = _signals(answer, value, own=0)
+    signals = _nowhere(answer, value)
     stands = False
     for piece, text in zip(answer.source.pieces, answer.source.texts, strict=True):
         if quote and (span := text.find(quote)):

@@ -144,7 +144,7 @@ def backing(one: Candidate, others: Iterable[Candidate], alike: Alike | None) ->
 def agreement(rule: Rule, ranked: Sequence[Candidate], trust: Mapping[str, float]) -> list[dict[str, float]]:
     """For each candidate of a field the numbers that the company's model judges it by (see
     `confidence.of_company`). Items of a list are no rivals of each other."""
-    compared = ranked[:ALIKE_COMPARED]
+    compared = ranked[:ALIKE_COMPARED] if len(ranked) > 1 else ()
     total = sum(c.weight for c in ranked if c.grounded)
     found = []
     for place, one in enumerate(ranked):

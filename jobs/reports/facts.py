@@ -169,19 +169,14 @@ def _sureness(manifest: Manifest, run: RunRecord | None, fields: Coverage, *, ow
     )
     given = settings.calibration if settings else None
     calibration = given if given and given.fitted.model == manifest.versions.get("model") else None
-    least: object = 0.0
-    if settings:
-        least = (
-            settings.min_confidence
-            if isinstance(settings.min_confidence, dict)
-            else settings.minimum("", calibration)
-        )
+    least = (settings or Confidence()).minima(calibration)
     facts_of = [field for field in fields.fields if not field.reading]
     standing = sum(field.values + field.unsure for field in facts_of)
     labelled = (
         "labels of this run" if own else "labels that the calibration was fitted on, each kind left out in turn"
     )
-    shown = f"{least:g}" if isinstance(least, float) else str(least)
+    own_minima = (f"{name} {number:g}" for name, number in sorted(least.items()) if name != "default")
+    shown = ", ".join([f"{least['default']:g}", *own_minima])
     return Sureness(shown, calibration, sum(f.unsure for f in facts_of) / max(1, standing), labelled)
 
 

@@ -89,7 +89,7 @@ def test_bad_rows_become_dead_letters_with_their_place(tmp_path: Path, fake: Fak
     rows[0]["text"], rows[1]["text"] = "", " \n\t"
     rows[2]["document_id"] = None
     rows[3]["text"] = "x " * 60_000
-    rows[4] = {**row(5), "text": "Another text under an id that is taken, by Harrow Ltd in York."}
+    rows[4] = {**row(5), "text": "Other words under an id that is taken, by Harrow Ltd in York."}
     rows[6] = row(7)
     schema = pa.schema([(name, pa.string()) for name in ("document_id", "company_id", "text")])
     pq.write_table(

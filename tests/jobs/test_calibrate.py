@@ -52,13 +52,13 @@ def test_a_calibration_is_written_that_settings_take(tmp_path: Path, capsys: pyt
         "right",
         "ECE",
     ]
-    assert printed[-1].startswith("min_confidence 0.")
+    assert printed[-1].startswith("min_confidence: default 0.")
     made = Calibration.model_validate(yaml.safe_load(path.read_text()))
     assert made.fitted.companies == made.fitted.values == 90
-    assert made.chunk.weights["logprob"] > 0 and 0.3 < made.min_confidence < 1
+    assert made.chunk.weights["logprob"] > 0 and 0.3 < made.min_confidence["default"] < 1
     settings = load_settings(CONFIGS / "demo.yaml", {"confidence.calibration": str(path)})
     assert settings.confidence.calibration == made
-    assert settings.confidence.minimum("name", made) == made.min_confidence
+    assert settings.confidence.minimum("name", made) == made.min_confidence["default"]
     assert settings.confidence.minimum("name", None) == 0
 
 

@@ -230,13 +230,13 @@ def test_the_operators_mistakes_are_one_line(
 
 
 def test_what_other_thresholds_would_publish_and_how_well_confidence_holds(tmp_path: Path) -> None:
-    evidence = [("name", "Alder", True, True, 0.9), ("city", "Cork", False, True, 0.4)]
+    evidence = [("name", "Alder", True, True, 0.92), ("city", "Cork", False, True, 0.4)]
     out = publish(tmp_path / "out", {"alder": {"name": "Alder", "evidence": evidence}})
     found = scored(tmp_path, out, labelled(tmp_path))
     by_confidence = {row["confidence"]: row for row in found["thresholds"]}
     assert (by_confidence[0.0]["values"], by_confidence[0.0]["precision"]) == (2, 0.5)
     assert (by_confidence[0.5]["values"], by_confidence[0.5]["kept"], by_confidence[0.5]["precision"]) == (1, 1, 1)
-    assert found["calibration_error"] == pytest.approx((0.1 + 0.4) / 2)
+    assert found["calibration_error"] == pytest.approx((0.08 + 0.4) / 2)
     assert [(row["low"], row["right"]) for row in found["reliability"]] == [(0.4, 0), (0.9, 1)]
 
 

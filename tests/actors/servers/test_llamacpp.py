@@ -17,7 +17,7 @@ import pytest
 
 from actors.http import Attempt, Connection
 from actors.servers import llamacpp
-from actors.servers.llamacpp import PACKAGED, LlamaCppServer, Weights, local_model
+from actors.servers.llamacpp import PACKAGED, LlamaCppServer, PackagedWeights, local_model
 from actors.servers.supervisor import Server, ServerAddress
 from extraction.chunking.tokenizers import load_counter, render_chat
 from extraction.errors import OperatorError, RunError
@@ -26,7 +26,7 @@ from tests.actors.asking import SCHEMA, TEXT, ask, question
 from tests.actors.models import GEMMA, SMOLLM, gguf_file, model_settings, post, running_llamacpp
 
 PARTS = (b"one " * 1000, b"two", b"three")
-WHOLE = Weights(
+WHOLE = PackagedWeights(
     parts=tuple((f"packaged_part{n}", f"data/model.part{n}") for n in range(len(PARTS))),
     sha256=hashlib.sha256(b"".join(PARTS)).hexdigest(),
     file_name="model.gguf",

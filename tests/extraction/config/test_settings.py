@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from extraction.config.settings import Limits, Price, Settings, load_settings, parse_override
 from extraction.errors import OperatorError
 from extraction.schema.company import CompanyProfile
+from tests.extraction.merging.test_confidence import calibration
 from tests.extraction.samples import Vineyard
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
@@ -48,6 +49,12 @@ def test_what_a_published_value_needs_may_be_said_for_each_field(tmp_path: Path)
     assert [settings.confidence.minimum(field, None) for field in ("name", "city")] == [0.9, 0.5]
     plain = load_settings(written(tmp_path), {"confidence.min_confidence": 0.7})
     assert plain.confidence.minimum("name", None) == 0.7
+    own = calibration(min_confidence={"default": 0.8, "city": 0.9})
+    assert load_settings(written(tmp_path)).confidence.minima(own) == {"default": 0.8, "city": 0.9}
+    assert settings.confidence.minima(own) == {"default": 0.5, "name": 0.9}
+    some = load_settings(written(tmp_path, confidence={"min_confidence": {"name": 0.6}}))
+    assert some.confidence.minima(own) == {"default": 0.8, "city": 0.9, "name": 0.6}
+    assert plain.confidence.minima(own) == {"default": 0.7}
     assert "confidence.min_confidence" in refused(written(tmp_path), {"confidence.min_confidence": 1.5})
     assert "can't be read" in refused(written(tmp_path), {"confidence.calibration": "nowhere.yaml"})
 

@@ -52,7 +52,6 @@ def test_what_a_text_holds(find: Finder, text: str, countries: tuple[str, ...], 
 def test_an_identifier_is_found_with_its_scheme() -> None:
     (one,) = find_identifiers("LEI 5299ACMEXY0000000Q64", Hints())
     assert one.value == {"scheme": "LEI", "value": "5299ACMEXY0000000Q64", "issuer": None}
-    assert one.checked
 
 
 @given(st.text() | st.text(st.sampled_from("0123456789@.+-/() acmeACME:w\n")), st.sampled_from([(), ("US", "BR")]))

@@ -211,21 +211,6 @@ def test_a_value_can_be_asked_for_within_a_span() -> None:
     assert text.find(1901, within=(8, 22)) is None
 
 
-@pytest.mark.parametrize(
-    ("value", "text", "level"),
-    [
-        ("Ulm", "in Ulm", "exact"),
-        ("ULM", "in Ulm", "folded"),
-        (1874, "in 1,874", "folded"),
-        ("12345678000190", "12.345.678/0001-90", "folded"),
-        ("Serra Alta Ceramicas Ltda", "SERRA ALTA CERÂMICA LTDA", "fuzzy"),
-    ],
-)
-def test_a_place_tells_how_the_value_stands_there(value: Any, text: str, level: str) -> None:
-    span = Text(text).find(value)
-    assert span and Text(text).level(value, span) == level
-
-
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_whatever_is_found_is_a_span_of_the_text(value: str, text: str) -> None:
     span = Text(text).find(value)

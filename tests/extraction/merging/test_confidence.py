@@ -37,16 +37,14 @@ SIGNALS = st.builds(
     Signals,
     logprob=st.none() | st.floats(-50, 0),
     subject=st.none() | st.floats(-50, 0),
-    name=st.none() | st.floats(-50, 0),
-    level=st.sampled_from(["exact", "folded", "fuzzy"]),
+    exact=st.booleans(),
     grounded=st.integers(0, 40),
-    invented=st.integers(0, 40),
     given=st.booleans(),
     found=st.booleans(),
     rivals=st.integers(0, 40),
-    nearest=st.booleans(),
-    kinship=st.floats(0, 1),
-    known=st.sampled_from([-1, 0, 1]),
+    akin=st.booleans(),
+    outdone=st.booleans(),
+    known=st.booleans(),
 )
 
 
@@ -57,7 +55,7 @@ def calibration(**changes: Any) -> Calibration:
         "chunk": Logistic(intercept=0.0, weights={"logprob": 2.0}, fields={"name": 0.5}),
         "chunk_without_logprobs": Logistic(intercept=-1.0, weights={"grounded": 1.0}),
         "company": PLAIN,
-        "min_confidence": 0.8,
+        "min_confidence": {"default": 0.8},
         "precision": 0.95,
     }
     return Calibration.model_validate({**plain, **changes})

@@ -132,7 +132,7 @@ def test_the_page_tells_the_run(out: Path) -> None:
     assert figures(out)["Dead letters"] == str(counts["dead_letters"])
     assert "30 documents became" in " ".join(said.split())
     assert f"{counts['chunks_answered']}</tspan> chunks answered" in said
-    for told in (manifest(out)["fingerprint"], "max_chunk_tokens: 2550", "1 × endpoint", "http://127.0.0.1"):
+    for told in (manifest(out)["fingerprint"], "max_chunk_tokens: 4200", "1 × endpoint", "http://127.0.0.1"):
         assert told in said
 
 
@@ -159,7 +159,7 @@ def test_what_a_run_was_told_is_written_down_without_secrets(
     found = run_record.read_run(published.storage, published.manifest.run_id)
     assert found is not None
     assert (found.engine, found.inputs, found.first_documents) == ("endpoint", (str(source),), 1)
-    assert found.settings["limits"]["max_chunk_tokens"] == 2550
+    assert found.settings["limits"]["max_chunk_tokens"] == 4200
     assert found.seconds.keys() == {"plan", "extract", "reduce"}
     (told,) = run_record.read_servers(published.storage, published.manifest.run_id)
     assert (told.name, told.limit, told.starts) == ("endpoint", 32, 1)

@@ -160,18 +160,20 @@ def test_every_quote_is_cut_from_its_document(tmp_path: Path, fake: FakeServer) 
 
 
 def test_a_company_that_is_not_sure_enough_is_none(tmp_path: Path, fake: FakeServer) -> None:
-    rows = [row(0), {**row(1), "company_name": "Northwind Works 1"}]
+    rows = [row(0), {**row(1), "company_name": "Northwind Works"}]
     schema = TEXT.append(pa.field("company_name", pa.string()))
     pq.write_table(pa.Table.from_pylist(rows, schema), tmp_path / "in.parquet")
-    more = ("--set", "confidence.min_confidence=0.9999", "--set", "max_dead_fraction=1")
+    minima = 'confidence.min_confidence={"name": 0.9999, "default": 0}'
+    more = ("--set", minima, "--set", "max_dead_fraction=1")
     assert job(tmp_path / "in.parquet", tmp_path / "out", fake.url, *more) == 0
     (dead,) = rows_of(tmp_path / "out", "dead_letters")
     assert (dead["document_id"], dead["fault"]) == ("d000", "no_company")
     (profile,) = rows_of(tmp_path / "out", "profiles")
     assert profile["company_id"] == "c001"  # the input says which company it is
-    assert profile["founded_year"] is None and profile["confidence"]["founded_year"] is None
-    years = [e for e in profile["evidence"] if e["field"] == "founded_year"]
-    assert years and all(e["grounded"] and 0 < e["confidence"] < 0.9999 and not e["chosen"] for e in years)
+    assert (profile["name"], profile["confidence"]["name"]) == (None, None)
+    assert any(e["chosen"] for e in profile["evidence"])
+    names = [e for e in profile["evidence"] if e["field"] == "name"]
+    assert names and all(e["confidence"] < 0.9999 and not e["chosen"] for e in names)
 
 
 class Grade(IntEnum):
