@@ -1,1 +1,1 @@
-"""What lives on a node: server processes, the client that asks them, the extractor that Ray Data calls."""
+"""Holds what runs on a node: the server process, its client, and the extractor that Ray Data calls."""

@@ -1,4 +1,4 @@
-"""The limit on requests in flight to one server, and the order in which waiting requests get a slot."""
+"""Limits the requests in flight to one server, and orders the requests that wait for a slot."""
 
 import asyncio
 import heapq
@@ -9,56 +9,56 @@ from contextlib import asynccontextmanager
 from itertools import count
 
 
-class Slots:
-    """Room for `limit` requests; `taken` are under way.
+class ConcurrencyLimit:
+    """A semaphore of `limit` slots that can be resized; `in_flight` requests hold one.
 
-    A request may ask for small company. Those that do go first, the most demanding before the others.
+    A request may ask for a lower limit while it is in flight. The lowest limits are admitted first.
     """
 
     def __init__(self, limit: int) -> None:
-        self.limit, self.taken = limit, 0
+        self.limit, self.in_flight = limit, 0
         self._closed = False
-        self._inside: Counter[float] = Counter()
-        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._limits_in_flight: Counter[float] = Counter()
+        self._queue: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = count()
 
     @property
     def waiting(self) -> int:
-        """How many requests wait."""
-        return len(self._waiting)
+        """The number of requests that wait."""
+        return len(self._queue)
 
     def resize(self, limit: int) -> None:
-        """Change the limit. Who is under way goes on."""
+        """Change the limit. Requests in flight keep their slots."""
         self.limit = limit
         self._admit()
 
     def close(self) -> None:
-        """Let nobody in any more. Who is under way goes on."""
+        """Admit no more requests. Requests in flight keep their slots."""
         self._closed = True
 
     @asynccontextmanager
-    async def one(self, most: float = math.inf) -> AsyncIterator[None]:
-        """Hold a slot while no more than `most` requests are under way, this one included."""
-        ticket = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (most, next(self._order), ticket))
+    async def slot(self, max_in_flight: float = math.inf) -> AsyncIterator[None]:
+        """Hold a slot while no more than `max_in_flight` requests are in flight, this one included."""
+        admitted = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._queue, (max_in_flight, next(self._order), admitted))
         self._admit()
         try:
-            await ticket
+            await admitted
             yield
         finally:
-            if not ticket.cancelled():
-                self.taken -= 1
-                self._inside -= Counter([most])
+            if not admitted.cancelled():
+                self.in_flight -= 1
+                self._limits_in_flight -= Counter([max_in_flight])
             self._admit()
 
     def _admit(self) -> None:
-        """Let in whoever has a right to it now."""
-        while self._waiting and not self._closed:
-            most, _, ticket = self._waiting[0]
-            if not ticket.cancelled():
-                if self.taken >= min(self.limit, most, *self._inside):
+        """Give a slot to every request that may have one now."""
+        while self._queue and not self._closed:
+            max_in_flight, _, admitted = self._queue[0]
+            if not admitted.cancelled():
+                if self.in_flight >= min(self.limit, max_in_flight, *self._limits_in_flight):
                     return
-                self.taken += 1
-                self._inside[most] += 1
-                ticket.set_result(None)
-            heapq.heappop(self._waiting)
+                self.in_flight += 1
+                self._limits_in_flight[max_in_flight] += 1
+                admitted.set_result(None)
+            heapq.heappop(self._queue)

@@ -1,8 +1,8 @@
-"""Doubts: which questions were under way when something died, kept where the actor's next life finds them.
+"""Records which requests were in flight when a server or an actor crashed, for the actor's next start.
 
-A document may kill more than its server: where memory is short, the whole container goes, and the actor with it.
-So an actor that was restarted, or whose server died, writes down what it is about to ask before it asks. While all
-goes well nothing is written.
+A document may kill more than its server: where memory is short, the container dies, and the actor with it. So an
+actor that was restarted, or whose server crashed, writes down each request before it sends it. In normal operation
+nothing is written.
 """
 
 import asyncio
@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from actors.http import Completion
-from actors.servers.supervisor import say
+from actors.servers.supervisor import log_line
 
-UnderWay = Literal["", "in company", "alone"]
+SentAs = Literal["", "shared", "alone"]  # not in flight; in flight with others; the only one in flight
 
 
 @dataclass(slots=True)
-class Effort:
-    """The cost of a question over all its parts and attempts.
+class RequestCost:
+    """The cost of a request over all its parts and attempts.
 
-    `deaths` is how often the server, or the actor with it, died while it worked on the question, `deaths_alone` on
-    it alone; `under_way` is how it is being asked now.
+    `crashes` counts the crashes of the server, or of the actor with it, while the request was in flight;
+    `solo_crashes` those while it was the only one.
     """
 
     attempts: int = 0
@@ -33,9 +33,9 @@ class Effort:
     in_flight: int = 0
     truncated: int = 0
     looped: int = 0
-    deaths: int = 0
-    deaths_alone: int = 0
-    under_way: UnderWay = ""
+    crashes: int = 0
+    solo_crashes: int = 0
+    sent_as: SentAs = ""
 
     def add(self, completion: Completion, in_flight: int) -> None:
         """Count one more reply."""
@@ -45,94 +45,95 @@ class Effort:
         self.in_flight = in_flight
 
 
-class Doubt(NamedTuple):
-    """What is known against a question, and how it was being asked."""
+class CrashRecord(NamedTuple):
+    """The crashes under a request so far, and how it is in flight now."""
 
-    deaths: int = 0
-    deaths_alone: int = 0
-    under_way: UnderWay = ""
+    crashes: int = 0
+    solo_crashes: int = 0
+    sent_as: SentAs = ""
 
-    def after_death(self) -> "Doubt":
-        """The same in the actor's next life."""
-        if not self.under_way:
+    def after_restart(self) -> "CrashRecord":
+        """The record with the actor's own crash counted, if the request was in flight then."""
+        if not self.sent_as:
             return self
-        return Doubt(self.deaths + 1, self.deaths_alone + (self.under_way == "alone"))
+        return CrashRecord(self.crashes + 1, self.solo_crashes + (self.sent_as == "alone"))
 
 
-class Notes(Protocol):
-    """Where doubts are kept."""
+class SuspectStore(Protocol):
+    """Storage for crash records by chunk id, which survives the actor."""
 
     def read(self) -> dict[str, Any] | None:
-        """What the actor's last life wrote, by chunk id; None in its first life."""
+        """The records from before the actor's restart; None at its first start."""
         ...
 
-    def write(self, doubts: dict[str, Any]) -> None:
-        """Put doubts in place of those before; blocks."""
+    def write(self, records: dict[str, Any]) -> None:
+        """Replace all records; blocks."""
         ...
 
 
-class Doubts:
-    """The efforts of all questions of an actor. They are written down for `window_s` seconds after a death; without
-    notes never."""
+class CrashSuspects:
+    """The costs of all requests of an actor. Their crash records are written to the store for `window_s` seconds
+    after a crash; without a store never."""
 
-    def __init__(self, notes: Notes | None = None, window_s: float = 0) -> None:
-        self._notes, self._window_s = notes, window_s
-        left = notes.read() if notes else None
-        self._left = {chunk_id: Doubt(*doubt).after_death() for chunk_id, doubt in (left or {}).items()}
-        self._until = 0.0 if left is None else time.monotonic() + window_s
-        self._efforts: dict[str, Effort] = {}
+    def __init__(self, store: SuspectStore | None = None, window_s: float = 0) -> None:
+        self._store, self._window_s = store, window_s
+        stored = store.read() if store else None
+        self._previous = {key: CrashRecord(*record).after_restart() for key, record in (stored or {}).items()}
+        self._record_until = 0.0 if stored is None else time.monotonic() + window_s
+        self._costs: dict[str, RequestCost] = {}
         self._lock = asyncio.Lock()
         self._changes = self._written = 0
-        self._kept = bool(left)
+        self._store_in_use = bool(stored)
 
-    def alarm(self) -> None:
-        """Something died: what is asked from now on is written down before."""
-        self._until = time.monotonic() + self._window_s
+    def record_crash(self) -> None:
+        """Write down from now on what is sent, before it is sent."""
+        self._record_until = time.monotonic() + self._window_s
 
     @contextmanager
-    def about(self, chunk_id: str) -> Iterator[Effort]:
-        """The effort of a question while it is worked on, with what is known against it from before."""
-        known = self._left.pop(chunk_id, Doubt())
-        effort = self._efforts[chunk_id] = Effort(deaths=known.deaths, deaths_alone=known.deaths_alone)
+    def track(self, chunk_id: str) -> Iterator[RequestCost]:
+        """Yield the cost of a request while it is worked on, with the crashes from before the actor's restart."""
+        previous = self._previous.pop(chunk_id, CrashRecord())
+        cost = RequestCost(crashes=previous.crashes, solo_crashes=previous.solo_crashes)
+        self._costs[chunk_id] = cost
         try:
-            yield effort
+            yield cost
         finally:
-            self._efforts.pop(chunk_id, None)
+            self._costs.pop(chunk_id, None)
 
     @asynccontextmanager
-    async def under_way(self, effort: Effort, *, alone: bool) -> AsyncIterator[None]:
-        """While a question is with the server."""
-        effort.under_way = "alone" if alone else "in company"
+    async def in_flight(self, cost: RequestCost, *, alone: bool) -> AsyncIterator[None]:
+        """Mark a request as in flight; entered once that is written, if it has to be."""
+        cost.sent_as = "alone" if alone else "shared"
         try:
-            await self._note()
+            await self._save()
             yield
         finally:
-            effort.under_way = ""
+            cost.sent_as = ""
 
-    async def settle(self) -> None:
-        """Write down that nothing is under way: the actor goes in good order."""
-        for effort in self._efforts.values():
-            effort.under_way = ""
-        await self._note()
+    async def clear(self) -> None:
+        """Write down that nothing is in flight: the actor shuts down in good order."""
+        for cost in self._costs.values():
+            cost.sent_as = ""
+        await self._save()
 
-    async def _note(self) -> None:
-        """Return once what is under way is written, where that is called for. Writes go out one after the other,
-        each with all that has changed by then."""
-        careful = time.monotonic() < self._until
-        if self._notes is None or not (careful or self._kept):
+    async def _save(self) -> None:
+        """Return once the records are written, where they have to be. One write runs at a time, and covers all
+        changes up to its start."""
+        recording = time.monotonic() < self._record_until
+        if self._store is None or not (recording or self._store_in_use):
             return
         self._changes += 1
         change = self._changes
         async with self._lock:
             if self._written >= change:
                 return
-            self._written, self._kept = self._changes, careful
-            doubts = self._all() if careful else {}
+            self._written, self._store_in_use = self._changes, recording
+            records = self._records() if recording else {}
             try:
-                await asyncio.to_thread(self._notes.write, doubts)
-            except Exception as error:  # the ledger's own writes tell of a storage that is away
-                say(f"what is under way could not be written down ({error})")
+                await asyncio.to_thread(self._store.write, records)
+            except Exception as error:  # the ledger's own writes report a storage that is down
+                log_line(f"requests in flight could not be written down ({error})")
 
-    def _all(self) -> dict[str, Doubt]:
-        now = {i: Doubt(e.deaths, e.deaths_alone, e.under_way) for i, e in self._efforts.items()}
-        return self._left | {chunk_id: doubt for chunk_id, doubt in now.items() if any(doubt)}
+    def _records(self) -> dict[str, CrashRecord]:
+        current = {i: CrashRecord(c.crashes, c.solo_crashes, c.sent_as) for i, c in self._costs.items()}
+        return self._previous | {chunk_id: record for chunk_id, record in current.items() if any(record)}

@@ -1,4 +1,4 @@
-"""The extractor: one actor, one server, kept full of requests across all batches that Ray Data hands it.
+"""Runs one server in one Ray actor, and keeps it full of requests across all batches that Ray Data sends.
 
 Results are written to the ledger, in groups, before Ray sees them.
 """
@@ -14,33 +14,33 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from actors.crash_suspects import Doubts, Notes
-from actors.metrics import Meter, MetricsState
-from actors.preemption import Notice, in_actor
-from actors.retrying_client import HERE, Client, Request, Result
-from actors.servers.supervisor import Keeper, Ready, Server, ServerAddress, say
+from actors.crash_suspects import CrashSuspects, SuspectStore
+from actors.metrics import MetricsReporter, MetricsState
+from actors.preemption import PreemptionWatcher, in_actor
+from actors.retrying_client import PROCESS_NAME, Client, Request, Result
+from actors.servers.supervisor import Server, ServerAddress, ServerReady, ServerSupervisor, log_line
 from extraction.config.settings import Settings
 from extraction.errors import Fault, RunError
 
 
-class Journal(Protocol):
-    """A place that keeps answers."""
+class ResultStore(Protocol):
+    """Durable storage for results."""
 
     def held(self) -> dict[str, Result]:
-        """Answers by chunk id that this actor wrote before it was restarted."""
+        """The results by chunk id that this actor wrote before it was restarted."""
         ...
 
-    def append(self, answers: list[Result]) -> None:
-        """Make answers durable; blocks."""
+    def append(self, results: list[Result]) -> None:
+        """Make results durable; blocks."""
         ...
 
 
-class GroupCommit:
-    """Writes answers together: when there are `rows` of them, or the first has waited `age_s`."""
+class BatchedWriter:
+    """Writes results together: once there are `rows` of them, or the first has waited for `age_s` seconds."""
 
-    def __init__(self, journal: Journal, *, rows: int, age_s: float) -> None:
-        self._journal, self._rows, self._age_s = journal, rows, age_s
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+    def __init__(self, store: ResultStore, *, rows: int, age_s: float) -> None:
+        self._store, self._rows, self._age_s = store, rows, age_s
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="result-writer")
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Result] = []
         self._written: asyncio.Future[None] = self._loop.create_future()
@@ -48,18 +48,18 @@ class GroupCommit:
         self._writes: set[asyncio.Task[None]] = set()
 
     async def flush(self) -> None:
-        """Return once all that was added so far is written, or has failed to be."""
+        """Return once all results added so far are written, or their write has failed."""
         self._flush()
         await asyncio.gather(*self._writes)
 
     @property
     def waiting(self) -> int:
-        """How many answers wait to be written."""
+        """The number of results that wait to be written."""
         return len(self._waiting)
 
-    async def add(self, answer: Result, *, at_once: bool = False) -> None:
-        """Return once the answer is written, `at_once` with all that wait. Raises what the journal raises."""
-        self._waiting.append(answer)
+    async def add(self, result: Result, *, at_once: bool = False) -> None:
+        """Return once the result is written, `at_once` with all that wait. Raises what the store raises."""
+        self._waiting.append(result)
         written = self._written
         if at_once or len(self._waiting) >= self._rows:
             self._flush()
@@ -73,18 +73,18 @@ class GroupCommit:
             self._timer = None
         if not self._waiting:
             return
-        answers, self._waiting = self._waiting, []
+        results, self._waiting = self._waiting, []
         written, self._written = self._written, self._loop.create_future()
-        task = self._loop.create_task(self._write(answers, written))
+        task = self._loop.create_task(self._write(results, written))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
 
-    async def _write(self, answers: list[Result], written: asyncio.Future[None]) -> None:
+    async def _write(self, results: list[Result], written: asyncio.Future[None]) -> None:
         try:
-            await self._loop.run_in_executor(self._thread, self._journal.append, answers)
+            await self._loop.run_in_executor(self._thread, self._store.append, results)
         except Exception as error:
             written.set_exception(error)
-            written.exception()  # seen, also when all who waited were cancelled
+            written.exception()  # retrieved, also when all callers were cancelled
         else:
             written.set_result(None)
 
@@ -111,13 +111,13 @@ RESULTS = pa.schema(
         ("server", pa.string()),
     ]
 )
-RESULT_TEXTS = ("replies", "scores")  # what stays in the ledger
+RESULT_TEXTS = ("replies", "scores")  # these columns go to the ledger alone
 
 
 class Extractor:
-    """A Ray Data callable: a batch of chunks in, what became of each out, in order.
+    """A Ray Data callable: takes a batch of chunks, returns one result row a chunk, in order.
 
-    An answer leaves only when the journal has it. No document's fault raises; the operator's mistakes do.
+    A result is returned only once the store has it. A document's fault is a row; an operator's mistake is raised.
     """
 
     def __init__(
@@ -125,125 +125,127 @@ class Extractor:
         settings: Settings,
         schema: dict[str, Any],
         make_server: Callable[[], Server],
-        make_journal: Callable[[], Journal],
-        tell: Callable[[Ready], None] | None = None,
-        make_notes: Callable[[], Notes] | None = None,
+        make_result_store: Callable[[], ResultStore],
+        on_ready: Callable[[ServerReady], None] | None = None,
+        make_suspect_store: Callable[[], SuspectStore] | None = None,
     ) -> None:
         self.settings, self.schema = settings, schema
-        self.journal = make_journal()
-        self.doubts = Doubts(make_notes() if make_notes else None, settings.servers.deaths_within_s)
-        self.held = self.journal.held()
-        self.keeper = Keeper(make_server(), settings.servers)
-        if tell:
-            self.keeper.ready = partial(_tell, tell, self.keeper.server.name)
+        self.store = make_result_store()
+        suspect_store = make_suspect_store() if make_suspect_store else None
+        self.suspects = CrashSuspects(suspect_store, settings.servers.deaths_within_s)
+        self.held = self.store.held()
+        self.supervisor = ServerSupervisor(make_server(), settings.servers)
+        name = self.supervisor.server.name
+        if on_ready:
+            self.supervisor.on_ready = partial(_report_ready, on_ready, name)
         self._loop: asyncio.AbstractEventLoop | None = None
-        here = weakref.proxy(self)  # threads that watch must not keep it from its end
-        self._meter = Meter(self.keeper.server.name, lambda: here._state())
+        this = weakref.proxy(self)  # a thread with a reference to the actor would keep it from being deleted
+        self._metrics = MetricsReporter(name, lambda: this._state())
         if in_actor():
-            Notice(lambda within_s: here._leave(within_s), grace_s=settings.servers.drain_s).watch()
-            self._meter.start()
+            PreemptionWatcher(lambda grace_s: this._shut_down(grace_s), grace_s=settings.servers.drain_s).start()
+            self._metrics.start()
         self.logprobs = settings.confidence.logprobs
-        began = time.monotonic()
-        self.address = self.keeper.start()
+        started = time.monotonic()
+        self.address = self.supervisor.start()
         try:
             asyncio.run(self._canary())
         except BaseException:
-            self.keeper.stop()
+            self.supervisor.stop()
             raise
-        took, name = time.monotonic() - began, self.keeper.server.name
-        say(f"{name}: ready in {took:.1f} s, {self.address.limit} requests at a time")
+        seconds = time.monotonic() - started
+        log_line(f"{name}: ready in {seconds:.1f} s, {self.address.limit} requests at a time")
 
     async def __call__(self, batch: pa.Table) -> pa.Table:
-        """Ask for every chunk of a batch at once; the server's limit decides how many are under way."""
+        """Send every chunk of a batch at once; the server's limit decides how many are in flight."""
         self._loop = asyncio.get_running_loop()
-        questions = [Request(**row) for row in batch.select(Request.__slots__).to_pylist()]
-        answers = await asyncio.gather(*map(self._answer, questions))
-        return pa.Table.from_pylist([asdict(answer) for answer in answers], RESULTS).drop_columns(
+        requests = [Request(**row) for row in batch.select(Request.__slots__).to_pylist()]
+        results = await asyncio.gather(*map(self._extract, requests))
+        return pa.Table.from_pylist([asdict(result) for result in results], RESULTS).drop_columns(
             list(RESULT_TEXTS)
         )
 
-    async def _answer(self, question: Request) -> Result:
-        if question.chunk_id in self.held:
-            return self.held[question.chunk_id]
-        answer = await self._client.ask(question)
-        self._meter.add(answer)
-        await self._commit.add(answer, at_once=self._runs_dry)
-        return answer
+    async def _extract(self, request: Request) -> Result:
+        if request.chunk_id in self.held:
+            return self.held[request.chunk_id]
+        result = await self._client.extract(request)
+        self._metrics.add(result)
+        await self._writer.add(result, at_once=self._starving)
+        return result
 
     @property
-    def _runs_dry(self) -> bool:
-        """Whether the server has nothing to do, or soon won't have, as what waits to be written keeps Ray back."""
+    def _starving(self) -> bool:
+        """Whether the server is idle, or will be soon, because Ray waits for results that wait to be written."""
         client = self._client
-        return not client.waiting and (not client.in_flight or self._commit.waiting >= client.address.limit)
+        return not client.waiting and (not client.in_flight or self._writer.waiting >= client.address.limit)
 
     # These two belong to the event loop of the calls, which does not run yet in __init__.
 
     @cached_property
     def _client(self) -> Client:
-        self.keeper.farewell = self._commit.flush
-        return Client(self.address, self.settings, self.schema, self.keeper, self.doubts, logprobs=self.logprobs)
-
-    @cached_property
-    def _commit(self) -> GroupCommit:
-        asked = self.settings.ledger
-        return GroupCommit(self.journal, rows=asked.flush_rows, age_s=asked.flush_s)
-
-    def _state(self) -> MetricsState:
-        client: Client | None = vars(self).get("_client")  # made by the loop of the calls, not from here
-        if client is None:
-            return MetricsState()
-        return MetricsState(
-            client.in_flight, client.waiting, max(0, self.keeper.starts - 1), client.address.metrics
+        self.supervisor.on_shutdown = self._writer.flush
+        return Client(
+            self.address, self.settings, self.schema, self.supervisor, self.suspects, logprobs=self.logprobs
         )
 
-    def _leave(self, within_s: float) -> None:
-        """End the process within so many seconds; before the first batch there is nothing to wait for."""
-        if self._loop:
-            asyncio.run_coroutine_threadsafe(self._drain(within_s), self._loop)
-        else:
-            asyncio.run(self.keeper.leave("told to go"))
+    @cached_property
+    def _writer(self) -> BatchedWriter:
+        return BatchedWriter(self.store, rows=self.settings.ledger.flush_rows, age_s=self.settings.ledger.flush_s)
 
-    async def _drain(self, within_s: float) -> None:
-        """What is answered is written down at once, what is under way may end, and nothing else is asked: it is
-        for the actor's next place."""
-        name = self.keeper.server.name
-        say(f"{name}: told to go, its requests have {within_s:.0f} s to end")
-        await self._commit.flush()
-        left = await self._client.drain(within_s)
-        await self.doubts.settle()
-        await self.keeper.leave(f"gone, {left} requests left")
+    def _state(self) -> MetricsState:
+        client: Client | None = vars(self).get("_client")  # made by the loop of the calls, not from this thread
+        if client is None:
+            return MetricsState()
+        restarts = max(0, self.supervisor.starts - 1)
+        return MetricsState(client.in_flight, client.waiting, restarts, client.address.metrics)
+
+    def _shut_down(self, grace_s: float) -> None:
+        """End the process within `grace_s` seconds; before the first batch at once."""
+        if self._loop:
+            asyncio.run_coroutine_threadsafe(self._drain(grace_s), self._loop)
+        else:
+            asyncio.run(self.supervisor.exit_process("preempted"))
+
+    async def _drain(self, grace_s: float) -> None:
+        """Write results at once, let requests in flight finish, and send no more: Ray places the actor anew."""
+        log_line(f"{self.supervisor.server.name}: preempted, its requests have {grace_s:.0f} s to finish")
+        await self._writer.flush()
+        unfinished = await self._client.drain(grace_s)
+        await self.suspects.clear()
+        await self.supervisor.exit_process(f"drained, {unfinished} requests unfinished")
 
     async def _canary(self) -> None:
-        """One request with the real schema must come back as a profile before any document is sent. A server that
-        refuses log-probabilities is asked for none."""
-        answer, name = await self._test_answer(), self.keeper.server.name
-        if answer.fault is Fault.REJECTED and self.logprobs:
+        """Send one request with the real schema, which must return a profile before any document is sent. A server
+        that refuses log-probabilities is asked for none."""
+        result, name = await self._canary_result(), self.supervisor.server.name
+        if result.fault is Fault.REJECTED and self.logprobs:
             self.logprobs = False
-            answer = await self._test_answer()
-            if not answer.fault:
-                say(f"{name}: it gives no log-probabilities, confidence goes without them")
-        if answer.fault:
+            result = await self._canary_result()
+            if not result.fault:
+                log_line(f"{name}: it gives no log-probabilities, confidence goes without them")
+        if result.fault:
             raise RunError(
-                f"{name} at {self.address.url} does not answer a test request: {answer.message}. "
+                f"{name} at {self.address.url} does not answer a test request: {result.message}. "
                 "No document was sent to it"
             )
 
-    async def _test_answer(self) -> Result:
+    async def _canary_result(self) -> Result:
         client = Client(self.address, self.settings, self.schema, logprobs=self.logprobs)
-        room = min(CANARY_TOKENS, self.settings.limits.max_output_tokens)
+        max_tokens = min(CANARY_TOKENS, self.settings.limits.max_output_tokens)
         try:
-            return await client.ask(Request("canary", CANARY, 0, room))
+            return await client.extract(Request("canary", CANARY, 0, max_tokens))
         finally:
             await client.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "keeper"):
-            self.keeper.stop()
+        if hasattr(self, "supervisor"):
+            self.supervisor.stop()
 
 
-def _tell(tell: Callable[[Ready], None], name: str, address: ServerAddress, starts: int, seconds: float) -> None:
-    """Tell of a server that is ready. That nobody could be told is no reason to stop."""
+def _report_ready(
+    on_ready: Callable[[ServerReady], None], name: str, address: ServerAddress, starts: int, seconds: float
+) -> None:
+    """Report that a server is ready. A report that fails stops nothing."""
     try:
-        tell(Ready(HERE, name, address.limit, starts, seconds, time.time(), address.facts))
+        on_ready(ServerReady(PROCESS_NAME, name, address.limit, starts, seconds, time.time(), address.facts))
     except Exception as error:
-        say(f"{name}: what is known of it could not be written down ({error})")
+        log_line(f"{name}: its start could not be written down ({error})")

@@ -1,4 +1,4 @@
-"""HTTP to one server: a request goes out, the reply's completion or one classified error comes back."""
+"""Sends one HTTP request to one server, and returns its completion or raises one classified error."""
 
 import asyncio
 import json
@@ -17,12 +17,12 @@ from extraction.prompting.logprobs import Token, token_pairs
 from extraction.prompting.prompt import Message
 from extraction.prompting.reply_parsing import ReplyFault
 
-MOST_TOKENS = 1 << 40  # that anybody counts: sums still fit the ledger's columns
+MAX_TOKEN_COUNT = 1 << 40  # larger counts are nonsense, and their sums would not fit the ledger's columns
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """What a request says besides its messages: the sampling parameters. `max_tokens` bounds the reply."""
+class SamplingParams:
+    """The sampling parameters of one request. `max_tokens` bounds the reply."""
 
     temperature: float
     frequency_penalty: float
@@ -33,7 +33,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The text of the first choice, why it ended, and the tokens that it took. Nonsense counts as nothing.
+    """The text of the first choice, its finish reason, and its token counts; 0 for a count that is nonsense.
 
     `logprobs` are the text's tokens with their log-probabilities; none where the server gives none.
     """
@@ -47,7 +47,7 @@ class Completion:
 
     @classmethod
     def of(cls, body: dict[str, Any]) -> "Completion":
-        """What a body of any shape says."""
+        """Read a body of any shape; what is missing or of another type is left empty."""
         try:
             choice = body["choices"][0]
             text, reason = choice["message"]["content"], choice["finish_reason"]
@@ -69,19 +69,19 @@ def _dict(value: Any) -> dict[str, Any]:
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) and 0 <= value < MOST_TOKENS else 0
+    return value if isinstance(value, int) and 0 <= value < MAX_TOKEN_COUNT else 0
 
 
 MAX_REPLY_BYTES = 4 << 20
 MAX_ERROR_BYTES = 64 << 10
 PROBE_S = 30
-PROBE_PATH = Attempt(temperature=0, frequency_penalty=0, presence_penalty=0, max_tokens=1, seed=0)
-PROXY_GAVE_UP = (502, 504, 522, 524)
+PROBE_PARAMS = SamplingParams(temperature=0, frequency_penalty=0, presence_penalty=0, max_tokens=1, seed=0)
+PROXY_STATUSES = (502, 504, 522, 524)
 TOO_LONG_SIGNS = ("longer than", "context length", "context size", "maximum context", "too long", "exceeds")
 
 
 class Unreachable(Exception):
-    """The server did not answer as a server should: worth another try. `broken`: the connection failed."""
+    """The server sent no valid HTTP reply; another attempt may help. `broken`: the connection failed."""
 
     def __init__(
         self,
@@ -95,19 +95,19 @@ class Unreachable(Exception):
         self.fault, self.retry_after_s, self.broken = fault, retry_after_s, broken
 
 
-class Refusal(openai.OpenAIError):
-    """A reply with a status that is no success, and the beginning of what it says."""
+class StatusError(openai.OpenAIError):
+    """A reply with a status of 300 or more, and the beginning of its body."""
 
-    def __init__(self, status: int, said: str, retry_after: str | None) -> None:
+    def __init__(self, status: int, text: str, retry_after: str | None) -> None:
         super().__init__(f"HTTP {status}")
-        self.status, self.said, self.retry_after = status, said, retry_after
+        self.status, self.text, self.retry_after = status, text, retry_after
 
 
 class Connection:
-    """Talks to one address and to nothing else: no proxy of the environment, no redirect.
+    """An HTTP client for one address: it uses no proxy of the environment and follows no redirect.
 
     `replied_at` is the monotonic time of the last reply. With `logprobs` each request asks for the
-    log-probabilities of the tokens that it is answered with.
+    log-probabilities of its completion's tokens.
     """
 
     def __init__(
@@ -115,72 +115,72 @@ class Connection:
     ) -> None:
         self.address, self.deadline_s = address, deadline_s
         self.replied_at = -math.inf
-        shape = {"name": "profile", "schema": schema, "strict": True}
-        self._format: dict[str, Any] = {"response_format": {"type": "json_schema", "json_schema": shape}}
+        json_schema = {"name": "profile", "schema": schema, "strict": True}
+        self._body: dict[str, Any] = {"response_format": {"type": "json_schema", "json_schema": json_schema}}
         if logprobs:
-            self._format["logprobs"] = True
+            self._body["logprobs"] = True
         self._openai = AsyncOpenAI(
             base_url=address.url,
             api_key=address.api_key,
             max_retries=0,
             timeout=deadline_s,
             http_client=DefaultAsyncHttpxClient(
-                trust_env=False, follow_redirects=False, event_hooks={"response": [_refuse]}
+                trust_env=False, follow_redirects=False, event_hooks={"response": [_raise_for_status]}
             ),
         )
 
     @property
     def has_replied(self) -> bool:
-        """Whether there was a reply at all."""
+        """Whether there was any reply."""
         return self.replied_at > -math.inf
 
     async def close(self) -> None:
-        """Give the sockets back."""
+        """Close the sockets."""
         await self._openai.close()
 
-    async def answers(self) -> bool:
-        """Whether the smallest request gets a reply; a server may take connections and say nothing."""
+    async def is_responsive(self) -> bool:
+        """Whether the smallest request gets a reply; a hung server may still accept connections."""
         try:
-            await self.send([{"role": "user", "content": "Hello"}], PROBE_PATH, min(PROBE_S, self.deadline_s))
+            await self.send([{"role": "user", "content": "Hello"}], PROBE_PARAMS, min(PROBE_S, self.deadline_s))
         except Unreachable:
             return False
         except ReplyFault:
-            return True
+            pass
         return True
 
     async def send(
-        self, messages: list[Message], attempt: Attempt, deadline_s: float | None = None
+        self, messages: list[Message], params: SamplingParams, deadline_s: float | None = None
     ) -> dict[str, Any]:
-        """The reply's JSON within the deadline, the whole of it counted.
+        """Return the reply's JSON. The deadline (seconds) counts until the reply's last byte.
 
-        Raises Unreachable when another try may help, ReplyFault for a request that the server refuses,
+        Raises Unreachable when another attempt may help, ReplyFault for a request that the server refuses,
         OperatorError for a wrong key, model or URL.
         """
-        body = await self._judged(self._post(messages, attempt), deadline_s or self.deadline_s)
+        body = await self._json(self._post(messages, params), deadline_s or self.deadline_s)
         self.replied_at = time.monotonic()
         return body
 
     async def models(self) -> list[dict[str, Any]]:
-        """What the server says of each model that it serves. Raises as `send` does."""
-        listed = (await self._judged(self._list(), min(PROBE_S, self.deadline_s))).get("data")
-        return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+        """List the models that the server serves, as it describes them. Raises as `send` does."""
+        models = (await self._json(self._list(), min(PROBE_S, self.deadline_s))).get("data")
+        return [model for model in models if isinstance(model, dict)] if isinstance(models, list) else []
 
-    async def _judged(self, reply: Awaitable[bytes], deadline_s: float) -> dict[str, Any]:
-        """A reply's JSON within a deadline, or the one error that says what went wrong."""
+    async def _json(self, reply: Awaitable[bytes], deadline_s: float) -> dict[str, Any]:
+        """A reply's JSON within a deadline; raises every failure as one classified error."""
         try:
             async with asyncio.timeout(deadline_s):
                 body = json.loads(await reply)
         except TimeoutError:
-            whose = "requests.deadline_s = " if deadline_s == self.deadline_s else ""
-            raise Unreachable(f"no answer within {whose}{deadline_s:g} s", Fault.DEADLINE) from None
+            setting = "requests.deadline_s = " if deadline_s == self.deadline_s else ""
+            raise Unreachable(f"no answer within {setting}{deadline_s:g} s", Fault.DEADLINE) from None
         except openai.APITimeoutError:
             raise Unreachable("the server stopped answering", Fault.DEADLINE) from None
         except (ValueError, RecursionError) as error:
             raise Unreachable(f"the reply is no JSON ({type(error).__name__})") from None
-        except (openai.OpenAIError, OSError, RuntimeError) as error:  # RuntimeError: closed meanwhile
-            refusal = error if isinstance(error, Refusal) else error.__cause__  # some releases of openai wrap it
-            if isinstance(refusal, Refusal):
-                raise _judge(refusal, self.address) from None
+        except (openai.OpenAIError, OSError, RuntimeError) as error:  # RuntimeError: the client was closed
+            cause = error if isinstance(error, StatusError) else error.__cause__  # some releases of openai wrap it
+            if isinstance(cause, StatusError):
+                raise _classify(cause, self.address) from None
             raise Unreachable(f"the connection failed ({type(error).__name__})", broken=True) from None
         if not isinstance(body, dict):
             raise Unreachable("the reply is no JSON object")
@@ -190,16 +190,16 @@ class Connection:
         async with self._openai.models.with_streaming_response.list() as response:
             return await _read(response.iter_bytes(), MAX_REPLY_BYTES)
 
-    async def _post(self, messages: Any, attempt: Attempt) -> bytes:
+    async def _post(self, messages: Any, params: SamplingParams) -> bytes:
         async with self._openai.chat.completions.with_streaming_response.create(
             model=self.address.model,
             messages=messages,
-            extra_body=self._format,  # which openai does not walk through, key by key, for each request
-            temperature=attempt.temperature,
-            frequency_penalty=attempt.frequency_penalty,
-            presence_penalty=attempt.presence_penalty,
-            max_tokens=attempt.max_tokens,
-            seed=attempt.seed,
+            extra_body=self._body,  # openai would walk through other arguments, key by key, for each request
+            temperature=params.temperature,
+            frequency_penalty=params.frequency_penalty,
+            presence_penalty=params.presence_penalty,
+            max_tokens=params.max_tokens,
+            seed=params.seed,
         ) as response:
             body = await _read(response.iter_bytes(), MAX_REPLY_BYTES)
         if len(body) > MAX_REPLY_BYTES:
@@ -207,8 +207,8 @@ class Connection:
         return body
 
 
-async def _read(parts: AsyncIterator[bytes], most: int) -> bytes:
-    """A body, or its beginning once that is longer than `most`.
+async def _read(parts: AsyncIterator[bytes], max_bytes: int) -> bytes:
+    """A body, or its beginning once that is longer than `max_bytes`.
 
     openai lets the errors of the HTTP library beneath it through while a body is read.
     """
@@ -216,25 +216,23 @@ async def _read(parts: AsyncIterator[bytes], most: int) -> bytes:
     try:
         async for part in parts:
             body += part
-            if len(body) > most:
+            if len(body) > max_bytes:
                 break
     except Exception as error:
         raise Unreachable(f"the reply broke off ({type(error).__name__})", broken=True) from None
     return bytes(body)
 
 
-async def _refuse(response: Any) -> None:
-    """Raise Refusal for what is no success, before openai reads its body, however long that is."""
+async def _raise_for_status(response: Any) -> None:
+    """Raise StatusError before openai reads the body, however long that is."""
     if response.status_code >= 300:
-        said = await _read(response.aiter_bytes(), MAX_ERROR_BYTES)
-        raise Refusal(
-            response.status_code, said.decode("utf-8", errors="replace"), response.headers.get("retry-after")
-        )
+        text = (await _read(response.aiter_bytes(), MAX_ERROR_BYTES)).decode("utf-8", errors="replace")
+        raise StatusError(response.status_code, text, response.headers.get("retry-after"))
 
 
-def _judge(refusal: Refusal, address: ServerAddress) -> Exception:
-    """What an HTTP status means: a fault of the document, of the server, or the operator's mistake."""
-    status = refusal.status
+def _classify(error: StatusError, address: ServerAddress) -> Exception:
+    """The error that an HTTP status stands for: a document's, a server's, or an operator's mistake."""
+    status = error.status
     if status < 400:
         return OperatorError(
             f"{address.url} sends requests elsewhere (HTTP {status}), and no redirect is followed: "
@@ -243,18 +241,18 @@ def _judge(refusal: Refusal, address: ServerAddress) -> Exception:
     if status in (401, 403):
         return OperatorError(f"{address.url} refused the key (HTTP {status}): set OPENAI_API_KEY")
     if status == 404:
-        return OperatorError(_not_found(refusal, address))
+        return OperatorError(_not_found(error, address))
     if status in (400, 413, 422):
-        said = refusal.said.lower()
-        fault = Fault.TOO_LONG if any(sign in said for sign in TOO_LONG_SIGNS) else Fault.REJECTED
+        text = error.text.lower()
+        fault = Fault.TOO_LONG if any(sign in text for sign in TOO_LONG_SIGNS) else Fault.REJECTED
         return ReplyFault(fault, f"the server refused the request (HTTP {status})")
-    whose = ", a proxy's: the server behind it did not answer in time" if status in PROXY_GAVE_UP else ""
-    return Unreachable(f"the server answered HTTP {status}{whose}", retry_after_s=_seconds(refusal.retry_after))
+    hint = ", a proxy's: the server behind it did not answer in time" if status in PROXY_STATUSES else ""
+    return Unreachable(f"the server answered HTTP {status}{hint}", retry_after_s=_seconds(error.retry_after))
 
 
-def _not_found(refusal: Refusal, address: ServerAddress) -> str:
+def _not_found(error: StatusError, address: ServerAddress) -> str:
     """What a 404 means: a model of another name, or, from a proxy, that there is no server."""
-    if "model" in refusal.said.lower():
+    if "model" in error.text.lower():
         return (
             f"{address.url} serves no model {address.model!r} (HTTP 404): give --model or VLLM_MODEL a name that "
             f"{address.url}/models lists"

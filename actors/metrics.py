@@ -1,7 +1,7 @@
-"""What an actor tells Prometheus, through the Ray node that it runs on.
+"""Reports an actor's metrics, and those of its server, to Prometheus through the Ray node that it runs on.
 
-A request costs some additions; a thread hands the sums to Ray every few seconds, together with what the server
-says of itself on its own page of metrics, which listens on loopback only.
+A request costs some additions; a thread passes the sums to Ray every few seconds, together with the server's own
+metrics, which only loopback can read.
 """
 
 import threading
@@ -14,11 +14,11 @@ import ray.util.metrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from actors.retrying_client import Result
-from actors.servers.supervisor import DIRECT, say
+from actors.servers.supervisor import DIRECT, log_line
 
 REPORT_S = 5.0
 PAGE_TIMEOUT_S = 5
-ANSWERED = "none"
+NO_FAULT = "none"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ KV_USAGE = Metric("extract_server_kv_usage", "gauge", "Share of the server's KV 
 METRICS = (CHUNKS_METRIC, ATTEMPTS, TOKENS, RESTARTS, IN_FLIGHT, WAITING_METRIC, RUNNING, QUEUED_METRIC, KV_USAGE)
 
 # SGLang 0.5.17 and 0.5.23: srt/observability/metrics_collector.py
-SAID_BY_SERVER = {
+SERVER_METRICS = {
     "sglang:num_running_reqs": RUNNING,
     "sglang:num_queue_reqs": QUEUED_METRIC,
     "sglang:token_usage": KV_USAGE,
@@ -59,31 +59,31 @@ SAID_BY_SERVER = {
 
 @dataclass(frozen=True)
 class MetricsState:
-    """An actor as it is now: its requests, its server's restarts so far, and the URL of its server's metrics."""
+    """An actor's current requests, its server's restarts so far, and the URL of its server's metrics."""
 
     in_flight: int = 0
     waiting: int = 0
     restarts: int = 0
-    page: str | None = None
+    server_url: str | None = None
 
 
-class Meter:
-    """Counts an actor's answers and reports them. No failure of it is anybody else's."""
+class MetricsReporter:
+    """Counts an actor's results and reports them. A failure to report is logged once and never raised."""
 
     def __init__(self, server: str, state: Callable[[], MetricsState]) -> None:
         self._server, self._state = server, state
         self._sums: Counter[tuple[Metric, str]] = Counter()
         self._reported: Counter[tuple[Metric, str]] = Counter()
-        self._made: dict[Metric, ray.util.metrics.Metric] = {}
+        self._ray_metrics: dict[Metric, ray.util.metrics.Metric] = {}
         self._failed = False
 
-    def add(self, answer: Result) -> None:
-        """Count an answer."""
-        self._sums[CHUNKS_METRIC, answer.fault or ANSWERED] += 1
-        self._sums[ATTEMPTS, ""] += answer.attempts
-        self._sums[TOKENS, "prompt"] += answer.prompt_tokens
-        self._sums[TOKENS, "cached"] += answer.cached_tokens
-        self._sums[TOKENS, "output"] += answer.completion_tokens
+    def add(self, result: Result) -> None:
+        """Count a result."""
+        self._sums[CHUNKS_METRIC, result.fault or NO_FAULT] += 1
+        self._sums[ATTEMPTS, ""] += result.attempts
+        self._sums[TOKENS, "prompt"] += result.prompt_tokens
+        self._sums[TOKENS, "cached"] += result.cached_tokens
+        self._sums[TOKENS, "output"] += result.completion_tokens
 
     def start(self) -> None:
         """Report from now on, in a thread that ends with the process."""
@@ -94,15 +94,15 @@ class Meter:
         while not pause.wait(REPORT_S):
             try:
                 self.report()
-            except ReferenceError:  # the actor has come to its end
+            except ReferenceError:  # the actor is deleted
                 return
             except Exception as error:
                 if not self._failed:
-                    say(f"{self._server}: metrics are not reported ({type(error).__name__}: {error})")
+                    log_line(f"{self._server}: metrics are not reported ({type(error).__name__}: {error})")
                 self._failed = True
 
     def report(self) -> None:
-        """Hand what is new to Ray."""
+        """Pass to Ray what is new since the last report."""
         state = self._state()
         self._sums[RESTARTS, ""] = state.restarts
         for key, total in list(self._sums.items()):
@@ -112,27 +112,27 @@ class Meter:
                 self._reported[key] = total
         self._ray(IN_FLIGHT).set(state.in_flight)
         self._ray(WAITING_METRIC).set(state.waiting)
-        if state.page:
-            for metric, value in read_page(state.page):
+        if state.server_url:
+            for metric, value in read_server_metrics(state.server_url):
                 self._ray(metric).set(value)
 
     def _ray(self, metric: Metric) -> ray.util.metrics.Metric:
-        if metric not in self._made:
+        if metric not in self._ray_metrics:
             kinds = {"counter": ray.util.metrics.Counter, "gauge": ray.util.metrics.Gauge}
-            made = kinds[metric.kind](metric.name, metric.description, ("server", *metric.tags))
-            made.set_default_tags({"server": self._server})
-            self._made[metric] = made
-        return self._made[metric]
+            created = kinds[metric.kind](metric.name, metric.description, ("server", *metric.tags))
+            created.set_default_tags({"server": self._server})
+            self._ray_metrics[metric] = created
+        return self._ray_metrics[metric]
 
 
-def read_page(url: str) -> Iterable[tuple[Metric, float]]:
-    """What a server says of itself: the largest value where its processes say several."""
+def read_server_metrics(url: str) -> Iterable[tuple[Metric, float]]:
+    """A server's own metrics: the largest value where its processes report several. Raises OSError."""
     with DIRECT.open(url, timeout=PAGE_TIMEOUT_S) as response:
         lines = response.read().decode("utf-8").splitlines(keepends=True)
-    wanted = "".join(line for line in lines if line.startswith(tuple(SAID_BY_SERVER)))
-    found: dict[Metric, float] = {}
+    wanted = "".join(line for line in lines if line.startswith(tuple(SERVER_METRICS)))
+    values: dict[Metric, float] = {}
     for family in text_string_to_metric_families(wanted):
         for sample in family.samples:
-            if metric := SAID_BY_SERVER.get(sample.name):
-                found[metric] = max(sample.value, found.get(metric, sample.value))
-    return found.items()
+            if metric := SERVER_METRICS.get(sample.name):
+                values[metric] = max(sample.value, values.get(metric, sample.value))
+    return values.items()

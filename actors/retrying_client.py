@@ -1,7 +1,7 @@
-"""The client: one chunk in, one result or one fault out. All retries of the project live here.
+"""Sends a chunk to one server until there is a result: its profile, or one fault. All retries live here.
 
-It limits how many requests are in flight, decides how a request is repeated after a bad reply (more room, other
-sampling, in halves), and backs off where a server is overloaded (HTTP 429, 503).
+The client limits the requests in flight, changes a request after a bad reply (more output tokens, other sampling,
+half of the chunk), and backs off where the server is overloaded (HTTP 429, 503).
 """
 
 import asyncio
@@ -16,23 +16,23 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from actors.concurrency_limit import Slots
-from actors.crash_suspects import Doubts, Effort
-from actors.http import Attempt, Completion, Connection, Unreachable
-from actors.servers.supervisor import Keeper, ServerAddress
+from actors.concurrency_limit import ConcurrencyLimit
+from actors.crash_suspects import CrashSuspects, RequestCost
+from actors.http import Completion, Connection, SamplingParams, Unreachable
+from actors.servers.supervisor import ServerAddress, ServerSupervisor
 from extraction.chunking.splitting import halves
 from extraction.config.settings import Sampling, Settings
 from extraction.errors import Fault
 from extraction.prompting.logprobs import leaf_scores
 from extraction.prompting.reply_parsing import ReplyFault, parse
 
-HALVINGS = 2  # down to quarters
-DOUBT = 8  # with each death of the server, who was near is asked in so much smaller company
-DEATHS_ALONE = 2  # of the server under one question, which is to blame then
-FORGIVEN = 8  # deaths that cost a question no attempt, for a server that dies of itself
+MAX_HALVINGS = 2  # down to quarters
+SUSPECT_DIVISOR = 8  # after each crash a suspect is sent with so many times fewer requests in flight
+MAX_SOLO_CRASHES = 2  # of the server under one request, which is to blame then
+MAX_FREE_CRASHES = 8  # that cost a request no attempt: the server may crash on its own
 IDLE_POLL_S = 0.05
-SEEN_DEAD_S = 1.0  # a process ends a moment after its sockets do
-HERE = f"{socket.gethostname()}:{os.getpid()}"
+EXIT_DELAY_S = 1.0  # a process ends a moment after its sockets do
+PROCESS_NAME = f"{socket.gethostname()}:{os.getpid()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a question: profiles as JSON texts, or a fault. Tokens are summed over its attempts.
+    """The result of a request: profiles as JSON texts, or a fault. Tokens are summed over its attempts.
 
-    `replies` is one profile as the model wrote it, or one for each part of a chunk that had to be asked in parts;
+    `replies` is one profile as the model wrote it, or one for each part of a chunk that had to be sent in parts;
     `scores` holds for each the log-probabilities of its leaves (see `extraction.prompting.logprobs`), none where
     the server gave none. `truncated` and `looped` count the attempts that were cut off or repeated themselves.
     `in_flight` is the number of requests that the server worked on when this one ended, itself included; `ended_at`
-    is when that was (seconds since 1970), `server` the host and process of the actor that asked.
+    is when that was (seconds since 1970), `server` the host and process id of the actor that sent it.
     """
 
     chunk_id: str
@@ -81,16 +81,16 @@ class Reply:
     scores: tuple[float, ...]
 
 
-class Lost(Exception):
-    """The server died while it worked on a request."""
+class ServerCrashed(Exception):
+    """The server crashed or hung while it worked on a request, and another one is there now."""
 
 
 class Client:
-    """Asks one server, never more than its limit at a time, and judges what it says.
+    """Sends requests to one server, never more than its limit at a time, and parses its replies.
 
-    The keeper, where there is one, starts the server again when it dies or hangs. Questions that it
-    worked on then are asked again in smaller company, in the end alone; one that it dies of alone, twice, is
-    given up. Doubts keep count of that over the lives of an actor.
+    The supervisor, where there is one, restarts the server when it crashes or hangs. Requests that were in flight
+    then are sent again with fewer others in flight, in the end alone; one under which the server crashes twice
+    while it is alone gets the fault `poison`. `suspects` counts that across restarts of the actor.
     """
 
     def __init__(
@@ -98,21 +98,21 @@ class Client:
         address: ServerAddress,
         settings: Settings,
         schema: dict[str, Any],
-        keeper: Keeper | None = None,
-        doubts: Doubts | None = None,
+        supervisor: ServerSupervisor | None = None,
+        suspects: CrashSuspects | None = None,
         *,
         logprobs: bool = False,
     ) -> None:
-        self.settings, self.schema, self.keeper, self.logprobs = settings, schema, keeper, logprobs
-        self.doubts = doubts or Doubts()
+        self.settings, self.schema, self.supervisor, self.logprobs = settings, schema, supervisor, logprobs
+        self.suspects = suspects or CrashSuspects()
         self.model: type[BaseModel] = settings.profile_model()
-        self._slots = Slots(address.limit)
+        self._limit = ConcurrencyLimit(address.limit)
         self._connection = self._connect(address)
 
     async def reconnect(self, address: ServerAddress) -> None:
-        """Turn to a server's new address after a restart. Who waits for a slot goes on waiting."""
+        """Send to a server's new address after its restart. Requests that wait for a slot go on waiting."""
         old, self._connection = self._connection, self._connect(address)
-        self._slots.resize(address.limit)
+        self._limit.resize(address.limit)
         await old.close()
 
     def _connect(self, address: ServerAddress) -> Connection:
@@ -120,188 +120,190 @@ class Client:
 
     @property
     def in_flight(self) -> int:
-        """Requests under way."""
-        return self._slots.taken
+        """The number of requests in flight."""
+        return self._limit.in_flight
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for one of them to end."""
-        return self._slots.waiting
+        """The number of requests that wait for a slot."""
+        return self._limit.waiting
 
     @property
     def address(self) -> ServerAddress:
         """The server's address since its last start."""
         return self._connection.address
 
-    async def drain(self, within_s: float) -> int:
-        """Send nothing any more, and return how many requests are still under way when the time is up."""
-        self._slots.close()
-        end = time.monotonic() + within_s
-        while self._slots.taken and time.monotonic() < end:
+    async def drain(self, timeout_s: float) -> int:
+        """Send no more requests, and return how many are still in flight after `timeout_s`."""
+        self._limit.close()
+        deadline = time.monotonic() + timeout_s
+        while self.in_flight and time.monotonic() < deadline:
             await asyncio.sleep(IDLE_POLL_S)
-        return self._slots.taken
+        return self.in_flight
 
     async def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         await self._connection.close()
 
-    async def ask(self, question: Request) -> Result:
-        """Ask until there is a profile, a fault of the document, or no attempt left.
+    async def extract(self, request: Request) -> Result:
+        """Send a request until there is a profile, a fault of the document, or no attempt left.
 
-        Raises OperatorError when the server says that asking is a mistake (key, model, URL).
+        Raises OperatorError when the server's reply shows a wrong key, model or URL.
         """
-        began = time.monotonic()
+        started = time.monotonic()
         replies: tuple[Reply, ...] = ()
         fault, message = None, ""
-        with self.doubts.about(question.chunk_id) as effort:
+        with self.suspects.track(request.chunk_id) as cost:
             try:
-                depth = HALVINGS if self.settings.requests.attempts > 1 else 0
-                replies = await self._replies(question, effort, depth)
+                halvings = MAX_HALVINGS if self.settings.requests.attempts > 1 else 0
+                replies = await self._replies(request, cost, halvings)
             except (ReplyFault, Unreachable) as failure:
                 fault, message = failure.fault, str(failure)
         return Result(
-            chunk_id=question.chunk_id,
+            chunk_id=request.chunk_id,
             replies=tuple(reply.text for reply in replies),
             scores=tuple(reply.scores for reply in replies),
             fault=fault,
             message=message,
-            attempts=effort.attempts,
-            prompt_tokens=effort.prompt_tokens,
-            cached_tokens=effort.cached_tokens,
-            completion_tokens=effort.completion_tokens,
-            latency_s=time.monotonic() - began,
-            in_flight=effort.in_flight,
-            truncated=effort.truncated,
-            looped=effort.looped,
+            attempts=cost.attempts,
+            prompt_tokens=cost.prompt_tokens,
+            cached_tokens=cost.cached_tokens,
+            completion_tokens=cost.completion_tokens,
+            latency_s=time.monotonic() - started,
+            in_flight=cost.in_flight,
+            truncated=cost.truncated,
+            looped=cost.looped,
             ended_at=time.time(),
-            server=HERE,
+            server=PROCESS_NAME,
         )
 
-    async def _replies(self, question: Request, effort: Effort, halvings: int) -> tuple[Reply, ...]:
-        """The question's profile, or those of its parts where the whole is too much. Raises their first failure."""
+    async def _replies(self, request: Request, cost: RequestCost, halvings: int) -> tuple[Reply, ...]:
+        """The chunk's profile, or those of its halves where the whole is too long. Raises their first fault."""
         try:
-            return (await self._reply(question, effort),)
+            return (await self._reply(request, cost),)
         except ReplyFault as failure:
-            too_much = failure.fault in (Fault.TRUNCATED, Fault.TOO_LONG)
-            parts = halves(question.content) if too_much and halvings else None
+            too_long = failure.fault in (Fault.TRUNCATED, Fault.TOO_LONG)
+            parts = halves(request.content) if too_long and halvings else None
             if parts is None:
                 raise
-        first, second = (replace(question, content=part) for part in parts)
+        first, second = (replace(request, content=part) for part in parts)
         return (
-            *await self._replies(first, effort, halvings - 1),
-            *await self._replies(second, effort, halvings - 1),
+            *await self._replies(first, cost, halvings - 1),
+            *await self._replies(second, cost, halvings - 1),
         )
 
-    async def _reply(self, question: Request, effort: Effort) -> Reply:
-        """A profile. Raises ReplyFault or Unreachable after the last attempt that is worth it."""
-        drawn, last = self.settings.sampling, self.settings.requests.attempts
-        room = self.settings.limits.context_length - question.prompt_tokens - 1
-        attempt, number = first_attempt(drawn, question.max_tokens), 1
-        tried: set[Fault] = set()
+    async def _reply(self, request: Request, cost: RequestCost) -> Reply:
+        """A profile. Raises ReplyFault or Unreachable after the last attempt that may help."""
+        sampling, max_attempts = self.settings.sampling, self.settings.requests.attempts
+        max_reply_tokens = self.settings.limits.context_length - request.prompt_tokens - 1
+        params, attempt = initial_params(sampling, request.max_tokens), 1
+        seen: set[Fault] = set()
         while True:
             try:
-                completion = await self._send(question, attempt, effort)
+                completion = await self._send(request, params, cost)
                 parse(completion.text, completion.finish_reason, self.model)
                 scores = leaf_scores(completion.text, completion.logprobs) if completion.logprobs else ()
                 return Reply(completion.text, tuple(scores))
-            except Lost:
-                continue  # no attempt of the document's
+            except ServerCrashed:
+                continue  # costs the document no attempt
             except ReplyFault as failure:
-                effort.truncated += failure.fault is Fault.TRUNCATED
-                effort.looped += failure.fault is Fault.REPETITION
-                changed = None if failure.fault in tried else next_attempt(attempt, failure.fault, drawn, room)
-                if changed is None or number == last:
+                fault = failure.fault
+                cost.truncated += fault is Fault.TRUNCATED
+                cost.looped += fault is Fault.REPETITION
+                changed = None if fault in seen else retry_params(params, fault, sampling, max_reply_tokens)
+                if changed is None or attempt == max_attempts:
                     raise
-                attempt = changed
-                if failure.fault.retryable:
-                    await self._back_off(number, None)
+                params = changed
+                if fault.retryable:
+                    await self._back_off(attempt, None)
                 else:
-                    tried.add(failure.fault)
+                    seen.add(fault)
             except Unreachable as failure:
-                if number == last:
+                if attempt == max_attempts:
                     raise
-                await self._back_off(number, failure.retry_after_s)
-            number += 1
+                await self._back_off(attempt, failure.retry_after_s)
+            attempt += 1
 
-    async def _send(self, question: Request, attempt: Attempt, effort: Effort) -> Completion:
-        """Send once a slot is free. Who finds the server dead keeps the slot until there is a new one."""
-        if effort.deaths_alone >= DEATHS_ALONE:
-            said = f"the server died {DEATHS_ALONE} times while it worked on this alone"
-            raise ReplyFault(Fault.POISON, said)
-        most = max(1, self._slots.limit // DOUBT**effort.deaths) if effort.deaths else math.inf
-        async with self._slots.one(most):
+    async def _send(self, request: Request, params: SamplingParams, cost: RequestCost) -> Completion:
+        """Send once a slot is free. A request that finds the server dead keeps its slot during the restart."""
+        if cost.solo_crashes >= MAX_SOLO_CRASHES:
+            message = f"the server died {MAX_SOLO_CRASHES} times while it worked on this alone"
+            raise ReplyFault(Fault.POISON, message)
+        max_in_flight = max(1, self._limit.limit // SUSPECT_DIVISOR**cost.crashes) if cost.crashes else math.inf
+        async with self._limit.slot(max_in_flight):
             connection = self._connection
-            blamed = most == 1 and (connection.has_replied or await connection.answers())
-            messages, sent_at = self.settings.prompt.messages(self.model, question.content), time.monotonic()
-            async with self.doubts.under_way(effort, alone=blamed):
-                effort.attempts += 1
+            alone = max_in_flight == 1 and (connection.has_replied or await connection.is_responsive())
+            messages, sent_at = self.settings.prompt.messages(self.model, request.content), time.monotonic()
+            async with self.suspects.in_flight(cost, alone=alone):
+                cost.attempts += 1
                 try:
-                    completion = Completion.of(await connection.send(messages, attempt))
+                    completion = Completion.of(await connection.send(messages, params))
                 except Unreachable as failure:
-                    if not await self._died(connection, sent_at, failure, blamed):
+                    if not await self._replaced(connection, sent_at, failure, alone):
                         raise
-                    effort.deaths += 1
-                    effort.deaths_alone += blamed
-                    self.doubts.alarm()
-                    if effort.deaths > FORGIVEN:
+                    cost.crashes += 1
+                    cost.solo_crashes += alone
+                    self.suspects.record_crash()
+                    if cost.crashes > MAX_FREE_CRASHES:
                         raise
-                    raise Lost from None
-            effort.add(completion, self._slots.taken)
+                    raise ServerCrashed from None
+            cost.add(completion, self.in_flight)
             return completion
 
-    async def _died(self, connection: Connection, sent_at: float, failure: Unreachable, blamed: bool) -> bool:
-        """Whether the server died or hung under a request; another one is there then.
+    async def _replaced(self, connection: Connection, sent_at: float, failure: Unreachable, alone: bool) -> bool:
+        """Whether the server crashed or hung under a request, and was restarted.
 
-        A death that the request is to blame for does not count against the server.
+        A crash under a request that was alone does not count against the server.
         """
-        if self.keeper and connection is self._connection:
-            await self.keeper.revive(
+        if self.supervisor and connection is self._connection:
+            await self.supervisor.restart(
                 self.reconnect,
-                hung=partial(self._hung, connection, sent_at) if failure.fault is Fault.DEADLINE else None,
-                patience_s=SEEN_DEAD_S if failure.broken else 0,
-                counted=not blamed,
+                is_hung=partial(self._is_hung, connection, sent_at) if failure.fault is Fault.DEADLINE else None,
+                exit_delay_s=EXIT_DELAY_S if failure.broken else 0,
+                counted=not alone,
             )
         return connection is not self._connection
 
-    async def _hung(self, connection: Connection, sent_at: float) -> bool:
-        """Whether a server has answered nobody since a request was sent, and does not answer a small one."""
-        quiet = connection is self._connection and connection.replied_at < sent_at
-        return quiet and not await connection.answers()
+    async def _is_hung(self, connection: Connection, sent_at: float) -> bool:
+        """Whether a server has sent no reply since a request was sent, and sends none to a small one."""
+        silent = connection is self._connection and connection.replied_at < sent_at
+        return silent and not await connection.is_responsive()
 
-    async def _back_off(self, number: int, retry_after_s: float | None) -> None:
-        """Full jitter, or what the server asks for, never more than the cap."""
-        asked = self.settings.requests
-        ceiling = min(asked.backoff_max_s, asked.backoff_s * 2**number)
-        pause = random.uniform(0, ceiling) if retry_after_s is None else min(retry_after_s, asked.backoff_max_s)
-        await asyncio.sleep(pause)
+    async def _back_off(self, attempt: int, retry_after_s: float | None) -> None:
+        """Sleep with full jitter, or as long as the server says, never longer than `backoff_max_s`."""
+        config = self.settings.requests
+        jitter_s = random.uniform(0, min(config.backoff_max_s, config.backoff_s * 2**attempt))
+        await asyncio.sleep(jitter_s if retry_after_s is None else min(retry_after_s, config.backoff_max_s))
 
 
-def first_attempt(drawn: Sampling, max_tokens: int) -> Attempt:
-    """The first attempt, as the settings have it."""
-    return Attempt(
-        temperature=drawn.temperature,
-        frequency_penalty=drawn.frequency_penalty,
-        presence_penalty=drawn.presence_penalty,
+def initial_params(sampling: Sampling, max_tokens: int) -> SamplingParams:
+    """The sampling parameters of the first attempt, from the settings."""
+    return SamplingParams(
+        temperature=sampling.temperature,
+        frequency_penalty=sampling.frequency_penalty,
+        presence_penalty=sampling.presence_penalty,
         max_tokens=max_tokens,
-        seed=drawn.seed,
+        seed=sampling.seed,
     )
 
 
-def next_attempt(attempt: Attempt, fault: Fault, drawn: Sampling, room: int) -> Attempt | None:
-    """The attempt that follows a fault, with one thing changed; None where asking again does not help.
+def retry_params(
+    params: SamplingParams, fault: Fault, sampling: Sampling, max_reply_tokens: int
+) -> SamplingParams | None:
+    """The sampling parameters of the attempt after a fault; None where another attempt does not help.
 
-    `room` is the number of tokens that a reply can have in the model's context.
+    `max_reply_tokens` is what the prompt leaves of the model's context.
     """
     if fault.retryable:
-        return attempt
+        return params
     if fault in (Fault.INVALID, Fault.REPETITION):
         return replace(
-            attempt,
-            temperature=drawn.retry_temperature,
-            frequency_penalty=drawn.retry_frequency_penalty,
-            seed=attempt.seed + 1,
+            params,
+            temperature=sampling.retry_temperature,
+            frequency_penalty=sampling.retry_frequency_penalty,
+            seed=params.seed + 1,
         )
-    more = min(2 * attempt.max_tokens, room)
-    if fault is Fault.TRUNCATED and more > attempt.max_tokens:
-        return replace(attempt, max_tokens=more)
+    max_tokens = min(2 * params.max_tokens, max_reply_tokens)
+    if fault is Fault.TRUNCATED and max_tokens > params.max_tokens:
+        return replace(params, max_tokens=max_tokens)
     return None

@@ -1,4 +1,4 @@
-"""A server that somebody else runs: any OpenAI-compatible URL."""
+"""Connects to a server that somebody else runs, at any OpenAI-compatible URL."""
 
 import os
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ NO_KEY = "none"  # servers without authentication still want a header
 
 
 class EndpointServer:
-    """Owns nothing: an address from the settings, its key from the driver or the environment."""
+    """An address from the settings, its key from the driver or the environment; it owns no process."""
 
     name = "endpoint"
 
@@ -21,29 +21,30 @@ class EndpointServer:
         self.settings, self.key = settings, key
 
     def start(self) -> ServerAddress:
-        """The address to ask. The canary that follows shows whether it answers."""
+        """Return the address. Whether it answers shows in the canary request that follows."""
         key = self.key.get_secret_value() if self.key else os.environ.get("OPENAI_API_KEY") or NO_KEY
-        url, concurrency = endpoint_url(self.settings.endpoint.url), self.settings.endpoint.concurrency
-        return ServerAddress(url, key, self.settings.model.name, concurrency, facts={"url": url})
+        endpoint = self.settings.endpoint
+        url = endpoint_url(endpoint.url)
+        return ServerAddress(url, key, self.settings.model.name, endpoint.concurrency, facts={"url": url})
 
     @property
     def alive(self) -> bool:
-        """Always: whether it answers is its owner's business, requests wait and try again."""
+        """Always true: its owner restarts it, and requests are retried meanwhile."""
         return True
 
     def stop(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is no process to end."""
 
 
-def endpoint_url(given: str | None) -> str:
-    """The base URL: as given, OPENAI_BASE_URL or VLLM_ENDPOINT; `/v1` is added to a URL without a path.
+def endpoint_url(configured: str | None) -> str:
+    """The base URL: the configured one, OPENAI_BASE_URL or VLLM_ENDPOINT; `/v1` is added to a URL without a path.
 
-    Raises OperatorError for one that is none, and for one with credentials, which messages and files would tell on.
+    Raises OperatorError for an invalid URL, and for one with credentials, which logs and files would show.
     """
-    url = given or os.environ.get("OPENAI_BASE_URL") or os.environ.get("VLLM_ENDPOINT")
+    url = configured or os.environ.get("OPENAI_BASE_URL") or os.environ.get("VLLM_ENDPOINT")
     if not url:
-        ways = "--endpoint URL, endpoint.url in its settings, OPENAI_BASE_URL or VLLM_ENDPOINT"
-        raise OperatorError(f"--engine endpoint needs {ways}")
+        sources = "--endpoint URL, endpoint.url in its settings, OPENAI_BASE_URL or VLLM_ENDPOINT"
+        raise OperatorError(f"--engine endpoint needs {sources}")
     url = url.strip().rstrip("/").removesuffix("/chat/completions")
     if _has_credentials(url):
         raise OperatorError(
@@ -56,7 +57,7 @@ def endpoint_url(given: str | None) -> str:
 
 
 def _is_http(url: str) -> bool:
-    """Whether a URL names a host and, where it names one, a port that exists."""
+    """Whether a URL names a host and, if any, a valid port."""
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in url
@@ -65,5 +66,5 @@ def _is_http(url: str) -> bool:
 
 
 def _has_credentials(url: str) -> bool:
-    """Whether a URL may hold any: in a user, a query or a fragment; in what is no URL, before any @."""
+    """Whether a URL may hold credentials: in a user, a query or a fragment; in an invalid URL, before any @."""
     return "?" in url or "#" in url or "@" in (urlsplit(url).netloc if _is_http(url) else url)

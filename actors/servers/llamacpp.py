@@ -1,4 +1,4 @@
-"""llama.cpp on CPU: the engine of laptops and tests, with small models that come as PyPI packages.
+"""Runs llama.cpp on CPU, for laptops and tests, with small models that come as PyPI packages.
 
 Gemma 3 270M is subject to the Gemma Terms of Use, SmolLM2 to Apache-2.0.
 """
@@ -18,13 +18,13 @@ from typing import Any
 from filelock import FileLock
 
 from actors.servers import llamacpp_main
-from actors.servers.process import ServerProcess, free_port, new_key
+from actors.servers.process import ProcessOwner, ServerProcess, free_port, new_key
 from actors.servers.supervisor import ServerAddress, wait_until_healthy
 from extraction.chunking import tokenizers
 from extraction.config.settings import Settings
 from extraction.errors import OperatorError
 
-# A base model knows no chat: its template writes the turns out as text, each profile under its document.
+# A base model has no chat template: this one writes the messages as text, each profile under its document.
 BASE_TEMPLATE = (
     "{% for m in messages %}"
     "{% if m.role == 'system' %}{{ m.content + '\n\n' }}"
@@ -63,7 +63,7 @@ PACKAGED = {
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A GGUF file ready to be served, and the chat template that goes with it."""
+    """A GGUF file on disk, and its chat template."""
 
     name: str
     path: Path
@@ -74,7 +74,7 @@ class LocalModel:
 def local_model(name: str, template: str | None = None) -> LocalModel:
     """The model of that name, or at that path. Raises OperatorError when there is none.
 
-    A packaged model is put together and checked once, beside the packages; several processes may ask.
+    A packaged model is assembled and its hash checked once, beside the packages; several processes may call this.
     """
     weights = PACKAGED.get(name.lower())
     if weights is None and not name.endswith(".gguf"):
@@ -91,7 +91,7 @@ def local_model(name: str, template: str | None = None) -> LocalModel:
 
 
 def _assembled(weights: PackagedWeights) -> Path:
-    """The whole file, written and checked under a lock unless it is there."""
+    """The path of the whole file, which is written and checked under a lock unless it is there."""
     folder = Path(sys.prefix, "share", "company-profiles")
     if not os.access(sys.prefix, os.W_OK):
         folder = Path.home() / ".cache" / "company-profiles"
@@ -104,11 +104,11 @@ def _assembled(weights: PackagedWeights) -> Path:
                 for part in map(_part_path, *zip(*weights.parts, strict=True)):
                     with part.open("rb") as source:
                         shutil.copyfileobj(source, target, 1 << 20)
-            found = _sha256(partial)
-            if found != weights.sha256:
+            actual = _sha256(partial)
+            if actual != weights.sha256:
                 partial.unlink()
                 raise OperatorError(
-                    f"{weights.file_name}: sha256 is {found}, expected {weights.sha256}: install anew"
+                    f"{weights.file_name}: sha256 is {actual}, expected {weights.sha256}: install anew"
                 )
             partial.replace(whole)
     return whole
@@ -116,10 +116,10 @@ def _assembled(weights: PackagedWeights) -> Path:
 
 def _part_path(module: str, file: str) -> Path:
     """A file in an installed package, which need not be importable."""
-    found = importlib.util.find_spec(module)
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
         raise OperatorError(f"the package {module} is not installed: install the project with its `cpu` extra")
-    return Path(found.origin).parent / file
+    return Path(spec.origin).parent / file
 
 
 def _sha256(path: Path) -> str:
@@ -127,18 +127,17 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class LlamaCppServer:
-    """Owns one llama.cpp process with `llamacpp.slots` slots."""
+class LlamaCppServer(ProcessOwner):
+    """Owns one llama.cpp process with `llamacpp.slots` slots. Raises OperatorError for an unknown model."""
 
     def __init__(self, settings: Settings, logs: Path) -> None:
         self.settings = settings
         self.model = local_model(settings.model.name, settings.model.template)
         self.log = logs / f"llamacpp-{uuid.uuid4().hex[:8]}.log"
         self.name = f"llamacpp-{self.model.name}"
-        self._process: ServerProcess | None = None
 
     def start(self) -> ServerAddress:
-        """Start the process and wait until it answers."""
+        """Start the process and wait until it is healthy."""
         self.stop()
         port, key = free_port(), new_key()
         descriptor, config = tempfile.mkstemp(prefix="llamacpp-", suffix=".json")  # mode 0600
@@ -151,31 +150,20 @@ class LlamaCppServer:
         return ServerAddress(f"{root}/v1", key, self.model.name, self.settings.llamacpp.slots, facts=self._facts())
 
     def _facts(self) -> dict[str, Any]:
-        """The model's file, and what the server works with."""
-        told = ("slots", "threads", "context_length")
-        flags = {key: value for key, value in self._config(0, "").items() if key in told}
+        """The model's file, and the flags of the server."""
+        config = self._config(0, "")
+        flags = {key: config[key] for key in ("slots", "context_length", "threads")}
         return {"model": self.model.name, "sha256": self.model.sha256, "flags": flags}
 
     def _config(self, port: int, key: str) -> dict[str, object]:
-        own = self.settings.llamacpp
+        settings = self.settings.llamacpp
         return {
             "model_path": str(self.model.path),
             "model": self.model.name,
             "template": self.model.template,
             "port": port,
             "api_key": key,
-            "slots": own.slots,
+            "slots": settings.slots,
             "context_length": self.settings.limits.context_length,
-            "threads": own.threads or os.cpu_count() or 1,
+            "threads": settings.threads or os.cpu_count() or 1,
         }
-
-    @property
-    def alive(self) -> bool:
-        """Whether the process runs."""
-        return self._process is not None and self._process.alive
-
-    def stop(self) -> None:
-        """End the process."""
-        if self._process:
-            self._process.stop()
-            self._process = None

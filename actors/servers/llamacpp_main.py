@@ -1,9 +1,9 @@
-"""The llama.cpp server process.
+"""Runs a llama.cpp server in this process.
 
-    python llamacpp_server.py CONFIG.json
+    python llamacpp_main.py CONFIG.json
 
-Run by path as a child of the actor. The configuration comes in a file that only its owner can read,
-because it holds the API key, and is deleted once read.
+The actor runs it by path as a child process. The configuration is a file that only its owner can read, because it
+holds the API key; it is deleted once read.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until SIGTERM."""
     path = Path(sys.argv[1])
     config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     path.unlink()
@@ -32,7 +32,7 @@ def main() -> None:
     params.api_keys = [config["api_key"]]
     params.n_parallel = config["slots"]
     params.n_ctx = config["slots"] * config["context_length"]
-    # With the sliding window's cache cut to its window, a shared prefix would be computed again and again.
+    # A cache cut to the sliding window would lose the shared prefix, which then is computed for each request.
     params.swa_full = True
     params.cpuparams.n_threads = config["threads"]
     params.ui = False

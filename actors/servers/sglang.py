@@ -1,4 +1,4 @@
-"""SGLang on GPUs: the product's engine. Flags follow from the memory of the GPUs that NVML shows this process."""
+"""Runs SGLang on GPUs, with the flags that fit the memory of the GPUs that NVML shows this process."""
 
 import contextlib
 import json
@@ -16,8 +16,8 @@ from typing import Any
 import pynvml
 import yaml
 
-from actors.servers.process import ServerProcess, free_port, new_key
-from actors.servers.supervisor import DIRECT, PROBE_TIMEOUT_S, ServerAddress, say, wait_until_healthy
+from actors.servers.process import ProcessOwner, ServerProcess, free_port, new_key
+from actors.servers.supervisor import DIRECT, PROBE_TIMEOUT_S, ServerAddress, log_line, wait_until_healthy
 from extraction.config.settings import Settings
 from extraction.config.sglang_presets import Flags, Matrix, choose_preset, step_down
 from extraction.errors import OperatorError, RunError
@@ -27,37 +27,37 @@ BYTES_PER_GIB, BYTES_PER_MIB = 1 << 30, 1 << 20
 
 @dataclass(frozen=True)
 class Gpu:
-    """A device: its name and total memory in GiB."""
+    """A GPU: its name and total memory in GiB."""
 
     name: str
     vram_gib: float
 
 
 def visible_gpus() -> list[Gpu]:
-    """The devices of CUDA_VISIBLE_DEVICES (indices, GPU or MIG names), or all where it is not set.
+    """The GPUs of CUDA_VISIBLE_DEVICES (indices, GPU or MIG names), or all where it is not set.
 
-    Raises RunError when there is no driver or no such device.
+    Raises RunError when there is no driver or no such GPU.
     """
     with _nvml():
-        asked = os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = [str(n) for n in range(pynvml.nvmlDeviceGetCount())] if asked is None else asked.split(",")
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = [str(n) for n in range(pynvml.nvmlDeviceGetCount())] if visible is None else visible.split(",")
         return [_gpu(name.strip()) for name in names if name.strip()]
 
 
 def processes() -> list[dict[str, Any]]:
-    """The processes that compute on this machine's GPUs: `gpu` (its index), `uuid`, `pid`, `memory_mib`.
+    """The processes on this machine's GPUs: `gpu` (its index), `uuid`, `pid`, `memory_mib`.
 
     Raises RunError when there is no driver.
     """
-    found = []
+    rows = []
     with _nvml():
         for index in range(pynvml.nvmlDeviceGetCount()):
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             uuid = str(pynvml.nvmlDeviceGetUUID(handle))
             for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
                 used = (process.usedGpuMemory or 0) // BYTES_PER_MIB
-                found.append({"gpu": index, "uuid": uuid, "pid": process.pid, "memory_mib": used})
-    return found
+                rows.append({"gpu": index, "uuid": uuid, "pid": process.pid, "memory_mib": used})
+    return rows
 
 
 @contextlib.contextmanager
@@ -86,7 +86,7 @@ def _gpu(name: str) -> Gpu:
         raise RunError(f"CUDA_VISIBLE_DEVICES names {name!r}, of which NVML says: {error}") from None
 
 
-QUEUED_PER_RUNNING = 2  # requests sent for each that runs: one that ends is followed at once
+QUEUED_PER_RUNNING = 2  # requests sent for each that runs: the next one is in the server's queue already
 OUT_OF_MEMORY = (
     "out of memory",
     "Not enough memory",
@@ -108,39 +108,35 @@ CAUSES = {
 }
 
 
-class SglangServer:
+class SglangServer(ProcessOwner):
     """Owns one SGLang process tree on the GPUs that Ray gave this actor."""
 
     def __init__(self, settings: Settings, matrix: Matrix, served_name: str, logs: Path) -> None:
         self.settings, self.served_name = settings, served_name
-        given, owned = settings.sglang.vram_gib, settings.servers.gpus_per_server
-        devices = [Gpu("GPU", given)] * owned if given else visible_gpus()[:owned]
-        if len(devices) < owned:
-            raise RunError(f"servers.gpus_per_server is {owned}, and this actor sees {len(devices)} GPUs")
-        self.gpu = least = min(devices, key=attrgetter("vram_gib"))
-        asked = settings.sglang
-        self.choice = choose_preset(
-            matrix, asked.scenario, least.name, least.vram_gib, gpus=owned, over=asked.flags
-        )
+        config, count = settings.sglang, settings.servers.gpus_per_server
+        gpus = [Gpu("GPU", config.vram_gib)] * count if config.vram_gib else visible_gpus()[:count]
+        if len(gpus) < count:
+            raise RunError(f"servers.gpus_per_server is {count}, and this actor sees {len(gpus)} GPUs")
+        self.gpu = gpu = min(gpus, key=attrgetter("vram_gib"))
+        self.choice = choose_preset(matrix, config.scenario, gpu.name, gpu.vram_gib, gpus=count, over=config.flags)
         self.flags: Flags = self.choice.flags
         self.name = f"sglang-{self.choice.name}"
         self.log = logs / f"sglang-{uuid.uuid4().hex[:8]}.log"
-        self._process: ServerProcess | None = None
-        say(f"scenario {self.choice.reason}")
+        log_line(f"scenario {self.choice.reason}")
 
     def start(self) -> ServerAddress:
-        """Start it and wait until it answers; out of memory, with the next smaller flags."""
+        """Start the process and wait until it is healthy; out of memory, with the next smaller flags."""
         while True:
             try:
                 return self._start()
             except RunError as error:
                 smaller = step_down(self.flags)
-                full = any(sign in str(error) for sign in OUT_OF_MEMORY)
-                if smaller is None or not full:
-                    cause = NO_MEMORY if full else _cause(str(error))
+                out_of_memory = any(sign in str(error) for sign in OUT_OF_MEMORY)
+                if smaller is None or not out_of_memory:
+                    cause = NO_MEMORY if out_of_memory else _cause(str(error))
                     raise RunError(f"SGLang with row {self.choice.name}: {cause}{error}") from None
                 changed = {k: v for k, v in smaller.said().items() if v != self.flags.said().get(k)}
-                say(f"{self.name}: out of memory, trying {changed}")
+                log_line(f"{self.name}: out of memory, trying {changed}")
                 self.flags = smaller
 
     def _start(self) -> ServerAddress:
@@ -156,7 +152,7 @@ class SglangServer:
         try:
             self._process.start()
             wait_until_healthy(self._process, f"{root}/health", timeout_s=self.settings.servers.start_timeout_s)
-            limit, metrics = QUEUED_PER_RUNNING * self._running(root, key), f"{root}/metrics"
+            limit, metrics = QUEUED_PER_RUNNING * self._max_running(root, key), f"{root}/metrics"
             return ServerAddress(f"{root}/v1", key, self.served_name, limit, metrics, self._facts())
         except RunError:
             self.stop()
@@ -165,9 +161,9 @@ class SglangServer:
             Path(secrets).unlink(missing_ok=True)
 
     def _arguments(self, port: int) -> list[str]:
-        """The command line; keys are not on it, because others can read it."""
+        """The command line. It holds no keys, because other users can read it."""
         model, limit = self.settings.model, self.settings.limits.context_length
-        said: dict[str, Any] = {
+        options: dict[str, Any] = {
             **self.flags.arguments(),
             "context-length": min(self.flags.context_length or limit, limit),
             "model-path": os.path.expanduser(model.name),
@@ -182,11 +178,11 @@ class SglangServer:
             "enable-cache-report": True,
             "enable-metrics": True,
         }
-        given = ((f"--{name}", value) for name, value in said.items() if value is not None)
-        return [word for flag, value in given for word in ([flag] if value is True else [flag, str(value)])]
+        flags = ((f"--{name}", value) for name, value in options.items() if value is not None)
+        return [word for flag, value in flags for word in ([flag] if value is True else [flag, str(value)])]
 
     def _facts(self) -> dict[str, Any]:
-        """The row and the reason for it, the GPU with the least memory, and the flags as they are now."""
+        """The preset and the reason for it, the GPU with the least memory, and the current flags."""
         return {
             "scenario": self.choice.name,
             "reason": self.choice.reason,
@@ -196,36 +192,25 @@ class SglangServer:
             "flags": self.flags.said(),
         }
 
-    def _running(self, root: str, key: str) -> int:
-        """How many requests it runs at a time, as it says itself; its model must be ours."""
+    def _max_running(self, root: str, key: str) -> int:
+        """The number of requests that the server runs at a time. Raises OperatorError if it has another model."""
         models = _get(f"{root}/v1/models", key)
-        served = [entry.get("id") for entry in models.get("data", [])]
+        served = [model.get("id") for model in models.get("data", [])]
         if self.served_name not in served:
             raise OperatorError(f"the server on our port serves {served}, not {self.served_name!r}")
         states = _get(f"{root}/server_info", key).get("internal_states") or [{}]
         running = states[0].get("effective_max_running_requests_per_dp") or self.flags.max_running_requests
         return int(running or 1)
 
-    @property
-    def alive(self) -> bool:
-        """Whether the process runs."""
-        return self._process is not None and self._process.alive
-
-    def stop(self) -> None:
-        """End the process tree."""
-        if self._process:
-            self._process.stop()
-            self._process = None
-
 
 def _get(url: str, key: str) -> dict[str, Any]:
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})
     try:
         with DIRECT.open(request, timeout=PROBE_TIMEOUT_S) as response:
-            found: dict[str, Any] = json.loads(response.read())
+            body: dict[str, Any] = json.loads(response.read())
     except (OSError, ValueError) as error:
-        raise RunError(f"it was healthy, and then did not tell {url.rsplit('/', 1)[-1]} ({error})") from None
-    return found
+        raise RunError(f"it was healthy, and then {url.rsplit('/', 1)[-1]} failed ({error})") from None
+    return body
 
 
 def _cause(log: str) -> str:

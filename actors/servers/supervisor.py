@@ -1,6 +1,6 @@
-"""Supervision of a server: start it, restart it when it dies or hangs, give up when that happens too often.
+"""Starts a server, restarts it when it crashes or hangs, and gives up when that happens too often.
 
-`Server` is what an engine implements: an address to ask, and a life to look after.
+`Server` is the interface that each engine implements.
 """
 
 import asyncio
@@ -27,9 +27,8 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass(frozen=True)
 class ServerAddress:
-    """Where and how to ask: `limit` is the number of requests that the server works on at a time, `metrics` the URL
-    of what it says of itself in Prometheus' format. `facts` tell a person how it is configured and why, without
-    secrets, as JSON has them."""
+    """A server's URL, key and model. `limit` is the number of requests that it works on at a time, `metrics` the
+    URL of its Prometheus metrics. `facts` describe its configuration, without secrets, as JSON values."""
 
     url: str
     api_key: str = field(repr=False)
@@ -40,10 +39,10 @@ class ServerAddress:
 
 
 @dataclass(frozen=True)
-class Ready:
-    """What is told of a server whenever it becomes ready: the actor that owns it (as answers name it), the requests
-    that it takes at a time, how often and for how many seconds it was started, when (seconds since 1970), and the
-    facts of its address."""
+class ServerReady:
+    """The report of a server that has become ready: the actor that owns it (as in results), the requests that it
+    takes at a time, the number of its starts, the seconds that the last one took, when (seconds since 1970), and
+    the facts of its address."""
 
     server: str
     name: str
@@ -60,16 +59,16 @@ class Server(Protocol):
     name: str
 
     def start(self) -> ServerAddress:
-        """Make it ready to answer; blocks. Raises RunError with one cause when it can't be."""
+        """Start the server and wait until it is ready; blocks. Raises RunError with one cause when it fails."""
         ...
 
     @property
     def alive(self) -> bool:
-        """Whether it can still be expected to answer."""
+        """Whether the server runs."""
         ...
 
     def stop(self) -> None:
-        """Let go of everything that it holds."""
+        """End the server and free all that it holds."""
         ...
 
 
@@ -79,7 +78,7 @@ def wait_until_healthy(process: ServerProcess, health_url: str, *, timeout_s: fl
     Raises RunError, with the last lines of the log, when the process ends or the time is up; the process
     is stopped then.
     """
-    began = time.monotonic()
+    started = time.monotonic()
     while True:
         if not process.alive:
             status = process.exit_status
@@ -87,7 +86,7 @@ def wait_until_healthy(process: ServerProcess, health_url: str, *, timeout_s: fl
             raise RunError(
                 f"the server ended with status {status} before it was ready. Its log ends:\n{process.tail()}"
             )
-        waited = time.monotonic() - began
+        waited = time.monotonic() - started
         if _healthy(health_url, min(PROBE_TIMEOUT_S, max(HEALTH_POLL_S, timeout_s - waited))):
             return waited
         if waited > timeout_s:
@@ -107,94 +106,95 @@ def _healthy(url: str, timeout_s: float) -> bool:
         return False
 
 
-Started = TypeVar("Started")
-STEP_S = 0.02
-FAREWELL_S = 60  # for what the actor still has to write down when it gives up
+Value = TypeVar("Value")
+EXIT_POLL_S = 0.02
+SHUTDOWN_HOOK_S = 60  # for the actor to write its last results when it gives up
 
 
-class Keeper:
-    """Owns one server for the life of its actor. It starts it in a thread of its own, because that blocks.
+class ServerSupervisor:
+    """Owns one server for the life of its actor. It starts the server in a thread of its own, because that blocks.
 
-    `farewell` is awaited before the keeper ends the process; `ready` is called whenever the server has become
-    ready: with its address, how often it was started so far (`starts`), and the seconds that it took.
+    `on_ready` is called after each start with the server's address, the number of starts so far, and the seconds
+    that this one took. `on_shutdown` is awaited before the supervisor ends the process.
     """
 
-    def __init__(self, server: Server, asked: Servers) -> None:
-        self.server, self.asked = server, asked
-        self.farewell: Callable[[], Awaitable[None]] | None = None
-        self.ready: Callable[[ServerAddress, int, float], None] | None = None
+    def __init__(self, server: Server, settings: Servers) -> None:
+        self.server, self.settings = server, settings
+        self.on_ready: Callable[[ServerAddress, int, float], None] | None = None
+        self.on_shutdown: Callable[[], Awaitable[None]] | None = None
         self.starts = 0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="keeper")
-        self._deaths: deque[float] = deque(maxlen=asked.max_deaths)
-        self._reviving: asyncio.Lock | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="supervisor")
+        self._crashes: deque[float] = deque(maxlen=settings.max_deaths)
+        self._restarting: asyncio.Lock | None = None
 
     def start(self) -> ServerAddress:
-        """Start the server; blocks until it is ready. Raises RunError when it can't be."""
+        """Start the server; blocks until it is ready. Raises RunError when it fails."""
         return self._thread.submit(self._start).result()
 
     def _start(self) -> ServerAddress:
-        began = time.monotonic()
+        started = time.monotonic()
         address = self.server.start()
         self.starts += 1
-        if self.ready:
-            self.ready(address, self.starts, time.monotonic() - began)
+        if self.on_ready:
+            self.on_ready(address, self.starts, time.monotonic() - started)
         return address
 
-    async def revive(
+    async def restart(
         self,
-        turn_to: Callable[[ServerAddress], Awaitable[None]],
+        reconnect: Callable[[ServerAddress], Awaitable[None]],
         *,
-        hung: Callable[[], Awaitable[bool]] | None = None,
-        patience_s: float = 0,
+        is_hung: Callable[[], Awaitable[bool]] | None = None,
+        exit_delay_s: float = 0,
         counted: bool = True,
     ) -> None:
-        """Start a dead server again and turn the client to it; whoever comes meanwhile waits.
+        """Restart a dead server and reconnect the client to it; concurrent callers wait for the same restart.
 
-        Its death may take up to `patience_s` to be seen. One that lives is asked whether it is hung, and
-        killed if so; what lives on then is somebody else's. After too many deaths that are `counted` the
-        process ends, with a status that makes Ray place the actor anew (an orderly exit would leave it dead).
+        A server that was killed may take up to `exit_delay_s` to exit. One that runs is stopped only if `is_hung`
+        returns true; if it still runs then, it belongs to somebody else and is left alone. After too many crashes
+        that are `counted` the process ends, with a status that makes Ray restart the actor elsewhere (after exit
+        code 0 it would not).
         """
-        self._reviving = self._reviving or asyncio.Lock()
-        await self._seen_dead(patience_s)
-        async with self._reviving:
-            ended = "died"
+        self._restarting = self._restarting or asyncio.Lock()
+        await self._wait_for_exit(exit_delay_s)
+        async with self._restarting:
+            event = "died"
             if self.server.alive:
-                if hung is None or not await hung():
+                if is_hung is None or not await is_hung():
                     return
                 await self._in_thread(self.server.stop)
                 if self.server.alive:
                     return
-                ended = "stopped answering"
+                event = "stopped answering"
             if counted:
-                await self._count()
-            say(f"{self.server.name}: {ended}, starting it again")
+                await self._count_crash()
+            log_line(f"{self.server.name}: {event}, starting it again")
             try:
                 address = await self._in_thread(self._start)
             except RunError as error:
-                await self.leave(str(error))
-            await turn_to(address)
+                await self.exit_process(str(error))
+            await reconnect(address)
 
-    async def _seen_dead(self, patience_s: float) -> None:
-        end = time.monotonic() + patience_s
-        while self.server.alive and time.monotonic() < end:
-            await asyncio.sleep(STEP_S)
+    async def _wait_for_exit(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while self.server.alive and time.monotonic() < deadline:
+            await asyncio.sleep(EXIT_POLL_S)
 
-    async def _in_thread(self, call: Callable[[], Started]) -> Started:
+    async def _in_thread(self, call: Callable[[], Value]) -> Value:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
-    async def _count(self) -> None:
-        self._deaths.append(time.monotonic())
-        seconds = self._deaths[-1] - self._deaths[0]
-        if len(self._deaths) == self.asked.max_deaths and seconds < self.asked.deaths_within_s:
-            await self.leave(f"died {self.asked.max_deaths} times in {seconds:.0f} s, giving up")
+    async def _count_crash(self) -> None:
+        self._crashes.append(time.monotonic())
+        seconds, limit = self._crashes[-1] - self._crashes[0], self.settings.max_deaths
+        if len(self._crashes) == limit and seconds < self.settings.deaths_within_s:
+            await self.exit_process(f"died {limit} times in {seconds:.0f} s, giving up")
 
-    async def leave(self, why: str) -> NoReturn:
-        """End the process, with nothing lost that was answered; Ray places the actor anew."""
-        say(f"{self.server.name}: {why}")
+    async def exit_process(self, reason: str) -> NoReturn:
+        """End the process with status 1, after `on_shutdown`; Ray restarts the actor."""
+        log_line(f"{self.server.name}: {reason}")
         with contextlib.suppress(Exception):
-            if self.farewell:
-                await asyncio.wait_for(self.farewell(), FAREWELL_S)
-        self.server.stop()  # what its group left, which no leash watches any more
+            if self.on_shutdown:
+                await asyncio.wait_for(self.on_shutdown(), SHUTDOWN_HOOK_S)
+        self.server.stop()  # also what is left of its process group after the watchdog died
         os._exit(1)
 
     def stop(self) -> None:
@@ -203,6 +203,6 @@ class Keeper:
         self._thread.shutdown(wait=False)
 
 
-def say(line: str) -> None:
-    """A line in the actor's log, which Ray brings to the driver."""
-    print(line, file=sys.stderr, flush=True)
+def log_line(text: str) -> None:
+    """Print a line to the actor's log, which Ray forwards to the driver."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,14 +1,14 @@
-"""Run a command whose whole process group dies with the process that started it, however that one dies.
+"""Runs a command whose whole process group dies with the process that started it, however that one dies.
 
-    python leash.py PARENT_PID COMMAND [ARGUMENT ...] < SECRETS
+    python watchdog.py PARENT_PID COMMAND [ARGUMENT ...] < SECRETS
 
-What the command prints goes to standard output, without the secrets that standard input names, one a line:
-SGLang prints its keys.
+The command's output goes to standard output, without the secrets that standard input lists, one a line: SGLang
+prints its keys.
 
-Ray kills an actor's process group only, and a server in a session of its own would survive the actor and
-keep its memory. The kernel's tie (PR_SET_PDEATHSIG) holds one process, not its children, and breaks when the
-*thread* that spawned it ends; so this process leads the group, stays, and watches. Run by path, with the
-standard library alone, so that it works in any environment.
+Ray kills an actor's process group only, and a server in a session of its own would survive the actor and keep its
+memory. The kernel's own means (PR_SET_PDEATHSIG) covers one process, not its children, and fires when the *thread*
+that spawned it ends; so this process leads the group and polls its parent. It is run by path, with the standard
+library alone, so that it works in any environment.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ import time
 from typing import IO
 
 PARENT_POLL_S = 0.5
-LAST_WORDS_S = 0.5  # what the command printed may still be on its way when it has ended
-HIDDEN = b"[key]"
+OUTPUT_DRAIN_S = 0.5  # some output may still be in the pipe when the command has ended
+REDACTED = b"[key]"
 PR_SET_PDEATHSIG = 1
 
 
@@ -39,49 +39,49 @@ def main() -> None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            preexec_fn=_tie,
+            preexec_fn=_die_with_parent,
         )
     except OSError as error:
         sys.exit(f"{command[0]} can't be run: {error.strerror}")
-    signal.signal(signal.SIGTERM, lambda *_: None)  # the whole group is asked: the command decides
+    signal.signal(signal.SIGTERM, lambda *_: None)  # the whole group gets it: the command decides when to end
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    copied = threading.Thread(target=_copy, args=(child.stdout, secrets), daemon=True)
-    copied.start()
+    copier = threading.Thread(target=_copy_output, args=(child.stdout, secrets), daemon=True)
+    copier.start()
     status = child.wait()
-    copied.join(LAST_WORDS_S)  # children of the command's may hold its output open
-    _end_as(status)
+    copier.join(OUTPUT_DRAIN_S)  # the command's children may keep the pipe open
+    _exit_like(status)
 
 
-def _copy(printed: IO[bytes], secrets: list[bytes]) -> None:
-    """Pass each line on without the secrets. It never stops, or the command would wait for a full pipe."""
-    for line in printed:
+def _copy_output(output: IO[bytes], secrets: list[bytes]) -> None:
+    """Print each line without the secrets. It never stops early: a full pipe would block the command."""
+    for line in output:
         for secret in secrets:
-            line = line.replace(secret, HIDDEN)
+            line = line.replace(secret, REDACTED)
         with contextlib.suppress(OSError):  # the disk is full
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
 
 
 def _watch(parent: int) -> None:
-    """End the whole group, this process too, once the parent is gone."""
+    """Kill the whole group, this process too, once the parent is gone."""
     while os.getppid() == parent:
         time.sleep(PARENT_POLL_S)
     os.killpg(0, signal.SIGKILL)
 
 
-def _tie() -> None:
-    """Let the command die with this process too."""
+def _die_with_parent() -> None:
+    """Let the kernel kill the command when this process dies."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _end_as(status: int) -> None:
-    """End as the command did: with its exit code, or by its signal."""
+def _exit_like(status: int) -> None:
+    """Exit as the command did: with its exit code, or by its signal."""
     if status < 0:
         with contextlib.suppress(OSError):  # SIGKILL has no handler to reset
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
-    os._exit(status)  # at once: who waits for it starts the server again
+    os._exit(status)  # at once: the supervisor waits for it to restart the server
 
 
 if __name__ == "__main__":

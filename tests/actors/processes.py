@@ -1,33 +1,15 @@
-"""Processes of tests: the fake server on a leash, and ways to see that a process is gone."""
+"""Server processes of tests: a line of Python, or the fake server as an engine that an extractor owns."""
 
+import os
+import signal
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-from actors.servers.process import ServerProcess, free_port, new_key
+import psutil
+
+from actors.servers.process import STOP_GRACE_S, ServerProcess, free_port, new_key
 from actors.servers.supervisor import ServerAddress, wait_until_healthy
-from tests.fakes.process import ROOT
-
-DEADLINE_S = 10.0
-
-
-def eventually(check: Callable[[], bool], within_s: float = DEADLINE_S) -> bool:
-    """Whether a check comes true before the deadline."""
-    end = time.monotonic() + within_s
-    while not check():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended; one that nobody has reaped counts as ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
+from tests.fakes.process import ROOT, eventually
 
 
 def python(code: str, log: Path) -> ServerProcess:
@@ -47,19 +29,19 @@ def fake_process(folder: Path, port: int, *flags: str) -> ServerProcess:
     return ServerProcess(command, log=folder / f"fake-{port}.log", env={"PYTHONPATH": str(ROOT)})
 
 
-class OwnedFake:
-    """A server of the extractor's own: the fake inference server, on a new port and key at each start."""
+class FakeEngine:
+    """The fake inference server as a server of the extractor's own, on a new port and key at each start."""
 
     name = "fake"
 
-    def __init__(self, folder: Path, *flags: str, limit: int = 4) -> None:
-        self.folder, self.flags, self.limit = folder, flags, limit
+    def __init__(self, folder: Path, *flags: str, limit: int = 4, grace_s: float = STOP_GRACE_S) -> None:
+        self.folder, self.flags, self.limit, self.grace_s = folder, flags, limit, grace_s
         self.journal = folder / "journal.jsonl"
         self.addresses: list[ServerAddress] = []
         self.process: ServerProcess | None = None
 
     def start(self) -> ServerAddress:
-        """Start a process and wait until it answers."""
+        """Start a process and wait until it is healthy."""
         self.stop()
         port, key = free_port(), new_key()
         flags = (*self.flags, f"--api-key={key}", "--journal", str(self.journal))
@@ -74,8 +56,26 @@ class OwnedFake:
         """Whether the process runs."""
         return self.process is not None and self.process.alive
 
+    @property
+    def requests(self) -> int:
+        """The number of requests that came in so far, over all starts."""
+        lines = self.journal.read_text().splitlines() if self.journal.exists() else []
+        return sum('"event": "request"' in line for line in lines)
+
+    def signal_after(self, requests: int, number: signal.Signals) -> None:
+        """Wait until that many requests came in, then send a signal to the process that answers."""
+        assert eventually(lambda: self.requests >= requests)
+        os.kill(self.server_pid, number)
+
+    @property
+    def server_pid(self) -> int:
+        """The id of the process that answers, the watchdog's child."""
+        assert self.process and self.process.pid
+        (child,) = psutil.Process(self.process.pid).children()
+        return child.pid
+
     def stop(self) -> None:
         """End the process."""
         if self.process:
-            self.process.stop()
+            self.process.stop(self.grace_s)
             self.process = None

@@ -1,4 +1,4 @@
-"""What an actor tells Prometheus. That Ray exports it is seen on a running cluster (tests/jobs/test_nodes.py)."""
+"""The metrics that an actor reports; tests/jobs/test_nodes.py tests on a running cluster that Ray exports them."""
 
 import threading
 import time
@@ -18,14 +18,13 @@ from actors.metrics import (
     RESTARTS,
     RUNNING,
     TOKENS,
-    Meter,
+    MetricsReporter,
     MetricsState,
-    read_page,
+    read_server_metrics,
 )
 from actors.retrying_client import Result
 from extraction.errors import Fault
-from tests.actors.processes import eventually
-from tests.fakes.process import FakeServer
+from tests.fakes.process import FakeServer, eventually
 
 # The beginning of a page as SGLang prints it, and what stands between.
 PAGE = """# HELP sglang:num_running_reqs The number of running requests.
@@ -41,12 +40,12 @@ sglang:num_queue_reqs{engine_type="unified",model_name="house",pp_rank="0",tp_ra
 """
 
 
-class Recorded(Meter):
-    """A meter whose metrics are kept here instead of at Ray."""
+class RecordedMetrics(MetricsReporter):
+    """A reporter that keeps its metrics here instead of at Ray."""
 
     def __init__(self, state: MetricsState) -> None:
         super().__init__("fake", lambda: state)
-        self.told: Counter[tuple[str, str]] = Counter()
+        self.counters: Counter[tuple[str, str]] = Counter()
         self.gauges: dict[str, float] = {}
 
     def _ray(self, metric: metrics.Metric) -> Any:
@@ -54,31 +53,31 @@ class Recorded(Meter):
 
 
 class _Metric:
-    def __init__(self, meter: Recorded, name: str) -> None:
-        self.meter, self.name = meter, name
+    def __init__(self, reporter: RecordedMetrics, name: str) -> None:
+        self.reporter, self.name = reporter, name
 
     def inc(self, value: float, tags: dict[str, str]) -> None:
         assert value > 0
-        self.meter.told[self.name, ",".join(tags.values())] += int(value)
+        self.reporter.counters[self.name, ",".join(tags.values())] += int(value)
 
     def set(self, value: float) -> None:
-        self.meter.gauges[self.name] = value
+        self.reporter.gauges[self.name] = value
 
 
 @pytest.fixture
-def page() -> Iterator[str]:
+def metrics_url() -> Iterator[str]:
     """The URL of a page with PAGE."""
 
-    class Page(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
             self.wfile.write(PAGE.encode())
 
         def log_message(self, *_: Any) -> None:
-            """Nothing."""
+            """Log nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/metrics"
@@ -87,17 +86,17 @@ def page() -> Iterator[str]:
     server.server_close()
 
 
-def answer(fault: Fault | None = None) -> Result:
+def make_result(fault: Fault | None = None) -> Result:
     return Result("c", fault=fault, attempts=2, prompt_tokens=100, cached_tokens=40, completion_tokens=7)
 
 
-def test_answers_are_summed_by_fault_and_kind_and_told_once() -> None:
-    meter = Recorded(MetricsState(in_flight=3, waiting=5, restarts=1))
+def test_results_are_summed_by_fault_and_kind_and_reported_once() -> None:
+    reporter = RecordedMetrics(MetricsState(in_flight=3, waiting=5, restarts=1))
     for fault in (None, None, Fault.TRUNCATED):
-        meter.add(answer(fault))
-    meter.report()
-    meter.report()
-    assert meter.told == {
+        reporter.add(make_result(fault))
+    reporter.report()
+    reporter.report()
+    assert reporter.counters == {
         (CHUNKS_METRIC.name, "none"): 2,
         (CHUNKS_METRIC.name, "truncated"): 1,
         (metrics.ATTEMPTS.name, ""): 6,
@@ -106,42 +105,42 @@ def test_answers_are_summed_by_fault_and_kind_and_told_once() -> None:
         (TOKENS.name, "output"): 21,
         (RESTARTS.name, ""): 1,
     }
-    meter.add(answer())
-    meter.report()
-    assert meter.told[CHUNKS_METRIC.name, "none"] == 3
-    assert meter.gauges == {"extract_in_flight": 3, "extract_waiting": 5}
+    reporter.add(make_result())
+    reporter.report()
+    assert reporter.counters[CHUNKS_METRIC.name, "none"] == 3
+    assert reporter.gauges == {"extract_in_flight": 3, "extract_waiting": 5}
 
 
-def test_a_server_s_page_is_read_its_largest_values(page: str) -> None:
-    assert dict(read_page(page)) == {RUNNING: 128, KV_USAGE: 0.93, QUEUED_METRIC: 17}
-    meter = Recorded(MetricsState(page=page))
-    meter.report()
-    assert meter.gauges["extract_server_kv_usage"] == 0.93
+def test_the_largest_values_of_a_servers_metrics_are_read(metrics_url: str) -> None:
+    assert dict(read_server_metrics(metrics_url)) == {RUNNING: 128, KV_USAGE: 0.93, QUEUED_METRIC: 17}
+    reporter = RecordedMetrics(MetricsState(server_url=metrics_url))
+    reporter.report()
+    assert reporter.gauges["extract_server_kv_usage"] == 0.93
 
 
-def test_the_fake_has_such_a_page_for_everybody() -> None:
-    with FakeServer(api_key="k") as closed:
-        assert dict(read_page(f"{closed.root}/metrics")) == {RUNNING: 0, QUEUED_METRIC: 0, KV_USAGE: 0}
+def test_the_fakes_metrics_need_no_key() -> None:
+    with FakeServer(api_key="k") as fake:
+        assert dict(read_server_metrics(f"{fake.root}/metrics")) == {RUNNING: 0, QUEUED_METRIC: 0, KV_USAGE: 0}
 
 
-def test_a_page_that_fails_costs_a_line_and_nothing_else(
+def test_failing_metrics_cost_one_log_line(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], fake: FakeServer
 ) -> None:
     monkeypatch.setattr(metrics, "REPORT_S", 0.01)
-    meter = Recorded(MetricsState(page=f"{fake.root}/nowhere"))
-    meter.start()
-    meter.add(answer())
-    assert eventually(lambda: meter.told[CHUNKS_METRIC.name, "none"] == 1)
+    reporter = RecordedMetrics(MetricsState(server_url=f"{fake.root}/nowhere"))
+    reporter.start()
+    reporter.add(make_result())
+    assert eventually(lambda: reporter.counters[CHUNKS_METRIC.name, "none"] == 1)
     time.sleep(0.2)
     assert capfd.readouterr().err.count("metrics are not reported") == 1
-    meter._state = _gone  # ends the thread
+    reporter._state = _deleted  # ends the thread
 
 
-def _gone() -> MetricsState:
+def _deleted() -> MetricsState:
     raise ReferenceError
 
 
-def test_names_are_prometheus_s_and_each_is_said_once() -> None:
+def test_names_are_prometheus_s_and_unique() -> None:
     assert len({metric.name for metric in METRICS}) == len(METRICS)
     assert all(metric.name.startswith("extract_") for metric in METRICS)
     assert CHUNKS_METRIC.exported == "ray_extract_chunks_total"

@@ -1,4 +1,4 @@
-"""Faults: which one a request meets (by marker in its text, or by order), and what each one does."""
+"""Selects the fault of a request (by a marker in its text, or by order) and applies it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 from aiohttp import web
 
-from tests.fakes.answers import Completion
+from tests.fakes.completions import Completion
 
 MARKER = re.compile(r"\[\[fault:(?P<name>\w+)(?:=(?P<value>[^\]*]+))?(?:\*(?P<count>\d+))?\]\]")
 REFUSALS = {  # name -> status, type, message
@@ -44,7 +44,7 @@ NAMES = frozenset([*REFUSALS, *SPOILERS, *BREAKERS, *TRICKLES, *ENDINGS, *WAITS]
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault with its value, as one request meets it."""
+    """One fault of one request, with its value."""
 
     name: str
     value: str | None = None
@@ -80,8 +80,8 @@ class Order:
         return cls(fault, None if count is None else int(count), int(data.get("after", 0)))
 
 
-class FaultBook:
-    """What is still to go wrong: the orders, worked off one after the other, and the spent markers."""
+class FaultPlan:
+    """The ordered faults, which are used up one after the other, and the used markers."""
 
     def __init__(self) -> None:
         self.orders: deque[Order] = deque()
@@ -96,10 +96,10 @@ class FaultBook:
             self.orders.clear()
         self.orders.extend(order for order in parsed if order.count != 0)
 
-    def take(self, text: str) -> Fault | None:
-        """The fault that this request meets; an order goes before a marker."""
+    def next_fault(self, text: str) -> Fault | None:
+        """The fault of this request; an order takes precedence over a marker."""
         fault = self._ordered() or self._marked(text)
-        if fault and fault.name == "wedge":  # it holds back all that comes after it too
+        if fault and fault.name == "wedge":  # all later requests hang too
             self.orders = deque([Order(Fault("hang"), None, 0)])
         return fault
 
@@ -152,7 +152,7 @@ def end_process(fault: Fault) -> None:
     if fault.name == "exit0":
         os._exit(0)
     if fault.name == "kill_actor":
-        next(each for each in psutil.Process().parents() if each.name().startswith("ray::")).kill()
+        next(process for process in psutil.Process().parents() if process.name().startswith("ray::")).kill()
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -164,7 +164,7 @@ async def wait(fault: Fault) -> None:
 
 
 def spoil(fault: Fault, completion: Completion) -> Completion:
-    """The completion as a model that went wrong would have written it."""
+    """The completion with the text of a model that failed in that way."""
     text = completion.content
     if fault.name == "truncated":
         return completion.spoiled(text[: len(text) // 2], "length")

@@ -1,4 +1,4 @@
-"""The options of the fake server: those of its own, and the ones of SGLang that it understands."""
+"""Parses the options of the fake server: its own, and those of SGLang that it supports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FLAGS: list[tuple[str, Callable[[str], Any], Any]] = [
 
 
 def parse_options(argv: list[str]) -> argparse.Namespace:
-    """The options of the command line, and below them those of --config; unknown flags pass unseen."""
+    """The options of the command line, with those of --config as defaults; unknown flags are ignored."""
     parser = argparse.ArgumentParser(prog="tests.fakes.server", allow_abbrev=False)
     for flag, kind, default in FLAGS:
         parser.add_argument(f"--{flag}", type=kind, default=default)

@@ -1,4 +1,4 @@
-"""FakeServer: the fake inference server as a test starts, asks, stops and kills it."""
+"""Starts, calls, stops and kills the fake inference server for a test."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class FakeServer:
         self.folder.cleanup()
 
     def start(self) -> None:
-        """Start the process, and wait for its /health unless told not to."""
+        """Start the process, and wait for its /health unless `wait` is false."""
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "tests.fakes.server", *self.flags]
         with self.log_path.open("ab") as log:
@@ -161,3 +162,21 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; a zombie counts as ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def eventually(check: Callable[[], bool], timeout_s: float = 10) -> bool:
+    """Whether a check becomes true before the timeout."""
+    deadline = time.monotonic() + timeout_s
+    while not check():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

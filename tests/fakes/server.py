@@ -1,4 +1,4 @@
-"""The fake inference server: a real process that answers like SGLang and misbehaves to order.
+"""Runs the fake inference server: a real process that answers like SGLang, and fails as ordered.
 
 Start it with `python -m tests.fakes.server --port N` from the root of the checkout.
 """
@@ -19,10 +19,10 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from tests.fakes import faults
-from tests.fakes.answers import Ask, Completion
-from tests.fakes.faults import Fault, FaultBook
-from tests.fakes.ledger import Ledger, Ticket
+from tests.fakes.completions import ChatRequest, Completion
+from tests.fakes.faults import Fault, FaultPlan
 from tests.fakes.options import parse_options
+from tests.fakes.request_log import LoggedRequest, RequestLog
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OPEN = ("/health", "/metrics")  # SGLang's, whatever keys it has
@@ -42,9 +42,9 @@ class Server:
         self.child_pid = child_pid
         self.ready_at = time.monotonic() + options.start_delay
         self.slots = asyncio.Semaphore(options.max_running_requests)
-        self.ledger = Ledger(options.journal)
-        self.book = FaultBook()
-        self.book.add(json.loads(options.order))
+        self.log = RequestLog(options.journal)
+        self.faults = FaultPlan()
+        self.faults.add(json.loads(options.order))
         self.name = options.served_model_name or options.model_path
 
     def app(self) -> web.Application:
@@ -63,12 +63,12 @@ class Server:
 
     @web.middleware
     async def check_key(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let in who has the key; for /orders the admin key, where there is one (SGLang's rule)."""
+        """Require the key; for /orders the admin key, where there is one (SGLang's rule)."""
         admin = self.options.admin_api_key if request.path == "/orders" else None
         wanted = f"Bearer {admin or self.options.api_key}".encode()
-        given = request.headers.get("Authorization", "").encode()
+        sent = request.headers.get("Authorization", "").encode()
         closed = (admin or self.options.api_key) and not request.path.startswith(OPEN)
-        if closed and not hmac.compare_digest(given, wanted):
+        if closed and not hmac.compare_digest(sent, wanted):
             return faults.error(401, "Unauthorized", "Unauthorized")
         try:
             return await handler(request)
@@ -85,19 +85,23 @@ class Server:
         return web.json_response({"object": "list", "data": [{**card, "max_model_len": 32768}]})
 
     async def info(self, request: web.Request) -> web.Response:
-        shown = ("model_path", "host", "port", "max_running_requests")
+        option_names = ("model_path", "host", "port", "max_running_requests")
         state = {"effective_max_running_requests_per_dp": self.options.max_running_requests}
         facts = {"served_model_name": self.name, "version": "0.0.0-fake", "max_total_num_tokens": 131072}
-        facts |= {name: getattr(self.options, name) for name in shown}
+        facts |= {name: getattr(self.options, name) for name in option_names}
         return web.json_response({**facts, "internal_states": [state], "child_pid": self.child_pid})
 
     async def metrics(self, request: web.Request) -> web.Response:
-        most, here = self.options.max_running_requests, self.ledger.in_flight
-        running = min(most, here)
-        said = {"num_running_reqs": running, "num_queue_reqs": here - running, "token_usage": running / most}
+        limit, in_flight = self.options.max_running_requests, self.log.in_flight
+        running = min(limit, in_flight)
+        values = {
+            "num_running_reqs": running,
+            "num_queue_reqs": in_flight - running,
+            "token_usage": running / limit,
+        }
         lines = [
             f'# HELP sglang:{name} Of the fake.\n# TYPE sglang:{name} gauge\nsglang:{name}{{tp_rank="0"}} {value}\n'
-            for name, value in said.items()
+            for name, value in values.items()
         ]
         return web.Response(text="".join(lines))
 
@@ -106,29 +110,29 @@ class Server:
         return web.json_response({"tokens": list(range(len(str(body["content"]).split())))})
 
     async def stats(self, request: web.Request) -> web.Response:
-        return web.json_response(self.ledger.stats())
+        return web.json_response(self.log.stats())
 
     async def orders(self, request: web.Request) -> web.Response:
-        self.book.add(await request.json())
-        return web.json_response({"pending": len(self.book.orders)})
+        self.faults.add(await request.json())
+        return web.json_response({"pending": len(self.faults.orders)})
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
-        """Take a chat request in, and see to it that its end is noted, whatever that is."""
+        """Handle a chat request; its end is logged in any case."""
         if not self.ready:
             return faults.error(503, "503", "The server is starting.")
-        ask = Ask.parse(await request.json())
-        ticket = self.ledger.arrive(ask.text)
-        fault = self._due_ending(ticket.number)
+        chat = ChatRequest.parse(await request.json())
+        logged = self.log.start(chat.text)
+        fault = self._due_ending(logged.number)
         try:
-            fault = fault or self.book.take(ask.text)
+            fault = fault or self.faults.next_fault(chat.text)
             if fault and fault.name in faults.ENDINGS:
                 faults.end_process(fault)
-            return await self._serve(request, ask, ticket, fault)
+            return await self._serve(request, chat, logged, fault)
         except ValueError:
-            ticket.answer(400, None, fault)
+            logged.answer(400, None, fault)
             raise
         finally:
-            ticket.broken(fault)
+            logged.broken(fault)
 
     def _due_ending(self, number: int) -> Fault | None:
         for limit, name in ((self.options.crash_after, "crash"), (self.options.exit_zero_after, "exit0")):
@@ -137,51 +141,51 @@ class Server:
         return None
 
     async def _serve(
-        self, request: web.Request, ask: Ask, ticket: Ticket, fault: Fault | None
+        self, request: web.Request, chat: ChatRequest, logged: LoggedRequest, fault: Fault | None
     ) -> web.StreamResponse:
         if fault and fault.name in faults.REFUSALS:
             response = faults.refusal(fault)
-            ticket.answer(response.status, None, fault)
+            logged.answer(response.status, None, fault)
             return response
         async with self.slots:
             await asyncio.sleep(self.options.latency)
             if fault and fault.name in faults.WAITS:
                 await faults.wait(fault)
-            completion = Completion(ask, ticket.number, ask.content(faults.without_markers(ask.text)))
+            completion = Completion(chat, logged.number, chat.content(faults.without_markers(chat.text)))
             if fault and fault.name in faults.SPOILERS:
                 completion = faults.spoil(fault, completion)
-            return await self._send(request, completion, ticket, fault)
+            return await self._send(request, completion, logged, fault)
 
     async def _send(
-        self, request: web.Request, completion: Completion, ticket: Ticket, fault: Fault | None
+        self, request: web.Request, completion: Completion, logged: LoggedRequest, fault: Fault | None
     ) -> web.StreamResponse:
         pieces = completion.pieces()
-        kind = "text/event-stream" if completion.ask.stream else "application/json"
+        kind = "text/event-stream" if completion.chat.stream else "application/json"
         if fault and fault.name in faults.BREAKERS:
-            ticket.broken(fault)
+            logged.broken(fault)
             return await faults.break_off(fault, request, b"".join(pieces), kind)
         trickles = fault is not None and fault.name in faults.TRICKLES
-        if not completion.ask.stream and not trickles:
-            ticket.answer(200, completion.finish, fault)
+        if not completion.chat.stream and not trickles:
+            logged.answer(200, completion.finish, fault)
             return web.Response(body=pieces[0], content_type=kind)
         response = web.StreamResponse(headers={"Content-Type": kind})
         await response.prepare(request)
-        held = b""  # one piece behind, so that the answer is noted before its last one goes out
+        pending = b""  # one piece behind, so that the reply is logged before its last byte is sent
         async for piece in faults.stretched(fault, pieces):
-            if held:
-                await response.write(held)
-            held = piece
-        ticket.answer(200, completion.finish, fault)
-        await response.write(held)
+            if pending:
+                await response.write(pending)
+            pending = piece
+        logged.answer(200, completion.finish, fault)
+        await response.write(pending)
         return response
 
 
 def main() -> None:
-    """Start up, or fail to, and serve until a signal or a fault ends it."""
+    """Start, or fail as ordered, and serve until a signal or a fault ends the process."""
     options = parse_options(sys.argv[1:])
     if options.fail_start is not None:
         sys.exit(options.fail_start)  # a text: to stderr, with status 1
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash to order leaves no core file
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # an ordered crash leaves no core file
     command = [sys.executable, "-S", "-E", "-c", SLEEPER, str(os.getpid())]
     child = subprocess.Popen(command) if options.child else None
     try:
@@ -192,7 +196,7 @@ def main() -> None:
             port=options.port,
             print=None,
             access_log=None,
-            handler_cancellation=True,  # as with SGLang, a client that goes frees its slot
+            handler_cancellation=True,  # as with SGLang, a client that disconnects frees its slot
             shutdown_timeout=0.2,
         )
     finally:

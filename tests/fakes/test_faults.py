@@ -8,15 +8,15 @@ import time
 import openai
 import pytest
 
-from tests.fakes.asking import FORMAT, TEXT, Profile, ask, client, content, eventually, messages
-from tests.fakes.faults import FaultBook
-from tests.fakes.process import FakeServer
+from tests.fakes.faults import FaultPlan
+from tests.fakes.openai_client import FORMAT, TEXT, Profile, client, content, messages, send
+from tests.fakes.process import FakeServer, eventually
 
 
 @pytest.mark.parametrize("name", ["400", "401", "404", "429", "500", "503"])
 def test_http_errors(server: FakeServer, name: str) -> None:
     with pytest.raises(openai.APIStatusError) as caught:
-        ask(server, f"{TEXT} [[fault:{name}=7]]")
+        send(server, f"{TEXT} [[fault:{name}=7]]")
     assert caught.value.status_code == int(name)
     assert caught.value.response.headers["Retry-After"] == "7"
     body = caught.value.response.json()
@@ -38,8 +38,8 @@ def test_http_errors(server: FakeServer, name: str) -> None:
 )
 @pytest.mark.filterwarnings("ignore::UserWarning:pydantic")
 def test_spoiled_content(server: FakeServer, name: str, finish: str) -> None:
-    text, reason = content(ask(server, f"{TEXT} [[fault:{name}]]"))
-    whole = content(ask(server, TEXT))[0]
+    text, reason = content(send(server, f"{TEXT} [[fault:{name}]]"))
+    whole = content(send(server, TEXT))[0]
     assert reason == finish
     with pytest.raises(ValueError, match="validation error"):
         Profile.model_validate_json(text)
@@ -53,7 +53,7 @@ def test_spoiled_content(server: FakeServer, name: str, finish: str) -> None:
 def test_broken_connections(server: FakeServer, name: str) -> None:
     before = server.stats()
     with pytest.raises(openai.APIConnectionError) as caught:
-        ask(server, f"{TEXT} [[fault:{name}]]")
+        send(server, f"{TEXT} [[fault:{name}]]")
     assert not isinstance(caught.value, openai.APITimeoutError)
     after = server.stats()
     assert after["answered"] == before["answered"]
@@ -72,7 +72,7 @@ def test_a_stream_breaks_off_in_the_middle(server: FakeServer) -> None:
 
 def test_hang_ends_with_the_client(server: FakeServer) -> None:
     with pytest.raises(openai.APITimeoutError):
-        ask(server, f"{TEXT} [[fault:hang]]", timeout=0.3)
+        send(server, f"{TEXT} [[fault:hang]]", timeout=0.3)
     assert eventually(lambda: server.stats()["in_flight"] == 0)
     assert server.journal()[-1]["event"] == "broken"
 
@@ -86,7 +86,7 @@ def test_slow_loris_sends_byte_by_byte(server: FakeServer) -> None:
 
 def test_delay_and_huge(server: FakeServer) -> None:
     start = time.monotonic()
-    Profile.model_validate_json(content(ask(server, f"{TEXT} [[fault:delay=0.3]]"))[0])
+    Profile.model_validate_json(content(send(server, f"{TEXT} [[fault:delay=0.3]]"))[0])
     assert time.monotonic() - start >= 0.3
     with client(server) as api:
         raw = api.chat.completions.with_raw_response.create(
@@ -99,16 +99,16 @@ def test_a_counted_marker_runs_out(server: FakeServer) -> None:
     text = f"{TEXT} counted [[fault:500*2]] [[fault:503*1]]"
     for status in (500, 500, 503):
         with pytest.raises(openai.APIStatusError) as caught:
-            ask(server, text)
+            send(server, text)
         assert caught.value.status_code == status
-    assert Profile.model_validate_json(content(ask(server, text))[0]).founded == 1987
+    assert Profile.model_validate_json(content(send(server, text))[0]).founded == 1987
     with pytest.raises(openai.InternalServerError):
-        ask(server, f"another {text}")
+        send(server, f"another {text}")
 
 
 def test_an_unknown_fault_is_refused(server: FakeServer) -> None:
     with pytest.raises(openai.BadRequestError, match="unknown fault"):
-        ask(server, "[[fault:earthquake]]")
+        send(server, "[[fault:earthquake]]")
     assert server.call("/orders", [{"fault": "earthquake"}])[0] == 400
     assert server.call("/orders", [{"fault": "503", "cuont": 2}])[0] == 400
 
@@ -121,20 +121,20 @@ def test_orders_run_one_after_the_other(server: FakeServer) -> None:
     assert statuses == [503, 503, 200, 429, 200]
     server.order([{"fault": "500", "count": None}])
     server.order([])
-    assert content(ask(server, TEXT))[1] == "stop"
+    assert content(send(server, TEXT))[1] == "stop"
 
 
 def test_a_lasting_order_lasts() -> None:
-    book = FaultBook()
-    book.add([{"fault": "500", "count": None, "after": 1}])
-    met = [book.take("") for _ in range(4)]
+    plan = FaultPlan()
+    plan.add([{"fault": "500", "count": None, "after": 1}])
+    met = [plan.next_fault("") for _ in range(4)]
     assert [fault and fault.name for fault in met] == [None, "500", "500", "500"]
 
 
 def test_a_wedge_holds_back_all_that_comes_after_it(server: FakeServer) -> None:
     for text in (f"{TEXT} [[fault:wedge]]", TEXT):
         with pytest.raises(openai.APITimeoutError):
-            ask(server, text, timeout=0.3)
+            send(server, text, timeout=0.3)
     assert server.healthy()
     server.order([])
-    assert content(ask(server, TEXT))[1] == "stop"
+    assert content(send(server, TEXT))[1] == "stop"

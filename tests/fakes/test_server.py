@@ -12,13 +12,13 @@ from typing import Any
 import openai
 import pytest
 
-from tests.fakes.asking import FORMAT, TEXT, Profile, Sector, ask, client, content, eventually, messages
+from tests.fakes.openai_client import FORMAT, TEXT, Profile, Sector, client, content, messages, send
 from tests.fakes.options import parse_options
-from tests.fakes.process import FakeServer
+from tests.fakes.process import FakeServer, eventually, gone
 
 
 def test_values_come_from_the_text(server: FakeServer) -> None:
-    first, second = ask(server, TEXT), ask(server, TEXT)
+    first, second = send(server, TEXT), send(server, TEXT)
     profile = Profile.model_validate_json(content(first)[0])
     assert content(first) == content(second)
     assert (profile.name, profile.founded, profile.staff, profile.offices) == ("Acme Wid", 1987, 250, None)
@@ -42,7 +42,7 @@ def test_streaming_carries_the_same_answer(server: FakeServer) -> None:
             )
         )
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-    assert text == content(ask(server, TEXT))[0]
+    assert text == content(send(server, TEXT))[0]
     assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "stop"
     assert chunks[-1].usage and chunks[-1].usage.completion_tokens > 1
 
@@ -72,7 +72,7 @@ def test_keys_journal_slots_and_config(tmp_path: Path) -> None:
         assert fake.call("/server_info")[1]["model_path"] == "from-file"
         start = time.monotonic()
         with ThreadPoolExecutor(6) as pool:
-            list(pool.map(lambda i: ask(fake, f"{TEXT} number {i}"), range(6)))
+            list(pool.map(lambda i: send(fake, f"{TEXT} number {i}"), range(6)))
         assert time.monotonic() - start >= 3 * 0.15
         stats = fake.stats()
         assert (stats["requests"], stats["answered"], stats["in_flight"]) == (6, 6, 0)
@@ -95,9 +95,9 @@ def test_keys_journal_slots_and_config(tmp_path: Path) -> None:
 )
 def test_the_process_ends_to_order(flags: list[str], marker: str, code: int) -> None:
     with FakeServer(*flags) as fake:
-        ask(fake, TEXT)
+        send(fake, TEXT)
         with pytest.raises(openai.APIConnectionError):
-            ask(fake, f"{TEXT} {marker}")
+            send(fake, f"{TEXT} {marker}")
         assert fake.wait_exit() == code
         assert [row["event"] for row in fake.journal()] == ["request", "answer", "request"]
 
@@ -128,13 +128,6 @@ def listens(fake: FakeServer) -> bool:
         return False
 
 
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
 def test_a_restart_keeps_port_and_journal_and_no_child_is_left() -> None:
     with FakeServer("--child") as fake:
         for end, code in ((fake.stop, 0), (fake.kill, -signal.SIGKILL)):
@@ -143,7 +136,7 @@ def test_a_restart_keeps_port_and_journal_and_no_child_is_left() -> None:
             child = int(fake.call("/server_info")[1]["child_pid"])
             assert child != fake.pid
             assert not gone(child)
-            ask(fake, TEXT)
+            send(fake, TEXT)
             end()
             assert fake.returncode == code
             assert eventually(partial(gone, child))

@@ -1,22 +1,22 @@
-"""An endpoint that somebody else runs: which URL is asked, and with which key."""
+"""The URL and the key of an endpoint that somebody else runs."""
 
 import pytest
 
 from actors.servers.endpoint import NO_KEY, EndpointServer, endpoint_url
 from actors.servers.supervisor import Server, ServerAddress
 from extraction.errors import OperatorError
-from tests.actors.asking import settings
+from tests.actors.clients import make_settings
 
 VARIABLES = ("OPENAI_BASE_URL", "VLLM_ENDPOINT", "OPENAI_API_KEY")
 
 
 @pytest.fixture(autouse=True)
-def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_the_flag_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_flag_takes_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_ENDPOINT", "http://guide")
     assert endpoint_url(None) == "http://guide/v1"
     monkeypatch.setenv("OPENAI_BASE_URL", "http://openai")
@@ -92,19 +92,19 @@ def test_credentials_have_no_place_in_a_url(
     assert "cret" not in str(caught.value)
 
 
-def test_no_url_at_all_is_told_with_the_ways_to_give_one() -> None:
+def test_a_missing_url_is_an_error_that_lists_its_sources() -> None:
     with pytest.raises(OperatorError, match=r"--endpoint URL, .*OPENAI_BASE_URL or VLLM_ENDPOINT"):
         endpoint_url(None)
 
 
 def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    server: Server = EndpointServer(settings(endpoint={"url": "http://host", "concurrency": 7}))
+    server: Server = EndpointServer(make_settings(endpoint={"url": "http://host", "concurrency": 7}))
     assert server.start() == ServerAddress("http://host/v1", NO_KEY, "house", 7)
     monkeypatch.setenv("OPENAI_API_KEY", "a-secret")
     assert server.start().api_key == "a-secret"
 
 
-def test_nothing_is_owned() -> None:
-    server = EndpointServer(settings(endpoint={"url": "http://host"}))
+def test_stop_ends_nothing() -> None:
+    server = EndpointServer(make_settings(endpoint={"url": "http://host"}))
     server.stop()
     assert server.alive

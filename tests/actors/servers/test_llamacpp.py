@@ -1,30 +1,35 @@
-"""llama.cpp with real small models: it answers, keeps its key to itself, and counts tokens as the plan does."""
+"""llama.cpp with real small models replies, hides its key, and counts tokens as the plan does."""
 
 import asyncio
 import hashlib
+import json
 import socket
 import stat
+import struct
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from actors.http import Attempt, Connection
+from actors.http import Connection, SamplingParams
 from actors.servers import llamacpp
 from actors.servers.llamacpp import PACKAGED, LlamaCppServer, PackagedWeights, local_model
-from actors.servers.supervisor import Server, ServerAddress
+from actors.servers.supervisor import DIRECT, Server, ServerAddress
 from extraction.chunking.tokenizers import load_counter, render_chat
+from extraction.config.settings import Settings
 from extraction.errors import OperatorError, RunError
 from extraction.schema.company import ShortProfile
-from tests.actors.asking import SCHEMA, TEXT, ask, question
-from tests.actors.models import GEMMA, SMOLLM, gguf_file, model_settings, post, running_llamacpp
+from tests.actors.clients import SCHEMA, TEXT, extract, make_request, make_settings
 
+SMOLLM, GEMMA = "smollm2-135m-instruct", "gemma-3-270m"
 PARTS = (b"one " * 1000, b"two", b"three")
 WHOLE = PackagedWeights(
     parts=tuple((f"packaged_part{n}", f"data/model.part{n}") for n in range(len(PARTS))),
@@ -32,6 +37,36 @@ WHOLE = PackagedWeights(
     file_name="model.gguf",
     template="packaged template",
 )
+
+
+def gguf_file(path: Path, **metadata: str) -> Path:
+    """A GGUF file without tensors; `a__b` in a name stands for `a.b`."""
+    pairs = b"".join(
+        struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(value)) + value
+        for key, value in ((k.replace("__", ".").encode(), v.encode()) for k, v in metadata.items())
+    )
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(metadata)) + pairs)
+    return path
+
+
+def model_settings(name: str) -> Settings:
+    """Settings for a small model that shares its cores with other tests."""
+    return make_settings(
+        model={"name": name},
+        llamacpp={"slots": 2, "threads": 1},
+        limits={"context_length": 1024, "max_output_tokens": 300},
+        requests={"deadline_s": 60, "attempts": 2},
+        servers={"start_timeout_s": 60},
+    )
+
+
+def post(address: ServerAddress, path: str, body: dict[str, Any]) -> Any:
+    """The reply to a JSON body on a path of the server's own API."""
+    url = address.url.removesuffix("/v1") + path
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {address.api_key}"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    with DIRECT.open(request, timeout=60) as response:
+        return json.loads(response.read())
 
 
 @pytest.fixture
@@ -48,7 +83,7 @@ def prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "share" / "company-profiles"
 
 
-def test_a_packaged_model_is_put_together_from_its_parts(prefix: Path) -> None:
+def test_a_packaged_model_is_assembled_from_its_parts(prefix: Path) -> None:
     model = local_model("whole")
     assert model.path == prefix / "model.gguf"
     assert model.path.read_bytes() == b"".join(PARTS)
@@ -56,7 +91,7 @@ def test_a_packaged_model_is_put_together_from_its_parts(prefix: Path) -> None:
     assert not list(prefix.glob("*.partial"))
 
 
-def test_it_is_put_together_once(prefix: Path) -> None:
+def test_it_is_assembled_once(prefix: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         models = list(pool.map(local_model, ["whole"] * 8))
     written = models[0].path.stat()
@@ -77,7 +112,7 @@ def test_another_content_is_refused_and_not_kept(prefix: Path, monkeypatch: pyte
     assert [path.suffix for path in prefix.iterdir()] == [".lock"]
 
 
-def test_a_missing_package_is_told_with_the_remedy(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_an_error_with_its_remedy(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = replace(WHOLE, parts=(*WHOLE.parts, ("packaged_part_missing", "x")))
     monkeypatch.setitem(PACKAGED, "whole", missing)
     with pytest.raises(OperatorError, match=r"packaged_part_missing is not installed: .* `cpu` extra"):
@@ -93,19 +128,19 @@ def test_an_environment_that_cannot_be_written_is_left_alone(
     assert local_model("whole").path == tmp_path / "home" / ".cache" / "company-profiles" / "model.gguf"
 
 
-def test_an_unknown_name_is_told_with_the_known_ones() -> None:
+def test_an_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
     with pytest.raises(OperatorError, match=r"gemma-3-270m, smollm2-135m-instruct, or takes the path of a \.gguf"):
         local_model("gpt-7")
 
 
-def test_a_file_is_taken_with_its_own_template(tmp_path: Path) -> None:
+def test_a_file_is_used_with_its_own_template(tmp_path: Path) -> None:
     path = gguf_file(tmp_path / "own.gguf", general__name="own", tokenizer__chat_template="its template")
     model = local_model(str(path))
     assert (model.name, model.path, model.template) == (str(path), path, "its template")
     assert model.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_template_in_the_settings_goes_before_all_others(prefix: Path, tmp_path: Path) -> None:
+def test_a_template_in_the_settings_takes_precedence(prefix: Path, tmp_path: Path) -> None:
     path = gguf_file(tmp_path / "own.gguf", tokenizer__chat_template="its template")
     assert local_model(str(path), "mine").template == "mine"
     assert local_model("whole", "mine").template == "mine"
@@ -174,33 +209,33 @@ class Running:
 @pytest.fixture(scope="module", params=[SMOLLM, GEMMA])
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A real server of each model, one after the other."""
-    server = running_llamacpp(request.param, tmp_path_factory.mktemp("logs"))
+    server = LlamaCppServer(model_settings(request.param), tmp_path_factory.mktemp("logs"))
     try:
         address = server.start()
         assert server._process and server._process.pid
-        tied = psutil.Process(server._process.pid)
-        yield Running(server, address, [tied, *tied.children(recursive=True)])
+        watchdog = psutil.Process(server._process.pid)
+        yield Running(server, address, [watchdog, *watchdog.children(recursive=True)])
     finally:
         server.stop()
 
 
-def counts(address: ServerAddress, text: str) -> int:
+def server_count(address: ServerAddress, text: str) -> int:
     body = {"content": text, "add_special": False}
     return len(post(address, "/tokenize", body)["tokens"])
 
 
 @pytest.mark.parametrize("running", [SMOLLM], indirect=True)
-def test_it_answers_with_a_profile(running: Running) -> None:
-    (answer,) = ask(running.address, question(max_tokens=300), asked=running.server.settings)
-    assert (answer.fault, answer.message) == (None, "")
-    assert ShortProfile.model_validate_json(answer.replies[0])
-    assert answer.prompt_tokens > 10 < answer.completion_tokens
+def test_it_replies_with_a_profile(running: Running) -> None:
+    (result,) = extract(running.address, make_request(max_tokens=300), settings=running.server.settings)
+    assert (result.fault, result.message) == (None, "")
+    assert ShortProfile.model_validate_json(result.replies[0])
+    assert result.prompt_tokens > 10 < result.completion_tokens
 
 
 @pytest.mark.parametrize("running", [SMOLLM], indirect=True)
 def test_a_wrong_key_is_refused(running: Running) -> None:
     with pytest.raises(OperatorError, match="refused the key"):
-        ask(replace(running.address, api_key="wrong"), question(), asked=running.server.settings)
+        extract(replace(running.address, api_key="wrong"), make_request(), settings=running.server.settings)
 
 
 def test_the_key_is_neither_in_arguments_nor_in_the_log(running: Running) -> None:
@@ -227,33 +262,33 @@ def test_it_listens_on_loopback_alone(running: Running) -> None:
 @pytest.mark.parametrize("text", TRICKY)
 def test_tokens_of_odd_texts_are_counted_exactly(running: Running, text: str) -> None:
     counter = load_counter(str(running.server.model.path))
-    assert counter.count(text) == counts(running.address, text)
+    assert counter.count(text) == server_count(running.address, text)
 
 
 def test_tokens_of_real_texts_are_counted_exactly(running: Running, data: Path) -> None:
     counter = load_counter(str(running.server.model.path))
     texts = pq.read_table(data / "company_summaries.parquet", columns=["text"])["text"].to_pylist()[:20]
-    assert [counter.count(text) for text in texts] == [counts(running.address, text) for text in texts]
+    assert [counter.count(text) for text in texts] == [server_count(running.address, text) for text in texts]
 
 
 def test_a_whole_prompt_is_counted_up_to_its_first_token(running: Running) -> None:
-    asked, server = running.server.settings, running.server
-    messages = asked.prompt.messages(ShortProfile, TEXT)
-    attempt = Attempt(temperature=0, frequency_penalty=0, presence_penalty=0, max_tokens=1, seed=0)
+    settings, server = running.server.settings, running.server
+    messages = settings.prompt.messages(ShortProfile, TEXT)
+    params = SamplingParams(temperature=0, frequency_penalty=0, presence_penalty=0, max_tokens=1, seed=0)
 
     async def send() -> int:
         connection = Connection(running.address, SCHEMA, 60)
         try:
-            return int((await connection.send(messages, attempt))["usage"]["prompt_tokens"])
+            return int((await connection.send(messages, params))["usage"]["prompt_tokens"])
         finally:
             await connection.close()
 
-    counted = load_counter(str(server.model.path)).count(render_chat(server.model.template, messages))
-    assert asyncio.run(send()) - counted in (0, 1)  # one for BOS, where the model has one
+    count = load_counter(str(server.model.path)).count(render_chat(server.model.template, messages))
+    assert asyncio.run(send()) - count in (0, 1)  # one for BOS, where the model has one
 
 
 def test_it_stops_and_starts_anew_elsewhere(tmp_path: Path) -> None:
-    server: Server = running_llamacpp(SMOLLM, tmp_path)
+    server: Server = LlamaCppServer(model_settings(SMOLLM), tmp_path)
     assert not server.alive
     try:
         first = server.start()
@@ -268,7 +303,9 @@ def test_it_stops_and_starts_anew_elsewhere(tmp_path: Path) -> None:
             pass
 
 
-def test_a_file_that_cannot_be_loaded_is_told_with_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_loaded_is_an_error_with_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     empty = gguf_file(tmp_path / "empty.gguf", general__architecture="llama", tokenizer__chat_template="x")
     server = LlamaCppServer(model_settings(str(empty)), tmp_path)

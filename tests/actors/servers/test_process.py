@@ -1,4 +1,4 @@
-"""Server processes: they start, they are stopped, and they leave nothing behind."""
+"""Server processes start, stop, and leave no process behind."""
 
 import os
 import signal
@@ -12,11 +12,12 @@ import psutil
 import pytest
 
 from actors.servers.process import TAIL_BYTES, ServerProcess, free_port, new_key
-from tests.actors.processes import eventually, gone, printed, python
+from tests.actors.processes import printed, python
+from tests.fakes.process import eventually, gone
 
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 POLITE = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit('bye')); print('up', flush=True)"
-TOLD = "import os; print(os.environ['GREETING'], os.environ['HOME'] != '', flush=True)"
+PRINT_ENVIRONMENT = "import os; print(os.environ['GREETING'], os.environ['HOME'] != '', flush=True)"
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def start(process: ServerProcess, started: list[ServerProcess]) -> ServerProcess
     return process
 
 
-def test_before_its_start_a_process_is_nothing(tmp_path: Path) -> None:
+def test_before_its_start_a_process_has_no_state(tmp_path: Path) -> None:
     process = python("pass", tmp_path / "log")
     process.stop()
     assert (process.pid, process.exit_status, process.alive, process.tail()) == (None, None, False, "")
@@ -108,8 +109,8 @@ def test_the_tail_of_a_long_log_is_short(tmp_path: Path) -> None:
     assert len(process.tail(1000).encode("utf-8", "replace")) < 4 * TAIL_BYTES
 
 
-def test_its_environment_is_ours_and_what_it_is_given(tmp_path: Path, started: list[ServerProcess]) -> None:
-    process = python(TOLD, tmp_path / "log")
+def test_its_environment_is_ours_and_its_own_variables(tmp_path: Path, started: list[ServerProcess]) -> None:
+    process = python(PRINT_ENVIRONMENT, tmp_path / "log")
     process.env["GREETING"] = "hello"
     assert printed(start(process, started)) == ["hello True"]
 

@@ -1,4 +1,4 @@
-"""SGLang's life, with the fake server spawned by the code that spawns the real one."""
+"""SGLang starts, restarts and stops; the fake server is spawned by the code that spawns the real one."""
 
 import os
 import signal
@@ -16,30 +16,30 @@ from actors.servers.supervisor import DIRECT
 from extraction.config.settings import Settings
 from extraction.config.sglang_presets import load_matrix
 from extraction.errors import OperatorError, RunError
-from tests.actors.asking import settings
-from tests.actors.flags import KNOWN, options
+from tests.actors.clients import make_settings
+from tests.actors.sglang_options import VERSIONS, options
 
 HAS_GPU = Path("/dev/nvidiactl").exists()
 
 
 @pytest.mark.skipif(HAS_GPU, reason="there is a GPU")
-def test_without_a_driver_the_cause_is_told() -> None:
-    for look in (sglang.visible_gpus, sglang.processes):
+def test_without_a_driver_the_cause_is_raised() -> None:
+    for query in (sglang.visible_gpus, sglang.processes):
         with pytest.raises(RunError, match=r"no GPU can be seen: NVML says .*Is the driver there"):
-            look()
+            query()
 
 
 @pytest.mark.skipif(not HAS_GPU, reason="there is no GPU")
 def test_the_devices_of_the_environment_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    everything = sglang.visible_gpus()
-    assert everything and all(found.name and found.vram_gib > 1 for found in everything)
+    gpus = sglang.visible_gpus()
+    assert gpus and all(gpu.name and gpu.vram_gib > 1 for gpu in gpus)
     pynvml.nvmlInit()
     uuid = pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(0))
     pynvml.nvmlShutdown()
-    for named in ("0", uuid):
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
-        assert sglang.visible_gpus() == everything[:1]
+    for name in ("0", uuid):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", name)
+        assert sglang.visible_gpus() == gpus[:1]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert sglang.visible_gpus() == []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-none")
@@ -48,10 +48,10 @@ def test_the_devices_of_the_environment_are_seen(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.skipif(not HAS_GPU, reason="there is no GPU")
-def test_processes_are_told_by_device() -> None:
-    for found in sglang.processes():
-        assert found["gpu"] >= 0 and found["uuid"].startswith(("GPU-", "MIG-"))
-        assert found["pid"] != os.getpid()
+def test_processes_are_listed_by_device() -> None:
+    for process in sglang.processes():
+        assert process["gpu"] >= 0 and process["uuid"].startswith(("GPU-", "MIG-"))
+        assert process["pid"] != os.getpid()
 
 
 MATRIX = load_matrix(Path("configs/scenarios.yaml"))
@@ -59,11 +59,11 @@ FAKE = ["python", "-m", "tests.fakes.server"]
 
 
 def server(tmp_path: Path, *flags: str, scenario: str = "auto", vram_gib: float = 79.6) -> SglangServer:
-    asked: Settings = settings(
+    settings: Settings = make_settings(
         sglang={"command": [*FAKE, *flags], "vram_gib": vram_gib, "scenario": scenario},
         servers={"start_timeout_s": 20},
     )
-    return SglangServer(asked, MATRIX, "house", tmp_path)
+    return SglangServer(settings, MATRIX, "house", tmp_path)
 
 
 def pid_of(running: SglangServer) -> int:
@@ -72,7 +72,7 @@ def pid_of(running: SglangServer) -> int:
     return running._process.pid
 
 
-def test_it_starts_with_its_rows_flags_and_reads_its_limit_back(tmp_path: Path) -> None:
+def test_it_starts_with_the_flags_of_its_preset_and_reads_its_limit_back(tmp_path: Path) -> None:
     running = server(tmp_path)
     try:
         address = running.start()
@@ -100,8 +100,8 @@ def test_keys_are_in_no_command_line_and_their_file_is_gone(tmp_path: Path) -> N
 
 def test_its_log_does_not_hold_the_keys_that_it_prints(tmp_path: Path) -> None:
     loud = f'cat "${{@: -1}}"; exec {sys.executable} -m tests.fakes.server "$@"'
-    asked = settings(sglang={"command": ["bash", "-c", loud, "bash"], "vram_gib": 79.6})
-    running = SglangServer(asked, MATRIX, "house", tmp_path)
+    settings = make_settings(sglang={"command": ["bash", "-c", loud, "bash"], "vram_gib": 79.6})
+    running = SglangServer(settings, MATRIX, "house", tmp_path)
     try:
         key = running.start().api_key
         log = running.log.read_text()
@@ -111,16 +111,16 @@ def test_its_log_does_not_hold_the_keys_that_it_prints(tmp_path: Path) -> None:
     assert key not in log
 
 
-@pytest.mark.parametrize("version", KNOWN)
+@pytest.mark.parametrize("version", VERSIONS)
 def test_every_option_on_its_command_line_is_one_that_sglang_has(tmp_path: Path, version: str) -> None:
-    asked = settings(
+    settings = make_settings(
         sglang={"command": FAKE, "vram_gib": 79.6},
         model={"name": "house", "revision": "main", "load_format": "dummy"},
     )
-    words = SglangServer(asked, MATRIX, "house", tmp_path)._arguments(1)
-    said = {word for word in words if word.startswith("--")}
-    assert {"--config", "--admin-api-key", *said} <= options(version)
-    assert len(said) > 15 and not said & {"--api-key", "--admin-api-key", "--trust-remote-code"}
+    words = SglangServer(settings, MATRIX, "house", tmp_path)._arguments(1)
+    flags = {word for word in words if word.startswith("--")}
+    assert {"--config", "--admin-api-key", *flags} <= options(version)
+    assert len(flags) > 15 and not flags & {"--api-key", "--admin-api-key", "--trust-remote-code"}
 
 
 def test_nothing_of_its_tree_is_left(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_nothing_of_its_tree_is_left(tmp_path: Path) -> None:
     assert len(gone) == len(family)
 
 
-def test_a_killed_one_is_noticed_and_starts_again_on_another_port(tmp_path: Path) -> None:
+def test_a_killed_server_restarts_on_another_port(tmp_path: Path) -> None:
     running = server(tmp_path)
     try:
         first = running.start()
@@ -152,25 +152,25 @@ def test_out_of_memory_steps_down_the_ladder_and_ends(tmp_path: Path, capsys: py
     running = server(tmp_path, "--fail-start", "torch.OutOfMemoryError: CUDA out of memory.")
     with pytest.raises(RunError, match=r"SGLang with row auto_80gb: the GPU's memory is not enough.*nvidia-smi"):
         running.start()
-    told = [line for line in capsys.readouterr().err.splitlines() if "trying" in line]
-    assert len(told) == 3
-    assert "'mem_fraction_static': 0.75" in told[0]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "trying" in line]
+    assert len(lines) == 3
+    assert "'mem_fraction_static': 0.75" in lines[0]
     assert not running.alive
 
 
-def test_another_failure_is_told_in_a_sentence_with_the_log(tmp_path: Path) -> None:
+def test_another_failure_is_raised_with_its_cause_and_the_log(tmp_path: Path) -> None:
     running = server(tmp_path, "--fail-start", "error: unrecognized arguments: --nonsense")
     with pytest.raises(
         RunError, match=r"(?s)it does not know a flag\. the server ended with status 1 .*--nonsense"
-    ) as told:
+    ) as caught:
         running.start()
-    assert "auto_80gb" in str(told.value)
+    assert "auto_80gb" in str(caught.value)
 
 
 def test_a_server_of_another_model_is_not_ours(tmp_path: Path) -> None:
     other = f'exec {sys.executable} -m tests.fakes.server "$@" --served-model-name another'
-    asked = settings(sglang={"command": ["bash", "-c", other, "bash"], "vram_gib": 79.6})
-    running = SglangServer(asked, MATRIX, "house", tmp_path)
+    settings = make_settings(sglang={"command": ["bash", "-c", other, "bash"], "vram_gib": 79.6})
+    running = SglangServer(settings, MATRIX, "house", tmp_path)
     try:
         with pytest.raises(OperatorError, match=r"serves \['another'\], not 'house'"):
             running.start()
@@ -179,14 +179,8 @@ def test_a_server_of_another_model_is_not_ours(tmp_path: Path) -> None:
 
 
 def test_tensor_parallel_takes_the_smallest_of_its_gpus(tmp_path: Path) -> None:
-    asked = settings(sglang={"command": FAKE, "vram_gib": 40}, servers={"gpus_per_server": 2})
-    running = SglangServer(asked, MATRIX, "house", tmp_path)
+    settings = make_settings(sglang={"command": FAKE, "vram_gib": 40}, servers={"gpus_per_server": 2})
+    running = SglangServer(settings, MATRIX, "house", tmp_path)
     arguments = running._arguments(1)
     assert arguments[arguments.index("--tp-size") + 1] == "2"
     assert running.choice.name == "auto_40gb"
-
-
-@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="there is a GPU")
-def test_no_gpu_is_said_plainly() -> None:
-    with pytest.raises(RunError, match="no GPU can be seen: NVML says"):
-        sglang.visible_gpus()

@@ -1,4 +1,4 @@
-"""Waiting for a server: it becomes ready, or what is wrong with it is said and nothing is left."""
+"""A supervisor starts, restarts and gives up a server; a server that fails to start leaves no process."""
 
 import asyncio
 import socket
@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,208 +15,265 @@ import pytest
 from actors.extractor import Extractor
 from actors.retrying_client import Result
 from actors.servers.process import ServerProcess, free_port
-from actors.servers.supervisor import Keeper, Server, ServerAddress, wait_until_healthy
+from actors.servers.supervisor import Server, ServerAddress, ServerSupervisor, wait_until_healthy
 from extraction.config.settings import Servers
 from extraction.errors import OperatorError, RunError
-from tests.actors.asking import SCHEMA, TEXT, settings
-from tests.actors.extracting import answer_all, texts
-from tests.actors.mortal import Mortal, kept, revive_all, stay, verdict
-from tests.actors.processes import OwnedFake, fake_process, gone, printed, python
-from tests.fakes.process import ROOT
+from tests.actors.clients import SCHEMA, TEXT, make_settings, run_batches, text_batch
+from tests.actors.processes import FakeEngine, fake_process, printed, python
+from tests.fakes.process import ROOT, gone
+
+LENIENT = Servers(max_deaths=100)
 
 
-def test_a_dead_server_is_started_again_once_for_all_who_ask() -> None:
-    server = Mortal()
-    with kept(server) as keeper:
+class StubServer:
+    """A server without a process: a start takes `start_s`, and the test sets `alive`."""
+
+    name = "stub"
+
+    def __init__(self, failure: Exception | None = None, start_s: float = 0.05) -> None:
+        self.failure, self.start_s = failure, start_s
+        self.alive, self.starts, self.stops = False, 0, 0
+        self.threads: set[int] = set()
+
+    def start(self) -> ServerAddress:
+        time.sleep(self.start_s)
+        self.threads.add(threading.get_ident())
+        self.starts += 1
+        if self.failure and self.starts > 1:
+            raise self.failure
+        self.alive = True
+        return ServerAddress(f"http://127.0.0.1:{self.starts}/v1", "k", "house", 1)
+
+    def stop(self) -> None:
+        self.alive = False
+        self.stops += 1
+
+
+@contextmanager
+def supervised(server: StubServer, settings: Servers = LENIENT) -> Iterator[ServerSupervisor]:
+    supervisor = ServerSupervisor(server, settings)
+    supervisor.start()
+    try:
+        yield supervisor
+    finally:
+        supervisor.stop()
+
+
+async def restart_all(supervisor: ServerSupervisor, callers: int) -> list[ServerAddress]:
+    """Many callers find the server dead at once; the addresses that the client is given."""
+    addresses: list[ServerAddress] = []
+
+    async def reconnect(address: ServerAddress) -> None:
+        await asyncio.sleep(0.01)
+        addresses.append(address)
+
+    await asyncio.gather(*(supervisor.restart(reconnect) for _ in range(callers)))
+    return addresses
+
+
+async def no_reconnect(address: ServerAddress) -> None:
+    """Do nothing."""
+
+
+def returning(hung: bool) -> Callable[[], Awaitable[bool]]:
+    async def is_hung() -> bool:
+        return hung
+
+    return is_hung
+
+
+def test_a_dead_server_is_restarted_once_for_all_callers() -> None:
+    server = StubServer()
+    with supervised(server) as supervisor:
         server.alive = False
-        turned = asyncio.run(revive_all(keeper, 50))
-    assert (server.starts, len(turned)) == (2, 1)
-    assert turned[0].url == "http://127.0.0.1:2/v1"
+        addresses = asyncio.run(restart_all(supervisor, 50))
+    assert (server.starts, len(addresses)) == (2, 1)
+    assert addresses[0].url == "http://127.0.0.1:2/v1"
 
 
-def test_who_asks_meanwhile_waits_until_the_client_has_turned() -> None:
-    server = Mortal(start_s=0.1)
+def test_other_callers_wait_until_the_client_has_reconnected() -> None:
+    server = StubServer(start_s=0.1)
     order: list[str] = []
 
-    async def turn_to(_: ServerAddress) -> None:
+    async def reconnect(_: ServerAddress) -> None:
         await asyncio.sleep(0.05)
-        order.append("turned")
+        order.append("reconnected")
 
-    async def ask() -> None:
-        await keeper.revive(turn_to)
+    async def restart() -> None:
+        await supervisor.restart(reconnect)
         order.append("returned")
 
-    async def ask_thrice() -> None:
-        await asyncio.gather(ask(), ask(), ask())
+    async def restart_thrice() -> None:
+        await asyncio.gather(restart(), restart(), restart())
 
-    with kept(server) as keeper:
+    with supervised(server) as supervisor:
         server.alive = False
-        asyncio.run(ask_thrice())
-    assert order == ["turned", "returned", "returned", "returned"]
+        asyncio.run(restart_thrice())
+    assert order == ["reconnected", "returned", "returned", "returned"]
 
 
-def test_the_loop_goes_on_while_a_server_starts() -> None:
-    server = Mortal(start_s=0.3)
+def test_a_start_does_not_block_the_event_loop() -> None:
+    server = StubServer(start_s=0.3)
 
-    async def tick() -> int:
-        revival = asyncio.create_task(revive_all(keeper, 1))
-        ticks = 0
-        while not revival.done():
+    async def count_polls() -> int:
+        task = asyncio.create_task(restart_all(supervisor, 1))
+        polls = 0
+        while not task.done():
             await asyncio.sleep(0.01)
-            ticks += 1
-        return ticks
+            polls += 1
+        return polls
 
-    with kept(server) as keeper:
+    with supervised(server) as supervisor:
         server.alive = False
-        assert asyncio.run(tick()) > 5
+        assert asyncio.run(count_polls()) > 5
 
 
-def test_a_server_that_lives_is_left_alone() -> None:
-    server = Mortal()
-    with kept(server) as keeper:
-        assert asyncio.run(revive_all(keeper, 10)) == []
+def test_a_running_server_is_not_restarted() -> None:
+    server = StubServer()
+    with supervised(server) as supervisor:
+        assert asyncio.run(restart_all(supervisor, 10)) == []
     assert server.starts == 1
 
 
-def test_each_death_is_followed_by_a_start_in_the_same_thread() -> None:
-    server = Mortal(start_s=0)
+def test_each_crash_is_followed_by_a_start_in_the_same_thread() -> None:
+    server = StubServer(start_s=0)
 
-    async def die_and_live() -> None:
+    async def crash_and_restart() -> None:
         for _ in range(5):
             server.alive = False
-            await revive_all(keeper, 3)
+            await restart_all(supervisor, 3)
 
-    with kept(server) as keeper:
-        asyncio.run(die_and_live())
+    with supervised(server) as supervisor:
+        asyncio.run(crash_and_restart())
     assert server.starts == 6
     assert len(server.threads) == 1 and threading.get_ident() not in server.threads
 
 
 @pytest.mark.parametrize(("hung", "starts", "stops"), [(False, 1, 0), (True, 2, 1)])
-def test_a_server_that_lives_is_killed_and_started_again_if_it_is_hung(hung: bool, starts: int, stops: int) -> None:
-    server = Mortal()
-    with kept(server) as keeper:
-        asyncio.run(keeper.revive(stay, hung=verdict(hung)))
+def test_a_running_server_is_restarted_only_if_it_is_hung(hung: bool, starts: int, stops: int) -> None:
+    server = StubServer()
+    with supervised(server) as supervisor:
+        asyncio.run(supervisor.restart(no_reconnect, is_hung=returning(hung)))
         assert (server.starts, server.stops) == (starts, stops)
 
 
-def test_a_dead_server_is_not_asked_whether_it_is_hung() -> None:
-    server = Mortal()
-    with kept(server) as keeper:
+def test_a_dead_server_is_not_checked_for_a_hang() -> None:
+    server = StubServer()
+    with supervised(server) as supervisor:
         server.alive = False
-        asyncio.run(keeper.revive(stay, hung=verdict(False)))
+        asyncio.run(supervisor.restart(no_reconnect, is_hung=returning(False)))
     assert server.starts == 2
 
 
-def test_what_lives_on_when_it_is_stopped_is_somebody_elses() -> None:
-    class Foreign(Mortal):
+def test_a_server_that_still_runs_after_stop_is_left_alone() -> None:
+    class Foreign(StubServer):
         def stop(self) -> None:
             self.stops += 1
 
     server = Foreign()
-    with kept(server, Servers(max_deaths=1)) as keeper:
-        asyncio.run(keeper.revive(stay, hung=verdict(True)))
+    with supervised(server, Servers(max_deaths=1)) as supervisor:
+        asyncio.run(supervisor.restart(no_reconnect, is_hung=returning(True)))
         assert (server.starts, server.stops) == (1, 1)
 
 
-@pytest.mark.parametrize(("patience_s", "starts"), [(0, 1), (10, 2)])
-def test_a_death_may_take_a_moment_to_be_seen(patience_s: float, starts: int) -> None:
-    server = Mortal()
+@pytest.mark.parametrize(("exit_delay_s", "starts"), [(0, 1), (10, 2)])
+def test_a_server_may_take_a_moment_to_exit(exit_delay_s: float, starts: int) -> None:
+    server = StubServer()
 
-    async def die_late() -> None:
-        revival = asyncio.create_task(keeper.revive(stay, patience_s=patience_s))
+    async def exit_late() -> None:
+        task = asyncio.create_task(supervisor.restart(no_reconnect, exit_delay_s=exit_delay_s))
         await asyncio.sleep(0.05)
         server.alive = False
-        await revival
+        await task
 
-    with kept(server) as keeper:
-        asyncio.run(die_late())
+    with supervised(server) as supervisor:
+        asyncio.run(exit_late())
     assert server.starts == starts
 
 
 def test_a_failed_first_start_is_raised() -> None:
-    server = Mortal(RunError("no memory"))
+    server = StubServer(RunError("no memory"))
     server.starts = 1
-    with pytest.raises(RunError, match="no memory"), kept(server):
+    with pytest.raises(RunError, match="no memory"), supervised(server):
         pass
 
 
 def test_a_mistake_of_the_operator_is_raised_at_a_later_start_too() -> None:
-    server = Mortal(OperatorError("the model is gone"))
-    with kept(server) as keeper:
+    server = StubServer(OperatorError("the model is gone"))
+    with supervised(server) as supervisor:
         server.alive = False
         with pytest.raises(OperatorError, match="the model is gone"):
-            asyncio.run(revive_all(keeper, 1))
+            asyncio.run(restart_all(supervisor, 1))
 
 
 def test_stop_ends_the_server() -> None:
-    server = Mortal()
-    with kept(server):
+    server = StubServer()
+    with supervised(server):
         assert server.alive
     assert (server.alive, server.stops) == (False, 1)
 
 
-def test_deaths_far_apart_are_forgiven() -> None:
-    server = Mortal(start_s=0)
-    asked = Servers(max_deaths=2, deaths_within_s=0.05)
+def test_crashes_far_apart_are_not_too_many() -> None:
+    server = StubServer(start_s=0)
+    settings = Servers(max_deaths=2, deaths_within_s=0.05)
 
-    async def die_now_and_then() -> None:
+    async def crash_sometimes() -> None:
         for _ in range(4):
             server.alive = False
-            await revive_all(keeper, 1)
+            await restart_all(supervisor, 1)
             await asyncio.sleep(0.1)
 
-    with kept(server, asked) as keeper:
-        asyncio.run(die_now_and_then())
+    with supervised(server, settings) as supervisor:
+        asyncio.run(crash_sometimes())
     assert server.starts == 5
 
 
-def test_deaths_that_do_not_count_are_forgiven() -> None:
-    server = Mortal(start_s=0)
+def test_crashes_that_are_not_counted_are_not_too_many() -> None:
+    server = StubServer(start_s=0)
 
-    async def die_often() -> None:
+    async def crash_often() -> None:
         for _ in range(4):
             server.alive = False
-            await keeper.revive(stay, counted=False)
+            await supervisor.restart(no_reconnect, counted=False)
 
-    with kept(server, Servers(max_deaths=2)) as keeper:
-        asyncio.run(die_often())
+    with supervised(server, Servers(max_deaths=2)) as supervisor:
+        asyncio.run(crash_often())
     assert server.starts == 5
 
 
-def die(failure: Exception | None, deaths: int) -> None:
-    """Run in a process of its own: the server dies again and again."""
+def crash_repeatedly(failure: Exception | None, crashes: int) -> None:
+    """Run in a process of its own: the server crashes again and again."""
 
-    class Loud(Mortal):
+    class PrintingServer(StubServer):
         def stop(self) -> None:
             print("stopped", flush=True)
 
-    server = Loud(failure, start_s=0)
-    keeper = Keeper(server, Servers(max_deaths=3))
-    keeper.start()
+    server = PrintingServer(failure, start_s=0)
+    supervisor = ServerSupervisor(server, Servers(max_deaths=3))
+    supervisor.start()
 
-    async def farewell() -> None:
-        print("farewell", flush=True)
-        raise OSError("no space left")  # which saves nobody
+    async def on_shutdown() -> None:
+        print("on_shutdown", flush=True)
+        raise OSError("no space left")  # which must not keep the process alive
 
-    keeper.farewell = farewell
+    supervisor.on_shutdown = on_shutdown
 
-    async def live() -> None:
-        for number in range(1, deaths + 1):
+    async def crash() -> None:
+        for number in range(1, crashes + 1):
             server.alive = False
-            print("death", number, flush=True)
-            await revive_all(keeper, 2)
+            print("crash", number, flush=True)
+            await restart_all(supervisor, 2)
             print("alive", flush=True)
 
     try:
-        asyncio.run(live())
+        asyncio.run(crash())
     except BaseException:
         print("raised", flush=True)
         raise
 
 
-class FileJournal:
-    """Keeps the ids of answers in a file."""
+class FileStore:
+    """Keeps the ids of results in a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -224,47 +281,50 @@ class FileJournal:
     def held(self) -> dict[str, Result]:
         return {}
 
-    def append(self, answers: list[Result]) -> None:
+    def append(self, results: list[Result]) -> None:
         with self.path.open("a") as file:
-            file.writelines(f"{answer.chunk_id}\n" for answer in answers)
+            file.writelines(f"{result.chunk_id}\n" for result in results)
 
 
-def lose_the_server(folder: Path) -> None:
-    """Run in a process of its own: the server dies while two answers wait to be written down."""
-    asked = settings(ledger={"flush_s": 600, "flush_rows": 100}, servers={"max_deaths": 1})
-    actor = Extractor(
-        asked, SCHEMA, lambda: OwnedFake(folder, limit=1), lambda: FileJournal(folder / "written.txt")
+def crash_with_unwritten_results(folder: Path) -> None:
+    """Run in a process of its own: the server crashes while two results wait to be written."""
+    settings = make_settings(ledger={"flush_s": 600, "flush_rows": 100}, servers={"max_deaths": 1})
+    extractor = Extractor(
+        settings, SCHEMA, lambda: FakeEngine(folder, limit=1), lambda: FileStore(folder / "written.txt")
     )
-    answer_all(actor, texts(TEXT, f"{TEXT} too", f"{TEXT} [[fault:crash]]", f"{TEXT} late"))
+    run_batches(extractor, text_batch(TEXT, f"{TEXT} too", f"{TEXT} [[fault:crash]]", f"{TEXT} late"))
 
 
-def test_what_was_answered_is_written_down_before_the_process_ends(tmp_path: Path) -> None:
+def test_results_are_written_before_the_process_ends(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from tests.actors.servers.test_supervisor import lose_the_server; "
+        "import sys; from pathlib import Path; from tests.actors.servers import test_supervisor as t; "
+        "t.crash_with_unwritten_results(Path(sys.argv[1]))"
     )
-    command = [sys.executable, "-c", f"{code} lose_the_server(Path(sys.argv[1]))", str(tmp_path)]
+    command = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "fake: died 1 times in 0 s, giving up")
     assert (tmp_path / "written.txt").read_text() == "c0\nc1\n"
 
 
 @pytest.mark.parametrize(
-    ("failure", "seen", "said"),
+    ("failure", "seen", "message"),
     [
         (
             "None",
-            ["death 1", "alive", "death 2", "alive", "death 3", "farewell", "stopped"],
-            "mortal: died 3 times in 0 s, giving up",
+            ["crash 1", "alive", "crash 2", "alive", "crash 3", "on_shutdown", "stopped"],
+            "stub: died 3 times in 0 s, giving up",
         ),
-        ("RunError('no memory')", ["death 1", "farewell", "stopped"], "mortal: no memory"),
+        ("RunError('no memory')", ["crash 1", "on_shutdown", "stopped"], "stub: no memory"),
     ],
 )
-def test_the_process_ends_with_status_1_when_there_is_no_hope(failure: str, seen: list[str], said: str) -> None:
-    imports = "from extraction.errors import RunError; from tests.actors.servers.test_supervisor import die"
-    code = f"{imports}; die({failure}, 9)"
+def test_the_process_ends_with_status_1_when_restarts_fail(failure: str, seen: list[str], message: str) -> None:
+    imports = (
+        "from extraction.errors import RunError; from tests.actors.servers.test_supervisor import crash_repeatedly"
+    )
+    code = f"{imports}; crash_repeatedly({failure}, 9)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout.splitlines()) == (1, seen)
-    assert done.stderr.splitlines()[-1] == said
+    assert done.stderr.splitlines()[-1] == message
 
 
 SLEEPER = "import time; print('loading', flush=True); time.sleep(60)"
@@ -273,8 +333,8 @@ FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 @contextmanager
-def stranger(answer: bytes) -> Iterator[int]:
-    """A port on which somebody else answers every connection with the same bytes."""
+def stranger(reply: bytes) -> Iterator[int]:
+    """A port on which another process answers every connection with the same bytes."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -285,7 +345,7 @@ def stranger(answer: bytes) -> Iterator[int]:
                     return
                 with connection:
                     connection.recv(1000)
-                    connection.sendall(answer)
+                    connection.sendall(reply)
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -309,7 +369,7 @@ def health(port: int) -> str:
     return f"http://127.0.0.1:{port}/health"
 
 
-def test_a_late_server_is_waited_for(tmp_path: Path) -> None:
+def test_a_slow_start_is_waited_for(tmp_path: Path) -> None:
     port = free_port()
     with running(fake_process(tmp_path, port, "--start-delay", "0.5")) as process:
         waited = wait_until_healthy(process, health(port), timeout_s=30)
@@ -317,7 +377,7 @@ def test_a_late_server_is_waited_for(tmp_path: Path) -> None:
         assert process.alive
 
 
-def test_a_server_that_cannot_start_is_told_with_its_log(tmp_path: Path) -> None:
+def test_a_failed_start_is_raised_with_the_log(tmp_path: Path) -> None:
     port = free_port()
     with running(fake_process(tmp_path, port, "--fail-start", "CUDA out of memory")) as process:
         with pytest.raises(RunError, match=r"(?s)ended with status 1 before it was ready.*CUDA out of memory"):
@@ -325,7 +385,7 @@ def test_a_server_that_cannot_start_is_told_with_its_log(tmp_path: Path) -> None
         assert process.pid is None
 
 
-def test_a_killed_server_is_told_by_its_signal(tmp_path: Path) -> None:
+def test_a_killed_server_is_raised_with_its_signal(tmp_path: Path) -> None:
     killed = running(python("import os; os.kill(os.getpid(), 9)", tmp_path / "log"))
     with killed as process, pytest.raises(RunError, match="ended with status -9"):
         wait_until_healthy(process, health(free_port()), timeout_s=30)
@@ -341,16 +401,16 @@ def test_a_server_that_is_never_ready_is_stopped(tmp_path: Path) -> None:
         assert pid and gone(pid)
 
 
-@pytest.mark.parametrize("answer", [GARBAGE, b"", b"HTTP/1.1 500 No\r\n\r\n", b"HTTP/1.1 204 No\r\n\r\n"])
-def test_a_stranger_on_the_port_is_not_healthy(tmp_path: Path, answer: bytes) -> None:
-    with stranger(answer) as port, running(python(SLEEPER, tmp_path / "log")) as process:
+@pytest.mark.parametrize("reply", [GARBAGE, b"", b"HTTP/1.1 500 No\r\n\r\n", b"HTTP/1.1 204 No\r\n\r\n"])
+def test_a_stranger_on_the_port_is_not_healthy(tmp_path: Path, reply: bytes) -> None:
+    with stranger(reply) as port, running(python(SLEEPER, tmp_path / "log")) as process:
         printed(process)
         with pytest.raises(RunError, match=r"(?s)not ready.*loading"):
             wait_until_healthy(process, health(port), timeout_s=0.1)
         assert not process.alive
 
 
-def test_a_silent_stranger_does_not_hold_up_the_news_of_a_death(tmp_path: Path) -> None:
+def test_a_silent_stranger_does_not_delay_the_error_of_a_dead_server(tmp_path: Path) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         running(python("import time; time.sleep(0.3)", tmp_path / "log")) as process,
@@ -375,7 +435,7 @@ def test_an_address_shows_no_key() -> None:
 
 
 def test_the_fake_is_a_server(tmp_path: Path) -> None:
-    server: Server = OwnedFake(tmp_path)
+    server: Server = FakeEngine(tmp_path)
     try:
         first = server.start()
         assert server.alive

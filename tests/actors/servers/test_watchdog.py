@@ -1,4 +1,4 @@
-"""A command on a leash: it ends as it would without one, and never outlives who started it."""
+"""A command under the watchdog ends as it would without it, and never outlives its starter."""
 
 import os
 import signal
@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from actors.servers import watchdog
-from tests.actors.processes import eventually, gone, printed, python
-from tests.fakes.process import ROOT
+from tests.actors.processes import printed, python
+from tests.fakes.process import ROOT, eventually, gone
 
 CHILD = "subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(60)'])"
 FAMILY = f"import os, subprocess, sys, time; c = {CHILD}; print(os.getpid(), c.pid, flush=True); time.sleep(60)"
@@ -27,14 +27,14 @@ time.sleep(60)
 """
 
 
-def run(*command: str, parent: int | None = None) -> subprocess.CompletedProcess[str]:
-    tied = [sys.executable, watchdog.__file__, str(parent or os.getpid()), *command]
-    return subprocess.run(tied, input="", capture_output=True, text=True, timeout=20, start_new_session=True)
+def run(*command: str, parent: int | None = None, secrets: str = "") -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, watchdog.__file__, str(parent or os.getpid()), *command]
+    return subprocess.run(argv, input=secrets, capture_output=True, text=True, timeout=20, start_new_session=True)
 
 
 @pytest.fixture
 def owner(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that owns a server, which has a child that ties itself to nothing."""
+    """A process that owns a server, which has a child without any tie to it."""
     command = [sys.executable, "-c", OWNER, FAMILY, str(tmp_path / "log")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         yield process
@@ -61,7 +61,7 @@ def test_arguments_pass_unchanged() -> None:
     assert (done.stdout.strip(), done.stderr) == (str(odd), "")
 
 
-def test_a_command_that_is_not_there_is_told_in_one_line() -> None:
+def test_a_missing_command_is_reported_in_one_line() -> None:
     done = run("/nowhere/server", "--flag")
     assert done.returncode == 1
     assert done.stderr == "/nowhere/server can't be run: No such file or directory\n"
@@ -77,15 +77,15 @@ def test_nothing_of_a_server_survives_the_process_that_started_it(
     owner: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     assert owner.stdout
-    tied = int(owner.stdout.readline())
+    pid = int(owner.stdout.readline())
     assert eventually(lambda: (tmp_path / "log").read_text().endswith("\n"))
-    family = [tied, *map(int, (tmp_path / "log").read_text().split())]
+    family = [pid, *map(int, (tmp_path / "log").read_text().split())]
     assert len(set(family)) == 3 and not any(map(gone, family))
     owner.kill()
     assert eventually(lambda: all(map(gone, family)))
 
 
-def test_a_server_dies_with_its_leash(tmp_path: Path) -> None:
+def test_a_server_dies_with_its_watchdog(tmp_path: Path) -> None:
     process = python("import os, time; print(os.getpid(), flush=True); time.sleep(60)", tmp_path / "log")
     process.start()
     try:
@@ -104,17 +104,14 @@ def test_a_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
     starter.join()
     try:
         assert printed(process) == ["up"]
-        assert not eventually(lambda: not process.alive, within_s=2 * watchdog.PARENT_POLL_S)
+        assert not eventually(lambda: not process.alive, timeout_s=2 * watchdog.PARENT_POLL_S)
     finally:
         process.stop()
 
 
 def test_a_secret_that_the_command_prints_is_not_passed_on() -> None:
     code = "import sys; print('key=s3cret,', 'admin=other'); print('s3cret', file=sys.stderr); sys.exit(4)"
-    tied = [sys.executable, watchdog.__file__, str(os.getpid()), sys.executable, "-S", "-c", code]
-    done = subprocess.run(
-        tied, input="s3cret\nother", capture_output=True, text=True, timeout=20, start_new_session=True
-    )
+    done = run(sys.executable, "-S", "-c", code, secrets="s3cret\nother")
     assert sorted(done.stdout.splitlines()) == ["[key]", "key=[key], admin=[key]"]
     assert done.returncode == 4
 

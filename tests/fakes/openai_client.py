@@ -1,9 +1,7 @@
-"""What it takes to ask the fake server over the wire as the project asks the real one."""
+"""Sends requests to the fake server with the OpenAI client, as the project does to a real one."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
@@ -48,7 +46,7 @@ def client(server: FakeServer, timeout: float = 5.0) -> openai.OpenAI:
     return openai.OpenAI(base_url=server.url, api_key=server.api_key or "-", max_retries=0, timeout=timeout)
 
 
-def ask(server: FakeServer, text: str, timeout: float = 5.0) -> ChatCompletion:
+def send(server: FakeServer, text: str, timeout: float = 5.0) -> ChatCompletion:
     with client(server, timeout) as api:
         return api.chat.completions.create(model="house", messages=messages(text), response_format=FORMAT)
 
@@ -56,12 +54,3 @@ def ask(server: FakeServer, text: str, timeout: float = 5.0) -> ChatCompletion:
 def content(completion: ChatCompletion) -> tuple[str, str]:
     choice = completion.choices[0]
     return choice.message.content or "", str(choice.finish_reason)
-
-
-def eventually(check: Callable[[], bool], timeout: float = 3.0) -> bool:
-    end = time.monotonic() + timeout
-    while not check():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True

@@ -1,4 +1,4 @@
-"""A server that answers as its script says and keeps what it was asked."""
+"""An HTTP server that sends a list of replies and records the requests."""
 
 import json
 import threading
@@ -21,21 +21,21 @@ PROFILE_TEXT = json.dumps(PROFILE)
 
 @dataclass(frozen=True)
 class Reply:
-    """One HTTP answer."""
+    """One HTTP reply."""
 
     body: bytes = b""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def completion(content: Any = PROFILE_TEXT, reason: Any = "stop", **more: Any) -> Reply:
+def completion(content: Any = PROFILE_TEXT, reason: Any = "stop", **fields: Any) -> Reply:
     """A chat completion with that content."""
     choice = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": reason}
-    return Reply(json.dumps({"choices": [choice], **more}).encode())
+    return Reply(json.dumps({"choices": [choice], **fields}).encode())
 
 
 @dataclass(frozen=True)
-class Asked:
+class RecordedRequest:
     """One HTTP request."""
 
     path: str
@@ -44,14 +44,14 @@ class Asked:
 
 
 class ScriptedServer:
-    """Gives its replies one after the other, the last one again and again."""
+    """Sends its replies in order, the last one again and again."""
 
     def __init__(self, *replies: Reply) -> None:
         self.replies: Sequence[Reply] = replies or (completion(),)
-        self.asked: list[Asked] = []
+        self.requests: list[RecordedRequest] = []
 
     def __enter__(self) -> "ScriptedServer":
-        script = self
+        server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -60,20 +60,20 @@ class ScriptedServer:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"null")
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                script.asked.append(Asked(self.path, headers, body))
-                self.answer(script.replies[min(len(script.asked), len(script.replies)) - 1])
+                server.requests.append(RecordedRequest(self.path, headers, body))
+                self.send(server.replies[min(len(server.requests), len(server.replies)) - 1])
 
-            def answer(self, reply: Reply) -> None:
+            def send(self, reply: Reply) -> None:
                 self.send_response(reply.status)
                 headers = {"Content-Type": "application/json", "Content-Length": str(len(reply.body))}
                 for name, value in (headers | reply.headers).items():
                     self.send_header(name, value)
                 self.end_headers()
-                with suppress(ConnectionError):  # who asked may have read enough
+                with suppress(ConnectionError):  # the client may have read enough
                     self.wfile.write(reply.body)
 
             def log_message(self, *_: Any) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.thread = threading.Thread(target=self.http.serve_forever, args=(0.02,))
@@ -87,5 +87,5 @@ class ScriptedServer:
 
     @property
     def address(self) -> ServerAddress:
-        """Where it is asked."""
+        """The server's address."""
         return ServerAddress(f"http://127.0.0.1:{self.http.server_port}/v1", "a-key", "house", 4)

@@ -1,4 +1,4 @@
-"""Answers: what a chat request asks for, and the deterministic completion that it gets."""
+"""Parses a chat request and makes its deterministic completion."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.fakes.filler import BadRequest, Filler, Schema
+from tests.fakes.schema_filler import BadRequest, Filler, Schema
 
 TOKEN = 4  # characters
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What one chat request asks for."""
+class ChatRequest:
+    """One chat request."""
 
     model: str
     text: str
@@ -26,7 +26,7 @@ class Ask:
     logprobs: bool = False
 
     @classmethod
-    def parse(cls, body: Any) -> Ask:
+    def parse(cls, body: Any) -> ChatRequest:
         """The request read from its JSON body, or BadRequest."""
         try:
             texts = [(m["role"], text_of(m.get("content"))) for m in body["messages"]]
@@ -47,7 +47,7 @@ class Ask:
         )
 
     def content(self, text: str) -> str:
-        """The right answer: JSON for the schema out of the text, else `ok`."""
+        """A valid completion: JSON for the schema from the text, else `ok`."""
         if self.schema is None:
             return "ok"
         try:
@@ -64,7 +64,7 @@ def text_of(content: Any) -> str:
 
 
 def schema_of(response_format: Any) -> Schema | None:
-    """The schema that the answer is held to, if there is one."""
+    """The schema of the response format, if there is one."""
     kind = (response_format or {}).get("type", "text")
     if kind == "text":
         return None
@@ -80,7 +80,7 @@ def schema_of(response_format: Any) -> Schema | None:
 class Completion:
     """One completion, and the bytes that carry it."""
 
-    ask: Ask
+    chat: ChatRequest
     number: int
     content: str
     finish: str = "stop"
@@ -91,17 +91,17 @@ class Completion:
 
     def pieces(self) -> list[bytes]:
         """The body: server-sent events when streaming was asked for, else one JSON text."""
-        return list(self._events()) if self.ask.stream else [json.dumps(self._whole()).encode()]
+        return list(self._events()) if self.chat.stream else [json.dumps(self._whole()).encode()]
 
     def _head(self, kind: str) -> dict[str, Any]:
-        return {"id": f"fake-{self.number}", "object": kind, "created": 0, "model": self.ask.model}
+        return {"id": f"fake-{self.number}", "object": kind, "created": 0, "model": self.chat.model}
 
     def _usage(self) -> dict[str, Any]:
-        prompt, made = self.ask.prompt_words, max(1, len(self.content.split()))
-        cached = self.ask.earlier_words if self.number > 1 else 0
+        prompt, output = self.chat.prompt_words, max(1, len(self.content.split()))
+        cached = self.chat.earlier_words if self.number > 1 else 0
         details = {"cached_tokens": cached} if cached else None  # SGLang leaves a zero out too
-        total = prompt + made
-        counts = {"prompt_tokens": prompt, "completion_tokens": made, "total_tokens": total}
+        total = prompt + output
+        counts = {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": total}
         return {**counts, "prompt_tokens_details": details}
 
     def _whole(self) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class Completion:
 
     def _logprobs(self) -> dict[str, Any] | None:
         """A log-probability for every few characters, if they were asked for: the later, the less sure."""
-        if not self.ask.logprobs:
+        if not self.chat.logprobs:
             return None
         cuts = range(0, len(self.content), TOKEN)
         tokens = [{"token": self.content[at : at + TOKEN], "logprob": -at / 10_000} for at in cuts]
@@ -124,7 +124,7 @@ class Completion:
         for delta in deltas:
             yield event({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
         yield event({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": self.finish}]})
-        if self.ask.include_usage:
+        if self.chat.include_usage:
             yield event({**head, "choices": [], "usage": self._usage()})
         yield b"data: [DONE]\n\n"
 

@@ -1,4 +1,4 @@
-"""Values for a JSON schema, taken from a text: the same ones each time."""
+"""Fills a JSON schema with values from a text, the same ones each time."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Schema = dict[str, Any]
 WORD = re.compile(r"\w+(?:[&'’.-]\w+)*")
 INTEGER = re.compile(r"(?<![\w.,-])-?\d{1,15}(?!\w|[.,]\d)")
 NUMBER = re.compile(r"(?<![\w.,-])-?\d{1,15}(?:\.\d{1,9})?(?!\w|[.,]\d)")
-FORMATS = {  # format -> what to look for in the text, and what stands in for it
+FORMATS = {  # format -> pattern in the text, and default
     "uri": (r"^https?://\S*\w$", "https://example.com/"),
     "email": (r"^[\w.+-]+@[\w-]+\.[\w.]*\w$", "nobody@example.com"),
     "date": (r"^\d{4}-\d\d-\d\d$", "2000-01-01"),
     "date-time": (r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$", "2000-01-01T00:00:00Z"),
 }
-DEEPEST = 12  # below this level optional things are left out, so that recursive schemas end
+MAX_DEPTH = 12  # deeper optional values are left out, so that recursive schemas end
 
 
 class BadRequest(ValueError):
@@ -47,7 +47,7 @@ class Filler:
         if "enum" in schema:
             return self._enum(schema["enum"], nullable)
         kind, nullable = kind_of(schema, nullable)
-        if kind == "null" or (nullable and depth > DEEPEST):
+        if kind == "null" or (nullable and depth > MAX_DEPTH):
             return None
         if kind == "object":
             return self._object(schema, depth)
@@ -77,11 +77,11 @@ class Filler:
         return self._resolved({**node, **{k: v for k, v in schema.items() if k != "$ref"}})
 
     def _choice(self, options: list[Schema], nullable: bool, depth: int) -> Any:
-        some = [option for option in options if self._resolved(option).get("type") != "null"]
-        nullable = nullable or len(some) < len(options)
-        if not some or (nullable and depth > DEEPEST):
+        non_null = [option for option in options if self._resolved(option).get("type") != "null"]
+        nullable = nullable or len(non_null) < len(options)
+        if not non_null or (nullable and depth > MAX_DEPTH):
             return None
-        return self.value(some[0], nullable=nullable, depth=depth + 1)
+        return self.value(non_null[0], nullable=nullable, depth=depth + 1)
 
     def _enum(self, members: list[Any], nullable: bool) -> Any:
         for member in members:
@@ -97,9 +97,9 @@ class Filler:
         return {name: self.value(part, depth=depth + 1) for name, part in properties.items()}
 
     def _array(self, schema: Schema, depth: int) -> list[Any]:
-        least = schema.get("minItems", 0)
-        wanted = 1 + self.digest % 2 if depth <= DEEPEST else 0
-        count = max(least, min(wanted, schema.get("maxItems", wanted)))
+        min_items = schema.get("minItems", 0)
+        wanted = 1 + self.digest % 2 if depth <= MAX_DEPTH else 0
+        count = max(min_items, min(wanted, schema.get("maxItems", wanted)))
         first = schema.get("prefixItems", [])[:count]
         items = [self.value(part, depth=depth + 1) for part in first]
         rest = schema.get("items", {})
@@ -113,14 +113,14 @@ class Filler:
         place, self.strings = self.strings, self.strings + 1
         pattern, stand_in = FORMATS.get(schema.get("format", ""), (schema.get("pattern"), "unknown"))
         if pattern is not None:
-            found = self._matching(pattern)
+            match = self._matching(pattern)
         elif place < len(self.runs):
-            found = self.runs[place]
+            match = self.runs[place]
         else:
-            found = self.words[place % len(self.words)] if self.words else None
-        if found is None and nullable:
+            match = self.words[place % len(self.words)] if self.words else None
+        if match is None and nullable:
             return None
-        text = stand_in if found is None else found
+        text = stand_in if match is None else match
         return text[: schema.get("maxLength", len(text))].ljust(schema.get("minLength", 0), "x")
 
     def _matching(self, pattern: str) -> str | None:
@@ -140,8 +140,8 @@ class Filler:
             return None
         low: float = next((schema[b] for b in ("minimum", "exclusiveMinimum") if b in schema), 0)
         high: float = next((schema[b] for b in ("maximum", "exclusiveMaximum") if b in schema), low)
-        guesses = (low if "minimum" in schema else 0, 0, low + 1, high, high - 1, (low + high) / 2, low)
-        return next((g for g in guesses if within(g, schema) and (not integer or g == int(g))), low)
+        candidates = (low if "minimum" in schema else 0, 0, low + 1, high, high - 1, (low + high) / 2, low)
+        return next((g for g in candidates if within(g, schema) and (not integer or g == int(g))), low)
 
 
 def kind_of(schema: Schema, nullable: bool) -> tuple[str, bool]:
@@ -150,8 +150,8 @@ def kind_of(schema: Schema, nullable: bool) -> tuple[str, bool]:
     kinds = schema.get("type", untyped)
     if isinstance(kinds, str):
         return kinds, nullable
-    some = [kind for kind in kinds if kind != "null"]
-    return (some or ["null"])[0], nullable or "null" in kinds
+    non_null = [kind for kind in kinds if kind != "null"]
+    return (non_null or ["null"])[0], nullable or "null" in kinds
 
 
 def within(number: float, schema: Schema) -> bool:

@@ -5,9 +5,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.fakes.asking import TEXT, messages
-from tests.fakes.filler import Filler
+from tests.fakes.openai_client import TEXT, messages
 from tests.fakes.process import FakeServer
+from tests.fakes.schema_filler import Filler
 
 NODE = {"$ref": "#/$defs/n"}
 
