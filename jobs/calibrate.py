@@ -8,13 +8,14 @@ table and `min_confidence` are of values that the fit did not see. Nothing is as
 Exit codes: 0 written; 1 failed; 2 the operator's mistake, such as too few labels.
 """
 
-import argparse
 import datetime
 import hashlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import yaml
 from pydantic import BaseModel
@@ -32,7 +33,8 @@ from extraction.evaluation.calibration import (
 from extraction.evaluation.labels import Labels, load_labels
 from extraction.merging.confidence import Calibration, Fitted
 from extraction.schema.profile_model import facts
-from jobs.cli.command import DONE, Parser, enter, mapped
+from jobs.cli.command import DONE, command, enter
+from jobs.cli.flags import NOTHING, FilePath, LabelKeys, ProfileModel, Published, flag
 from jobs.cli.tables import console
 from jobs.stages.reduce import seen_in
 from jobs.state import run_record
@@ -42,51 +44,38 @@ CHUNKS_AT_ONCE = 2_000
 HEAD = "# Fitted by jobs/calibrate.py; extraction/merging/confidence.py says what the numbers are.\n"
 
 
-def parser() -> Parser:
-    """The command line."""
-    flags = Parser("calibrate.py", __doc__)
-    flags.add_argument("--profiles", required=True, metavar="OUT", help="an output folder or URL of extract.py")
-    flags.add_argument("--labels", required=True, type=Path, metavar="FILE", help="as evaluate.py takes them")
-    flags.add_argument(
-        "--map",
-        action="append",
-        default=[],
-        metavar="FIELD=KEY",
-        help="the label's key for a profile field, where they differ: city=location",
-    )
-    flags.add_argument("--schema", metavar="MODULE:MODEL", help="the profile model")
-    flags.add_argument(
-        "--precision", type=float, default=0.95, metavar="P", help="of what is published (default: 0.95)"
-    )
-    flags.add_argument("--output", type=Path, metavar="FILE", help="write the calibration there")
-    flags.add_argument("--json", type=Path, metavar="FILE", help="write every value as it was judged there")
-    return flags
+app = command("calibrate.py", __doc__)
+main = partial(enter, app)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Fit, and say in one line what went wrong."""
-    return enter(run, parser(), argv)
-
-
-def run(flags: argparse.Namespace) -> int:
+@app.default
+def run(
+    *,
+    profiles: Published,
+    labels: Annotated[FilePath, flag("as evaluate.py takes them")],
+    label_keys: LabelKeys = NOTHING,
+    schema: ProfileModel = None,
+    precision: Annotated[float, flag("of what is published (default: 0.95)", metavar="P")] = 0.95,
+    output: Annotated[FilePath | None, flag("write the calibration there")] = None,
+    json_file: Annotated[FilePath | None, flag("write every value as it was judged there", name="--json")] = None,
+) -> int:
     """Read answers and labels, fit, print and write."""
-    if not 0 < flags.precision < 1:
-        raise OperatorError(f"--precision {flags.precision:g}: a number between 0 and 1 is expected")
-    published = PublishedRun.at(flags.profiles)
-    model = profile_model(flags.schema) if flags.schema else published.model()
-    labels = load_labels(flags.labels, dict(map(mapped, flags.map)))
-    companies = read_companies(published, model, labels)
+    if not 0 < precision < 1:
+        raise OperatorError(f"--precision {precision:g}: a number between 0 and 1 is expected")
+    published = PublishedRun.at(profiles)
+    model = profile_model(schema) if schema else published.model()
+    companies = read_companies(published, model, load_labels(labels, label_keys))
     try:
-        calibration, judged = fit_calibration(model, companies, _fitted(published, companies), flags.precision)
+        calibration, judged = fit_calibration(model, companies, _fitted(published, companies), precision)
     except ImportError:
         raise OperatorError(
             "scikit-learn is not installed: install the project with its `calibrate` extra"
         ) from None
     show_calibration(calibration, judged)
-    if flags.output:
-        _write(flags.output, HEAD + yaml.safe_dump(calibration.model_dump(mode="json"), sort_keys=False))
-    if flags.json:
-        _write(flags.json, json.dumps([vars(one) for one in judged]) + "\n")
+    if output:
+        _write(output, HEAD + yaml.safe_dump(calibration.model_dump(mode="json"), sort_keys=False))
+    if json_file:
+        _write(json_file, json.dumps([vars(one) for one in judged]) + "\n")
     return DONE
 
 

@@ -1,81 +1,65 @@
 """How good published profiles are, by labels: precision, recall and inventions of each field, and the run's rates.
 
+    python jobs/evaluate.py --profiles OUT --labels FILE --errors 5
+
 Exit codes: 0 scored; 1 failed; 2 the operator's mistake.
 """
 
-import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
 from dataclasses import is_dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel
 
 from extraction.config.settings import profile_model
 from extraction.errors import OperatorError
 from extraction.evaluation.labels import load_labels
-from jobs.cli.command import DONE, Parser, enter, mapped
+from jobs.cli import flags
+from jobs.cli.command import DONE, command, enter
+from jobs.cli.flags import flag
 from jobs.cli.tables import console
 from jobs.reports.score_table import show_mistakes, show_score
 from jobs.reports.scores import Score, score
 from jobs.state.published_run import PublishedRun
 
-
-def parser() -> Parser:
-    """The command line."""
-    flags = Parser("evaluate.py", __doc__)
-    flags.add_argument("--profiles", required=True, metavar="OUT", help="an output folder or URL of extract.py")
-    flags.add_argument(
-        "--labels",
-        required=True,
-        type=Path,
-        metavar="FILE",
-        help="YAML, JSON lines or Parquet",
-    )
-    flags.add_argument(
-        "--map",
-        action="append",
-        default=[],
-        metavar="FIELD=KEY",
-        help="the label's key for a profile field, where they differ: city=location",
-    )
-    flags.add_argument(
-        "--documents", metavar="PATH", help="the run's input: which labels stand in it is looked up there"
-    )
-    flags.add_argument("--schema", metavar="MODULE:MODEL", help="the profile model")
-    flags.add_argument(
-        "--by", choices=["document_type"], help="a row for each kind of documents, with its calibration error"
-    )
-    flags.add_argument(
-        "--model-alone",
-        action="store_true",
-        help="score what the model gives where it stands in the documents, without finders and confidence",
-    )
-    flags.add_argument("--json", type=Path, metavar="FILE", help="write all figures and mistakes there")
-    flags.add_argument("--errors", type=int, default=0, metavar="N", help="print N mistakes of each field")
-    return flags
+app = command("evaluate.py", __doc__)
+main = partial(enter, app)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Score, and say in one line what went wrong."""
-    return enter(run, parser(), argv)
-
-
-def run(flags: argparse.Namespace) -> int:
+@app.default
+def run(
+    *,
+    profiles: flags.Published,
+    labels: Annotated[flags.FilePath, flag("YAML, JSON lines or Parquet")],
+    label_keys: flags.LabelKeys = flags.NOTHING,
+    documents: Annotated[
+        str | None, flag("the run's input: which labels stand in it is looked up there", metavar="PATH")
+    ] = None,
+    schema: flags.ProfileModel = None,
+    by: Annotated[
+        Literal["document_type"] | None, flag("a row for each kind of documents, with its calibration error")
+    ] = None,
+    model_alone: Annotated[
+        bool, flag("score what the model gives where it stands in the documents, without finders and confidence")
+    ] = False,
+    json_file: Annotated[flags.FilePath | None, flag("write all figures and mistakes there", name="--json")] = None,
+    errors: Annotated[flags.WholeNumber, flag("print N mistakes of each field")] = 0,
+) -> int:
     """Read labels and profiles, compare, print and write."""
-    labels = load_labels(flags.labels, dict(map(mapped, flags.map)))
-    published = PublishedRun.at(flags.profiles)
-    model = profile_model(flags.schema) if flags.schema else published.model()
-    found = score(published, model, labels, flags.documents, alone=flags.model_alone, by_kind=flags.by is not None)
+    known = load_labels(labels, label_keys)
+    published = PublishedRun.at(profiles)
+    model = profile_model(schema) if schema else published.model()
+    found = score(published, model, known, documents, alone=model_alone, by_kind=by is not None)
     out = console()
     show_score(out, found)
-    if flags.errors:
-        show_mistakes(out, found, flags.errors)
-    if flags.json:
-        _write(flags.json, published, found)
+    if errors:
+        show_mistakes(out, found, errors)
+    if json_file:
+        _write(json_file, published, found)
     return DONE
 
 

@@ -1,21 +1,23 @@
 """Documents in Parquet in, one profile per company in Parquet out.
 
+    python jobs/extract.py --input documents/ --output out/                    on this machine
+    python jobs/extract.py --input s3://... --output s3://... --engine sglang  on a cluster: through RAY_ADDRESS
+
 Exit codes: 0 published; 1 failed, safe to run again; 2 the operator's mistake; 3 published, but more dead
 letters than `max_dead_fraction` allows.
 """
 
-import argparse
 import contextlib
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
-import ray.exceptions
-
-from extraction.errors import OperatorError, ProfilesError
-from jobs.cli import tables
-from jobs.cli.command import DONE, FAILED, LOG, OVER_BUDGET, Options, Parser, add_options, add_places, complain
+from extraction.errors import OperatorError
+from jobs.cli import flags, tables
+from jobs.cli.command import DONE, FAILED, LOG, OVER_BUDGET, Options, command, enter
+from jobs.cli.flags import flag
 from jobs.cli.progress import progress_of
 from jobs.reports import page
 from jobs.stages import extract, plan, publish, ray_cluster, read_input
@@ -28,46 +30,43 @@ from jobs.state.manifest import Manifest
 from jobs.state.storage import storage_at
 from jobs.state.tables import profile_schema
 
-
-def parser() -> Parser:
-    """The command line."""
-    flags = Parser("extract.py", __doc__)
-    add_places(flags, required=True)
-    add_options(flags)
-    flags.add_argument("--limit", type=int, metavar="N", help="take the first N documents only")
-    flags.add_argument("--plan", action="store_true", help="stop after the plan and print its size")
-    flags.add_argument(
-        "--retry-failed", action="store_true", help="ask again for chunks that failed in earlier runs"
-    )
-    flags.add_argument(
-        "--log-format",
-        choices=["text", "json"],
-        default="text",
-        help="how progress is told: json is a line of JSON every 10 seconds on stderr, also on a terminal",
-    )
-    return flags
+app = command("extract.py", __doc__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run, and say in one line what went wrong."""
     try:
-        return run(parser().parse_args(argv))
-    except (ProfilesError, ray.exceptions.RayError, OSError) as error:
-        return complain(error)
+        return enter(app, argv, (OSError,))
     except KeyboardInterrupt:
         LOG.print("interrupted: what was answered is in the ledger, the same command goes on from there")
         return FAILED
 
 
-def run(flags: argparse.Namespace) -> int:
+@app.default
+def run(
+    *,
+    input: flags.Inputs,
+    output: flags.OutputFolder,
+    ledger: flags.LedgerFolder = None,
+    limit: Annotated[
+        flags.WholeNumber | None, flag("take the first N documents only", group=flags.DOCUMENTS)
+    ] = None,
+    engine: flags.EngineFlags = flags.AUTOMATIC,
+    plan_only: Annotated[bool, flag("stop after the plan and print its size", name="--plan")] = False,
+    retry_failed: Annotated[bool, flag("ask again for chunks that failed in earlier runs")] = False,
+    log_format: Annotated[
+        Literal["text", "json"],
+        flag("how progress is told: json is a line of JSON every 10 seconds on stderr, also on a terminal"),
+    ] = "text",
+) -> int:
     """Plan, extract, reduce, publish."""
     stages = Stages()
-    this, found = prepare(flags)
-    record = this.record(flags.input, flags.limit)
+    this, found = prepare(input, output, ledger, limit, Options.of(engine))
+    record = this.record(input, limit)
     with ray_cluster.connected():
         ray_cluster.require_gpus(this.fleet.gpus)
-        least = ChunkState.ANSWERED if flags.retry_failed else ChunkState.SETTLED
-        if flags.plan:
+        least = ChunkState.ANSWERED if retry_failed else ChunkState.SETTLED
+        if plan_only:
             planned = plan.plan(this, found)
             print_plan(planned, extract.work_of(this, planned, this.ledger.index(), least))
             return DONE
@@ -80,7 +79,7 @@ def run(flags: argparse.Namespace) -> int:
             LOG.print(f"plan     {tell_plan(planned, work)}")
             stages.end("plan")
             record.write(this.storage, stages.seconds)
-            with progress_of(this, work, flags.log_format) as progress:
+            with progress_of(this, work, log_format) as progress:
                 tally = extract.extract(this, work, [progress.watch])
             stages.end("extract")
             index = this.ledger.index(before) if work.missing else before
@@ -91,16 +90,18 @@ def run(flags: argparse.Namespace) -> int:
             return tell(this, published, tally, stages)
 
 
-def prepare(flags: argparse.Namespace) -> tuple[Run, read_input.Input]:
-    """The run that the flags ask for, and its input. What is the operator's mistake shows here."""
-    if flags.limit is not None and flags.limit < 0:
-        raise OperatorError(f"--limit {flags.limit}: a number of documents is expected")
-    settings, servers = Options.of(flags).resolve()
-    found = read_input.find_input(flags.input, settings.columns, flags.limit)
+def prepare(
+    inputs: list[str], output: str, ledger: str | None, limit: int | None, options: Options
+) -> tuple[Run, read_input.Input]:
+    """The run that is asked for, and its input. What is the operator's mistake shows here."""
+    if limit is not None and limit < 0:
+        raise OperatorError(f"--limit {limit}: a number of documents is expected")
+    settings, servers = options.resolve()
+    found = read_input.find_input(inputs, settings.columns, limit)
     run_id = new_run_id()
     logs = Path(tempfile.gettempdir(), "company-profiles", run_id)
-    ledgers = storage_at(flags.ledger, "--ledger") if flags.ledger else None
-    this = Run(run_id, settings, servers, storage_at(flags.output), logs, ledgers)
+    ledgers = storage_at(ledger, "--ledger") if ledger else None
+    this = Run(run_id, settings, servers, storage_at(output), logs, ledgers)
     profile_schema(this.model)
     return this, found
 
@@ -111,7 +112,7 @@ def tell(run: Run, published: Manifest, tally: RunStats, stages: Stages) -> int:
     where = page.leave_report(run.storage, published)
     tables.show_profiles(out, run.storage, published, run.model)
     limit = None if run.fleet.gpus else run.fleet.limit  # GPU servers differ, each has its own
-    tables.show_counts(out, run.storage, published, tally, limit, stages.total, where)
+    tables.show_counts(out, run, published, tally, limit, stages.total, where)
     code = OVER_BUDGET if publish.too_many_dead_letters(run, counts) else DONE
     if code == OVER_BUDGET:
         LOG.print(

@@ -1,7 +1,7 @@
 """Look before a run: its input, output, Ray, GPUs, model and server, a tick or a cross for each, with the remedy.
 
-    preflight.py --input s3://... --output s3://... --engine sglang            on a cluster: through RAY_ADDRESS
-    preflight.py --endpoint https://POD-8000.proxy.example/v1 --model NAME     a server alone
+    python jobs/preflight.py --input s3://... --output s3://... --engine sglang         on a cluster: RAY_ADDRESS
+    python jobs/preflight.py --endpoint https://POD-8000.proxy.example/v1 --model NAME  a server alone
 
 Takes the flags of extract.py. An endpoint is asked what it serves and, three times, for a short answer; of servers
 that a run starts itself one is started and asked with --start, on a GPU of the cluster where there is one.
@@ -9,14 +9,15 @@ that a run starts itself one is started and asked with --start, on a GPU of the 
 Exit codes: 0 nothing is wrong; 2 something is.
 """
 
-import argparse
 import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import ray
 import ray.exceptions
@@ -27,7 +28,9 @@ from actors.servers.supervisor import Server
 from extraction.config.settings import Columns, Settings
 from extraction.errors import ProfilesError
 from extraction.prompting.response_schema import wire_schema
-from jobs.cli.command import DONE, MISTAKE, Options, Parser, add_options, add_places, complain
+from jobs.cli import flags
+from jobs.cli.command import DONE, MISTAKE, Options, command, enter
+from jobs.cli.flags import flag
 from jobs.stages import checks, ray_cluster
 from jobs.stages.checks import Check, check_server
 from jobs.stages.engines import Fleet, fleet
@@ -35,49 +38,49 @@ from jobs.stages.engines import Fleet, fleet
 STATE_SIGNS = {"ok": ("✔", "green"), "note": ("!", "yellow"), "wrong": ("✘", "bold red"), "skipped": ("-", "dim")}
 
 
-def parser() -> Parser:
-    """The command line."""
-    flags = Parser("preflight.py", __doc__)
-    add_places(flags, required=False)
-    add_options(flags)
-    flags.add_argument("--start", action="store_true", help="start one server as a run would, and ask it")
-    flags.add_argument("--json", action="store_true", help="print the checks as JSON")
-    return flags
+app = command("preflight.py", __doc__)
+main = partial(enter, app, errors=(OSError,))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Look, tell, and return whether something is wrong."""
-    try:
-        flags = parser().parse_args(argv)
-        found = []
-        for check in look(flags):
-            found.append(check)
-            if not flags.json:
-                show_checks(check)
-    except (ProfilesError, ray.exceptions.RayError, OSError) as error:
-        return complain(error)
+@app.default
+def run(
+    *,
+    input: flags.Inputs | None = None,
+    output: flags.OutputFolder | None = None,
+    ledger: flags.LedgerFolder = None,
+    engine: flags.EngineFlags = flags.AUTOMATIC,
+    start: Annotated[bool, flag("start one server as a run would, and ask it")] = False,
+    as_json: Annotated[bool, flag("print the checks as JSON", name="--json")] = False,
+) -> int:
+    """Print each check, or all as JSON."""
+    found = []
+    for check in look(input, {"output": output, "ledger": ledger}, Options.of(engine), start=start):
+        found.append(check)
+        if not as_json:
+            show_checks(check)
     wrong = sum(check.state == "wrong" for check in found)
-    if flags.json:
+    if as_json:
         print(json.dumps([asdict(check) for check in found], indent=2, ensure_ascii=False))
     else:
         Console(highlight=False).print(f"{wrong} of {len(found)} are wrong" if wrong else "ready", style="bold")
     return MISTAKE if wrong else DONE
 
 
-def look(flags: argparse.Namespace) -> Iterator[Check]:
+def look(
+    inputs: list[str] | None, folders: Mapping[str, str | None], options: Options, *, start: bool
+) -> Iterator[Check]:
     """All checks, one after the other; what depends on what is wrong is left out."""
     settings: Settings | None = None
     try:
-        engine, settings = Options.of(flags).settings()
+        engine, settings = options.settings()
         yield Check("settings", "ok", f"engine {engine}, {settings.profile}, prompt and schema fit together")
     except ProfilesError as error:
         yield Check("settings", "wrong", str(error))
     told, nodes = checks.check_ray()
     yield told
     columns = settings.columns if settings else Columns()
-    yield checks.check_input(flags.input, columns) if flags.input else Check("input", "skipped", "no --input")
-    for name in ("output", "ledger"):
-        given = getattr(flags, name)
+    yield checks.check_input(inputs, columns) if inputs else Check("input", "skipped", "no --input")
+    for name, given in folders.items():
         if given:
             yield checks.check_folder(name, given, f"--{name}", len(nodes))
     if settings is None:
@@ -93,7 +96,7 @@ def look(flags: argparse.Namespace) -> Iterator[Check]:
         yield from checks.check_gpus(settings, nodes)
     if engine == "endpoint":
         yield from ask(servers, settings)
-    elif flags.start:
+    elif start:
         yield from started(servers, settings)
     else:
         yield Check("server", "skipped", "--start starts one and asks it")

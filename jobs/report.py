@@ -1,48 +1,45 @@
 """The report of a run: one page with its flow, speed, fields, failures and settings, and a viewer of its companies.
 
-python jobs/report.py OUT [--labels FILE]
+    python jobs/report.py OUT
+    python jobs/report.py OUT --labels FILE
 
-writes OUT/report.html anew from what the run left behind, and prints where it is. Exit codes: 0 written; 1 failed;
-2 the operator's mistake.
+It writes OUT/report.html anew from what the run left behind, and prints where it is.
+
+Exit codes: 0 written; 1 failed; 2 the operator's mistake.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 from extraction.errors import RunError
 from extraction.evaluation.labels import load_labels
 from extraction.merging.confidence import Bin
-from jobs.cli.command import DONE, Parser, enter
+from jobs.cli.command import DONE, command, enter
+from jobs.cli.flags import FilePath, Published, flag
 from jobs.reports.page import REPORT, write_report
 from jobs.reports.scores import score
 from jobs.state.published_run import PublishedRun
 
-
-def parser() -> Parser:
-    """The command line."""
-    flags = Parser("report.py", __doc__)
-    flags.add_argument("output", metavar="OUT", help="an output folder or URL of extract.py")
-    flags.add_argument(
-        "--labels",
-        type=Path,
-        metavar="FILE",
-        help="as evaluate.py takes them: show how well confidence holds by them",
-    )
-    return flags
+app = command("report.py", __doc__)
+main = partial(enter, app)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write it, and say in one line what went wrong."""
-    return enter(run, parser(), argv)
-
-
-def run(flags: argparse.Namespace) -> int:
+@app.default
+def run(
+    out: Published,
+    /,
+    *,
+    labels: Annotated[
+        FilePath | None, flag("as evaluate.py takes them: show how well confidence holds by them")
+    ] = None,
+) -> int:
     """Write the report of what is published."""
-    published = PublishedRun.at(flags.output, "OUT")
+    published = PublishedRun.at(out, "OUT")
     try:
-        write_report(published, reliability=_reliability(published, flags.labels) if flags.labels else ())
+        write_report(published, reliability=_reliability(published, labels) if labels else ())
     except OSError as error:
         raise RunError(f"{published.storage.full(REPORT)} can't be written: {error}") from None
     print(published.storage.full(REPORT))

@@ -1,26 +1,26 @@
 """Published companies in the terminal: a list of them, or one profile with its evidence.
 
-python jobs/show.py OUT                    a line a company; --search TEXT keeps those that hold it, case apart
-python jobs/show.py OUT COMPANY            each field with its value, where that stands, and what else was said
-python jobs/show.py OUT [COMPANY] --json   the same for machines: a line of JSON a company
+    python jobs/show.py OUT                    a line a company; --search TEXT keeps those that hold it, case apart
+    python jobs/show.py OUT COMPANY            each field with its value, where that stands, and what else was said
+    python jobs/show.py OUT [COMPANY] --json   the same for machines: a line of JSON a company
 
 Exit codes: 0 shown; 1 failed; 2 the operator's mistake, such as a company that is not there.
 """
 
-import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from functools import reduce
+from collections.abc import Iterator
+from functools import partial, reduce
 from itertools import islice
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from extraction.chunking.chunker import originals
 from extraction.errors import OperatorError
-from jobs.cli.command import DONE, Parser, enter
+from jobs.cli.command import DONE, command, enter
+from jobs.cli.flags import Published, WholeNumber, flag
 from jobs.cli.tables import console, profile_table, show_profile
 from jobs.state.published_run import PublishedRun
 
@@ -30,32 +30,29 @@ HEAVY = ("evidence", "conflicts", "chunks_missing")  # which a list does without
 ShownRow = dict[str, Any]
 
 
-def parser() -> Parser:
-    """The command line."""
-    flags = Parser("show.py", __doc__)
-    flags.add_argument("output", metavar="OUT", help="an output folder or URL of extract.py")
-    flags.add_argument("company", metavar="COMPANY", nargs="?", help="a company_id: show its profile and evidence")
-    flags.add_argument("--search", metavar="TEXT", help="only companies with this in an id or a value")
-    flags.add_argument("--limit", type=int, default=20, metavar="N", help="companies to list (default: 20)")
-    flags.add_argument("--skip", type=int, default=0, metavar="N", help="leave out the first N")
-    flags.add_argument("--json", action="store_true", help="a line of JSON a company")
-    return flags
+app = command("show.py", __doc__)
+main = partial(enter, app)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Show, and say in one line what went wrong."""
-    return enter(run, parser(), argv)
-
-
-def run(flags: argparse.Namespace) -> int:
+@app.default
+def run(
+    out: Published,
+    company: Annotated[str | None, flag("a company_id: show its profile and evidence")] = None,
+    /,
+    *,
+    search: Annotated[str | None, flag("only companies with this in an id or a value", metavar="TEXT")] = None,
+    limit: Annotated[WholeNumber, flag("companies to list (default: 20)")] = 20,
+    skip: Annotated[WholeNumber, flag("leave out the first N")] = 0,
+    as_json: Annotated[bool, flag("a line of JSON a company", name="--json")] = False,
+) -> int:
     """One company, or a list."""
-    if flags.limit < 0 or flags.skip < 0:
-        raise OperatorError(f"--limit {flags.limit} --skip {flags.skip}: numbers of companies are expected")
-    published = PublishedRun.at(flags.output, "OUT")
-    if flags.company is not None:
-        show_one(published, flags.company, as_json=flags.json)
+    if limit < 0 or skip < 0:
+        raise OperatorError(f"--limit {limit} --skip {skip}: numbers of companies are expected")
+    published = PublishedRun.at(out, "OUT")
+    if company is not None:
+        show_one(published, company, as_json=as_json)
     else:
-        show_some(published, flags.search, flags.skip, flags.limit, as_json=flags.json)
+        show_some(published, search, skip, limit, as_json=as_json)
     return DONE
 
 

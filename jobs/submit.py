@@ -1,6 +1,6 @@
 """Submit a job to a Ray cluster, follow it, and end with its exit code, which `ray job submit` keeps to itself.
 
-python jobs/submit.py --address http://HEAD:8265 --name backfill-20261126 -- python jobs/extract.py ...
+    python jobs/submit.py --address http://HEAD:8265 --name backfill-20261126 -- python jobs/extract.py ...
 
 Who submits a name again follows the job that is under way, or starts it anew when it failed: a pod that was
 evicted, or is retried, does no work twice. The cluster's token comes from RAY_AUTH_TOKEN.
@@ -10,16 +10,17 @@ import asyncio
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import aiohttp
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from extraction.errors import OperatorError, ProfilesError, RunError
-from jobs.cli.command import DONE, FAILED, LOG, Parser, complain
+from extraction.errors import OperatorError, RunError
+from jobs.cli.command import DONE, FAILED, LOG, command, enter
+from jobs.cli.flags import Name, flag
 
 JOB_POLL_S = 2.0
 AWAY_S = 300.0  # a head that died is scheduled anew, its image fetched, and Ray started: some minutes
@@ -27,22 +28,18 @@ TOKEN = "wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
 Answer = TypeVar("Answer")
 
 
-def parser() -> Parser:
-    """The command line."""
-    flags = Parser("submit.py", __doc__)
-    flags.add_argument("--address", required=True, metavar="URL", help="the head's dashboard")
-    flags.add_argument("--name", required=True, metavar="NAME", help="what all attempts of this job are known by")
-    flags.add_argument("command", nargs="+", metavar="COMMAND", help="behind --: what to run on the head")
-    return flags
+app = command("submit.py", __doc__)
+main = partial(enter, app)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Submit or follow; the job's exit code."""
-    try:
-        flags = parser().parse_args(argv)
-        return follow(connect(flags.address), flags.name, shlex.join(flags.command))
-    except ProfilesError as error:
-        return complain(error)
+@app.default
+def run(
+    *words: Annotated[str, flag("behind --: what to run on the head", name="COMMAND", required=True)],
+    address: Annotated[str, flag("the head's dashboard", metavar="URL")],
+    name: Annotated[Name, flag("what all attempts of this job are known by")],
+) -> int:
+    """Follow the job of this name, submitted if it is not there."""
+    return follow(connect(address), name, shlex.join(words))
 
 
 def connect(address: str) -> JobSubmissionClient:

@@ -1,11 +1,10 @@
-"""The README as data: its blocks, its spans of code, its links, and whether each holds.
+"""The README and the other pages as data: blocks, spans of code, links, and whether each holds.
 
 Commands stand in blocks fenced as `sh`; what they print, diagrams and the like in blocks fenced as `text`;
 settings in blocks fenced as `yaml`, and Python in blocks fenced as `python`. Everything else that looks like
 code is refused, so that nothing goes unchecked.
 """
 
-import argparse
 import importlib.util
 import re
 import shlex
@@ -13,14 +12,19 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import click
 import yaml
+from cyclopts import App
 from ray.scripts.scripts import cli as ray_commands
 
 from extraction.config.settings import Settings, load_settings, parse_override
 from extraction.errors import OperatorError
+from jobs import main
+from jobs.cli.command import parse_words
 from tests.conftest import ROOT
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -94,17 +98,28 @@ def check_script(words: Sequence[str]) -> list[Script]:
     script = Script(name, tuple(arguments))
     if not (ROOT / name).is_file():
         raise Wrong(f"there is no {name}")
-    module = importlib.import_module(script.module)
-    if not hasattr(module, "parser"):
-        raise Wrong(f"{name} has no parser(), so its flags can't be checked")
-    try:
-        flags = module.parser().parse_args(list(arguments))
-    except (OperatorError, SystemExit) as error:
-        raise Wrong(f"{shlex.join(words)}: {error}") from None
-    check_paths(arguments)
-    for given in getattr(flags, "set", None) or []:
-        check_setting(given)
+    check_words(importlib.import_module(script.module), arguments, name)
     return [script]
+
+
+def check_program(words: Sequence[str]) -> list[Script]:
+    """`company-profiles COMMAND ...`: its parser takes the words, its files and settings are there."""
+    check_words(main, words, "company-profiles")
+    return []
+
+
+def check_words(module: ModuleType, words: Sequence[str], name: str) -> None:
+    """The app of a module takes the words, their files and settings are there."""
+    if not hasattr(module, "app"):
+        raise Wrong(f"{name} has no app, so its flags can't be checked")
+    try:
+        parse_words(module.app, words)
+    except OperatorError as error:
+        raise Wrong(f"{name} {shlex.join(words)}: {error}") from None
+    check_paths(words)
+    for flag, given in pairwise(words):
+        if flag == "--set":
+            check_setting(given)
 
 
 def check_module(words: Sequence[str]) -> list[Script]:
@@ -175,6 +190,7 @@ def nothing(words: Sequence[str]) -> list[Script]:
 
 
 PROGRAMS: dict[str, Callable[[list[str]], list[Script]]] = {
+    "company-profiles": check_program,
     "make": check_make,
     "ray": check_ray,
     "kubectl": check_files,
@@ -223,26 +239,20 @@ def check_key(dotted: str) -> None:
 
 @cache
 def flags_of_all() -> frozenset[str]:
-    """The flags of all scripts that have a parser, subcommands included."""
-    found: set[str] = set()
-    for path in sorted((ROOT / "jobs").glob("*.py")):
-        if "\ndef parser()" in path.read_text("utf-8"):
-            found |= _flags(importlib.import_module(f"jobs.{path.stem}").parser())
-    return frozenset(found)
+    """The flags of all commands, of those in them too."""
+    return frozenset(_flags(main.app))
 
 
-def _flags(parser: argparse.ArgumentParser) -> set[str]:
-    found: set[str] = set()
-    for action in parser._actions:
-        found |= set(action.option_strings)
-        if isinstance(action, argparse._SubParsersAction):
-            for inner in action.choices.values():
-                found |= _flags(inner)
-    return found
+def _flags(app: App) -> Iterator[str]:
+    if app.default_command:
+        yield from (name for argument in app.assemble_argument_collection() for name in argument.names)
+    for name in app:
+        yield from [name] if name.startswith("-") else _flags(app[name])
 
 
-def check(text: str) -> list[Script]:
-    """Check all of a README, and return the scripts that its blocks call. Raises Wrong."""
+def check(text: str, folder: Path = ROOT) -> list[Script]:
+    """Check all of a page, whose links are relative to a folder, and return the scripts that its blocks call.
+    Raises Wrong."""
     found: list[Script] = []
     variables: dict[str, str] = {}
     for language, content in blocks(text):
@@ -256,6 +266,6 @@ def check(text: str) -> list[Script]:
     for span in SPAN.findall(prose):
         check_span(span)
     for path in LINK.findall(prose):
-        if not (ROOT / path).exists():
+        if not (folder / path).exists():
             raise Wrong(f"a link to {path}, which is not there")
     return found

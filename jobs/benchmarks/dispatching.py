@@ -5,21 +5,21 @@ write nothing; `bare`, an asyncio client that only asks; `raydata`, the HTTP pro
 Parquet. All but `ray` ask the same server about the same chunks. The CPU that each takes is told by who used it,
 the server's apart.
 
-    benchmark.py dispatching --chunks 2000 20000 200000
-    benchmark.py dispatching --chunks 2000 --path job --path bare --path raydata --latency 0.2
+    python jobs/benchmark.py dispatching --chunks 2000 20000 200000
+    python jobs/benchmark.py dispatching --chunks 2000 --path job --path bare --path raydata --latency 0.2
 """
 
-import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
@@ -30,7 +30,8 @@ from extraction.errors import OperatorError, RunError
 from jobs.benchmarks import paths
 from jobs.benchmarks.instant_server import MODEL, InstantServer
 from jobs.benchmarks.measurement import ROLES, CpuClock, CpuSeconds
-from jobs.cli.command import CONFIGS, DONE, LOG
+from jobs.cli.command import CONFIGS, DONE, LOG, command
+from jobs.cli.flags import FLAGS, FilePath, NumbersFile, WholeNumber, WholeNumbers, flag
 from jobs.stages import extract, ray_cluster
 from jobs.stages.engines import fleet
 from jobs.stages.run import Run, new_run_id
@@ -65,38 +66,44 @@ class Dispatched:
         return sum(used for role, used in self.cpu.items() if role != "server")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+@Parameter("*", group=FLAGS)
+@dataclass(frozen=True, kw_only=True)
+class DispatchingFlags:
     """The benchmark's flags."""
-    add = parser.add_argument
-    add("--path", action="append", choices=list(PATHS), help="default: job")
-    add("--chunks", type=int, nargs="+", default=[2_000, 20_000, 200_000], metavar="N")
-    add("--characters", type=int, default=4_000, metavar="N", help="of each chunk (12,000 tokens are about 48,000)")
-    add("--latency", type=float, default=0, metavar="S", help="of the server")
-    add("--config", type=Path, default=CONFIGS / "extract.yaml", metavar="FILE", help="prompt and schema")
-    add("--actors", type=int, default=1, metavar="N", help="of the path ray")
-    add("--processors", type=int, default=2, metavar="N", help="actors of raydata")
-    add("--batch", type=int, default=64, metavar="N", help="rows of a batch of raydata (64 is its default)")
-    add("--json", type=Path, metavar="FILE", help="where to write the numbers")
+
+    path: Annotated[Sequence[Literal["job", "ray", "bare", "raydata"]], flag("default: job")] = ("job",)
+    chunks: WholeNumbers = (2_000, 20_000, 200_000)
+    characters: Annotated[WholeNumber, flag("of each chunk (12,000 tokens are about 48,000)")] = 4_000
+    latency: Annotated[float, flag("of the server", metavar="S")] = 0
+    config: Annotated[FilePath, flag("prompt and schema")] = CONFIGS / "extract.yaml"
+    actors: Annotated[WholeNumber, flag("of the path ray")] = 1
+    processors: Annotated[WholeNumber, flag("actors of raydata")] = 2
+    batch: Annotated[WholeNumber, flag("rows of a batch of raydata (64 is its default)")] = 64
+    json_file: NumbersFile = None
 
 
-def run(flags: argparse.Namespace) -> int:
+app = command("dispatching", __doc__)
+
+
+@app.default
+def run(flags: DispatchingFlags = DispatchingFlags()) -> int:
     """Measure every path at every size."""
     if min(flags.chunks) < 2:
         raise OperatorError("--chunks: numbers above one are expected")
     measured = []
     with ray_cluster.connected(flags.actors + 1), tempfile.TemporaryDirectory(prefix="dispatching-") as folder:
         for count in flags.chunks:
-            for path in flags.path or ["job"]:
+            for path in flags.path:
                 measured.append(measure_dispatching(path, count, flags, folder))
                 LOG.print(f"{path} {count:,}: {measured[-1].chunks_per_s:,.0f} chunks/s")
     Console(width=160, highlight=False).print(dispatching_table(measured))
-    if flags.json:
+    if flags.json_file:
         told = [{**asdict(one), "chunks_per_s": one.chunks_per_s} for one in measured]
-        flags.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        flags.json_file.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     return DONE
 
 
-def measure_dispatching(path: str, count: int, flags: argparse.Namespace, folder: str) -> Dispatched:
+def measure_dispatching(path: str, count: int, flags: DispatchingFlags, folder: str) -> Dispatched:
     """One path at one size, with a server of its own."""
     laid = {
         "model.name": MODEL,
@@ -138,7 +145,7 @@ def sampled(schema: dict[str, Any]) -> Any:
     return [sampled(schema["items"])] if kind == "array" else SAMPLED_EVERY_S[kind]
 
 
-def _job(this: Run, server: InstantServer, asked: pa.Table, _: argparse.Namespace) -> None:
+def _job(this: Run, server: InstantServer, asked: pa.Table, _: DispatchingFlags) -> None:
     extract.extract(paths.lent(this, server.address(REQUESTS_AT_ONCE)), _work(this, asked))
 
 
@@ -168,7 +175,7 @@ class Unasked(Extractor):
 BLANK_REPLY: dict[str, Any] = {"chunk_id": "", "attempts": 1, "in_flight": 1, "server": "nobody"}
 
 
-def _ray(this: Run, server: InstantServer, asked: pa.Table, flags: argparse.Namespace) -> float:
+def _ray(this: Run, server: InstantServer, asked: pa.Table, flags: DispatchingFlags) -> float:
     lent, tally = paths.lent(this, server.address(REQUESTS_AT_ONCE)), RunStats()
     servers = lent.settings.servers.model_copy(update={"min_servers": flags.actors, "max_servers": flags.actors})
     lent = replace(lent, settings=lent.settings.model_copy(update={"servers": servers}))
@@ -177,15 +184,15 @@ def _ray(this: Run, server: InstantServer, asked: pa.Table, flags: argparse.Name
     return tally.seconds
 
 
-def _bare(this: Run, server: InstantServer, asked: pa.Table, _: argparse.Namespace) -> None:
+def _bare(this: Run, server: InstantServer, asked: pa.Table, _: DispatchingFlags) -> None:
     paths.ask_bare(server.address(REQUESTS_AT_ONCE), this, [Request(**row) for row in asked.to_pylist()])
 
 
-def _raydata(this: Run, server: InstantServer, asked: pa.Table, flags: argparse.Namespace) -> None:
+def _raydata(this: Run, server: InstantServer, asked: pa.Table, flags: DispatchingFlags) -> None:
     paths.ask_raydata(server.address(REQUESTS_AT_ONCE), this, asked, actors=flags.processors, batch=flags.batch)
 
 
-PATHS: dict[str, Callable[[Run, InstantServer, pa.Table, argparse.Namespace], float | None]] = {
+PATHS: dict[str, Callable[[Run, InstantServer, pa.Table, DispatchingFlags], float | None]] = {
     "job": _job,
     "ray": _ray,
     "bare": _bare,

@@ -1,10 +1,9 @@
 """A server that answers at once: as little of it as HTTP and the API ask for, so that what asks is measured.
 
-It gives the same reply to every chat request, after `--latency` seconds, and at /stats when the second and the last
-one came, by its monotonic clock.
+It gives the same reply to every chat request, after a latency in seconds, and says at /stats when the second and
+the last one came, by its monotonic clock.
 """
 
-import argparse
 import asyncio
 import json
 import re
@@ -79,7 +78,7 @@ class InstantServer:
     """The server in a process of its own, for the length of a `with` block."""
 
     def __init__(self, reply: str, latency_s: float) -> None:
-        command = [sys.executable, "-m", "jobs.benchmarks.instant_server", "--latency", str(latency_s)]
+        command = [sys.executable, "-m", "jobs.benchmarks.instant_server", str(latency_s)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdin
         assert self._process.stdout
@@ -124,10 +123,8 @@ async def serve(reply: bytes, latency_s: float) -> None:
 
 
 def main() -> None:
-    """The reply's text comes through standard input."""
-    flags = argparse.ArgumentParser()
-    flags.add_argument("--latency", type=float, default=0)
-    asyncio.run(serve(completion(sys.stdin.read()), flags.parse_args().latency))
+    """The reply's text comes through standard input, the latency as the argument."""
+    asyncio.run(serve(completion(sys.stdin.read()), float(sys.argv[1])))
 
 
 if __name__ == "__main__":

@@ -3,14 +3,13 @@
 Nothing is asked of a model: chunk files and ledger segments are written as a run leaves them, then reduced.
 """
 
-import argparse
 import json
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 
@@ -19,7 +18,8 @@ from actors.retrying_client import Result
 from extraction.config.settings import load_settings
 from extraction.documents import Piece
 from extraction.prompting.logprobs import leaves
-from jobs.cli.command import CONFIGS, DONE
+from jobs.cli.command import CONFIGS, DONE, command
+from jobs.cli.flags import NumbersFile, WholeNumber, flag
 from jobs.stages import ray_cluster
 from jobs.stages.engines import fleet
 from jobs.stages.plan import Plan
@@ -50,21 +50,23 @@ FILLER = " ".join(f"{one} and {other.lower()} are told of here." for one in FIRS
 INVENTED = 0.3  # of the answers hold a value that stands nowhere, as a small model's do
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The benchmark's flags."""
-    parser.add_argument("--companies", type=int, default=100_000, metavar="N")
-    parser.add_argument("--extractions", type=int, default=10, metavar="N", help="of each company")
-    parser.add_argument("--characters", type=int, default=700, metavar="N", help="of each chunk")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
+app = command("merging", __doc__)
 
 
-def run(flags: argparse.Namespace) -> int:
+@app.default
+def run(
+    *,
+    companies: WholeNumber = 100_000,
+    extractions: Annotated[WholeNumber, flag("of each company")] = 10,
+    characters: Annotated[WholeNumber, flag("of each chunk")] = 700,
+    json_file: NumbersFile = None,
+) -> int:
     """Measure, print and write."""
-    found = measure_merging(flags.companies, flags.extractions, flags.characters)
+    found = measure_merging(companies, extractions, characters)
     for name, value in found.items():
         print(f"{name:<42} {value:>12,}")
-    if flags.json:
-        flags.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    if json_file:
+        json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return DONE
 
 

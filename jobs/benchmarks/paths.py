@@ -149,7 +149,7 @@ class Timed(Extractor):
             "began": began,
             "ended": time.time(),
             "startup_s": self.startup_s,
-            "flags": json.dumps(flags_of(self.keeper.server)),
+            "flags": json.dumps(flags_of(self.supervisor.server)),
         }
         for name, value in told.items():
             answers = answers.append_column(name, pa.array([value] * answers.num_rows))

@@ -1,15 +1,17 @@
 """How fast documents become chunks: the whole plan stage over the demo's documents again and again, or others.
 
-benchmark.py planning --tokens 1000000 10000000 100000000
+    python jobs/benchmark.py planning --tokens 1000000 10000000 100000000
+
+Tokens are those of the documents' text.
 """
 
-import argparse
 import json
 import math
 import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,7 +22,8 @@ from rich.table import Table
 from extraction.errors import OperatorError
 from jobs.benchmarks.measurement import CpuClock, CpuSeconds
 from jobs.cli import demo_documents
-from jobs.cli.command import CONFIGS, DONE, LOG, Options
+from jobs.cli.command import CONFIGS, DONE, LOG, Options, command
+from jobs.cli.flags import FilePath, Name, NumbersFile, WholeNumbers, flag
 from jobs.stages import plan, ray_cluster, read_input
 from jobs.stages.run import Run, new_run_id
 from jobs.state.storage import storage_at
@@ -45,32 +48,32 @@ class Planned:
         return sum(self.cpu.values())
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The benchmark's flags."""
-    add = parser.add_argument
-    add("--tokens", type=int, nargs="+", default=[1_000_000, 10_000_000, 100_000_000], metavar="N")
-    add("--input", type=Path, metavar="FILE", help="documents in Parquet (default: the demo's)")
-    add("--config", type=Path, default=CONFIGS / "extract.yaml", metavar="FILE", help="limits and prompt")
-    add("--model", default="smollm2-135m-instruct", metavar="NAME", help="whose tokenizer counts")
-    add("--json", type=Path, metavar="FILE", help="where to write the numbers")
+app = command("planning", __doc__)
 
 
-def run(flags: argparse.Namespace) -> int:
+@app.default
+def run(
+    *,
+    tokens: WholeNumbers = (1_000_000, 10_000_000, 100_000_000),
+    input: Annotated[FilePath | None, flag("documents in Parquet (default: the demo's)")] = None,
+    config: Annotated[FilePath, flag("limits and prompt")] = CONFIGS / "extract.yaml",
+    model: Annotated[Name, flag("whose tokenizer counts")] = "smollm2-135m-instruct",
+    json_file: NumbersFile = None,
+) -> int:
     """Measure every size."""
-    told = {"engine": "llamacpp", "config": flags.config, "model": flags.model}
-    settings, servers = Options.model_validate(told).resolve()
-    documents = pq.read_table(flags.input) if flags.input else demo_documents.demo_documents()
+    settings, servers = Options(engine="llamacpp", config=config, model=model).resolve()
+    documents = pq.read_table(input) if input else demo_documents.demo_documents()
     measured = []
     with ray_cluster.connected():
-        for tokens in flags.tokens:
+        for size in tokens:
             with tempfile.TemporaryDirectory(prefix="planning-") as folder:
                 this = Run(new_run_id(), settings, servers, storage_at(folder), Path(folder, "logs"))
-                measured.append(measure_planning(this, documents, tokens, Path(folder, "in")))
+                measured.append(measure_planning(this, documents, size, Path(folder, "in")))
             one = measured[-1]
             LOG.print(f"{one.tokens:,} tokens: {one.tokens / one.seconds:,.0f} a second")
     Console(width=160, highlight=False).print(planning_table(measured))
-    if flags.json:
-        flags.json.write_text(json.dumps([asdict(one) for one in measured], indent=1) + "\n", encoding="utf-8")
+    if json_file:
+        json_file.write_text(json.dumps([asdict(one) for one in measured], indent=1) + "\n", encoding="utf-8")
     return DONE
 
 

@@ -3,19 +3,19 @@
 Nothing is asked of a model: segments are written as actors leave them, with made-up ids and empty replies.
 """
 
-import argparse
 import hashlib
 import json
 import resource
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Annotated
 
 import pyarrow as pa
 
 from actors.extractor import RESULTS
-from jobs.cli.command import DONE
+from jobs.cli.command import DONE, command
+from jobs.cli.flags import NumbersFile, WholeNumber, flag
 from jobs.state.ledger import FOLDED_ROWS, ChunkState, Ledger, digests
 from jobs.state.storage import storage_at
 
@@ -23,25 +23,27 @@ MISSING_SHARE = 0.01  # of the plan's chunks, which the ledger does not hold
 SEGMENT_ROWS = 1_000_000
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The benchmark's flags."""
-    parser.add_argument("--chunks", type=int, default=10_000_000, metavar="N")
-    parser.add_argument("--rows", type=int, default=FOLDED_ROWS, metavar="N", help="of each segment")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers")
+app = command("resume", __doc__)
 
 
-def run(flags: argparse.Namespace) -> int:
+@app.default
+def run(
+    *,
+    chunks: WholeNumber = 10_000_000,
+    rows: Annotated[WholeNumber, flag("of each segment")] = FOLDED_ROWS,
+    json_file: NumbersFile = None,
+) -> int:
     """Measure, print and write."""
     with tempfile.TemporaryDirectory(prefix="resume-") as folder:
         ledger = Ledger(storage_at(folder), "f" * 64)
-        held = round(flags.chunks * (1 - MISSING_SHARE))
-        for first in range(0, held, flags.rows):
-            ledger.append("made", _answers(first, min(held, first + flags.rows)))
-        found = measure_resume(ledger, flags.chunks)
+        held = round(chunks * (1 - MISSING_SHARE))
+        for first in range(0, held, rows):
+            ledger.append("made", _answers(first, min(held, first + rows)))
+        found = measure_resume(ledger, chunks)
     for name, value in found.items():
         print(f"{name:<42} {value:>12,}")
-    if flags.json:
-        flags.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    if json_file:
+        json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return DONE
 
 

@@ -1,20 +1,25 @@
-"""How fast servers answer, bare and through the job, for presets of the scenario matrix."""
+"""How fast servers answer, bare and through the job, for presets of the scenario matrix.
 
-import argparse
+    python jobs/benchmark.py serving --input documents/ --scenario auto --scenario balanced+quantization=fp8
+
+A row that can't be measured does not stop the others.
+"""
+
 import contextlib
 import json
 import re
 import shlex
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Annotated, Any, cast, get_args
 
 import pyarrow as pa
 import ray.exceptions
+from cyclopts import Parameter
 from rich.console import Console
 
 from actors.retrying_client import Request
@@ -25,7 +30,8 @@ from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError, RunError
 from jobs.benchmarks import paths
 from jobs.benchmarks.measurement import AskedBy, Measurement, Wire, table
-from jobs.cli.command import CONFIGS, DONE, FAILED, LOG
+from jobs.cli.command import CONFIGS, DONE, FAILED, LOG, command
+from jobs.cli.flags import FLAGS, FilePath, Name, NumbersFile, Overrides, WholeNumber, WholeNumbers, flag
 from jobs.stages import plan, ray_cluster, read_input
 from jobs.stages.engines import fleet, version_of
 from jobs.stages.run import Run, new_run_id
@@ -90,32 +96,42 @@ SHORT_LIST = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
 PACKAGES = ("sglang", "sglang-kernel", "torch", "xgrammar", "llguidance", "ray", "openai", "company-profiles")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+@Parameter("*", group=FLAGS)
+@dataclass(frozen=True, kw_only=True)
+class ServingFlags:
     """The flags of this benchmark."""
-    add = parser.add_argument
-    add("--input", action="append", required=True, metavar="PATH", help="documents in Parquet, as extract.py's")
-    add("--model", metavar="NAME", help="the model's name, or the path of its files")
-    add("--config", type=Path, default=CONFIGS / "extract.yaml", metavar="FILE", help="settings")
-    add("--scenario", action="append", metavar="ROW", help="NAME or NAME+flag=value+key=value; may be given again")
-    add("--servers", type=int, nargs="+", default=[], metavar="N", help="the job on N servers of its own")
-    add("--chunks", type=int, default=64, metavar="N", help="chunks to ask about, for each server")
-    add("--output-tokens", type=int, metavar="N", help="cut answers there, and ask nothing twice")
-    add("--first-token", action="store_true", help="bare takes answers as streams and times their first token")
-    add("--wire-schema", choices=get_args(Wire), help="full: as pydantic prints it (default: by the grammar)")
-    add("--grammar-backend", metavar="NAME", help="over all rows")
-    add("--quantization", metavar="NAME", help="over all rows, such as fp8")
-    add("--kv-cache-dtype", metavar="NAME", help="over all rows, such as fp8_e4m3")
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="a value over the settings")
-    add("--json", type=Path, metavar="FILE", help="where to write all numbers")
-    add("--work", metavar="DIR", help="folder for plan and ledgers (default: a temporary one)")
+
+    input: Annotated[Sequence[str], flag("documents in Parquet, as extract.py's", metavar="PATH")]
+    model: Annotated[Name | None, flag("the model's name, or the path of its files")] = None
+    config: Annotated[FilePath, flag("settings")] = CONFIGS / "extract.yaml"
+    scenario: Annotated[
+        Sequence[str], flag("NAME or NAME+flag=value+key=value; may be given again", metavar="ROW")
+    ] = ("auto",)
+    servers: Annotated[WholeNumbers, flag("the job on N servers of its own")] = ()
+    chunks: Annotated[WholeNumber, flag("chunks to ask about, for each server")] = 64
+    output_tokens: Annotated[WholeNumber | None, flag("cut answers there, and ask nothing twice")] = None
+    first_token: Annotated[bool, flag("bare takes answers as streams and times their first token")] = False
+    wire_schema: Annotated[Wire | None, flag("full: as pydantic prints it (default: by the grammar)")] = None
+    grammar_backend: Annotated[Name | None, flag("over all rows")] = None
+    quantization: Annotated[Name | None, flag("over all rows, such as fp8")] = None
+    kv_cache_dtype: Annotated[Name | None, flag("over all rows, such as fp8_e4m3")] = None
+    laid: Annotated[Overrides, flag("a value over the settings", name="--set")] = field(default_factory=dict)
+    json_file: NumbersFile = None
+    work: Annotated[str | None, flag("folder for plan and ledgers (default: a temporary one)", metavar="DIR")] = (
+        None
+    )
 
 
-def run(flags: argparse.Namespace) -> int:
+app = command("serving", __doc__)
+
+
+@app.default
+def run(flags: ServingFlags, *, words: Annotated[Sequence[str], Parameter(parse=False)]) -> int:
     """Measure each row; what could not be measured is told, and the others go on."""
     if min(flags.servers, default=1) < 1:
         raise OperatorError("--servers: numbers above zero are expected")
     given = overrides(flags)
-    rows = [parse_row(text, given, flags.wire_schema, flags.chunks) for text in flags.scenario or ["auto"]]
+    rows = [parse_row(text, given, flags.wire_schema, flags.chunks) for text in flags.scenario]
     for row in rows:
         row.settings(flags.config)  # a mistake in any row shows before the first server starts
     measured: list[Measurement] = []
@@ -129,7 +145,7 @@ def run(flags: argparse.Namespace) -> int:
                 for one in measure_serving(row, flags, storage, chunks, kept):
                     measured.append(one)
                     LOG.print(f"{one.row}  {one.path}  {one.chunks_per_s:.2f} chunks/s")
-                    write_results(flags, first, measured)
+                    write_results(flags.json_file, words, first, measured)
             except (RunError, ray.exceptions.RayError) as error:
                 failed = True
                 LOG.print(f"{row.text}  not measured: {ray_cluster.reason(error) or error}")
@@ -138,7 +154,7 @@ def run(flags: argparse.Namespace) -> int:
     return FAILED if failed else DONE
 
 
-def overrides(flags: argparse.Namespace) -> dict[str, Any]:
+def overrides(flags: ServingFlags) -> dict[str, Any]:
     """What the flags say about the settings of all rows."""
     said = {
         "model.name": flags.model,
@@ -148,10 +164,10 @@ def overrides(flags: argparse.Namespace) -> dict[str, Any]:
         "limits.max_output_tokens": flags.output_tokens,
         "requests.attempts": 1 if flags.output_tokens else None,
     }
-    return {key: value for key, value in said.items() if value is not None} | dict(map(parse_override, flags.set))
+    return {key: value for key, value in said.items() if value is not None} | dict(flags.laid)
 
 
-def planned_chunks(run: Run, inputs: list[str]) -> list[Request]:
+def planned_chunks(run: Run, inputs: Sequence[str]) -> list[Request]:
     """The chunks of the documents, as the plan stage makes them with the settings of the first row."""
     found = plan.plan(run, read_input.find_input(inputs, run.settings.columns))
     columns = list(Request.__slots__)
@@ -202,7 +218,7 @@ class Kept(contextlib.AbstractContextManager["Kept"]):
 
 
 def measure_serving(
-    row: BenchmarkRow, flags: argparse.Namespace, storage: Storage, chunks: list[Request], kept: Kept
+    row: BenchmarkRow, flags: ServingFlags, storage: Storage, chunks: list[Request], kept: Kept
 ) -> Iterator[Measurement]:
     """Measure a row on every path that is asked for."""
     for count in flags.servers:
@@ -211,7 +227,7 @@ def measure_serving(
         yield from on_one_server(new_run(row, flags, storage), row, chunks, kept, stream=flags.first_token)
 
 
-def new_run(row: BenchmarkRow, flags: argparse.Namespace, storage: Storage) -> Run:
+def new_run(row: BenchmarkRow, flags: ServingFlags, storage: Storage) -> Run:
     """A run of its own for a row, with logs of its own."""
     logs = Path(tempfile.gettempdir(), "company-profiles", f"benchmark-{time.time_ns()}")
     return row.run(row.settings(flags.config), storage, logs)
@@ -258,13 +274,13 @@ def on_one_server(
         )
 
 
-def write_results(flags: argparse.Namespace, run: Run, measured: list[Measurement]) -> None:
+def write_results(path: Path | None, words: Sequence[str], run: Run, measured: list[Measurement]) -> None:
     """Write all numbers so far."""
-    if flags.json is None:
+    if path is None:
         return
     settings = run.settings
     told = {
-        "command": shlex.join(["jobs/benchmark.py", *flags.command]),
+        "command": shlex.join(["jobs/benchmark.py", *words]),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "gpus": gpus_in_use(),
         "versions": {package: version_of(package) for package in PACKAGES},
@@ -272,10 +288,10 @@ def write_results(flags: argparse.Namespace, run: Run, measured: list[Measuremen
         "limits": settings.limits.model_dump(),
         "measurements": [one.to_json() for one in measured],
     }
-    flags.json.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     lines = json.dumps(told, indent=1)
     text = SHORT_LIST.sub(lambda found: f"[{' '.join(found[1].split())}]", lines)  # a sample a line
-    flags.json.write_text(text + "\n", encoding="utf-8")
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def gpus_in_use() -> list[dict[str, Any]]:

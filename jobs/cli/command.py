@@ -1,47 +1,82 @@
-"""The command line: parser, exit codes, error messages, and the options that several commands share.
+"""The command line: how it is parsed, exit codes, error messages, and the options that several commands share.
 
 A backfill's YAML has the same options, as keys.
 """
 
-import argparse
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, Self
+from typing import Annotated, Any, Self
 
+import ray.exceptions
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.help.formatters import DefaultFormatter
 from pydantic import Field
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from actors.servers.endpoint import endpoint_url
 from extraction.base import Frozen
-from extraction.config.settings import Engine, Settings, load_settings, parse_override
+from extraction.config.settings import Engine, Settings, load_settings
 from extraction.errors import OperatorError, ProfilesError
+from jobs.cli.flags import FLAGS, HELP, EngineChoice, EngineFlags
 from jobs.stages import ray_cluster
-from jobs.stages.engines import Fleet, choose_engine, fleet
+from jobs.stages.engines import Fleet, choose_engine, fleet, version_of
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 DONE, FAILED, MISTAKE, OVER_BUDGET = 0, 1, 2, 3
+HELP_FLAGS = {"--help", "-h"}
 LOG = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaint is one line."""
+class HelpPage(DefaultFormatter):
+    """A help page whose description is a docstring with its lines as they are."""
 
-    def __init__(self, prog: str, description: str | None = None, **more: Any) -> None:
-        kept = argparse.RawDescriptionHelpFormatter
-        super().__init__(prog, description=description, formatter_class=kept, **more)
+    def __init__(self, docstring: str) -> None:
+        super().__init__()
+        self.docstring = docstring
 
-    def error(self, message: str) -> NoReturn:
-        """Raise OperatorError instead of printing the usage."""
-        raise OperatorError(f"{message} (--help lists the flags)")
+    def render_description(self, console: Console, options: ConsoleOptions, description: object) -> None:
+        """Print the docstring; the library would wrap its examples."""
+        console.print(self.docstring, markup=False, highlight=False, soft_wrap=True)
 
 
-def enter(run: Callable[[argparse.Namespace], int], flags: Parser, argv: Sequence[str] | None) -> int:
+def command(name: str, docstring: str | None) -> App:
+    """An app that parses as all commands here do; a flag that is given again counts as given last."""
+    text = docstring or ""
+    app = App(
+        name,
+        help=text,
+        help_formatter=HelpPage(text),
+        version=partial(version_of, "company-profiles"),
+        group_parameters=FLAGS,
+        default_parameter=Parameter(negative=(), allow_repeating=True, show_default=False),
+    )
+    app["--help"].group = app["--version"].group = HELP
+    return app
+
+
+def parse_words(app: App, words: Sequence[str]) -> Callable[[], int | None]:
+    """The call that a command line asks for; a parameter that is not parsed is given the words themselves.
+
+    Raises OperatorError for what can't be parsed.
+    """
+    try:
+        run, bound, unparsed = app.parse_args(words, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        raise OperatorError(f"{' '.join(str(error).split())} (--help lists the flags)") from None
+    if run == app.help_print and not HELP_FLAGS.intersection(words):
+        raise OperatorError("a command is expected (--help lists them)")
+    return partial(run, *bound.args, **bound.kwargs, **dict.fromkeys(unparsed, words))
+
+
+def enter(app: App, argv: Sequence[str] | None = None, errors: tuple[type[Exception], ...] = ()) -> int:
     """Run what the command line asks for, and say in one line what went wrong; the exit code."""
     try:
-        return run(flags.parse_args(argv))
-    except ProfilesError as error:
+        return parse_words(app, sys.argv[1:] if argv is None else argv)() or DONE
+    except (ProfilesError, ray.exceptions.RayError, *errors) as error:
         return complain(error)
 
 
@@ -61,7 +96,7 @@ class Options(Frozen):
     """How to extract: the engine, its settings file, and what is laid over the settings, some by
     names of their own, all by dotted keys under `set`."""
 
-    engine: Literal["auto", "sglang", "llamacpp", "endpoint"] = "auto"
+    engine: EngineChoice = "auto"
     config: Path | None = None
     endpoint: str | None = None
     model: str | None = None
@@ -70,11 +105,9 @@ class Options(Frozen):
     laid: Annotated[Mapping[str, Any], Field(alias="set")] = {}
 
     @classmethod
-    def of(cls, flags: argparse.Namespace) -> Self:
-        """As the command line has them. Raises OperatorError for a --set that is no KEY=VALUE."""
-        names = ("engine", "config", "endpoint", "model", "schema", "scenario")
-        told = {name: getattr(flags, name) for name in names}
-        return cls.model_validate({**told, "set": dict(map(parse_override, flags.set))})
+    def of(cls, flags: EngineFlags) -> Self:
+        """As the command line has them."""
+        return cls.model_validate(vars(flags))
 
     def resolve(self) -> tuple[Settings, Fleet]:
         """The settings and the servers that they come to. Raises OperatorError for what can't be run."""
@@ -103,59 +136,3 @@ def _with_url(settings: Settings) -> Settings:
     run where that is another."""
     endpoint = settings.endpoint.model_copy(update={"url": endpoint_url(settings.endpoint.url)})
     return settings.model_copy(update={"endpoint": endpoint})
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The flags that `Options` are made of."""
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="settings (default: configs/demo.yaml for llamacpp, else configs/extract.yaml)",
-    )
-    parser.add_argument(
-        "--engine",
-        choices=["auto", "sglang", "llamacpp", "endpoint"],
-        default="auto",
-        help="auto: sglang where there is a GPU, else llamacpp",
-    )
-    parser.add_argument("--endpoint", metavar="URL", help="an OpenAI-compatible server, for --engine endpoint")
-    parser.add_argument("--model", metavar="NAME", help="the model's name, or the path of its files")
-    parser.add_argument("--schema", metavar="MODULE:MODEL", help="the pydantic model of a profile")
-    parser.add_argument("--scenario", metavar="NAME", help="row of configs/scenarios.yaml, or auto")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="lay a value over the settings, such as limits.max_chunk_tokens=8000",
-    )
-
-
-def add_places(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    """The flags for where documents come from and where profiles go."""
-    parser.add_argument(
-        "--input",
-        action="append",
-        required=required,
-        metavar="PATH",
-        help="Parquet file, folder, glob or URL; may be given again",
-    )
-    parser.add_argument(
-        "--output",
-        required=required,
-        metavar="DIR",
-        help="folder or URL for the profiles, the manifest and the ledger",
-    )
-    parser.add_argument(
-        "--ledger",
-        metavar="DIR",
-        help="folder or URL of a ledger that several outputs share (default: work/ledger in the output)",
-    )
-
-
-def mapped(text: str) -> tuple[str, str]:
-    field, equals, key = text.partition("=")
-    if not (field and equals and key):
-        raise OperatorError(f"--map {text}: FIELD=KEY is expected, such as city=location")
-    return field, key

@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from extraction.chunking.chunker import Original
-from extraction.schema.profile_model import fields
+from extraction.schema.profile_model import facts
 from jobs.cli.number_format import clock
+from jobs.stages.run import Run
 from jobs.stages.run_stats import RunStats
 from jobs.state.manifest import MANIFEST as MANIFEST
 from jobs.state.manifest import Manifest
@@ -48,7 +49,7 @@ def show_profiles(out: Console, storage: Storage, manifest: Manifest, model: typ
 def profile_table(rows: Iterable[dict[str, Any]], model: type[BaseModel]) -> Table:
     """Profiles, a line each, the first of their columns. Cells are facts alone: what stands in no document is not
     shown."""
-    shown = fields(model)[:COLUMNS_SHOWN]
+    shown = facts(model)[:COLUMNS_SHOWN]
     table = Table(header_style="bold", pad_edge=False, box=None)
     table.add_column("company_id", style="dim", no_wrap=True, max_width=WIDTH_OF_CELL)
     for field in shown:
@@ -78,7 +79,7 @@ def plain(text: str) -> Text:
 
 def show_counts(
     out: Console,
-    storage: Storage,
+    run: Run,
     manifest: Manifest,
     tally: RunStats,
     limit: int | None,
@@ -88,7 +89,7 @@ def show_counts(
     """The run in numbers, and where its files and its report are; `limit` where all servers take as many requests
     at a time."""
     counts, tokens = manifest.counts, manifest.tokens
-    root = storage.full("")
+    root = run.storage.full("")
     asked = counts.chunks_answered - counts.chunks_from_ledger
     missing = counts.chunks - counts.chunks_answered
     of = f" of {limit}" if limit else ""
@@ -98,6 +99,7 @@ def show_counts(
         ("chunks", f"{counts.chunks:,}: {asked:,} answered now, {counts.chunks_from_ledger:,} from the ledger, "
                    f"{missing:,} missing"),
         ("tokens", f"{tokens.prompt:,} prompt ({tokens.cached:,} of them cached), {tokens.completion:,} output"),
+        ("confidence", run.calibrated_for),
         ("time", clock(seconds) + (extracting if tally.done else "")),
         ("profiles", ", ".join(f"{root}/{file.path}" for file in manifest.profiles[:3]) or "none"),
         ("dead letters", ", ".join(f"{root}/{file.path}" for file in manifest.dead_letters[:3]) or "none"),

@@ -1,12 +1,16 @@
-"""Where a run's endpoint comes from: the command line, else its settings file, else the environment."""
+"""The command line: what it parses, its help, and where a run's endpoint comes from."""
 
+import re
+import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from extraction.errors import OperatorError
-from jobs.cli.command import Options
+from jobs import main
+from jobs.cli.command import Options, parse_words
 
 FILE = """
 prompt: {instructions: Read.}
@@ -43,3 +47,85 @@ def test_the_environment_names_it_where_nothing_else_does(monkeypatch: pytest.Mo
 def test_no_endpoint_is_told_before_anything_starts() -> None:
     with pytest.raises(OperatorError, match="--endpoint URL"):
         url()
+
+
+RUN = ["--input", "a", "--output", "b"]
+
+
+def parsed(command: str, *words: str) -> dict[str, Any]:
+    """The parameters of a command that a command line gives."""
+    call = parse_words(main.COMMANDS[command].app, words)
+    assert isinstance(call, partial)
+    return call.keywords
+
+
+def test_a_flag_given_again_adds_to_a_list_and_replaces_a_value() -> None:
+    flags = parsed(
+        "extract", *RUN, "--input", "c", "--output", "d", "--set", "a=1", "--set", "b=[x]", "--set", "a=2"
+    )
+    assert (flags["input"], flags["output"]) == (["a", "c"], "d")
+    assert Options.of(flags["engine"]).laid == {"a": 2, "b": ["x"]}
+    assert parsed("benchmark", "planning", "--tokens", "1", "2")["tokens"] == [1, 2]
+
+
+def test_values_are_as_they_are_given() -> None:
+    flags = parsed("extract", "--input=-x", "--output=null", "--limit", "-1", "--model", '["m"]', "--schema", "m:M")
+    assert (flags["input"], flags["output"], flags["limit"]) == (["-x"], "null", -1)
+    options = Options.of(flags["engine"])
+    assert (options.model, options.profile) == ('["m"]', "m:M")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["extract", "--input", "a"], "--output"),
+        (["extract", *RUN, "--inputs", "c"], "Unknown option: --inputs"),
+        (["extract", *RUN, "--no-plan"], "Unknown option: --no-plan"),
+        (["extract", *RUN, "word"], "['word']"),
+        (["extract", *RUN, "--limit", "1.5"], "invalid literal for int"),
+        (["extract", *RUN, "--engine", "vllm"], 'Invalid value "vllm" for --engine'),
+        (["extract", *RUN, "--set", "a"], "--set a: KEY=VALUE is expected"),
+        (["evaluate", "--profiles", "o", "--labels", "l", "--map", "a"], "--map a: FIELD=KEY is expected"),
+        (["demo"], "--output"),
+        (["submit", "--address", "a", "--name", "b", "--"], "COMMAND"),
+        (["benchmark"], "a command is expected"),
+        (["benchmark", "serving", "--input", "a", "--servers"], "--servers"),
+        (["speed"], 'Unknown command "speed"'),
+        ([], "a command is expected"),
+    ],
+)
+def test_a_mistake_is_told_in_a_line(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(words) == 2
+    out, error = capsys.readouterr()
+    assert message in error and error.count("\n") == 1 and not out
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_help_has_examples_and_groups_and_there_is_a_version(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = main.COMMANDS[name]
+    assert main.main([name, "--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"Usage: company-profiles {name} ")
+    assert command.main(["-h"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"Usage: {name}.py ")
+    assert str(command.__doc__) in text and f"    python jobs/{name}.py " in text
+    assert "─ Flags ─" in text or name == "benchmark"
+    assert command.main(["--version"]) == 0
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_a_shell_completes_commands_flags_and_values(tmp_path: Path) -> None:
+    script = (
+        main.app.generate_completion(shell="bash")
+        + """
+try() {
+    COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _company_profiles; echo "${COMPREPLY[*]}"
+}
+try company-profiles ex
+try company-profiles extract --l
+try company-profiles extract --engine s
+try company-profiles benchmark p
+"""
+    )
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["extract", "--ledger --limit --log-format", "sglang", "planning"]
