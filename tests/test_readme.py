@@ -1,4 +1,4 @@
-"""What the README says can be done can be done: its commands are run or parsed, what it names is there."""
+"""What the README and the pages in docs/ say can be done: commands are run or parsed, what they name is there."""
 
 import os
 import re
@@ -18,6 +18,8 @@ from tests.jobs.helpers import job, rows_of
 from tests.readme import Script, Wrong, check
 
 README = (ROOT / "README.md").read_text("utf-8")
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+LONGEST = 150  # lines of the README: one screen, and where to read on
 ENDPOINT = "http://127.0.0.1:8000/v1"  # what the README calls an endpoint
 OWN = re.compile(r"^```\w+\n# (?P<path>mine/\S+)\n(?P<content>.*?)^```$", re.MULTILINE | re.DOTALL)
 CHEAP = {"evaluate": evaluate, "show": show, "report": report, "demo": demo}
@@ -37,6 +39,16 @@ def here(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
     with FakeServer() as server:
         assert job(folder / "documents", folder / "out" / "demo", server.url, "--set", "max_dead_fraction=1") == 0
         yield folder, server
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.stem))
+def test_a_page_holds(page: Path) -> None:
+    check(page.read_text("utf-8"), page.parent)
+
+
+def test_it_is_short_and_leads_to_every_page() -> None:
+    assert len(README.splitlines()) <= LONGEST
+    assert [page.name for page in PAGES if f"docs/{page.name}" not in README] == []
 
 
 def test_everything_in_it_holds(scripts: list[Script]) -> None:
@@ -61,11 +73,12 @@ def test_what_can_be_run_at_once_is_run(scripts: list[Script], here: tuple[Path,
 
 def test_a_schema_of_ones_own_works_as_it_is_told(here: tuple[Path, FakeServer]) -> None:
     folder, server = here
-    for block in OWN.finditer(README):
+    page = (ROOT / "docs" / "schemas.md").read_text("utf-8")
+    for block in OWN.finditer(page):
         path = folder / block["path"]
         path.parent.mkdir(exist_ok=True)
         path.write_text(block["content"], "utf-8")
-    (script,) = (each for each in check(README) if "mine/maker.yaml" in each.arguments)
+    (script,) = (each for each in check(page, ROOT / "docs") if "mine/maker.yaml" in each.arguments)
     places = {"mine/maker.yaml": folder / "mine" / "maker.yaml"}
     words = [str(places.get(word, _theirs(word, folder, server))) for word in script.arguments]
     more = ["--set", "max_dead_fraction=1", "--model", "fake"]

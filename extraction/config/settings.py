@@ -25,10 +25,10 @@ MILLION = 1_000_000
 class Price(Frozen):
     """Prices in one currency; what is not priced costs nothing."""
 
-    gpu_hour: Amount = 0
-    million_prompt_tokens: Amount = 0
-    million_output_tokens: Amount = 0
-    currency: str = "USD"
+    gpu_hour: Amount = Field(default=0, description="Price of an hour of one GPU")
+    million_prompt_tokens: Amount = Field(default=0, description="Price of a million prompt tokens")
+    million_output_tokens: Amount = Field(default=0, description="Price of a million output tokens")
+    currency: str = Field(default="USD", description="Currency of the prices, as reports show it")
 
     @property
     def known(self) -> bool:
@@ -42,141 +42,222 @@ class Price(Frozen):
 
 
 class Columns(Frozen):
-    """Names of the input's columns. Only `document_id` and `text` have to be there; `company_name` and `website`
-    are what the input knows of the company that a document is about."""
+    """Names of the input's columns."""
 
-    document_id: str = "document_id"
-    text: str = "text"
-    company_id: str = "company_id"
-    title: str = "title"
-    url: str = "url"
-    document_type: str = "document_type"
-    document_date: str = "document_date"
-    company_name: str = "company_name"
-    website: str = "website"
+    document_id: str = Field(
+        default="document_id", description="Column of the document's id, which has to be there"
+    )
+    text: str = Field(default="text", description="Column of the text, which has to be there")
+    company_id: str = Field(
+        default="company_id",
+        description="Column of the company's id; without one each document is a company of its own",
+    )
+    title: str = Field(
+        default="title", description="Column of the title, which stands before the text in a request"
+    )
+    url: str = Field(default="url", description="Column of the address, which stands before a text without a title")
+    document_type: str = Field(
+        default="document_type",
+        description="Column of the kind of document, which `trust` and calibration go by",
+    )
+    document_date: str = Field(
+        default="document_date",
+        description="Column of the date (ISO 8601), which the merge rule `latest` goes by",
+    )
+    company_name: str = Field(
+        default="company_name",
+        description="Column of the name of the company that is meant, where it is known",
+    )
+    website: str = Field(default="website", description="Column of that company's website, where it is known")
 
 
 class Model(Frozen):
-    """The language model: `name` as servers know it or the path of its files, `revision` the commit of its
-    weights, `tokenizer` a tokenizer.json or a folder with one where it is not found by the name.
-    """
+    """The language model."""
 
-    name: str
-    revision: str | None = None
-    tokenizer: str | None = None
-    template: str | None = None
-    load_format: Literal["auto", "safetensors", "dummy"] | None = None
+    name: str = Field(
+        description="The name that servers know the model by, a folder with its files, or for llama.cpp a GGUF file"
+    )
+    revision: str | None = Field(default=None, description="Commit of the weights in the model hub")
+    tokenizer: str | None = Field(
+        default=None,
+        description="A tokenizer.json, a folder with one, or a GGUF file, where the name leads to none; an "
+        "endpoint's tokens are estimated without it",
+    )
+    template: str | None = Field(default=None, description="Chat template (Jinja) in place of the model's own")
+    load_format: Literal["auto", "safetensors", "dummy"] | None = Field(
+        default=None, description="SGLang's option of that name; `dummy` means random weights"
+    )
 
 
 class Limits(Frozen):
-    """Tokens, bytes and counts. `max_chunk_tokens` holds the prompt as well as the document's text.
+    """Tokens, bytes and counts."""
 
-    Small documents of one company share a chunk of up to `group_target_tokens` of text; null keeps them apart.
-    """
-
-    max_chunk_tokens: Count = 12_000
-    group_target_tokens: Count | None = 8_000
-    system_prompt_overhead: Count = 3_000
-    max_output_tokens: Count = 4_096
-    context_length: Count = 32_768
-    max_document_bytes: Count = 50_000_000
-    max_chunks_per_document: Count = 2_000
+    max_chunk_tokens: Count = Field(
+        default=12_000, description="Most tokens of a prompt: instructions, examples and text"
+    )
+    group_target_tokens: Count | None = Field(
+        default=8_000,
+        description="Most tokens of text in a request that holds several documents of a company; `null` gives each "
+        "document requests of its own",
+    )
+    system_prompt_overhead: Count = Field(
+        default=3_000,
+        description="Tokens reserved for instructions and examples; they take more if they need more",
+    )
+    max_output_tokens: Count = Field(
+        default=4_096,
+        description="Most tokens of a reply: 512 and as many as the text has, up to this; a reply that is cut off "
+        "is asked for again with twice as many",
+    )
+    context_length: Count = Field(
+        default=32_768, description="Tokens that the model takes in a prompt and its reply together"
+    )
+    max_document_bytes: Count = Field(default=50_000_000, description="A larger document is a dead letter")
+    max_chunks_per_document: Count = Field(default=2_000, description="A document of more chunks is a dead letter")
 
 
 class Sampling(Frozen):
     """How answers are drawn. `retry_*` hold for the one changed retry after a loop or an invalid answer."""
 
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
-    presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
-    retry_temperature: Annotated[float, Field(ge=0, le=2)] = 0.3
-    retry_frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.4
-    seed: int = 0
+    temperature: float = Field(default=0.0, ge=0, le=2, description="Temperature of the first attempt")
+    frequency_penalty: float = Field(default=0.0, ge=-2, le=2, description="Frequency penalty of the first attempt")
+    presence_penalty: float = Field(default=0.0, ge=-2, le=2, description="Presence penalty of all attempts")
+    retry_temperature: float = Field(
+        default=0.3,
+        ge=0,
+        le=2,
+        description="Temperature of the retry after a reply that loops or is not valid",
+    )
+    retry_frequency_penalty: float = Field(default=0.4, ge=-2, le=2, description="Frequency penalty of that retry")
+    seed: int = Field(default=0, description="Seed of the first attempt; that retry adds 1")
 
 
 class Requests(Frozen):
-    """How servers are asked. `deadline_s` is for one attempt, from when it is sent to the end of its reply;
-    `attempts` for a chunk, or each part of one that is asked in parts. What a server's death cost is not counted.
-    """
+    """How servers are asked."""
 
-    deadline_s: Seconds = 900
-    attempts: Count = 5
-    backoff_s: Seconds = 0.5
-    backoff_max_s: Seconds = 60
+    deadline_s: Seconds = Field(
+        default=900, description="Seconds that an attempt may take, from sending it to the end of its reply"
+    )
+    attempts: Count = Field(
+        default=5,
+        description="Attempts at a chunk, or at each part of one that is asked in parts; a server's death costs "
+        "none",
+    )
+    backoff_s: Seconds = Field(
+        default=0.5,
+        description="Before retry n the client waits a random time of up to this many seconds times 2 to the n",
+    )
+    backoff_max_s: Seconds = Field(
+        default=60, description="Longest wait in seconds, also where a server asks for a longer one"
+    )
 
 
 class Servers(Frozen):
-    """How many servers a run may own and how they are held.
+    """How many servers a run may own and how they are held."""
 
-    `labels` are Ray's, for the nodes that servers may be placed on: {"extract/vram-gb": "in(80,141)"}. `drain_s` is
-    what requests under way get to end when their node is taken away, unless it goes sooner.
-    """
-
-    min_servers: Count = 1
-    max_servers: Count | None = None
-    gpus_per_server: Count = 1
-    labels: dict[str, str] = Field(default_factory=dict)
-    start_timeout_s: Seconds = 900
-    drain_s: Seconds = 60
-    max_deaths: Count = 10  # before an actor gives up; those under a chunk that is asked alone don't count
-    deaths_within_s: Seconds = 600
+    min_servers: Count = Field(
+        default=1, description="Servers that a run starts at least, if there are as many chunks to ask"
+    )
+    max_servers: Count | None = Field(
+        default=None,
+        description="Servers that it starts at most; `null` leaves that to the work and the GPUs, and without GPUs "
+        "starts the least",
+    )
+    gpus_per_server: Count = Field(default=1, description="GPUs of a server (tensor parallel)")
+    labels: dict[str, str] = Field(
+        default_factory=dict,
+        description="Ray labels of the nodes that servers may be placed on, such as "
+        "`{extract/vram-gb: in(80,141)}`",
+    )
+    start_timeout_s: Seconds = Field(default=900, description="Seconds that a server may take until it is ready")
+    drain_s: Seconds = Field(
+        default=60,
+        description="Seconds that requests under way get when their node is taken away, unless it goes sooner",
+    )
+    max_deaths: Count = Field(
+        default=10,
+        description="Deaths of a server after which its actor gives up and Ray places it anew; deaths under a "
+        "chunk that is asked alone do not count",
+    )
+    deaths_within_s: Seconds = Field(default=600, description="Seconds within which these deaths have to happen")
 
 
 class LlamaCpp(Frozen):
-    """llama.cpp on CPU: `slots` requests at a time, `threads` by default one a core."""
+    """llama.cpp on CPU."""
 
-    slots: Count = 4
-    threads: Count | None = None
+    slots: Count = Field(default=4, description="Requests at a time")
+    threads: Count | None = Field(default=None, description="Threads; `null` takes one for each core")
 
 
 class Sglang(Frozen):
-    """SGLang on GPUs: the scenario's name, `auto` by the memory of the actor's own GPU.
+    """SGLang on GPUs; `flags` are laid over the preset's."""
 
-    `flags` are laid over the row's. `vram_gib` is taken for the GPU's memory where NVML can't tell (some
-    virtual GPUs and containers).
-    """
-
-    scenario: str = "auto"
+    scenario: str = Field(
+        default="auto",
+        description="The preset: its name in `configs/scenarios.yaml`, or `auto`: by the memory of the GPU",
+    )
     flags: Flags = Flags()
-    vram_gib: Annotated[float, Field(gt=0)] | None = None
-    command: tuple[str, ...] = ("python", "-m", "sglang.launch_server")
+    vram_gib: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="Memory of the GPU in GiB, where NVML can't tell it (some virtual GPUs and containers)",
+    )
+    command: tuple[str, ...] = Field(
+        default=("python", "-m", "sglang.launch_server"), description="The command that starts a server"
+    )
 
 
 class Endpoint(Frozen):
-    """An OpenAI-compatible URL that somebody else runs; its key comes from the environment."""
+    """An OpenAI-compatible server that somebody else runs; its key comes from the environment."""
 
-    url: str | None = None
-    concurrency: Count = 32
+    url: str | None = Field(
+        default=None,
+        description="Base URL of an OpenAI-compatible server; `null` takes it from the environment",
+    )
+    concurrency: Count = Field(default=32, description="Requests at a time")
 
 
 class LedgerSettings(Frozen):
-    """How often an actor writes its answers down: what a crash can lose is younger than that."""
+    """How often an actor writes its answers down."""
 
-    flush_s: Seconds = 5
-    flush_rows: Count = 200
+    flush_s: Seconds = Field(
+        default=5, description="Seconds after which an actor writes its results down; a crash loses no older ones"
+    )
+    flush_rows: Count = Field(default=200, description="Results after which it writes earlier")
 
 
 class BreakerSettings(Frozen):
-    """When a run stops for what fails: more than `failed_fraction` of the last `chunks` chunks, or all of the first
-    `alike` with the same fault. A fraction of 1 never stops."""
+    """When a run stops for what fails."""
 
-    failed_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
-    chunks: Count = 200
-    alike: Count = 50
+    failed_fraction: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="A run stops when a larger share of the last chunks failed; 1 never stops",
+    )
+    chunks: Count = Field(default=200, description="Number of last chunks that are looked at")
+    alike: Count = Field(
+        default=50, description="A run also stops when the first so many chunks all fail with the same fault"
+    )
 
 
 class Confidence(Frozen):
-    """How sure a published value has to be.
+    """How sure a published value has to be."""
 
-    `calibration` names a file beside the settings, fitted by `jobs/calibrate.py` for their model; without one
-    values have a score that is no probability. `min_confidence` is one number or one a field (by dotted path,
-    `default` for the others); null takes the calibration's own, which is 0 where there is none. `logprobs` asks
-    servers for the log-probabilities of what they write.
-    """
-
-    calibration: Calibration | None = None
-    min_confidence: Probability | Minima | None = None
-    logprobs: bool = True
+    calibration: Calibration | None = Field(
+        default=None,
+        description="Name of a calibration file beside the settings file, fitted by `jobs/calibrate.py` for the "
+        "model; without one the confidence of a value is a score, not a probability",
+    )
+    min_confidence: Probability | Minima | None = Field(
+        default=None,
+        description="Confidence that a value needs to be published: one number for all fields, or a mapping of a "
+        "field's path to a number. A mapping with `default` (for the fields that it does not name) replaces "
+        "the calibration's thresholds; a mapping without `default` is laid over them. `null` takes the "
+        "calibration's thresholds, and 0 without a calibration",
+    )
+    logprobs: bool = Field(
+        default=True, description="Whether to ask servers for the log-probabilities of their tokens"
+    )
 
     def minimum(self, field: str, calibration: Calibration | None) -> float:
         """What a field's value needs to be published, by a calibration that fits the run's model, if there is
@@ -197,11 +278,17 @@ class Confidence(Frozen):
 
 
 class Settings(Frozen):
-    """Everything that a run is told. `trust` weighs a document's vote by its document_type; others weigh 1."""
+    """Everything that a run is told."""
 
-    profile: str = "extraction.schema.company:CompanyProfile"
+    profile: str = Field(
+        default="extraction.schema.company:CompanyProfile", description="The profile model as `module:Model`"
+    )
     prompt: Prompt
-    wire: Literal["auto", "bounded", "light"] = "auto"
+    wire: Literal["auto", "bounded", "light"] = Field(
+        default="auto",
+        description="Whether the response schema keeps the length limits of strings (`bounded`) or not (`light`); "
+        "`auto` keeps them for llama.cpp and for SGLang with llguidance or outlines",
+    )
     columns: Columns = Columns()
     model: Model
     limits: Limits = Limits()
@@ -215,8 +302,16 @@ class Settings(Frozen):
     sglang: Sglang = Sglang()
     endpoint: Endpoint = Endpoint()
     price: Price = Price()
-    trust: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
-    max_dead_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
+    trust: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict,
+        description="What a document's vote weighs, by its document type; a type that is not named weighs 1",
+    )
+    max_dead_fraction: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Dead letters, as a share of the documents, above which the exit code is 3",
+    )
 
     def profile_model(self) -> type[BaseModel]:
         """The pydantic model that `profile` names. Raises OperatorError when there is none."""

@@ -19,23 +19,46 @@ class Flags(Frozen):
     """The flags that a row may set, as SGLang 0.5 names them. There are no others: not the host, no keys,
     nothing that loads code."""
 
-    context_length: Count | None = None
-    chunked_prefill_size: Count | None = None
-    max_prefill_tokens: Count | None = None
-    mem_fraction_static: Annotated[float, Field(gt=0, lt=1)] | None = None
-    max_running_requests: Count | None = None
-    cuda_graph_max_bs: Count | None = None
-    grammar_backend: Literal["xgrammar", "outlines", "llguidance", "none"] | None = None
-    constrained_json_disable_any_whitespace: bool | None = None
-    schedule_policy: Literal["fcfs", "lpm", "random"] | None = None
-    disable_prefill_cuda_graph: bool | None = None
-    disable_radix_cache: bool | None = None
-    enable_mixed_chunk: bool | None = None
-    attention_backend: Literal["fa3", "flashinfer", "triton", "torch_native"] | None = None
-    sampling_backend: Literal["flashinfer", "pytorch"] | None = None
-    quantization: Literal["fp8"] | None = None
-    kv_cache_dtype: Literal["auto", "fp8_e4m3", "fp8_e5m2"] | None = None
-    log_level: Literal["debug", "info", "warning", "error"] | None = None
+    context_length: Count | None = Field(
+        default=None, description="Tokens of a prompt and its reply; never more than `limits.context_length`"
+    )
+    chunked_prefill_size: Count | None = Field(
+        default=None, description="Tokens of a prompt that are computed in one step"
+    )
+    max_prefill_tokens: Count | None = Field(
+        default=None, description="Tokens of all prompts that are computed in one step"
+    )
+    mem_fraction_static: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="Share of the GPU's memory for weights and KV cache; lowered where it does not fit",
+    )
+    max_running_requests: Count | None = Field(default=None, description="Requests at a time")
+    cuda_graph_max_bs: Count | None = Field(default=None, description="Largest batch that a CUDA graph is made for")
+    grammar_backend: Literal["xgrammar", "outlines", "llguidance", "none"] | None = Field(
+        default=None, description="What keeps replies to the response schema"
+    )
+    constrained_json_disable_any_whitespace: bool | None = Field(
+        default=None, description="No white space between the signs of JSON"
+    )
+    schedule_policy: Literal["fcfs", "lpm", "random"] | None = Field(
+        default=None, description="Order of waiting requests"
+    )
+    disable_prefill_cuda_graph: bool | None = Field(default=None, description="No CUDA graphs for prompts")
+    disable_radix_cache: bool | None = Field(default=None, description="No prefix cache")
+    enable_mixed_chunk: bool | None = Field(default=None, description="Prompts and replies in one batch")
+    attention_backend: Literal["fa3", "flashinfer", "triton", "torch_native"] | None = Field(
+        default=None, description="Attention kernels"
+    )
+    sampling_backend: Literal["flashinfer", "pytorch"] | None = Field(default=None, description="Sampling kernels")
+    quantization: Literal["fp8"] | None = Field(
+        default=None, description="Precision of the weights; changes replies"
+    )
+    kv_cache_dtype: Literal["auto", "fp8_e4m3", "fp8_e5m2"] | None = Field(
+        default=None, description="Precision of the KV cache; changes replies"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] | None = Field(
+        default=None, description="How much the server logs"
+    )
 
     def over(self, other: "Flags") -> "Flags":
         """These flags, with the other's where these say nothing."""
@@ -61,17 +84,20 @@ LEAST_STATIC = 0.3  # a server with less memory for weights and KV cache than th
 
 
 class Scenario(Frozen):
-    """A row of the matrix. `needs_gib` makes it one that `auto` may choose."""
+    """A row of the matrix."""
 
-    needs_gib: Annotated[float, Field(gt=0)] | None = None
-    flags: Flags
+    needs_gib: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        description="Memory in GiB from which `auto` may take the preset; `null` leaves it to its name",
+    )
+    flags: Flags = Field(description="Its flags: keys of `sglang.flags`")
 
 
 class Matrix(Frozen):
     """All rows, by name."""
 
-    common: Flags = Flags()
-    scenarios: Mapping[str, Scenario]
+    common: Flags = Field(default=Flags(), description="Flags of all presets, where these say nothing else")
+    scenarios: Mapping[str, Scenario] = Field(description="The presets by name")
 
 
 @dataclass(frozen=True)

@@ -68,8 +68,8 @@ def same_phone(one: str, other: str) -> bool:
 
 
 def is_phone(value: Any) -> bool:
-    """Whether a value can be a telephone number: valid by its country's plan where it names the country, else not
-    longer than any number is (E.164)."""
+    """Whether a value can be a telephone number: of a length that its country's plan has where it names the
+    country, else not longer than any number is (E.164)."""
     digits = "".join(filter(str.isdigit, str(value)))
     if str(value).strip().startswith(("+", "00")):
         key = _phone_key(re.sub(r"^00", "+", str(value).strip()))

@@ -36,7 +36,8 @@ class Signals(NamedTuple):
     subject: log-probability of the answer's word for what the text is about; None without such a field.
     exact: it stands in the text letter by letter, not only but for case, accents, signs or a misspelling.
     grounded: how many other values of the answer stand in the text.
-    given: the model gave it. found: a finder did, and `rivals` others that stand in the text may as well be meant.
+    given: the model gave it, not only a finder.
+    rivals: of a value that a finder reads, how many others of its kind in the text may as well be meant.
     akin: it is a web or mail address like the company's name.
     outdone: another field of the answer gives the same words at least as surely.
     known: the input names the company, and the answer (of a finder's value: the text) has that name.
@@ -47,7 +48,6 @@ class Signals(NamedTuple):
     exact: bool = True
     grounded: int = 0
     given: bool = True
-    found: bool = False
     rivals: int = 0
     akin: bool = False
     outdone: bool = False
@@ -67,8 +67,7 @@ def features(signals: Signals) -> dict[str, float]:
         "subject": surprise(signals.subject),
         "inexact": float(not signals.exact),
         "grounded": math.log1p(signals.grounded),
-        "found": float(signals.found),
-        "rivals": signals.found * math.log1p(signals.rivals),
+        "rivals": math.log1p(signals.rivals),
         "akin": float(signals.akin),
         "outdone": float(signals.outdone),
         "known": float(signals.known),

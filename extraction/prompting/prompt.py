@@ -19,27 +19,38 @@ DEFUSED = re.compile(r"<(?=\|[^|<>\s]{1,40}\|>|/?(?:bos|eos|pad|unk|s|start_of_t
 
 
 class Example(BaseModel):
-    """A document and the profile that is right for it; `company_name` and `website` are what the input knows."""
+    """A document and the profile that is right for it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    company_name: str | None = None
-    website: str | None = None
-    title: str | None = None
-    text: str
-    profile: dict[str, Any]
+    company_name: str | None = Field(
+        default=None, description="Name of the company that is meant, where the example's input knows it"
+    )
+    website: str | None = Field(
+        default=None, description="Website of that company, where the example's input knows it"
+    )
+    title: str | None = Field(default=None, description="The document's title")
+    text: str = Field(description="The document's text")
+    profile: dict[str, Any] = Field(description="The reply that is right for it; it has to fit the profile model")
 
 
 class Prompt(BaseModel):
-    """Instructions and examples. `{fields}` in the instructions becomes the list of fields with descriptions,
-    `{schema}` the JSON schema. `shown` are the numbers of the examples to show, from 1; all where it is null.
-    """
+    """Instructions and examples."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    instructions: Annotated[str, Field(min_length=1)]
-    examples: tuple[Example, ...] = ()
-    shown: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    instructions: str = Field(
+        min_length=1,
+        description="The system message; `{fields}` becomes the list of fields with their descriptions, `{schema}` "
+        "the JSON schema",
+    )
+    examples: tuple[Example, ...] = Field(
+        default=(), description="Worked examples, each sent as a user message and the reply to it"
+    )
+    shown: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        default=None,
+        description="Numbers of the examples that are sent, from 1, in this order; `null` sends all",
+    )
 
     def messages(self, model: type[BaseModel], content: str) -> list[Message]:
         """The chat for one chunk, its content as the last user message."""

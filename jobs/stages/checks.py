@@ -16,8 +16,8 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.extractor import CANARY, CANARY_TOKENS
-from actors.http import Attempt, Completion, Connection, Unreachable
-from actors.retrying_client import first_attempt
+from actors.http import Completion, Connection, SamplingParams, Unreachable
+from actors.retrying_client import initial_params
 from actors.servers import sglang
 from actors.servers.supervisor import ServerAddress
 from extraction.config.settings import Columns, Settings
@@ -119,8 +119,8 @@ async def _models(connection: Connection, settings: Settings) -> list[Check]:
 
 async def _word(connection: Connection) -> list[Check]:
     """An answer that no model gives unless the schema is kept to."""
-    attempt = Attempt(temperature=0, frequency_penalty=0, presence_penalty=0, max_tokens=WORD_TOKENS, seed=0)
-    body = await connection.send([{"role": "user", "content": "Say hello."}], attempt)
+    params = SamplingParams(temperature=0, frequency_penalty=0, presence_penalty=0, max_tokens=WORD_TOKENS, seed=0)
+    body = await connection.send([{"role": "user", "content": "Say hello."}], params)
     text = Completion.of(body).text
     try:
         kept = json.loads(text) == {"word": WORD_SCHEMA_NAME}
@@ -158,7 +158,7 @@ async def _profile(connection: Connection, settings: Settings) -> list[Check]:
 async def _ask(connection: Connection, settings: Settings) -> tuple[Completion, float]:
     room = min(CANARY_TOKENS, settings.limits.max_output_tokens)
     messages, began = settings.prompt.messages(settings.profile_model(), CANARY), time.monotonic()
-    body = await connection.send(messages, first_attempt(settings.sampling, room))
+    body = await connection.send(messages, initial_params(settings.sampling, room))
     return Completion.of(body), time.monotonic() - began
 
 

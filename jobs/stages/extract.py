@@ -20,8 +20,8 @@ import ray.data
 import ray.exceptions
 from ray.data import ActorPoolStrategy
 
-from actors.crash_suspects import Notes
-from actors.extractor import Extractor, Journal
+from actors.crash_suspects import SuspectStore
+from actors.extractor import Extractor, ResultStore
 from actors.retrying_client import Request
 from actors.servers.supervisor import Server
 from extraction.config.settings import BreakerSettings as Asked
@@ -215,9 +215,9 @@ def results(run: Run, work: Work, extractor: type[Extractor] = Extractor) -> Gen
                 "settings": run.settings,
                 "schema": run.schema,
                 "make_server": partial(_server, run),
-                "make_journal": partial(_journal, run),
-                "tell": partial(write_server, run.storage, run.run_id),
-                "make_notes": partial(_notes, run),
+                "make_result_store": partial(_result_store, run),
+                "on_ready": partial(write_server, run.storage, run.run_id),
+                "make_suspect_store": partial(_suspect_store, run),
             },
         )
     )
@@ -245,37 +245,37 @@ def _server(run: Run) -> Server:
     return run.fleet.make_server(run.logs)
 
 
-def _notes(run: Run) -> Notes:
+def _suspect_store(run: Run) -> SuspectStore:
     context: Any = ray.get_runtime_context()
     with warnings.catch_warnings():  # Ray asks in a way that it deprecates
         warnings.simplefilter("ignore", DeprecationWarning)
         actor, restarted = context.get_actor_id(), bool(context.was_current_actor_reconstructed)
-    return StoredNotes(run.storage, f"{folder_of(run.run_id)}/doubts/{actor}.json", restarted)
+    return SuspectFile(run.storage, f"{folder_of(run.run_id)}/suspects/{actor}.json", restarted)
 
 
-def _journal(run: Run) -> Journal:
+def _result_store(run: Run) -> ResultStore:
     context: Any = ray.get_runtime_context()
     return LedgerWriter(run.ledger, run.run_id, context.get_actor_id() or "driver")
 
 
 @dataclass(frozen=True)
-class StoredNotes:
-    """Doubts by chunk id, in a JSON file that is there whole or not at all."""
+class SuspectFile:
+    """Crash records by chunk id, in a JSON file that is replaced as a whole."""
 
     storage: Storage
     path: str
     restarted: bool
 
     def read(self) -> dict[str, Any] | None:
-        """What the actor's last life wrote; None in its first."""
+        """The records from before the actor's restart; None at its first start."""
         if not self.restarted:
             return None
         try:
-            found = json.loads(self.storage.read(self.path) or b"{}")
+            records = json.loads(self.storage.read(self.path) or b"{}")
         except ValueError:
             return {}
-        return found if isinstance(found, dict) else {}
+        return records if isinstance(records, dict) else {}
 
-    def write(self, doubts: dict[str, Any]) -> None:
-        """Put doubts in place of those before."""
-        self.storage.write(self.path, json.dumps(doubts).encode())
+    def write(self, records: dict[str, Any]) -> None:
+        """Replace all records."""
+        self.storage.write(self.path, json.dumps(records).encode())

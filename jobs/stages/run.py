@@ -68,6 +68,17 @@ class Run:
         found = self.settings.confidence.calibration
         return found if found and found.fitted.model == self.fleet.model else None
 
+    @property
+    def calibrated_for(self) -> str:
+        """What confidence is worth in this run, in words."""
+        model, given = self.fleet.model, self.settings.confidence.calibration
+        if self.calibration:
+            return f"calibrated for {model}, published from {self.least_confidence('default'):g}"
+        why = (
+            f"the calibration is of {given.fitted.model}, the model is" if given else "there is no calibration for"
+        )
+        return f"a score, no probability: {why} {model}"
+
     def least_confidence(self, field: str) -> float:
         """What a field's value needs to be published."""
         return self.settings.confidence.minimum(field, self.calibration)

@@ -125,6 +125,24 @@ class Index:
         return {self.segments[n].path: np.sort(row[segment == n]).tolist() for n in np.unique(segment).tolist()}
 
 
+LEDGER_COLUMNS: Mapping[str, str] = {
+    "chunk_id": "The chunk",
+    "replies": "The replies as JSON text: one, or one for each part of a chunk that was asked in parts; none after "
+    "a fault",
+    "scores": "For each reply the log-probability of each of its values, in the order of the JSON",
+    "fault": "Why there is no reply; null where there is one",
+    "message": "The fault in words",
+    "attempts": "Requests that were made",
+    "prompt_tokens": "Prompt tokens of all attempts",
+    "cached_tokens": "Those of them that came from the prefix cache",
+    "completion_tokens": "Output tokens of all attempts",
+    "latency_s": "Seconds from the first attempt to the result, waiting included",
+    "in_flight": "Requests that the server worked on when the last one ended, this one included",
+    "truncated": "Attempts whose reply was cut off",
+    "looped": "Attempts whose reply repeated itself",
+    "ended_at": "When the result was there, in seconds since 1970",
+    "server": "Host and process of the actor that asked",
+}
 LEDGERS = "work/ledger"  # in an output, unless its run was told of another place
 KEYS = pa.schema([RESULTS.field(name) for name in ("chunk_id", "fault")])
 SEGMENT_READERS = 16  # segments read at a time

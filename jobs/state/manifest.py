@@ -20,48 +20,51 @@ class ManifestPart(BaseModel):
 
 
 class Counts(ManifestPart):
-    """Documents and chunks of a run. `chunks_answered` holds those `from_ledger`."""
+    """Documents and chunks of a run."""
 
-    documents: Natural
-    chunks: Natural
-    chunks_answered: Natural
-    chunks_from_ledger: Natural
-    companies: Natural
-    dead_letters: Natural
+    documents: Natural = Field(description="Documents of the input")
+    chunks: Natural = Field(description="Chunks that they make")
+    chunks_answered: Natural = Field(description="Chunks with a reply")
+    chunks_from_ledger: Natural = Field(description="Those of them whose reply was in the ledger before the run")
+    companies: Natural = Field(description="Rows of all profile files")
+    dead_letters: Natural = Field(description="Rows of all dead letter files")
 
 
 class Tokens(ManifestPart):
     """Tokens of the requests that this run made; none where all came from the ledger."""
 
-    prompt: Natural = 0
-    cached: Natural = 0
-    completion: Natural = 0
+    prompt: Natural = Field(default=0, description="Prompt tokens of the run's requests")
+    cached: Natural = Field(default=0, description="Those of them that came from the prefix cache")
+    completion: Natural = Field(default=0, description="Output tokens of the run's requests")
 
 
 class File(ManifestPart):
-    """A published file, its path relative to the output."""
+    """A published file."""
 
-    path: str
-    rows: Natural
-    bytes: Natural
-    sha256: str
+    path: str = Field(description="Path in the output folder")
+    rows: Natural = Field(description="Number of rows")
+    bytes: Natural = Field(description="Size in bytes")
+    sha256: str = Field(description="SHA-256 of the file, in hexadecimal")
 
 
 class Manifest(ManifestPart):
-    """What a run published. `columns` are the names that its input has them by; `ledger` the URL of the folder of
-    ledgers, where that is not in the output."""
+    """What a run published."""
 
-    run_id: str
-    fingerprint: str
-    ledger: str | None = None
-    profile: str | None = None
-    columns: Columns = Columns()
-    created_at: str
+    run_id: str = Field(description="The run that published")
+    fingerprint: str = Field(description="Digest of all that changes a reply; names the ledger")
+    ledger: str | None = Field(
+        default=None, description="URL of the folder of ledgers, where it is not in the output"
+    )
+    profile: str | None = Field(default=None, description="The profile model as `module:Model`")
+    columns: Columns = Field(default=Columns(), description="Names of the input's columns")
+    created_at: str = Field(description="When it was published (UTC)")
     counts: Counts
     tokens: Tokens
-    profiles: tuple[File, ...]
-    dead_letters: tuple[File, ...]
-    versions: dict[str, str]
+    profiles: tuple[File, ...] = Field(description="The published profile files")
+    dead_letters: tuple[File, ...] = Field(description="The published dead letter files")
+    versions: dict[str, str] = Field(
+        description="Versions of Python, of the packages and of the engine, and the model's name"
+    )
 
 
 def read_manifest(storage: Storage) -> Manifest | None:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from actors.servers.supervisor import Ready
+from actors.servers.supervisor import ServerReady
 from jobs.state.storage import Storage
 
 RECORD_READERS = 16
@@ -57,7 +57,7 @@ class RunRecord(RecordBase):
 
 
 class ServerRecord(RecordBase):
-    """A server as it was when it was last ready (see `actors.servers.supervisor.Ready`)."""
+    """A server as it was when it was last ready (see `actors.servers.supervisor.ServerReady`)."""
 
     server: str
     name: str
@@ -78,7 +78,7 @@ def servers_in(run_id: str) -> str:
     return f"{folder_of(run_id)}/servers"
 
 
-def write_server(storage: Storage, run_id: str, ready: Ready) -> None:
+def write_server(storage: Storage, run_id: str, ready: ServerReady) -> None:
     """Put a server's record in place. Called where the server is."""
     name = UNSAFE.sub("-", ready.server)
     storage.write(f"{servers_in(run_id)}/{name}.json", (json.dumps(asdict(ready), indent=2) + "\n").encode())

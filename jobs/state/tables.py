@@ -1,4 +1,7 @@
-"""The Parquet tables of a run: document rows, chunks, dead letters, and the published profiles."""
+"""The Parquet tables of a run: document rows, chunks, dead letters, and the published profiles.
+
+Columns that readers see have a description in their metadata, which Parquet files keep.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -31,56 +34,63 @@ DOCUMENT_ROWS = pa.schema(
 )
 
 
+def described(*columns: tuple[str, pa.DataType, str]) -> list[pa.Field]:
+    """Columns from name, type and description."""
+    return [pa.field(name, kind, metadata={"description": meaning}) for name, kind, meaning in columns]
+
+
 EDIT = pa.struct(
-    [
-        ("at", pa.int64()),
-        ("length", pa.int64()),
-        ("start", pa.int64()),
-        ("end", pa.int64()),
-        ("original", pa.large_string()),
-    ]
+    described(
+        ("at", pa.int64(), "First changed character, counted from the beginning of the part in the content"),
+        ("length", pa.int64(), "Characters that stand there now"),
+        ("start", pa.int64(), "First of the characters that they replace in the document's text"),
+        ("end", pa.int64(), "Character after the last of these"),
+        ("original", pa.large_string(), "The characters that they replace"),
+    )
+)
+
+
+PIECE = pa.struct(
+    described(
+        ("document_id", pa.string(), "The document"),
+        ("start", pa.int64(), "First character of the part in the document's text"),
+        ("end", pa.int64(), "Character after its last one"),
+        ("at", pa.int64(), "First character of the part in the content"),
+        ("length", pa.int64(), "Characters that it has there"),
+        ("document_type", pa.string(), "Kind of the document"),
+        ("document_date", pa.string(), "Date of the document"),
+        ("source_path", pa.string(), "File or URL and row of the input"),
+        ("edits", pa.list_(EDIT), "Where cleaning changed the text"),
+    )
 )
 
 
 CHUNKS = pa.schema(
-    [
-        ("chunk_id", pa.string()),
-        ("company_id", pa.string()),
-        ("content", pa.large_string()),
-        ("prompt_tokens", pa.int64()),
-        ("max_tokens", pa.int64()),
+    described(
+        ("chunk_id", pa.string(), "SHA-256 of fingerprint and content: its key in the ledger"),
+        ("company_id", pa.string(), "The company"),
+        ("content", pa.large_string(), "The last message of the request: the text with what stands before it"),
+        ("prompt_tokens", pa.int64(), "Tokens of the whole prompt"),
+        ("max_tokens", pa.int64(), "Most tokens of the reply"),
+        ("pieces", pa.list_(PIECE), "The parts of documents that it holds"),
         (
-            "pieces",
-            pa.list_(
-                pa.struct(
-                    [
-                        ("document_id", pa.string()),
-                        ("start", pa.int64()),
-                        ("end", pa.int64()),
-                        ("at", pa.int64()),
-                        ("length", pa.int64()),
-                        ("document_type", pa.string()),
-                        ("document_date", pa.string()),
-                        ("source_path", pa.string()),
-                        ("edits", pa.list_(EDIT)),
-                    ]
-                )
-            ),
+            "known",
+            pa.struct(described(("name", pa.string(), "Its name"), ("website", pa.string(), "Its website"))),
+            "What the input knows of the company",
         ),
-        ("known", pa.struct([("name", pa.string()), ("website", pa.string())])),
-    ]
+    )
 )
 
 
 DEAD_LETTERS = pa.schema(
-    [
-        ("document_id", pa.string()),
-        ("source_path", pa.string()),
-        ("stage", pa.string()),
-        ("fault", pa.string()),
-        ("message", pa.string()),
-        ("attempts", pa.int32()),
-    ]
+    described(
+        ("document_id", pa.string(), "The document; null where the row has no id or can't be read"),
+        ("source_path", pa.string(), "File or URL and row (`#row=`, from 0) of the input"),
+        ("stage", pa.string(), "The stage that gave it up: `plan`, `extract` or `reduce`"),
+        ("fault", pa.string(), "The reason: a fault such as `empty`"),
+        ("message", pa.string(), "The reason in words, with names and limits; never a part of the document"),
+        ("attempts", pa.int32(), "Requests that were made for it"),
+    )
 )
 
 
@@ -93,58 +103,86 @@ def chunks_of(table: pa.Table) -> Iterator[Chunk]:
 
 
 PLACE = pa.struct(
-    [("document_id", pa.string()), ("start", pa.int64()), ("end", pa.int64()), ("quote", pa.string())]
+    described(
+        ("document_id", pa.string(), "The document"),
+        ("start", pa.int64(), "First character in the document's text"),
+        ("end", pa.int64(), "Character after the last one"),
+        ("quote", pa.string(), "The words that stand there: `text[start:end]`"),
+    )
 )
 
 
 EVIDENCE = pa.struct(
-    [
-        ("field", pa.string()),
-        ("value", pa.string()),
-        ("chosen", pa.bool_()),
-        ("grounded", pa.bool_()),
-        ("found", pa.bool_()),
-        ("confidence", pa.float32()),
-        ("support", pa.int32()),
-        ("places", pa.list_(PLACE)),
-    ]
+    described(
+        ("field", pa.string(), "The field by its path, such as `identity.legal_name`"),
+        ("value", pa.string(), "The value as text; what is not text as JSON"),
+        ("chosen", pa.bool_(), "Whether it is published in its column"),
+        ("grounded", pa.bool_(), "Whether it stands in a document; of a reading whether the quote for it does"),
+        ("found", pa.bool_(), "Whether a finder read it in a document for which the model did not give it"),
+        (
+            "confidence",
+            pa.float32(),
+            "Probability that it is right, a score without a calibration; 0 where it stands in no document, null "
+            "for a reading",
+        ),
+        ("support", pa.int32(), "Number of documents that give it"),
+        ("places", pa.list_(PLACE), "Where it stands, one place a document, at most three"),
+    )
 )
 
 
 ALTERNATIVE = pa.struct(
-    [("value", pa.string()), ("support", pa.int32()), ("newest", pa.string()), ("place", PLACE)]
+    described(
+        ("value", pa.string(), "The value"),
+        ("support", pa.int32(), "Number of documents that give it"),
+        ("newest", pa.string(), "Date of the newest of them"),
+        ("place", PLACE, "A place where it stands"),
+    )
 )
 
 
 CONFLICT = pa.struct(
-    [
-        ("field", pa.string()),
-        ("chosen", pa.string()),
-        ("support", pa.int32()),
-        ("rule", pa.string()),
-        ("alternatives", pa.list_(ALTERNATIVE)),
-    ]
+    described(
+        ("field", pa.string(), "The field by its path"),
+        ("chosen", pa.string(), "The published value"),
+        ("support", pa.int32(), "Number of documents that give it"),
+        ("rule", pa.string(), "The merge rule that decided: `vote` or `latest`"),
+        (
+            "alternatives",
+            pa.list_(ALTERNATIVE),
+            "Other values with at least a fifth of the weight of all, at most five",
+        ),
+    )
 )
 
 
 MISSING_CHUNK = pa.struct(
-    [
-        ("chunk_id", pa.string()),
-        ("document_id", pa.string()),
-        ("start", pa.int64()),
-        ("end", pa.int64()),
-        ("fault", pa.string()),
-    ]
+    described(
+        ("chunk_id", pa.string(), "The chunk"),
+        ("document_id", pa.string(), "The document"),
+        ("start", pa.int64(), "First character of the part in the document's text"),
+        ("end", pa.int64(), "Character after its last one"),
+        ("fault", pa.string(), "Why there is no reply: a fault such as `truncated`"),
+    )
 )
 
 
 OWN = pa.schema(
-    [
-        ("documents", pa.list_(pa.string())),
-        ("chunks_missing", pa.list_(MISSING_CHUNK)),
-        ("evidence", pa.list_(EVIDENCE)),
-        ("conflicts", pa.list_(CONFLICT)),
-    ]
+    described(
+        ("documents", pa.list_(pa.string()), "Ids of the documents that were read for the profile"),
+        ("chunks_missing", pa.list_(MISSING_CHUNK), "Parts of these documents that no reply covers"),
+        (
+            "evidence",
+            pa.list_(EVIDENCE),
+            "All values that were given or found, the published ones of a field first; at most 20 a field, or as "
+            "many as are published",
+        ),
+        ("conflicts", pa.list_(CONFLICT), "Fields of one value of which documents say different things"),
+    )
+)
+CONFIDENCE_MEANS = (
+    "For each field of the profile, under the same names, the confidence of the published value; of a list that of "
+    "its least sure item; null for a reading and where nothing is published"
 )
 
 
@@ -165,8 +203,9 @@ def _numbers(tree: Mapping[str, Any]) -> pa.StructType:
 
 def profile_schema(model: type[BaseModel]) -> pa.Schema:
     """The published table: company_id, the profile's fields as columns, then documents and evidence."""
-    company_id = pa.field("company_id", pa.string())
-    columns = [company_id, *struct_of(model), pa.field("confidence", confidence_type(model)), *OWN]
+    company_id = described(("company_id", pa.string(), "The company"))
+    confidence = described(("confidence", confidence_type(model), CONFIDENCE_MEANS))
+    columns = [*company_id, *struct_of(model), *confidence, *OWN]
     names = [column.name for column in columns]
     twice = {name for name in names if names.count(name) > 1}
     if twice:

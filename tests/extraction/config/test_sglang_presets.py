@@ -18,7 +18,7 @@ from extraction.config.sglang_presets import (
     step_down,
 )
 from extraction.errors import OperatorError
-from tests.actors.flags import KNOWN, options
+from tests.actors.sglang_options import VERSIONS, options
 
 NEVER = (
     "host", "port", "api_key", "admin_api_key", "trust_remote_code", "dist_init_addr", "nccl_port", "config",
@@ -40,7 +40,7 @@ def value_of(name: str) -> object:
 
 
 @pytest.mark.parametrize("name", Flags.model_fields)
-@pytest.mark.parametrize("version", KNOWN)
+@pytest.mark.parametrize("version", VERSIONS)
 def test_every_flag_is_one_that_sglang_has(version: str, name: str) -> None:
     (said,) = Flags.model_validate({name: value_of(name)}).arguments()
     assert f"--{said}" in options(version)
@@ -68,7 +68,7 @@ def test_no_value_is_passed_on_unseen(name: str, value: object) -> None:
 
 
 def test_the_lists_are_of_both_versions() -> None:
-    assert {Path(f"tests/actors/sglang-{version}.txt").is_file() for version in KNOWN} == {True}
+    assert {Path(f"tests/actors/sglang-{version}.txt").is_file() for version in VERSIONS} == {True}
     assert "--cuda-graph-max-bs" in options("0.5.17") - options("0.5.23")
 
 

@@ -40,7 +40,6 @@ SIGNALS = st.builds(
     exact=st.booleans(),
     grounded=st.integers(0, 40),
     given=st.booleans(),
-    found=st.booleans(),
     rivals=st.integers(0, 40),
     akin=st.booleans(),
     outdone=st.booleans(),

@@ -31,7 +31,7 @@ def test_every_number_of_a_text_is_a_rival_of_the_others() -> None:
         "11.222.333/0001-81": 1,
         "12.345.678/0001-95": 1,
     }
-    assert all(one.found and not one.given and not one.known for one in numbers.values())
+    assert not any(one.given or one.known for one in numbers.values())
 
 
 def test_the_number_behind_a_known_company_s_name_has_no_rival() -> None:
@@ -54,10 +54,10 @@ def test_an_answer_that_abstains_leaves_what_stands_by_a_known_company() -> None
     assert all(one.signals.known and one.signals.subject is None for one in found.values())
 
 
-def test_a_value_that_a_finder_has_too_is_found() -> None:
+def test_a_value_of_the_model_that_a_finder_has_too_has_its_rivals() -> None:
     found = signals(CONTRACT, name="BIRCH PUMPS LTDA", tax_id="12345678000195")
     (one,) = (one.signals for one in found.values() if one.value.key == "12345678000195")
-    assert (one.given, one.found, one.exact) == (True, True, False)
+    assert (one.given, one.rivals, one.exact) == (True, 1, False)
 
 
 def test_a_word_that_another_field_gives_more_surely_is_outdone() -> None:

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.crash_suspects import Doubt
+from actors.crash_suspects import CrashRecord
 from actors.extractor import RESULTS
 from actors.retrying_client import Result
 from extraction.config.settings import BreakerSettings as Asked
 from extraction.config.settings import Servers
 from extraction.errors import Fault, RunError
-from jobs.stages.extract import ASKED_AHEAD, WAVES, CircuitBreaker, StoredNotes, pool_size
+from jobs.stages.extract import ASKED_AHEAD, WAVES, CircuitBreaker, SuspectFile, pool_size
 from jobs.state.storage import Storage
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import census, job, manifest, row, write
@@ -130,22 +130,22 @@ def test_a_run_stops_publishes_nothing_and_goes_on_when_the_cause_is_gone(
     assert manifest(output)["counts"]["chunks_from_ledger"] >= 30
 
 
-PATH = "work/runs/run/doubts/actor.json"
+PATH = "work/runs/run/suspects/actor.json"
 
 
-def test_the_next_life_reads_what_the_last_one_wrote(tmp_path: Path) -> None:
+def test_a_restarted_actor_reads_what_was_written_before(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
-    first = StoredNotes(storage, PATH, restarted=False)
+    first = SuspectFile(storage, PATH, restarted=False)
     assert first.read() is None
-    first.write({"a": Doubt(1, 0, "alone")})
-    assert first.read() is None  # of another actor's life, by chance
-    assert StoredNotes(storage, PATH, restarted=True).read() == {"a": [1, 0, "alone"]}
+    first.write({"a": CrashRecord(1, 0, "alone")})
+    assert first.read() is None  # of another actor with the same id, by chance
+    assert SuspectFile(storage, PATH, restarted=True).read() == {"a": [1, 0, "alone"]}
 
 
 def test_without_a_file_or_with_a_foreign_one_nothing_is_known(tmp_path: Path) -> None:
-    notes = StoredNotes(Storage(str(tmp_path)), PATH, restarted=True)
-    assert notes.read() == {}
+    store = SuspectFile(Storage(str(tmp_path)), PATH, restarted=True)
+    assert store.read() == {}
     for foreign in ("{torn", "[]"):
         (tmp_path / PATH).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / PATH).write_text(foreign)
-        assert notes.read() == {}
+        assert store.read() == {}
