@@ -3,7 +3,9 @@
 <output>/work/backfill/<run>.json   what each run of the backfill has spent, at most seconds old after a kill
 """
 
+import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -27,7 +29,7 @@ MOST_RESERVED_S = 600
 
 
 class Stop(Exception):
-    """The tick has spent what it may: not a failure, the next tick goes on."""
+    """The run has spent what it may: not a failure, the next run goes on."""
 
 
 class Spent(BaseModel):
@@ -44,10 +46,10 @@ class Spent(BaseModel):
     money: Annotated[float, Field(ge=0)] = 0
 
     @classmethod
-    def on(cls, answers: pa.Table, gpu_hours: float, price: Price) -> "Spent":
-        """What a table of ANSWERS took."""
+    def on(cls, results: pa.Table, gpu_hours: float, price: Price) -> "Spent":
+        """What a table of RESULTS cost."""
         columns = ("attempts", "prompt_tokens", "cached_tokens", "completion_tokens")
-        requests, prompt, cached, output = (pc.sum(answers[name]).as_py() or 0 for name in columns)
+        requests, prompt, cached, output = (pc.sum(results[name]).as_py() or 0 for name in columns)
         return cls(
             requests=requests,
             prompt_tokens=prompt,
@@ -75,52 +77,48 @@ class Spent(BaseModel):
 
 
 class Budget:
-    """What this tick has spent, beside what others before it have, and what both may."""
+    """What this run of the backfill has spent, what those before it have, and what they may."""
 
     def __init__(self, allowed: Budgets, price: Price, gpus: int, before: Spent, deadline_s: float | None) -> None:
         _check(allowed, price, gpus)
         self.allowed, self.price, self.gpus = allowed, price, gpus
-        self.before, self.spent, self.last = before, Spent(), Spent()
+        self.before, self.spent = before, Spent()
         self._began, self._deadline_s = time.monotonic(), deadline_s
         self._hours = 0.0
 
     def begin(self) -> None:
-        """A new stage, with a tally of its own, begins. Raises Stop where nothing may be spent any more."""
+        """Begin a new stage, which has statistics of its own. Raises Stop where nothing may be spent any more."""
         self._hours = 0.0
         self.check()
 
-    def count(self, tally: RunStats, answers: pa.Table) -> None:
-        """A watch of the extract stage: count its answers; `last` is what these took."""
-        hours = self.gpus * tally.server_hours
-        self.last = Spent.on(answers, hours - self._hours, self.price)
-        self._hours, self.spent = hours, self.spent + self.last
+    def count(self, stats: RunStats, results: pa.Table) -> float:
+        """Count results of the extract stage; the GPU-hours that they took."""
+        before, self._hours = self._hours, self.gpus * stats.server_hours
+        self.spent += Spent.on(results, self._hours - before, self.price)
+        return self._hours - before
 
-    def check(self, *_: object) -> None:
-        """A watch, too: raise Stop where a limit is reached."""
-        told = self.spent.reached(self.allowed.tick)
-        if told:
-            raise Stop(f"budgets.tick.{told}")
-        told = (self.before + self.spent).reached(self.allowed.total)
-        if told:
-            raise Stop(f"budgets.total.{told}")
-        left = self.seconds_left
-        if left is not None and left <= 0:
+    def check(self) -> None:
+        """Raise Stop where a limit is reached."""
+        for name, spent in (("run", self.spent), ("total", self.before + self.spent)):
+            reached = spent.reached(getattr(self.allowed, name))
+            if reached:
+                raise Stop(f"budgets.{name}.{reached}")
+        if self.seconds_left <= 0:
             raise Stop(self._late)
 
     @property
-    def requests_left(self) -> int | None:
-        """How many requests may still be made; None where they are not limited."""
-        tick, total = self.allowed.tick.requests, self.allowed.total.requests
-        left = [limit - spent for limit, spent in (
-            (tick, self.spent.requests), (total, self.before.requests + self.spent.requests)
-        ) if limit is not None]  # fmt: skip
-        return max(0, min(left)) if left else None
+    def requests_left(self) -> int:
+        """How many requests may still be made."""
+        run, total = self.allowed.run.requests, self.allowed.total.requests
+        left = [] if run is None else [run - self.spent.requests]
+        left += [] if total is None else [total - self.before.requests - self.spent.requests]
+        return max(0, min(left, default=sys.maxsize))
 
     @property
-    def seconds_left(self) -> float | None:
-        """Seconds until the deadline's reserve begins; None where there is no deadline."""
+    def seconds_left(self) -> float:
+        """Seconds until the deadline's reserve begins; infinite where there is no deadline."""
         if self._deadline_s is None:
-            return None
+            return math.inf
         reserve = min(MOST_RESERVED_S, RESERVED * self._deadline_s)
         return self._began + self._deadline_s - reserve - time.monotonic()
 
@@ -131,21 +129,20 @@ class Budget:
     @contextmanager
     def in_time(self) -> Iterator[None]:
         """Raise Stop within the block when the deadline is near, though no answer comes."""
-        left = self.seconds_left
-        if left is None or threading.current_thread() is not threading.main_thread():
+        if self._deadline_s is None or threading.current_thread() is not threading.main_thread():
             yield
             return
 
         def ring(_: int, __: FrameType | None) -> None:
             raise Stop(self._late)
 
-        had = signal.signal(signal.SIGALRM, ring)
-        signal.setitimer(signal.ITIMER_REAL, max(0.001, left))
+        previous = signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, max(0.001, self.seconds_left))
         try:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, had)
+            signal.signal(signal.SIGALRM, previous)
 
 
 def _check(allowed: Budgets, price: Price, gpus: int) -> None:
@@ -164,7 +161,7 @@ SPENDING_READERS = 16
 
 
 class SpendingRecord(BaseModel):
-    """One tick: when it was last heard of, what it has spent, and why it ended, if it did."""
+    """One run of a backfill: when this was written, what it has spent, and why it ended, if it did."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -175,7 +172,7 @@ class SpendingRecord(BaseModel):
 
 
 class Spending:
-    """The account of one tick; nothing is written while nothing is spent."""
+    """The account of one run of a backfill; nothing is written while nothing is spent."""
 
     def __init__(self, storage: Storage, run_id: str) -> None:
         self._storage, self._run_id = storage, run_id
@@ -187,15 +184,15 @@ class Spending:
         if spent == Spent() or not (ended or (late and spent != self._saved)):
             return
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        tick = SpendingRecord(run_id=self._run_id, at=at, spent=spent, ended=ended)
+        record = SpendingRecord(run_id=self._run_id, at=at, spent=spent, ended=ended)
         self._storage.write(
-            f"{SPENDING_FOLDER}/{self._run_id}.json", (tick.model_dump_json(indent=2) + "\n").encode()
+            f"{SPENDING_FOLDER}/{self._run_id}.json", (record.model_dump_json(indent=2) + "\n").encode()
         )
         self._saved, self._saved_at = spent, time.monotonic()
 
 
 def spent_before(storage: Storage) -> Spent:
-    """What all ticks so far have spent."""
+    """What all runs so far have spent."""
     paths = storage.list(SPENDING_FOLDER, ".json")
     with ThreadPoolExecutor(SPENDING_READERS) as threads:
         return sum(threads.map(lambda path: _spent(storage.read(path)), paths), Spent())

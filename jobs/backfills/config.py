@@ -21,10 +21,10 @@ class Window(Frozen):
     Every day of it that is not done is due, however long ago it was missed.
     """
 
-    first: datetime.date | None = None
-    last: datetime.date | None = None
-    days: Count | None = None
-    lag_days: Annotated[int, Field(ge=0)] = 0
+    first: datetime.date | None = Field(default=None, description="First day")
+    last: datetime.date | None = Field(default=None, description="Last day; `null` goes on to today (UTC)")
+    days: Count | None = Field(default=None, description="Days back from today, in place of a first day")
+    lag_days: int = Field(default=0, ge=0, description="Latest days that are left out")
 
     @model_validator(mode="after")
     def _one_beginning(self) -> Self:
@@ -42,39 +42,48 @@ class Window(Frozen):
 
 
 class SpendingLimits(Frozen):
-    """What may be spent. `tokens` are those of prompts and answers, `gpu_hours` those in which servers worked,
-    `money` by the settings' `price`."""
+    """What may be spent."""
 
-    requests: Count | None = None
-    tokens: Count | None = None
-    gpu_hours: MaximumAmount | None = None
-    money: MaximumAmount | None = None
+    requests: Count | None = Field(default=None, description="Requests")
+    tokens: Count | None = Field(default=None, description="Prompt and output tokens")
+    gpu_hours: MaximumAmount | None = Field(default=None, description="GPU-hours in which servers worked")
+    money: MaximumAmount | None = Field(default=None, description="Cost, by the `price` of the settings")
 
 
 class Budgets(Frozen):
-    """Limits of one tick of the scheduler, and of all ticks together."""
+    """Limits of one run of the backfill, and of all runs together."""
 
-    tick: SpendingLimits = SpendingLimits()
+    run: SpendingLimits = SpendingLimits()
     total: SpendingLimits = SpendingLimits()
 
 
 class Declaration(Frozen):
-    """A backfill. `input` is a path or URL with placeholders, `{date}` among them where there is a window;
-    `concurrency` is how many partitions are planned and asked about together; `attempts` how often a partition that
-    fails is tried in a tick, and in how many ticks chunks are asked again that no server answered; `deadline_s` the
-    seconds that a tick may take.
-    """
+    """A backfill."""
 
-    name: str
-    input: str
-    output: str
+    name: str = Field(description="Name of the backfill in messages")
+    input: str = Field(
+        description="Path or URL of the partitions, with placeholders such as `{date}`, `{date:%Y}` or `{region}`; "
+        "a date has to be among them where there is a window"
+    )
+    output: str = Field(
+        description="Folder or URL; each partition gets a folder in it, all of them share its ledger"
+    )
     window: Window = Window()
-    order: Literal["newest", "oldest"] = "newest"
-    concurrency: Count = 100
-    attempts: Count = 2
-    deadline_s: Seconds | None = None
+    order: Literal["newest", "oldest"] = Field(default="newest", description="Which partitions come first")
+    concurrency: Count = Field(default=100, description="Partitions that are planned and asked about together")
+    attempts: Count = Field(
+        default=2,
+        description="Tries at a partition that fails within one call, and calls that ask again for chunks that no "
+        "server answered",
+    )
+    deadline_s: Seconds | None = Field(default=None, description="Seconds that one call may take")
     budgets: Budgets = Budgets()
-    extract: Options = Options()
+    extract: Options = Field(
+        default=Options(),
+        description="Flags of `jobs/extract.py` as keys: `engine`, `config`, `endpoint`, `model`, `schema`, "
+        "`scenario`, and `set` with a mapping of dotted keys to values. A relative path in `config` is looked up "
+        "beside the declaration",
+    )
 
 
 def load_backfill(path: Path, overrides: Mapping[str, Any] | None = None) -> Declaration:

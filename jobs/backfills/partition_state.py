@@ -1,34 +1,38 @@
-"""Where a partition stands: the record that its last run left beside its manifest, and what that comes to.
+"""The state of a partition, by the record that its last run left beside its manifest.
 
     <output>/<partition>/backfill.json
 
-Whoever deletes a partition's folder has it made again.
+A partition whose folder is deleted is made again.
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from extraction.errors import RunError
+from extraction.schema.profile_model import fields
 from jobs.backfills.budget import Spent
 from jobs.backfills.partitions import Partition
+from jobs.stages.run import Run
 from jobs.state import manifest
 from jobs.state.manifest import Counts
 from jobs.state.storage import Storage
 
 STATE_FILE = "backfill.json"
 STATE_READERS = 16
-Name = Literal["new", "changed", "failed", "incomplete", "done"]
+State = Literal["new", "changed", "failed", "incomplete", "done"]
 
 
 class PartitionRecord(BaseModel):
-    """What a partition was last made of, and what came of it; a newer version may add keys.
+    """What a partition was last made of, and how that ended; a newer version may add keys.
 
     `recipe` is a digest of all settings that decide what is published, `unanswered` the number of chunks that a
-    server's fault left without an answer, `attempts` how often this was tried with the same input and recipe.
+    server's fault left without an answer, `attempts` how often the same input and recipe were run.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -53,23 +57,32 @@ class PartitionRecord(BaseModel):
         """Whether the run came to its end."""
         return self.counts is not None
 
+    def is_of(self, partition: Partition, recipe: str) -> bool:
+        """Whether it was made of this input by this recipe."""
+        return (self.input, self.recipe) == (partition.digest, recipe)
+
     def write(self, storage: Storage) -> None:
         """Put it in place."""
         storage.write(STATE_FILE, (self.model_dump_json(indent=2) + "\n").encode())
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A partition, its last record, and whether it is to be run."""
+class PartitionStatus:
+    """A partition, the record of its last run, and the state that follows."""
 
     partition: Partition
     record: PartitionRecord | None
-    name: Name
+    state: State
+
+    @property
+    def path(self) -> str:
+        """The partition's path in the output."""
+        return self.partition.path
 
     @property
     def due(self) -> bool:
         """Whether there is something to do."""
-        return self.name != "done"
+        return self.state != "done"
 
     @property
     def dead_letters(self) -> int:
@@ -77,37 +90,64 @@ class Standing:
         return self.record.counts.dead_letters if self.record and self.record.counts else 0
 
 
-def standings(output: Storage, partitions: Sequence[Partition], recipe: str, most: int) -> list[Standing]:
-    """Where each partition stands for a recipe. One with chunks that no server answered is tried `most` times."""
+def recipe_of(run: Run) -> str:
+    """A digest of all settings that decide what is published of an input.
 
-    def one(partition: Partition) -> Standing:
+    Confidence counts as it is applied: by the calibration that fits the run's model, and the minima that follow.
+    """
+    settings, calibration = run.settings, run.calibration
+    unused = {"fitted", "min_confidence", "precision", "reliability"}
+    judging = {
+        **settings.model_dump(mode="json", include={"profile", "columns", "limits", "trust"}),
+        "calibration": calibration and calibration.model_dump(mode="json", exclude=unused),
+        "min_confidence": settings.confidence.minima(calibration),
+        "rules": [[field.name, field.parts, vars(field.rule)] for field in fields(run.model)],
+    }
+    text = json.dumps([run.fingerprint, judging], sort_keys=True, default=_name_of)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _name_of(function: Any) -> str:
+    """What a rule's function is called: its address differs between processes."""
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+
+def read_statuses(
+    output: Storage, partitions: Sequence[Partition], recipe: str, attempts: int
+) -> list[PartitionStatus]:
+    """Partitions with their states for a recipe. One with chunks that no server answered is incomplete for so many
+    `attempts`."""
+
+    def status(partition: Partition) -> PartitionStatus:
         storage = output.under(partition.path)
         record = read_partition(storage)
-        return Standing(partition, record, _name(partition, record, storage, recipe, most))
+        return PartitionStatus(partition, record, _state(partition, record, storage, recipe, attempts))
 
     with ThreadPoolExecutor(STATE_READERS) as threads:
-        return list(threads.map(one, partitions))
+        return list(threads.map(status, partitions))
 
 
-def _name(partition: Partition, record: PartitionRecord | None, storage: Storage, recipe: str, most: int) -> Name:
+def _state(
+    partition: Partition, record: PartitionRecord | None, storage: Storage, recipe: str, attempts: int
+) -> State:
     if record is None:
         return "new"
-    if (record.input, record.recipe) != (partition.digest, recipe):
+    if not record.is_of(partition, recipe):
         return "changed"
     if not record.published:
         return "failed"
-    if _published(storage) != record.run_id:
+    if _published_run(storage) != record.run_id:
         return "changed"
-    return "incomplete" if record.unanswered and record.attempts < most else "done"
+    return "incomplete" if record.unanswered and record.attempts < attempts else "done"
 
 
-def _published(storage: Storage) -> str | None:
-    """The run whose profiles are shown there; None where none are, or the manifest is torn."""
+def _published_run(storage: Storage) -> str | None:
+    """The run of the manifest that is there; None where there is none, or it is torn."""
     try:
-        shown = manifest.read_manifest(storage)
+        published = manifest.read_manifest(storage)
     except RunError:
         return None
-    return shown.run_id if shown else None
+    return published.run_id if published else None
 
 
 def read_partition(storage: Storage) -> PartitionRecord | None:
@@ -117,11 +157,3 @@ def read_partition(storage: Storage) -> PartitionRecord | None:
         return PartitionRecord.model_validate_json(data) if data else None
     except ValidationError:
         return None
-
-
-def tally(standings: Sequence[Standing]) -> Mapping[Name, int]:
-    """How many partitions stand where."""
-    counts: dict[Name, int] = {}
-    for each in standings:
-        counts[each.name] = counts.get(each.name, 0) + 1
-    return counts

@@ -16,6 +16,7 @@ from typing import Any
 import fsspec
 
 from extraction.errors import OperatorError
+from jobs.backfills.config import Declaration, Window
 from jobs.stages.read_input import is_data, is_hidden
 
 DATE_PLACEHOLDER, ISO = "date", "%Y-%m-%d"
@@ -28,7 +29,7 @@ LISTERS = 16  # partitions listed at a time
 @dataclass(frozen=True)
 class Partition:
     """One partition: its keys and values in the pattern's order, its day if it has one, and its files by URL, each
-    with what tells that it changed."""
+    with its version."""
 
     values: Mapping[str, str]
     day: datetime.date | None
@@ -42,9 +43,9 @@ class Partition:
 
     @cached_property
     def digest(self) -> str:
-        """What its input is: changes when a file comes, goes, or is written again."""
-        told = "\n".join(f"{url}\t{version}" for url, version in sorted(self.files.items()))
-        return hashlib.sha256(told.encode()).hexdigest()
+        """A digest of its input: changes when a file comes, goes, or is written again."""
+        files = "\n".join(f"{url}\t{version}" for url, version in sorted(self.files.items()))
+        return hashlib.sha256(files.encode()).hexdigest()
 
 
 class Pattern:
@@ -57,7 +58,7 @@ class Pattern:
         except (ImportError, ValueError, OSError) as error:
             raise OperatorError(f"input: {text} can't be opened: {error}") from None
         self._path = str(path).rstrip("/")
-        self._formats = [(found[1], found[2]) for found in PLACEHOLDER.finditer(self._path)]
+        self._formats = [(match[1], match[2]) for match in PLACEHOLDER.finditer(self._path)]
         if not self._formats:
             raise OperatorError(f"input: {text} has no placeholder such as {{date}}: extract.py is for one input")
         named = [name for name, _ in self._formats]
@@ -77,66 +78,66 @@ class Pattern:
         try:
             self._filesystem.invalidate_cache()
             roots: dict[tuple[tuple[str, str], ...], list[str]] = {}
-            for found in self._filesystem.glob(self._glob):
-                values = self._values(str(found).rstrip("/"))
+            for path in map(str, self._filesystem.glob(self._glob)):
+                values = self._values(path.rstrip("/"))
                 if values:
-                    roots.setdefault(tuple(values.items()), []).append(str(found))
+                    roots.setdefault(tuple(values.items()), []).append(path)
             with ThreadPoolExecutor(LISTERS) as threads:
-                made = threads.map(lambda item: self._partition(dict(item[0]), item[1]), roots.items())
-                held = sorted((each for each in made if each.files), key=lambda each: each.path)
+                listed = threads.map(lambda item: self._partition(dict(item[0]), item[1]), roots.items())
+                partitions = sorted((each for each in listed if each.files), key=lambda each: each.path)
         except OSError as error:
             raise OperatorError(f"input: {self.text} can't be listed: {error}") from None
-        if not held:
+        if not partitions:
             raise OperatorError(f"input: {self.text} finds no partition with Parquet files (*.parquet)")
-        return held
+        return partitions
 
     @cached_property
     def _glob(self) -> str:
         return "".join(_starred(form) if name else _escaped(literal) for literal, name, form in self._pieces())
 
     def _compiled(self) -> tuple[re.Pattern[str], list[str]]:
-        """What matches the paths that are found, and what each of its groups is: a placeholder's name, or a
+        """What matches the paths of partitions, and what each of its groups is: a placeholder's name, or a
         directive of a date."""
-        told = ""
+        regex = ""
         fields: list[str] = []
         for literal, name, form in self._pieces():
             if name == DATE_PLACEHOLDER:
                 fields += _directives(form)
-                told += _matching(form)
+                regex += _matching(form)
             elif name:
-                told += "([^/]+)"
+                regex += "([^/]+)"
                 fields.append(name)
             else:
-                told += re.escape(literal).replace(r"\*", "[^/]*")
-        return re.compile(told), fields
+                regex += re.escape(literal).replace(r"\*", "[^/]*")
+        return re.compile(regex), fields
 
     def _pieces(self) -> Iterator[tuple[str, str, str | None]]:
         """What stands between placeholders as (text, "", None), and the placeholders as ("", name, format)."""
         end = 0
-        for found in PLACEHOLDER.finditer(self._path):
-            yield self._path[end : found.start()], "", None
-            yield "", found[1], found[2]
-            end = found.end()
+        for match in PLACEHOLDER.finditer(self._path):
+            yield self._path[end : match.start()], "", None
+            yield "", match[1], match[2]
+            end = match.end()
         yield self._path[end:], "", None
 
     def _values(self, path: str) -> dict[str, str] | None:
-        """The values in a path that was found; None where it is none of the pattern's."""
-        found = self._regex.fullmatch(path)
-        if found is None or _strays(path, self._glob):
+        """The values in a path; None where it is none of the pattern's."""
+        match = self._regex.fullmatch(path)
+        if match is None or _strays(path, self._glob):
             return None
         values: dict[str, str] = {}
-        told: dict[str, str] = {}
-        for field, text in zip(self._fields, found.groups(), strict=True):
+        date: dict[str, str] = {}  # by directive
+        for field, text in zip(self._fields, match.groups(), strict=True):
             if field not in DIRECTIVES:
                 values[field] = text
-            elif told.setdefault(field, text) == text:
+            elif date.setdefault(field, text) == text:
                 values.setdefault(DATE_PLACEHOLDER, "")  # its place among the keys
             else:
                 return None
         if any(value.startswith(".") for value in values.values()):
             return None
-        if told:
-            day = _day(told)
+        if date:
+            day = _day(date)
             if day is None:
                 return None
             values[DATE_PLACEHOLDER] = day.isoformat()
@@ -152,6 +153,16 @@ class Pattern:
                     size += info["size"] or 0
         day = datetime.date.fromisoformat(values[DATE_PLACEHOLDER]) if self.dated else None
         return Partition(values, day, files, size)
+
+
+def partitions_in_window(declared: Declaration, today: datetime.date) -> list[Partition]:
+    """The partitions of the window, in the order in which they are run."""
+    pattern = Pattern(declared.input)
+    if not pattern.dated and declared.window != Window():
+        raise OperatorError(f"window: {declared.input} has no {{date}} to which it could apply")
+    within = [p for p in pattern.partitions() if p.day is None or declared.window.holds(p.day, today)]
+    sign = -1 if declared.order == "newest" else 1
+    return sorted(within, key=lambda partition: sign * (partition.day or today).toordinal())
 
 
 def _strays(path: str, glob: str) -> bool:
@@ -171,12 +182,12 @@ def _starred(form: str | None) -> str:
 
 def _directives(form: str | None) -> list[str]:
     """The directives of a date's format. Raises OperatorError where one is no day's, or there is none."""
-    found = re.findall("%.", form or ISO)
-    unknown = [directive for directive in found if directive not in DIRECTIVES]
-    if unknown or not found:
+    directives = re.findall("%.", form or ISO)
+    unknown = [directive for directive in directives if directive not in DIRECTIVES]
+    if unknown or not directives:
         wrong = unknown[0] if unknown else "no directive"
         raise OperatorError(f"input: {{date:{form}}} has {wrong}: of a day there are {', '.join(DIRECTIVES)}")
-    return found
+    return directives
 
 
 def _matching(form: str | None) -> str:
@@ -185,17 +196,17 @@ def _matching(form: str | None) -> str:
     return "".join(f"({DIRECTIVES[piece]})" if n % 2 else re.escape(piece) for n, piece in enumerate(pieces))
 
 
-def _day(told: Mapping[str, str]) -> datetime.date | None:
-    """The day that directives tell of; None where there is no such day, or where they tell of several."""
+def _day(date: Mapping[str, str]) -> datetime.date | None:
+    """The day of a date by directive; None where there is no such day, or where they contradict each other."""
     try:
-        day = datetime.datetime.strptime(" ".join(told.values()), " ".join(told)).date()
+        day = datetime.datetime.strptime(" ".join(date.values()), " ".join(date)).date()
     except ValueError:
         return None
     year = f"{day.year:04}"
     written = {"%Y": year, "%y": year[2:], "%m": f"{day:%m}", "%d": f"{day:%d}", "%j": f"{day:%j}"}
-    return day if told.items() <= written.items() else None
+    return day if date.items() <= written.items() else None
 
 
 def _version(info: Mapping[str, Any]) -> str:
-    """What tells a file from another of its name: its size and, as the store has it, its tag or time."""
+    """The version of a file: its size and, as the store has it, its tag or time."""
     return f"{info['size']} " + next((str(info[key]) for key in VERSIONS if info.get(key)), "")

@@ -25,7 +25,7 @@ def cron_job_complaints(job: Manifest, cluster: Manifest) -> list[str]:
     return broken(
         [
             (spec.get("concurrencyPolicy") != "Forbid", "concurrencyPolicy: two at a time"),
-            ("startingDeadlineSeconds" not in spec, "startingDeadlineSeconds: missed ticks pile up"),
+            ("startingDeadlineSeconds" not in spec, "startingDeadlineSeconds: missed runs pile up"),
             (pod.get("restartPolicy") != "Never", "restartPolicy: a podFailurePolicy needs Never"),
             (stopped != STOPS_RETRIES, "podFailurePolicy: not exit codes 2 and 3"),
             (not evicted, "podFailurePolicy: an eviction counts as a failure"),

@@ -19,7 +19,7 @@ def test_the_schedule_is_right() -> None:
     ("complaint", "change"),
     [
         ("two at a time", ("spec.concurrencyPolicy", "Allow")),
-        ("missed ticks", ("spec.startingDeadlineSeconds", REMOVED)),
+        ("missed runs", ("spec.startingDeadlineSeconds", REMOVED)),
         ("needs Never", (f"{RUN}.template.spec.restartPolicy", "OnFailure")),
         ("exit codes", (f"{RUN}.podFailurePolicy.rules.0.onExitCodes.values", [2])),
         ("exit codes", (f"{RUN}.podFailurePolicy.rules.0.onExitCodes.containerName", "job")),

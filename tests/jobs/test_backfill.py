@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("cluster")
 Captured = pytest.CaptureFixture[str]
 
 
-def tick(declared: Path, *more: str) -> int:
+def run(declared: Path, *more: str) -> int:
     return backfill.main([str(declared), *more])
 
 
@@ -48,7 +48,7 @@ def test_partitions_are_published_and_what_is_done_is_not_even_read(
         days[path].append(same)
         write(tmp_path / "documents" / path / "part.parquet", days[path])
     declared, before = declare(tmp_path, fake.url), requests(fake)
-    assert tick(declared) == 0
+    assert run(declared) == 0
     assert requests(fake) - before == 3 * 3 + 1 + 1  # the canary
     for path, rows in days.items():
         census(tmp_path / "out" / path, ids(rows))
@@ -62,7 +62,7 @@ def test_partitions_are_published_and_what_is_done_is_not_even_read(
     file.write_bytes(b"?" * as_it_was.st_size)
     os.utime(file, ns=(as_it_was.st_atime_ns, as_it_was.st_mtime_ns))
     capsys.readouterr()
-    assert tick(declared) == 0
+    assert run(declared) == 0
     assert "3 partitions (3 done)" in capsys.readouterr().err
     assert requests(fake) - before == 11
 
@@ -71,7 +71,7 @@ def test_a_partitions_report_tells_of_its_own_answers(tmp_path: Path, fake: Fake
     days = {day(0): documents(0, 2), day(1): documents(1, 5)}
     for path, rows in days.items():
         write(tmp_path / "documents" / path / "part.parquet", rows)
-    assert tick(declare(tmp_path, fake.url)) == 0
+    assert run(declare(tmp_path, fake.url)) == 0
     found = {path: PublishedRun.at(str(tmp_path / "out" / path)) for path in days}
     assert len({each.manifest.run_id for each in found.values()}) == 1
     for path, published in found.items():
@@ -84,18 +84,36 @@ def test_a_partitions_report_tells_of_its_own_answers(tmp_path: Path, fake: Fake
 def test_only_what_changed_is_asked_about(tmp_path: Path, fake: FakeServer, capsys: Captured) -> None:
     days = write_days(tmp_path, 2)
     declared = declare(tmp_path, fake.url)
-    tick(declared)
+    run(declared)
     before, untouched = requests(fake), manifest(tmp_path / "out" / day(0))["run_id"]
     days[day(1)][2]["text"] += " It has 40 employees."
     write(tmp_path / "documents" / day(1) / "part.parquet", days[day(1)])
-    assert tick(declared) == 0
+    assert run(declared) == 0
     assert "(1 changed, 1 done)" in capsys.readouterr().err
     assert requests(fake) - before == 2  # the canary and the document
     assert manifest(tmp_path / "out" / day(0))["run_id"] == untouched
 
-    assert tick(declared, "--set", "extract.set={trust: {press: 0.5}, ledger.flush_s: 0.05}") == 0
+    assert run(declared, "--set", "extract.set={trust: {press: 0.5}, ledger.flush_s: 0.05}") == 0
     assert "(2 changed)" in capsys.readouterr().err
     assert requests(fake) - before == 2  # what decides over answers changed, not what is asked
+
+
+def test_results_that_would_be_judged_otherwise_are_published_anew_and_not_asked_again(
+    tmp_path: Path, fake: FakeServer, capsys: Captured
+) -> None:
+    write_days(tmp_path, 2)
+    assert run(declare(tmp_path, fake.url)) == 0
+    before = requests(fake)
+    for least, state, code, companies in (
+        (1, "changed", 3, 0),
+        (0, "changed", 0, 3),
+        ({"default": 0}, "done", 0, 3),
+    ):
+        capsys.readouterr()
+        assert run(declare(tmp_path, fake.url, {"confidence.min_confidence": least})) == code
+        assert f"2 partitions (2 {state})" in capsys.readouterr().err
+        assert manifest(tmp_path / "out" / day(0))["counts"]["companies"] == companies
+    assert requests(fake) == before
 
 
 def test_a_partition_that_fails_does_not_stop_the_others(
@@ -105,35 +123,35 @@ def test_a_partition_that_fails_does_not_stop_the_others(
     broken = tmp_path / "documents" / day(1) / "part.parquet"
     pq.write_table(pa.table({"document_id": ["a"], "body": ["No column for the text."]}), broken)
     declared = declare(tmp_path, fake.url)
-    assert tick(declared) == 1
+    assert run(declared) == 1
     said = capsys.readouterr().err
     assert f"failed   {day(1)}: " in said and "there is no column 'text'" in said
     assert "2 of 3 published, 1 failed, 0 left" in said
     assert record(tmp_path, day(1))["exit_code"] == 2
     for path in (day(0), day(2)):
         census(tmp_path / "out" / path, ids(days[path]))
-    assert tick(declared) == 2  # nothing but the operator's mistakes is left
+    assert run(declared) == 2  # nothing but the operator's mistakes is left
     write(broken, days[day(1)])
-    assert tick(declared) == 0
+    assert run(declared) == 0
     census(tmp_path / "out" / day(1), ids(days[day(1)]))
 
 
-def test_a_budget_of_requests_is_kept_and_the_next_tick_goes_on(
+def test_a_budget_of_requests_is_kept_and_the_next_run_goes_on(
     tmp_path: Path, fake: FakeServer, capsys: Captured
 ) -> None:
     days = write_days(tmp_path, 3)
-    declared = declare(tmp_path, fake.url, budgets={"tick": {"requests": 4}, "total": {"requests": 8}})
+    declared = declare(tmp_path, fake.url, budgets={"run": {"requests": 4}, "total": {"requests": 8}})
     before = requests(fake)
     for left, published in ((5, 1), (1, 2)):
-        assert tick(declared) == 0
+        assert run(declared) == 0
         said = capsys.readouterr().err
-        assert "4 requests" in said and "budgets.tick.requests = 4 is reached" in said
+        assert "4 requests" in said and "budgets.run.requests = 4 is reached" in said
         assert requests(fake) - before == 9 - left + (1 if left == 5 else 2)  # a canary each
         assert len(list((tmp_path / "out").glob("date=*/manifest.json"))) == published
-    assert tick(declared) == 0
+    assert run(declared) == 0
     assert "budgets.total.requests = 8 is reached (8 spent)" in capsys.readouterr().err
     assert requests(fake) - before == 10
-    assert tick(declared, "--set", "budgets={}", "--set", "order=newest") == 0
+    assert run(declared, "--set", "budgets={}", "--set", "order=newest") == 0
     for path, rows in days.items():
         census(tmp_path / "out" / path, ids(rows))
     assert requests(fake) - before == 9 + 3
@@ -142,12 +160,12 @@ def test_a_budget_of_requests_is_kept_and_the_next_tick_goes_on(
 def test_tokens_stop_a_stage_between_answers(tmp_path: Path, capsys: Captured) -> None:
     write_days(tmp_path, 2, per_day=8)
     with FakeServer("--latency", "0.2", "--max-running-requests", "1") as server:
-        declared = declare(tmp_path, server.url, {"endpoint.concurrency": 1}, budgets={"tick": {"tokens": 3000}})
-        assert tick(declared) == 0
-        assert "budgets.tick.tokens = 3,000 is reached" in capsys.readouterr().err
+        declared = declare(tmp_path, server.url, {"endpoint.concurrency": 1}, budgets={"run": {"tokens": 3000}})
+        assert run(declared) == 0
+        assert "budgets.run.tokens = 3,000 is reached" in capsys.readouterr().err
         first = requests(server)
         assert first < 16
-        assert tick(declared, "--set", "budgets={}") == 0
+        assert run(declared, "--set", "budgets={}") == 0
         assert requests(server) <= 2 + 16 + 2  # two canaries, and what was on its way
     assert record(tmp_path, day(1))["counts"]["chunks"] == 8
 
@@ -156,36 +174,36 @@ def test_a_deadline_is_kept_though_no_answer_comes(tmp_path: Path, capsys: Captu
     write_days(tmp_path, 1)
     with FakeServer("--latency", "0.1", "--order", '[{"fault": "hang", "count": null, "after": 1}]') as server:
         began = time.monotonic()
-        assert tick(declare(tmp_path, server.url, {"requests.deadline_s": 600}, deadline_s=12)) == 0
+        assert run(declare(tmp_path, server.url, {"requests.deadline_s": 600}, deadline_s=12)) == 0
         assert time.monotonic() - began < 150
     said = capsys.readouterr().err
     assert "0 of 1 published, 0 failed, 1 left" in said
-    assert "deadline_s = 12 is near, the next tick goes on" in said
+    assert "deadline_s = 12 is near, the next run goes on" in said
 
 
-def test_what_servers_left_open_is_asked_again_by_the_next_tick(tmp_path: Path, fake: FakeServer) -> None:
+def test_what_servers_left_open_is_asked_again_by_the_next_run(tmp_path: Path, fake: FakeServer) -> None:
     rows = documents(0)
     rows[1]["text"] += " [[fault:503*3]]"
     write(tmp_path / "documents" / day(0) / "part.parquet", rows)
     declared = declare(tmp_path, fake.url, {"requests.attempts": 3, "max_dead_fraction": 0.1})
-    assert tick(declared) == 3
+    assert run(declared) == 3
     assert (record(tmp_path, day(0))["unanswered"], record(tmp_path, day(0))["exit_code"]) == (1, 3)
     before = requests(fake)
-    assert tick(declared) == 0
+    assert run(declared) == 0
     assert requests(fake) - before == 2
     assert rows_of(tmp_path / "out" / day(0), "dead_letters") == []
 
 
-def test_what_a_tick_did_not_come_to_counts_as_no_attempt(tmp_path: Path, fake: FakeServer) -> None:
+def test_what_a_run_did_not_come_to_counts_as_no_attempt(tmp_path: Path, fake: FakeServer) -> None:
     rows = [{**each, "text": each["text"] + " [[fault:503*3]]"} for each in documents(0)]
     write(tmp_path / "documents" / day(0) / "part.parquet", rows)
     declared = declare(tmp_path, fake.url, {"requests.attempts": 3, "max_dead_fraction": 0.1})
-    assert tick(declared) == 3
+    assert run(declared) == 3
     told = record(tmp_path, day(0))
     assert told["unanswered"] > 1
-    assert tick(declared, "--set", "budgets={tick: {requests: 1}}") == 0
+    assert run(declared, "--set", "budgets={run: {requests: 1}}") == 0
     assert record(tmp_path, day(0)) == told
-    assert tick(declared) == 0
+    assert run(declared) == 0
     assert (record(tmp_path, day(0))["unanswered"], record(tmp_path, day(0))["attempts"]) == (0, 2)
 
 
@@ -194,20 +212,50 @@ def test_what_failed_is_asked_again_on_request(tmp_path: Path, fake: FakeServer)
     rows[1]["text"] += " [[fault:invalid*2]]"
     write(tmp_path / "documents" / day(0) / "part.parquet", rows)
     declared = declare(tmp_path, fake.url, {"max_dead_fraction": 0.1})
-    assert (tick(declared), tick(declared)) == (3, 0)
+    assert (run(declared), run(declared)) == (3, 0)
     assert [letter["fault"] for letter in rows_of(tmp_path / "out" / day(0), "dead_letters")] == ["invalid"]
     before = requests(fake)
-    assert tick(declared, "--retry-failed") == 0
+    assert run(declared, "--retry-failed") == 0
     assert requests(fake) - before == 2  # a canary
     assert rows_of(tmp_path / "out" / day(0), "dead_letters") == []
-    assert tick(declared, "--retry-failed") == 0
+    assert run(declared, "--retry-failed") == 0
     assert requests(fake) - before == 2
 
 
-def test_a_broken_system_ends_the_tick_after_some_tries(tmp_path: Path, capsys: Captured) -> None:
+def write_days_with_a_failure(folder: Path, numbers: range) -> list[str]:
+    """Documents of some days, one of each with two invalid answers before the right one."""
+    for number in numbers:
+        rows = documents(number)
+        rows[1]["text"] += " [[fault:invalid*2]]"
+        write(folder / "documents" / day(number) / "part.parquet", rows)
+    return [day(number) for number in numbers]
+
+
+def test_what_failed_is_asked_again_in_every_batch(tmp_path: Path, fake: FakeServer) -> None:
+    days = write_days_with_a_failure(tmp_path, range(50, 53))
+    declared = declare(tmp_path, fake.url, concurrency=1)
+    assert run(declared) == 3
+    before = requests(fake)
+    assert run(declared, "--retry-failed") == 0
+    assert requests(fake) - before == 2 * 3  # a canary each
+    assert [rows_of(tmp_path / "out" / path, "dead_letters") for path in days] == [[], [], []]
+
+
+def test_a_dry_run_counts_what_is_asked_again(tmp_path: Path, fake: FakeServer, capsys: Captured) -> None:
+    days = write_days_with_a_failure(tmp_path, range(60, 62))
+    declared = declare(tmp_path, fake.url)
+    assert run(declared) == 3
+    for flags, due in (([], []), (["--retry-failed"], days)):
+        capsys.readouterr()
+        assert run(declared, "--dry-run", *flags) == 0
+        lines = [line.split()[:5] for line in capsys.readouterr().out.splitlines() if line.startswith("date=")]
+        assert lines == [[path, "done", "3", "3", "1"] for path in due]
+
+
+def test_a_broken_system_ends_the_run_after_some_tries(tmp_path: Path, capsys: Captured) -> None:
     write_days(tmp_path, 4)
     declared = declare(tmp_path, "http://127.0.0.1:9", {"requests.attempts": 1}, attempts=3)
-    assert tick(declared) == 1
+    assert run(declared) == 1
     said = capsys.readouterr().err
     assert said.count("broken   ") == 3
     assert "does not answer a test request" in said
@@ -222,7 +270,7 @@ def test_a_partition_that_breaks_the_stage_is_tried_alone_and_the_others_go_on(
     write(tmp_path / "documents" / day(1) / "part.parquet", bad)
     before = len(fake.journal_path.read_text().splitlines())
     strict = {"breaker.chunks": 40, "breaker.failed_fraction": 0.3, "endpoint.concurrency": 2}
-    assert tick(declare(tmp_path, fake.url, strict)) == 1
+    assert run(declare(tmp_path, fake.url, strict)) == 1
     said = capsys.readouterr().err
     assert said.count("broken   ") == 2 and "2 of 3 published, 1 failed, 0 left" in said
     assert "of the last 40 chunks failed" in record(tmp_path, day(1))["error"]
@@ -237,10 +285,10 @@ def test_who_finds_another_at_work_leaves(tmp_path: Path, fake: FakeServer, caps
     write_days(tmp_path, 1)
     declared, before = declare(tmp_path, fake.url), requests(fake)
     with lease(Storage(str(tmp_path / "out")), "theirs", beat_s=0.1):
-        assert tick(declared) == 0
-    assert "another tick is at work: run theirs (process" in capsys.readouterr().err
+        assert run(declared) == 0
+    assert "another run is at work: run theirs (process" in capsys.readouterr().err
     assert requests(fake) == before
-    assert tick(declared) == 0
+    assert run(declared) == 0
     assert requests(fake) > before
 
 
@@ -248,13 +296,13 @@ def test_a_dry_run_tells_the_size_and_leaves_nothing(tmp_path: Path, fake: FakeS
     days = write_days(tmp_path, 3)
     priced: dict[str, Any] = {"price.million_prompt_tokens": 1000.0}
     declared = declare(tmp_path, fake.url, priced, window={"last": "2026-01-02"})
-    tick(declared)
+    run(declared)
     days[day(0)][0]["text"] += " It has 40 employees."
     write(tmp_path / "documents" / day(0) / "part.parquet", days[day(0)])
     declared = declare(tmp_path, fake.url, priced)
     before, files = requests(fake), set((tmp_path / "out").rglob("*.*"))
     capsys.readouterr()
-    assert tick(declared, "--dry-run") == 0
+    assert run(declared, "--dry-run") == 0
     told = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [line[:5] for line in told[1:3]] == [
         [day(0), "changed", "3", "3", "1"],
@@ -262,7 +310,7 @@ def test_a_dry_run_tells_the_size_and_leaves_nothing(tmp_path: Path, fake: FakeS
     ]
     assert told[3][:8] == ["2", "of", "3", "to", "do", "6", "6", "4"]
     assert told[1][-1] == "USD" and float(told[2][-2]) > float(told[1][-2]) > 0
-    assert " ".join(told[4]).endswith("output tokens an answer (as ticks so far showed)")
+    assert " ".join(told[4]).endswith("output tokens an answer (as runs so far showed)")
     assert requests(fake) == before
     assert set((tmp_path / "out").rglob("*.*")) == files
 
@@ -272,7 +320,7 @@ def test_a_dry_run_tells_the_size_and_leaves_nothing(tmp_path: Path, fake: FakeS
     [
         (["--set", "concurency=3"], "backfill.yaml: concurency: Extra inputs are not permitted"),
         (["--set", "window={days: 3, first: 2026-01-01}"], "give first, or days back from today, not both"),
-        (["--set", "budgets.tick.euros=3"], "budgets.tick.euros: Extra inputs are not permitted"),
+        (["--set", "budgets.run.euros=3"], "budgets.run.euros: Extra inputs are not permitted"),
         (["--set", "extract.engin=sglang"], "extract.engin: Extra inputs are not permitted"),
         (["--set", "input=documents/all/"], "documents/all/ has no placeholder such as {date}"),
         (["--set", "input=documents/{date:%H}/"], "{date:%H} has %H: of a day there are"),
@@ -285,15 +333,14 @@ def test_mistakes_in_the_declaration_are_told(
     tmp_path: Path, capsys: Captured, more: list[str], message: str
 ) -> None:
     write_days(tmp_path, 1)
-    assert tick(declare(tmp_path, "http://127.0.0.1:9"), *more) == 2
+    assert run(declare(tmp_path, "http://127.0.0.1:9"), *more) == 2
     assert message in " ".join(capsys.readouterr().err.split())
 
 
 def test_the_example_is_a_declaration_and_the_help_says_how_to_schedule(capsys: Captured) -> None:
     declared = load_backfill(Path("configs/backfill.yaml"))
     assert declared.extract.config == Path("configs/extract.yaml")
-    with pytest.raises(SystemExit):
-        backfill.main(["--help"])
+    assert backfill.main(["--help"]) == 0
     said = capsys.readouterr().out
     assert all(word in said for word in ("cron:", "ray job submit", "CronJob", "--dry-run", "--again"))
 
@@ -341,9 +388,9 @@ def test_thirty_days_killed_three_times(tmp_path: Path) -> None:
         for number, requests in enumerate(KILLS):
             log = tmp_path / f"{number}.log"
             with log.open("wb") as out:
-                tick = subprocess.Popen(argv, cwd=ROOT, start_new_session=True, stdout=out, stderr=out)
-            wait_for(lambda least=requests: server.stats()["requests"] >= least, tick, log)  # type: ignore[misc]
-            kill_all(tick)
+                process = subprocess.Popen(argv, cwd=ROOT, start_new_session=True, stdout=out, stderr=out)
+            wait_for(lambda least=requests: server.stats()["requests"] >= least, process, log)  # type: ignore[misc]
+            kill_all(process)
             known = messages(output)
             on_the_way = set(sent(server)) & set(known.values()) - {known[chunk_id] for chunk_id in held(output)}
             assert len(on_the_way) <= 2 * IN_FLIGHT

@@ -27,8 +27,8 @@ def complaint(capsys: pytest.CaptureFixture[str], argv: list[str]) -> str:
     ("argv", "words"),
     [
         (["--nonsense"], "--input"),
-        (["--input", "a", "--output", "b", "--engine", "vllm"], "invalid choice: 'vllm'"),
-        (["--input", "a", "--output", "b", "--limit", "many"], "invalid int value: 'many'"),
+        (["--input", "a", "--output", "b", "--engine", "vllm"], 'Invalid value "vllm" for --engine'),
+        (["--input", "a", "--output", "b", "--limit", "many"], "Invalid value for --limit"),
         (["--input", "a", "--output", "b", "--limit", "-1"], "--limit -1"),
         (["--input", "a", "--output", "b", "--set", "model"], "KEY=VALUE"),
         (["--input", "a", "--output", "b", "--set", "limits.max_chunk_tokens=-4"], "limits.max_chunk_tokens"),

@@ -106,7 +106,7 @@ def test_mistakes_are_told_before_anything_starts(
 
 def test_a_benchmark_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmark.main(["speed"]) == 2
-    assert "invalid choice: 'speed'" in capsys.readouterr().err
+    assert 'Unknown command "speed"' in capsys.readouterr().err
 
 
 def test_what_is_laid_over_a_row() -> None:

@@ -197,7 +197,7 @@ def test_what_the_job_published(tmp_path: Path, fake: FakeServer, cluster: None)
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--labels", "labels.yaml"], "the following arguments are required: --profiles"),
+        (["--labels", "labels.yaml"], "Parameter --profiles requires an argument"),
         (["--profiles", "nowhere", "--labels", "labels.yaml"], "nothing is published there"),
         (["--profiles", "labels.yaml", "--labels", "labels.yaml"], "labels.yaml"),
         (["--profiles", "out", "--labels", "nowhere.yaml"], "nowhere.yaml can't be read"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobs import preflight
-from tests.actors.scripted import Reply, ScriptedServer
+from tests.actors.scripted_server import Reply, ScriptedServer
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import row, write
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jobs import submit
-from tests.actors.scripted import Reply, ScriptedServer
+from tests.actors.scripted_server import Reply, ScriptedServer
 
 GONE = Reply(b"the head is not there", 503)
 BROKEN_OFF = Reply(b"{", headers={"Content-Length": "999"})
@@ -35,7 +35,7 @@ def follow(server: ScriptedServer) -> int:
 
 
 def posts(server: ScriptedServer) -> list[str]:
-    return [asked.body["submission_id"] for asked in server.asked if asked.body]
+    return [request.body["submission_id"] for request in server.requests if request.body]
 
 
 def test_a_head_that_comes_back_is_asked_again() -> None:
@@ -46,7 +46,7 @@ def test_a_head_that_comes_back_is_asked_again() -> None:
     with ScriptedServer(*script) as server:
         assert follow(server) == 3
     assert posts(server) == ["x-1"]
-    assert len(server.asked) == len(script)
+    assert len(server.requests) == len(script)
 
 
 def test_a_job_whose_submission_was_not_confirmed_is_not_submitted_again() -> None:
@@ -65,7 +65,7 @@ def test_a_head_that_stays_away_ends_it(
     with ScriptedServer(*HELLO, *before, last) as server:
         assert follow(server) == 1
     assert "the head gave no answer for 0.2 s" in capsys.readouterr().err
-    assert len(server.asked) > len(HELLO) + len(before) + 1
+    assert len(server.requests) > len(HELLO) + len(before) + 1
 
 
 def test_a_head_that_is_starting_is_told(capsys: pytest.CaptureFixture[str]) -> None:

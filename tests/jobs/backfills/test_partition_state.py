@@ -1,4 +1,4 @@
-"""Where a partition stands, by what its record says and what is there."""
+"""The state of a partition, by its record and what is there."""
 
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.backfills.partition_state import STATE_FILE, PartitionRecord, standings, tally
+from jobs.backfills.partition_run import PartitionRun
+from jobs.backfills.partition_state import STATE_FILE, PartitionRecord, read_statuses
 from jobs.backfills.partitions import Partition
-from jobs.backfills.runner import Owners
-from jobs.state.ledger import digests
+from jobs.backfills.planning import Batch
+from jobs.stages.extract import Work
+from jobs.state.ledger import ChunkState, Index, digests
 from jobs.state.manifest import Counts
 from jobs.state.storage import Storage
 from tests.jobs.outputs import RUN, publish
@@ -41,7 +43,7 @@ def record(**more: Any) -> PartitionRecord:
 
 
 @pytest.mark.parametrize(
-    ("more", "name"),
+    ("more", "state"),
     [
         ({}, "done"),
         ({"exit_code": 3}, "done"),
@@ -54,20 +56,19 @@ def record(**more: Any) -> PartitionRecord:
         (None, "new"),
     ],
 )
-def test_what_a_record_comes_to(tmp_path: Path, more: dict[str, Any] | None, name: str) -> None:
+def test_what_a_record_comes_to(tmp_path: Path, more: dict[str, Any] | None, state: str) -> None:
     publish(tmp_path / "site=a", {})
     if more is not None:
         record(**more).write(Storage(str(tmp_path / "site=a")))
-    (found,) = standings(Storage(str(tmp_path)), [partition()], "r", 2)
-    assert (found.name, found.due) == (name, name != "done")
-    assert tally([found]) == {name: 1}
+    (status,) = read_statuses(Storage(str(tmp_path)), [partition()], "r", 2)
+    assert (status.state, status.due) == (state, state != "done")
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b'{"input": 1}'])
 def test_a_torn_record_is_none(tmp_path: Path, data: bytes) -> None:
     storage = Storage(str(tmp_path))
     storage.write(f"site=a/{STATE_FILE}", data)
-    assert [found.name for found in standings(storage, [partition()], "r", 2)] == ["new"]
+    assert [status.state for status in read_statuses(storage, [partition()], "r", 2)] == ["new"]
 
 
 @pytest.mark.parametrize("data", [None, b"{"])
@@ -76,25 +77,34 @@ def test_what_is_not_published_is_not_done(tmp_path: Path, data: bytes | None) -
     record().write(storage)
     if data is not None:
         storage.write("manifest.json", data)
-    (found,) = standings(Storage(str(tmp_path)), [partition()], "r", 2)
-    assert found.name == "changed"
+    (status,) = read_statuses(Storage(str(tmp_path)), [partition()], "r", 2)
+    assert status.state == "changed"
 
 
 IDS = st.lists(st.lists(st.sampled_from("abcdefghij"), max_size=8, unique=True), min_size=1, max_size=5)
 
 
+def batch_of(partitions: list[list[str]]) -> Batch:
+    unplanned: Any = None
+    works = [Work({}, digests(ids), len(ids)) for ids in partitions]
+    runs = [PartitionRun(unplanned, unplanned, work=work) for work in works]
+    return Batch(unplanned, Index([]), ChunkState.SETTLED, runs)
+
+
 @given(IDS)
-def test_the_first_that_asks_owns(partitions: list[list[str]]) -> None:
-    owners = Owners([digests(ids) for ids in partitions])
-    first: dict[str, int] = {}
-    for number, ids in enumerate(partitions):
-        for each in ids:
-            first.setdefault(each, number)
-    asked = sorted(first)
-    assert owners.of(pa.chunked_array([pa.array(asked, pa.string())])).tolist() == [first[each] for each in asked]
-    assert owners.counts.tolist() == [list(first.values()).count(n) for n in range(len(partitions))]
+def test_all_that_ask_for_a_chunk_are_found_and_the_first_is_charged(partitions: list[list[str]]) -> None:
+    batch = batch_of(partitions)
+    chunks = sorted({each for ids in partitions for each in ids})
+    first = [next(n for n, ids in enumerate(partitions) if each in ids) for each in chunks]
+    found = list(batch.asking_for(pa.chunked_array([pa.array(chunks, pa.string())])))
+    asking = [(each, len(ids)) for each, ids in zip(batch.partitions, partitions, strict=True) if ids]
+    assert [(each, count) for each, count, _ in found] == asking
+    charged = {row: batch.partitions.index(each) for each, _, rows in found for row in rows.tolist()}
+    assert charged == dict(enumerate(first))
+    assert [each.requests for each in batch.partitions] == [first.count(n) for n in range(len(partitions))]
 
 
-def test_what_nobody_asked_for_is_nobodys() -> None:
-    owners = Owners([digests(["a"])])
-    assert owners.of(pa.chunked_array([pa.array(["b", "a"])])).tolist() == [-1, 0]
+def test_a_chunk_that_no_partition_asks_for_is_nobodys() -> None:
+    batch = batch_of([["a"]])
+    ((partition, count, rows),) = batch.asking_for(pa.chunked_array([pa.array(["b", "a"])]))
+    assert (partition, count, rows.tolist()) == (batch.partitions[0], 1, [1])

@@ -9,9 +9,8 @@ import pytest
 
 from extraction.config.settings import Columns
 from extraction.errors import OperatorError
-from jobs.backfill import in_window
 from jobs.backfills.config import Declaration, Window
-from jobs.backfills.partitions import Pattern
+from jobs.backfills.partitions import Pattern, partitions_in_window
 from jobs.stages.read_input import look_over
 from tests.jobs.helpers import row, write
 
@@ -150,5 +149,5 @@ def test_the_window_decides_and_the_order_is_kept(
             order=order,
             window=Window.model_validate(window),
         )
-        found = [p.day.day for p in in_window(declared, TODAY) if p.day]
+        found = [p.day.day for p in partitions_in_window(declared, TODAY) if p.day]
         assert found == (days if order == "oldest" else days[::-1])
