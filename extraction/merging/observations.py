@@ -231,10 +231,11 @@ class GroundedReply:
 
     def outdone(self, place: FoundPlace) -> bool:
         """Whether another field of the answer gives the words of a place at least as surely."""
-        return any(
+        here = self.at[place.number, place.span]
+        return len(here) > 1 and any(
             other.value.field.name != place.value.field.name
             and (other.value.logprob or 0.0) >= (place.value.logprob or 0.0)
-            for other in self.at[place.number, place.span]
+            for other in here
         )
 
 
@@ -401,6 +402,8 @@ def _values(data: Mapping[str, Any], field: Field) -> list[Any]:
 def _scored(data: Mapping[str, Any], scores: Any, field: Field) -> Iterator[tuple[Any, float | None]]:
     """The values of a field with their scores; of a structured item the score of what stands for it."""
     values, node = _values(data, field), scores
+    if not values:
+        return
     for part in field.keys:
         node = node.get(part) if isinstance(node, dict) else None
     nodes = node if isinstance(node, list) else [node]

@@ -135,10 +135,10 @@ def _order(rule: Rule, one: Candidate, backed: float) -> tuple[object, ...]:
     return fact, newest, backed, one.weight, len(one.chunks), one.grounded, one.newest, -one.start
 
 
-def backing(one: Candidate, others: Iterable[Candidate], alike: Alike | None) -> dict[str, float]:
+def backing(one: Candidate, others: Iterable[Candidate], alike: Alike | None) -> Mapping[str, float]:
     """The documents of a value together with those of values that are alike."""
-    same = (c for c in others if c is not one and c.grounded and alike and alike(c.key, one.key))
-    return surest(one.documents, *(c.documents for c in same))
+    same = [c for c in others if c is not one and c.grounded and alike and alike(c.key, one.key)]
+    return surest(one.documents, *(c.documents for c in same)) if same else one.documents
 
 
 def agreement(rule: Rule, ranked: Sequence[Candidate], trust: Mapping[str, float]) -> list[dict[str, float]]:

@@ -71,13 +71,22 @@ def leaves(value: Any) -> int:
     return 1
 
 
-def mirrored(value: Any, scores: Iterator[float], mirrors: dict[int, Any]) -> Any:
-    """The scores in the shape of the value. `mirrors` gets, by the id of each list and object, that of its
-    scores."""
+def mirrored(value: Any, scores: Sequence[float], mirrors: dict[int, Any]) -> Any:
+    """The scores in the shape of the value; None where there are more or fewer of them than leaves. `mirrors` gets,
+    by the id of each list and object, that of its scores."""
+    left = iter(scores)
+    try:
+        made = _mirrored(value, left, mirrors)
+    except StopIteration:
+        return None
+    return made if next(left, None) is None else None
+
+
+def _mirrored(value: Any, scores: Iterator[float], mirrors: dict[int, Any]) -> Any:
     if isinstance(value, dict):
-        made: Any = {key: mirrored(inner, scores, mirrors) for key, inner in value.items()}
+        made: Any = {key: _mirrored(inner, scores, mirrors) for key, inner in value.items()}
     elif isinstance(value, list):
-        made = [mirrored(inner, scores, mirrors) for inner in value]
+        made = [_mirrored(inner, scores, mirrors) for inner in value]
     else:
         return next(scores)
     mirrors[id(value)] = made

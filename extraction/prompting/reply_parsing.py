@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from extraction.errors import Fault
-from extraction.prompting.logprobs import leaves, mirrored
+from extraction.prompting.logprobs import mirrored
 from extraction.schema.arrow_types import storable
 
 BLANK_RUN = 200  # characters
@@ -101,7 +101,7 @@ def parse(reply: str, finish_reason: str | None, model: type[P], scores: Sequenc
     except (ValueError, RecursionError) as error:
         raise ReplyFault(Fault.INVALID, f"the answer is no JSON: {_without_text(error)}") from None
     mirrors: dict[int, Any] = {}
-    shaped = mirrored(value, iter(scores), mirrors) if scores and len(scores) == leaves(value) else None
+    shaped = mirrored(value, scores, mirrors) if scores else None
     try:
         profile = _validate(value, model, mirrors)
     except ValidationError as error:
