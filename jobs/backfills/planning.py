@@ -113,8 +113,8 @@ class Backfill:
 def _planned(run: Run, status: PartitionStatus, index: Index, least: ChunkState) -> PartitionRun:
     partition = PartitionRun(status, replace(run, storage=run.storage.under(status.path)))
     try:
-        found = read_input.look_over(sorted(status.partition.files), run.settings.columns)
-        partition.planned = plan.plan(partition.run, found)
+        documents = read_input.look_over(sorted(status.partition.files), run.settings.columns)
+        partition.planned = plan.plan(partition.run, documents)
         partition.work = extract.work_of(partition.run, partition.planned, index, least)
         partition.left = partition.work.missing
     except Exception as error:

@@ -52,8 +52,13 @@ def test_what_follows_the_text_does_not_count() -> None:
 def test_scores_take_the_shape_of_their_values() -> None:
     value = {"a": [1, {"b": None}], "c": "x"}
     mirrors: dict[int, Any] = {}
-    assert mirrored(value, iter([-1.0, -2.0, -3.0]), mirrors) == {"a": [-1.0, {"b": -2.0}], "c": -3.0}
+    assert mirrored(value, [-1.0, -2.0, -3.0], mirrors) == {"a": [-1.0, {"b": -2.0}], "c": -3.0}
     assert mirrors[id(value["a"])] == [-1.0, {"b": -2.0}]
+
+
+@pytest.mark.parametrize("count", [0, 2, 4])
+def test_scores_of_another_number_of_leaves_are_none(count: int) -> None:
+    assert mirrored({"a": [1, {"b": None}], "c": "x"}, [-1.0] * count, {}) is None
 
 
 @pytest.mark.parametrize("content", [None, 3, "x", [None], [{"token": 1, "logprob": 0}], [{"token": "a"}]])
