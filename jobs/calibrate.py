@@ -31,7 +31,7 @@ from extraction.evaluation.calibration import (
     reliability_bins,
 )
 from extraction.evaluation.labels import Labels, load_labels
-from extraction.merging.confidence import Calibration, Fitted
+from extraction.merging.confidence import Calibration, Fitted, minimum_of
 from extraction.schema.profile_model import facts
 from jobs.cli.command import DONE, command, enter
 from jobs.cli.flags import NOTHING, FilePath, LabelKeys, ProfileModel, Published, flag
@@ -147,7 +147,7 @@ def show_calibration(calibration: Calibration, judged: Sequence[Judged]) -> None
         table.add_column(column, justify="right", no_wrap=True)
     for kind in [*sorted({one.kind for one in judged}), "all"]:
         some = [one for one in judged if kind in (one.kind, "all")]
-        kept = [one for one in some if one.confidence >= minima.get(one.field, minima["default"])]
+        kept = [one for one in some if one.confidence >= minimum_of(minima, one.field)]
         right = sum(one.right for one in some)
         told = sum(one.right for one in kept)
         table.add_row(

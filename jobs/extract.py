@@ -9,9 +9,7 @@ letters than `max_dead_fraction` allows.
 
 import contextlib
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 from extraction.errors import OperatorError
@@ -21,7 +19,7 @@ from jobs.cli.flags import flag
 from jobs.cli.progress import progress_of
 from jobs.reports import page
 from jobs.stages import extract, plan, publish, ray_cluster, read_input
-from jobs.stages.run import Run, Stages, new_run_id
+from jobs.stages.run import Run, Stages, logs_of, new_run_id
 from jobs.stages.run_stats import RunStats
 from jobs.state.lease import lease
 from jobs.state.ledger import ChunkState
@@ -65,7 +63,7 @@ def run(
     record = this.record(input, limit)
     with ray_cluster.connected():
         ray_cluster.require_gpus(this.fleet.gpus)
-        least = ChunkState.ANSWERED if retry_failed else ChunkState.SETTLED
+        least = ChunkState.wanted(retry_failed=retry_failed)
         if plan_only:
             planned = plan.plan(this, found)
             print_plan(planned, extract.work_of(this, planned, this.ledger.index(), least))
@@ -99,9 +97,8 @@ def prepare(
     settings, servers = options.resolve()
     found = read_input.find_input(inputs, settings.columns, limit)
     run_id = new_run_id()
-    logs = Path(tempfile.gettempdir(), "company-profiles", run_id)
     ledgers = storage_at(ledger, "--ledger") if ledger else None
-    this = Run(run_id, settings, servers, storage_at(output), logs, ledgers)
+    this = Run(run_id, settings, servers, storage_at(output), logs_of(run_id), ledgers)
     profile_schema(this.model)
     return this, found
 

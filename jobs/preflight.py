@@ -11,12 +11,10 @@ Exit codes: 0 nothing is wrong; 2 something is.
 
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import ray
@@ -34,6 +32,7 @@ from jobs.cli.flags import flag
 from jobs.stages import checks, ray_cluster
 from jobs.stages.checks import Check, check_server
 from jobs.stages.engines import Fleet, fleet
+from jobs.stages.run import logs_of
 
 STATE_SIGNS = {"ok": ("✔", "green"), "note": ("!", "yellow"), "wrong": ("✘", "bold red"), "skipped": ("-", "dim")}
 
@@ -116,7 +115,7 @@ def started(servers: Fleet, settings: Settings) -> list[Check]:
 
 def ask(servers: Fleet, settings: Settings) -> list[Check]:
     """What a server of a fleet says, started here if it is one that is started."""
-    server: Server = servers.make_server(Path(tempfile.gettempdir(), "company-profiles", "preflight"))
+    server: Server = servers.make_server(logs_of("preflight"))
     schema, began = wire_schema(settings.profile_model(), bounded=servers.bounded), time.monotonic()
     try:
         address = server.start()

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from extraction.base import Amount, Count, Frozen, Seconds
 from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError
-from extraction.merging.confidence import Calibration, Minima, Probability
+from extraction.merging.confidence import Calibration, Minima, Probability, minimum_of
 from extraction.prompting.prompt import Prompt
 from extraction.schema.arrow_types import struct_of
 from extraction.schema.profile_model import fields
@@ -262,8 +262,7 @@ class Confidence(Frozen):
     def minimum(self, field: str, calibration: Calibration | None) -> float:
         """What a field's value needs to be published, by a calibration that fits the run's model, if there is
         one."""
-        minima = self.minima(calibration)
-        return minima.get(field, minima["default"])
+        return minimum_of(self.minima(calibration), field)
 
     def minima(self, calibration: Calibration | None) -> Minima:
         """The same for all fields: those that the settings give before those of the calibration."""

@@ -11,14 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel
 
 from extraction.errors import OperatorError
 from extraction.evaluation.labels import Label
-from extraction.evaluation.scoring import Matcher
-from extraction.merging.confidence import Bin, Calibration, Fitted, Logistic, Minima, features
-from extraction.merging.evidence import Evidence, Observation
+from extraction.evaluation.scoring import FloatArray, Matcher
+from extraction.merging.confidence import Bin, Calibration, ChunkModels, Fitted, Logistic, Minima, features
+from extraction.merging.evidence import Evidence
 from extraction.merging.observations import Seen
 from extraction.merging.resolve import agreement, candidates, rank
 from extraction.schema.profile_model import Field, facts
@@ -33,8 +32,6 @@ LEAST_SPREAD = 1e-9  # what a number that is always the same may differ by as it
 KIND_PRECISION, KIND_VALUES = 0.85, 30  # at least this share right in each kind with so many published values
 CHECKED_PRECISION = 0.97  # of values that a standard can check, in fields with KIND_VALUES of them
 LEAST_VALUES = 50  # right and wrong together, to fit anything
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass
@@ -87,11 +84,11 @@ def fit_calibration(
             f"right: at least {LEAST_VALUES} are needed, some right and some wrong"
         )
     folds = _folds(companies)
-    out: dict[str, tuple[Logistic, Logistic]] = {}
+    out: dict[str, ChunkModels] = {}
     for fold in sorted(set(folds.values())):
         seen = [row for row in rows if folds[row.company_id] != fold]
         out[fold] = _chunk_models(seen)
-    ranked = [r for c in companies for r in truth.company_rows(c, *out[folds[c.company_id]])]
+    ranked = [r for c in companies for r in truth.company_rows(c, out[folds[c.company_id]])]
     judged_rows: list[Judged] = []
     for fold in out:
         company_model = _logistic([r for r in ranked if folds[r.company_id] != fold], by_field=False)
@@ -100,13 +97,13 @@ def fit_calibration(
             for r in ranked
             if folds[r.company_id] == fold
         ]
-    chunk, blind = _chunk_models(rows)
+    chunk = _chunk_models(rows)
     calibration = Calibration(
         fitted=fitted.model_copy(
             update={"values": len(judged_rows), "kinds": dict(Counter(r.kind for r in judged_rows))}
         ),
-        chunk=chunk,
-        chunk_without_logprobs=blind,
+        chunk=chunk.sighted,
+        chunk_without_logprobs=chunk.blind,
         company=_logistic(ranked, by_field=False),
         min_confidence=minima(truth.fields, judged_rows, precision),
         precision=precision,
@@ -124,12 +121,13 @@ class Truth(Matcher):
             name = seen.value.field.name
             if name in company.labels and seen.value.field.rule.verbatim and seen.place[0] >= 0:
                 right = self.right(name, seen.value.key, company.labels[name])
-                blind = seen.signals.given and seen.signals.logprob is None
-                yield FitRow(company.kind, company.company_id, name, features(seen.signals), right, blind)
+                numbers = features(seen.signals)
+                yield FitRow(company.kind, company.company_id, name, numbers, right, seen.signals.blind)
 
-    def company_rows(self, company: LabelledCompany, chunk: Logistic, blind: Logistic) -> Iterator[FitRow]:
+    def company_rows(self, company: LabelledCompany, models: ChunkModels) -> Iterator[FitRow]:
         """The best value of each labelled field, each of a list, as the chunks' model has it."""
-        evidence = Evidence(_observations(company.seen, chunk, blind))
+        seen = ((chunk_id, one, models.of(one.signals, one.value.field.name)) for chunk_id, one in company.seen)
+        evidence = Evidence(one.observation(chunk_id, probability) for chunk_id, one, probability in seen)
         trust = dict.fromkeys(evidence.documents, 1.0)
         dates = {d: date for d, (date, _) in evidence.documents.items()}
         for name, label in company.labels.items():
@@ -144,13 +142,6 @@ class Truth(Matcher):
                 yield FitRow(company.kind, company.company_id, name, its, self.right(name, one.key, label))
 
 
-def _observations(seen: Iterable[tuple[str, Seen]], chunk: Logistic, blind: Logistic) -> Iterator[Observation]:
-    """What was seen, with the probabilities that two models of chunks give."""
-    for chunk_id, one in seen:
-        model = blind if one.signals.given and one.signals.logprob is None else chunk
-        yield one.observation(chunk_id, model.of(features(one.signals), one.value.field.name))
-
-
 def _folds(companies: Sequence[LabelledCompany]) -> dict[str, str]:
     """The fold of each company: its kind, or with few kinds a part that its id decides."""
     kinds = {company.kind for company in companies}
@@ -160,10 +151,10 @@ def _folds(companies: Sequence[LabelledCompany]) -> dict[str, str]:
     return {company_id: str(n % PARTS) for n, company_id in enumerate(ordered)}
 
 
-def _chunk_models(rows: Sequence[FitRow]) -> tuple[Logistic, Logistic]:
+def _chunk_models(rows: Sequence[FitRow]) -> ChunkModels:
     """The model of values with log-probabilities, and of those without: rows that have them serve both."""
     sighted = [row for row in rows if not row.blind] or rows
-    return _logistic(sighted), _logistic(rows, without=BLIND)
+    return ChunkModels(_logistic(sighted), _logistic(rows, without=BLIND))
 
 
 def _logistic(rows: Sequence[FitRow], *, by_field: bool = True, without: Sequence[str] = ()) -> Logistic:
@@ -194,9 +185,9 @@ def _logistic(rows: Sequence[FitRow], *, by_field: bool = True, without: Sequenc
     )
 
 
-def _weights(rows: Sequence[FitRow]) -> Floats:
+def _weights(rows: Sequence[FitRow]) -> FloatArray:
     counts = Counter(row.kind for row in rows)
-    weights: Floats = np.array([counts[row.kind] ** -EVENNESS for row in rows], np.float64)
+    weights: FloatArray = np.array([counts[row.kind] ** -EVENNESS for row in rows], np.float64)
     return weights / float(weights.mean())
 
 

@@ -23,7 +23,7 @@ from stickler import (  # type: ignore[import-untyped]
 
 from extraction.evaluation.labels import Label
 from extraction.schema.merge_rules import Rule
-from extraction.schema.profile_model import Field
+from extraction.schema.profile_model import Field, values_of
 
 RESAMPLES = 1_000
 RESAMPLED_AT_ONCE = 50  # resamples; what they weigh companies by is held in memory
@@ -217,16 +217,6 @@ def _row(full: Mapping[str, int], told: Mapping[str, int], *, probe: bool) -> li
         int(probe),
         int(probe and given > full["tp"]),
     ]
-
-
-def values_of(profile: Mapping[str, Any], field: Field) -> list[Any]:
-    """What a profile gives for a field: a list's items, or the one value unless it is null or not there."""
-    value: Any = profile
-    for part in field.path:
-        value = value.get(part) if value is not None else None
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
 
 
 def _is_list(field: Field) -> bool:

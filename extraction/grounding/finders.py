@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import phonenumbers
 
 from extraction.grounding.contacts import is_email, is_url
-from extraction.grounding.identifiers import Number, numbers_in
+from extraction.grounding.identifiers import numbers_in
 
 LOCAL_PART = re.compile(r"[^\s<>()\[\],;:\"'|@]{1,64}$")
 DOMAIN = re.compile(r"@[^\s<>()\[\],;:\"'|]+")
@@ -112,15 +112,11 @@ def find_tax_ids(text: str, hints: Hints) -> Iterator[Found]:
     in one of the hinted countries. An EIN has no check digit: it counts where it is written as one."""
     for number in numbers_in(text, hints.countries):
         if number.scheme not in ("LEI", "ISIN"):
-            yield _found(text[number.start : number.end], number)
+            yield Found(text[number.start : number.end], number.start, number.end)
 
 
 def find_identifiers(text: str, hints: Hints) -> Iterator[Found]:
     """The same, LEI and ISIN too, as items with `scheme`, `value` and `issuer`."""
     for number in numbers_in(text, hints.countries):
         item = {"scheme": number.scheme, "value": text[number.start : number.end], "issuer": None}
-        yield _found(item, number)
-
-
-def _found(value: Any, number: Number) -> Found:
-    return Found(value, number.start, number.end)
+        yield Found(item, number.start, number.end)

@@ -29,6 +29,11 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Minima = dict[str, Probability]  # by dotted path of a field, `default` for the others
 
 
+def minimum_of(minima: Minima, field: str) -> float:
+    """What a value of a field needs to be published."""
+    return minima.get(field, minima["default"])
+
+
 class Signals(NamedTuple):
     """What is known of a value in one chunk.
 
@@ -52,6 +57,11 @@ class Signals(NamedTuple):
     akin: bool = False
     outdone: bool = False
     known: bool = False
+
+    @property
+    def blind(self) -> bool:
+        """Whether the model gave the value and the server no log-probability for it."""
+        return self.given and self.logprob is None
 
 
 @lru_cache(maxsize=65_536)
@@ -86,6 +96,17 @@ class Logistic(Frozen):
         total = self.intercept + self.fields.get(field, 0.0)
         total += sum(map(mul, self.weights.values(), map(numbers.__getitem__, self.weights)))
         return min(MOST_SURE, sigmoid(total))
+
+
+class ChunkModels(NamedTuple):
+    """The models of values with log-probabilities and of those without."""
+
+    sighted: Logistic
+    blind: Logistic
+
+    def of(self, signals: Signals, field: str) -> float:
+        """The probability that a value is right, as far as one chunk tells."""
+        return (self.blind if signals.blind else self.sighted).of(features(signals), field)
 
 
 class Bin(Frozen):
@@ -127,9 +148,7 @@ class Calibration(Frozen):
 
     def of_chunk(self, signals: Signals, field: str) -> float:
         """The probability that a value is right, as far as one chunk tells."""
-        blind = signals.given and signals.logprob is None
-        model = self.chunk_without_logprobs if blind else self.chunk
-        return model.of(features(signals), field)
+        return ChunkModels(self.chunk, self.chunk_without_logprobs).of(signals, field)
 
 
 def uncalibrated(signals: Signals) -> float:

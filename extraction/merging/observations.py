@@ -21,7 +21,7 @@ from extraction.merging.evidence import Observation, canonical
 from extraction.prompting.reply_parsing import Parsed
 from extraction.schema.arrow_types import storable
 from extraction.schema.merge_rules import Rule
-from extraction.schema.profile_model import Field, facts, fields
+from extraction.schema.profile_model import Field, facts, fields, values_of
 
 NO_PLACE = (-1, -1, "")
 NEAR_AN_ITEM = 400  # characters to either side of an item in which its parts have to stand: a few lines
@@ -117,8 +117,17 @@ class GroundedReply:
 
     @cached_property
     def abstains(self) -> bool:
-        """Whether it says that the text is about something else than what the profile is."""
-        return abstains(self.parsed.profile)
+        """Whether it says that the text is about something else than what the profile is. One that does not say
+        what it is about is only less sure."""
+        subjects = (field for field in fields(type(self.parsed.profile)) if field.rule.kind == "subject")
+        return any(value not in f.rule.about for f in subjects for value in values_of(self.data, f))
+
+    @cached_property
+    def quotes(self) -> dict[str, str]:
+        """The words quoted for each field, by its last name; the last words where there are several."""
+        quoting = (field for field in fields(type(self.parsed.profile)) if field.rule.kind == "quotes")
+        rows = (row for field in quoting for row in values_of(self.data, field))
+        return {row["field"]: row["quote"] for row in rows if row["quote"]}
 
     @cached_property
     def values(self) -> list[GivenValue]:
@@ -135,9 +144,8 @@ class GroundedReply:
     @cached_property
     def places(self) -> list[list[FoundPlace]]:
         """For each value that a document can bear out, where it stands; nothing where its standard refuses it."""
-        quoted = _quotes(self.data, type(self.parsed.profile))
         return [
-            list(self.source.places(value, quoted.get(value.field.path[-1])))
+            list(self.source.places(value, self.quotes.get(value.field.path[-1])))
             if value.field.rule.verbatim and value.field.rule.accepts(value.value)
             else []
             for value in self.values
@@ -267,12 +275,11 @@ def seen(
     answer = GroundedReply(parsed, Source(content, pieces), known)
     if answer.abstains and not known.name:
         return
-    quoted = _quotes(answer.data, type(parsed.profile))
     found = {field.name: answer.found(field) for field in facts(type(parsed.profile)) if field.rule.find}
     given: dict[tuple[str, int], set[str]] = {}
     for value, places in zip(answer.values, answer.places, strict=True):
         if not value.field.rule.verbatim:
-            yield from _reading(answer, value, quoted.get(value.field.path[-1]))
+            yield from _reading(answer, value)
             continue
         for place in places:
             given.setdefault((value.field.name, place.number), set()).add(place.value.key)
@@ -331,8 +338,9 @@ def _distance(found: Found, mentions: Sequence[Span]) -> int:
     return min(max(found.start - end, BEFORE_A_NAME * (start - found.end), 0) for start, end in mentions)
 
 
-def _reading(answer: GroundedReply, value: GivenValue, quote: str | None) -> Iterator[Seen]:
+def _reading(answer: GroundedReply, value: GivenValue) -> Iterator[Seen]:
     """A reading of the model, which stands where its quote does, else nowhere."""
+    quote = answer.quotes.get(value.field.path[-1])
     signals = _nowhere(answer, value)
     stands = False
     for piece, text in zip(answer.source.pieces, answer.source.texts, strict=True):
@@ -341,18 +349,6 @@ def _reading(answer: GroundedReply, value: GivenValue, quote: str | None) -> Ite
             yield Seen(value, piece, piece.cut(answer.source.content, *span), signals)
     if not stands:
         yield Seen(value, answer.source.pieces[-1], NO_PLACE, signals)
-
-
-def abstains(profile: BaseModel) -> bool:
-    """Whether an answer says that the text is about something else than what the profile is. One that does not say
-    what it is about is only less sure.
-    """
-    for field in fields(type(profile)):
-        if field.rule.kind == "subject":
-            data = profile.model_dump(mode="json", include={field.path[0]})
-            if any(value not in field.rule.about for value in _values(data, field)):
-                return True
-    return False
 
 
 def _value(field: Field, value: Any, logprob: float | None) -> GivenValue | None:
@@ -383,25 +379,9 @@ def _as_it_stands(value: GivenValue, text: Text, span: Span) -> GivenValue | Non
     return value.saying(there)
 
 
-def _quotes(data: Mapping[str, Any], model: type[BaseModel]) -> dict[str, str]:
-    """The words quoted for each field, by its last name; the last words where there are several."""
-    rows = (row for f in fields(model) if f.rule.kind == "quotes" for row in _values(data, f))
-    return {row["field"]: row["quote"] for row in rows if row["quote"]}
-
-
-def _values(data: Mapping[str, Any], field: Field) -> list[Any]:
-    """What an answer gives for a field: a list's items, or the one value unless it is null."""
-    value: Any = data
-    for part in field.path:
-        value = value[part] if value is not None else None
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
-
-
 def _scored(data: Mapping[str, Any], scores: Any, field: Field) -> Iterator[tuple[Any, float | None]]:
     """The values of a field with their scores; of a structured item the score of what stands for it."""
-    values, node = _values(data, field), scores
+    values, node = values_of(data, field), scores
     if not values:
         return
     for part in field.keys:

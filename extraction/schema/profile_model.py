@@ -1,5 +1,6 @@
 """Fields: the leaves of a profile model, each with the rule by which it merges."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from types import UnionType
@@ -103,3 +104,13 @@ def _options(annotation: Any) -> tuple[Any, ...]:
 
 def _model_among(options: tuple[Any, ...]) -> type[BaseModel] | None:
     return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+
+
+def values_of(profile: Mapping[str, Any], field: Field) -> list[Any]:
+    """What a profile gives for a field: a list's items, or the one value unless it is null or not there."""
+    value: Any = profile
+    for part in field.path:
+        value = value.get(part) if value is not None else None
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]

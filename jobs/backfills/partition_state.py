@@ -100,7 +100,7 @@ def recipe_of(run: Run) -> str:
     judging = {
         **settings.model_dump(mode="json", include={"profile", "columns", "limits", "trust"}),
         "calibration": calibration and calibration.model_dump(mode="json", exclude=unused),
-        "min_confidence": settings.confidence.minima(calibration),
+        "min_confidence": run.minima,
         "rules": [[field.name, field.parts, vars(field.rule)] for field in fields(run.model)],
     }
     text = json.dumps([run.fingerprint, judging], sort_keys=True, default=_name_of)

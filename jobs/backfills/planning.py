@@ -2,12 +2,10 @@
 
 import datetime
 import math
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +16,7 @@ from jobs.backfills.partition_run import PartitionRun
 from jobs.backfills.partition_state import PartitionStatus, read_statuses, recipe_of
 from jobs.backfills.partitions import partitions_in_window
 from jobs.stages import extract, plan, ray_cluster, read_input
-from jobs.stages.run import Run, new_run_id
+from jobs.stages.run import Run, logs_of, new_run_id
 from jobs.state.ledger import (
     LEDGERS,
     ChunkState,
@@ -75,14 +73,13 @@ class Backfill:
         self._partitions = partitions_in_window(declared, datetime.datetime.now(datetime.UTC).date())
         settings, servers = declared.extract.resolve()
         output, run_id = storage_at(declared.output, "output"), new_run_id()
-        logs = Path(tempfile.gettempdir(), "company-profiles", run_id)
-        self.whole = Run(run_id, settings, servers, output, logs, output.under(LEDGERS))
+        self.whole = Run(run_id, settings, servers, output, logs_of(run_id), output.under(LEDGERS))
         profile_schema(self.whole.model)
 
     @property
     def least(self) -> ChunkState:
         """Chunks of which the ledger has less than this state are asked for."""
-        return ChunkState.ANSWERED if self.retry_failed else ChunkState.SETTLED
+        return ChunkState.wanted(retry_failed=self.retry_failed)
 
     def statuses(self) -> list[PartitionStatus]:
         """The partitions of the window, in the order in which they are run, each with its state."""

@@ -34,7 +34,7 @@ from jobs.cli.command import CONFIGS, DONE, FAILED, LOG, command
 from jobs.cli.flags import FLAGS, FilePath, Name, NumbersFile, Overrides, WholeNumber, WholeNumbers, flag
 from jobs.stages import plan, ray_cluster, read_input
 from jobs.stages.engines import fleet, version_of
-from jobs.stages.run import Run, new_run_id
+from jobs.stages.run import Run, logs_of, new_run_id
 from jobs.state.storage import Storage, storage_at
 
 
@@ -229,7 +229,7 @@ def measure_serving(
 
 def new_run(row: BenchmarkRow, flags: ServingFlags, storage: Storage) -> Run:
     """A run of its own for a row, with logs of its own."""
-    logs = Path(tempfile.gettempdir(), "company-profiles", f"benchmark-{time.time_ns()}")
+    logs = logs_of(f"benchmark-{time.time_ns()}")
     return row.run(row.settings(flags.config), storage, logs)
 
 

@@ -180,18 +180,12 @@ def reduce(run: Run, plan: Plan, index: Index) -> Reduced:
 
 
 COLUMNS_OF_TASKS = ("profiles", "dead_letters")
+COLLECTED_AFTER = 100_000  # objects: evidence is many small ones, hardly any of them in cycles
 
 
 def reduce_files(batch: pa.Table, run: Run) -> pa.Table:
     """Ray Data: chunk files to rows that tell what was written for them."""
-    gc.disable()  # evidence is many small objects, hardly any of them in cycles; a file's are bounded
-    try:
-        return _reduce_files(batch, run)
-    finally:
-        gc.enable()
-
-
-def _reduce_files(batch: pa.Table, run: Run) -> pa.Table:
+    gc.set_threshold(COLLECTED_AFTER)
     told: list[dict[str, Any]] = []
     for item in batch.to_pylist():
         companies = list(_companies(run, item["path"], item["segments"]))

@@ -2,6 +2,7 @@
 
 import datetime
 import secrets
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +17,17 @@ from extraction.chunking.chunk_identity import fingerprint
 from extraction.chunking.chunker import Chunker
 from extraction.chunking.tokenizers import load_counter
 from extraction.config.settings import Settings
-from extraction.merging.confidence import Calibration
+from extraction.merging.confidence import Calibration, Minima, minimum_of
 from extraction.prompting.response_schema import wire_schema
 from jobs.stages.engines import Fleet, find_files
 from jobs.state.ledger import LEDGERS, Ledger
 from jobs.state.run_record import RunRecord, folder_of, without_credentials
 from jobs.state.storage import Storage
+
+
+def logs_of(name: str) -> Path:
+    """The folder for the servers' logs of a run, on each node."""
+    return Path(tempfile.gettempdir(), "company-profiles", name)
 
 
 @dataclass(frozen=True)
@@ -79,9 +85,14 @@ class Run:
         )
         return f"a score, no probability: {why} {model}"
 
+    @cached_property
+    def minima(self) -> Minima:
+        """What values need to be published, by field."""
+        return self.settings.confidence.minima(self.calibration)
+
     def least_confidence(self, field: str) -> float:
         """What a field's value needs to be published."""
-        return self.settings.confidence.minimum(field, self.calibration)
+        return minimum_of(self.minima, field)
 
     @property
     def date(self) -> str:

@@ -76,6 +76,11 @@ class ChunkState(IntEnum):
     SETTLED = 2  # by a fault of its own: asked again only on request
     ANSWERED = 3
 
+    @classmethod
+    def wanted(cls, *, retry_failed: bool) -> "ChunkState":
+        """The state that a run wants of every chunk: it asks for those of which the ledger has less."""
+        return cls.ANSWERED if retry_failed else cls.SETTLED
+
 
 @dataclass(frozen=True)
 class Segment:
