@@ -17,8 +17,7 @@ from extraction.schema.profile_model import facts
 from jobs.cli.number_format import clock
 from jobs.stages.run import Run
 from jobs.stages.run_stats import RunStats
-from jobs.state.manifest import MANIFEST as MANIFEST
-from jobs.state.manifest import Manifest
+from jobs.state.manifest import MANIFEST, Manifest
 from jobs.state.storage import Storage
 
 ROWS_SHOWN = 20

@@ -10,8 +10,7 @@ from jobs.stages import extract, plan, reduce
 from jobs.stages.engines import version_of
 from jobs.stages.run import Run
 from jobs.state.ledger import Index
-from jobs.state.manifest import MANIFEST as MANIFEST
-from jobs.state.manifest import Counts, File, Manifest, Tokens
+from jobs.state.manifest import MANIFEST, Counts, File, Manifest, Tokens
 from jobs.state.storage import Written
 
 

@@ -4,8 +4,8 @@ import io
 import json
 import re
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 
 import pyarrow as pa
 import pytest
@@ -19,6 +19,9 @@ from extraction.errors import Fault
 from jobs.cli.number_format import clock
 from jobs.cli.progress import Progress
 from jobs.stages.run_stats import RunStats
+from tests.fakes import process
+
+eventually = partial(process.eventually, timeout_s=30)
 
 
 def answers(*given: Result) -> pa.Table:
@@ -128,13 +131,6 @@ def test_nothing_is_shown_where_nothing_is_to_do() -> None:
     with Progress(Console(file=log, width=200), 0, log_format="json", every_s=0.01):
         pass
     assert log.getvalue() == ""
-
-
-def eventually(holds: Callable[[], bool], within_s: float = 30) -> bool:
-    end = time.monotonic() + within_s
-    while not holds() and time.monotonic() < end:
-        time.sleep(0.02)
-    return holds()
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(0, "0 s"), (59.4, "59 s"), (60, "1:00"), (3725, "1:02:05")])
