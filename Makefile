@@ -14,8 +14,9 @@ demo: $(READY)
 	$(BIN)/python jobs/extract.py --config configs/demo.yaml --engine llamacpp --model $(MODEL) \
 	    --input $(DEMO)/documents.parquet --output $(DEMO)
 
+# Three at a time: most tests wait for processes that they started. Each worker has a Ray of its own.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 # Every kind of fault, and a hundred drivers killed: about an hour. Others: make chaos CHAOS="--only server --seed 7"
 chaos: $(READY)
