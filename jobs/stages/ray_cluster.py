@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,16 +34,14 @@ def connected(cpus: int = 2) -> Iterator[None]:
         yield
         return
     address = os.environ.get("RAY_ADDRESS")
-    logging.getLogger("ray").setLevel(logging.WARNING)
     if address:
-        _init(address=address, logging_level=logging.WARNING)
+        _init(address=address)
     else:
         _init(
             address="local",
             num_cpus=max(cpus, os.cpu_count() or 1),
             object_store_memory=min(OBJECT_STORE_BYTES, psutil.virtual_memory().available // 4),
             include_dashboard=False,
-            logging_level=logging.ERROR,
         )
     _configure_data()
     try:
@@ -105,13 +104,33 @@ def gpus() -> int:
 
 
 def _init(*, address: str, **more: Any) -> None:
-    """Start Ray, or join it. Raises RunError where that fails, for which Ray has errors of many kinds."""
+    """Start Ray, or join it, so that it prints nothing: what fails is raised, and told in a line of ours. Raises
+    RunError where that fails, for which Ray has errors of many kinds."""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    # Ray has no switch for the tracebacks of actors that it shows to a driver.
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None
     try:
-        ray.init(address=address, **more)
+        with _without_stderr():  # where Ray announces the log level
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **more)
     except Exception as error:
         told = " ".join(str(error).split())
         where = f"at RAY_ADDRESS = {address} can't be joined" if address != "local" else "could not be started here"
         raise RunError(f"a Ray {where}: {told}") from None
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """What C++ code prints on standard error is dropped."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _configure_data() -> None:

@@ -1,10 +1,17 @@
 """Ray as the runs set it up."""
 
+import os
+import subprocess
+import sys
 from dataclasses import fields
+from pathlib import Path
 
 from ray.data import DataContext
 
 from jobs.stages import ray_cluster
+from tests.conftest import ROOT
+from tests.fakes.process import FakeServer
+from tests.jobs.helpers import arguments, row, write
 
 
 def test_what_is_set_is_what_ray_data_has() -> None:
@@ -20,3 +27,15 @@ def test_what_is_set_is_what_ray_data_has() -> None:
     assert context.max_consecutive_actor_init_deaths == 0
     ray_cluster.bear_failed_starts(2)
     assert context.max_consecutive_actor_init_deaths > 0
+
+
+def test_a_run_that_fails_in_an_actor_prints_our_lines_alone(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.parquet", [row(1)])
+    with FakeServer(api_key="another") as server:
+        command = [sys.executable, "jobs/extract.py", *arguments(source, tmp_path / "out", server.url)]
+        environment = {**os.environ, "OPENAI_API_KEY": "none"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    plan, error = done.stderr.splitlines()
+    assert plan.startswith("plan ")
+    assert "refused the key" in error
