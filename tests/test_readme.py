@@ -22,6 +22,7 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 LONGEST = 150  # lines of the README: one screen, and where to read on
 ENDPOINT = "http://127.0.0.1:8000/v1"  # what the README calls an endpoint
 OWN = re.compile(r"^```\w+\n# (?P<path>mine/\S+)\n(?P<content>.*?)^```$", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CHEAP = {"evaluate": evaluate, "show": show, "report": report, "demo": demo}
 
 
@@ -87,6 +88,18 @@ def test_a_schema_of_ones_own_works_as_it_is_told(here: tuple[Path, FakeServer])
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
     assert rows_of(folder / "out" / "makers", "profiles")[0].keys() >= {"name", "town", "since", "people", "goods"}
+
+
+def test_what_reads_the_output_reads_it(here: tuple[Path, FakeServer], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, _ = here
+    monkeypatch.chdir(folder)
+    demo_documents.write_demo(folder / "out" / "demo" / "documents.parquet")
+    page = (ROOT / "docs" / "output.md").read_text("utf-8")
+    read: dict[str, object] = {}
+    for block in PYTHON.findall(page):
+        exec(block, read)
+    assert len(read["profiles"]) == len(rows_of(folder / "out" / "demo", "profiles"))  # type: ignore[arg-type]
+    assert read["files"]
 
 
 def _theirs(word: str, folder: Path, server: FakeServer) -> str:

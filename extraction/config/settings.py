@@ -225,6 +225,14 @@ class LedgerSettings(Frozen):
     flush_rows: Count = Field(default=200, description="Results after which it writes earlier")
 
 
+class Publications(Frozen):
+    """How long what was published stays."""
+
+    keep: Count = Field(
+        default=3, description="Publications whose files are kept, the last one included; older ones are deleted"
+    )
+
+
 class BreakerSettings(Frozen):
     """When a run stops for what fails."""
 
@@ -295,6 +303,7 @@ class Settings(Frozen):
     requests: Requests = Requests()
     servers: Servers = Servers()
     ledger: LedgerSettings = LedgerSettings()
+    publications: Publications = Publications()
     breaker: BreakerSettings = BreakerSettings()
     confidence: Confidence = Confidence()
     llamacpp: LlamaCpp = LlamaCpp()

@@ -18,6 +18,7 @@ from jobs.cli.number_format import clock
 from jobs.stages.run import Run
 from jobs.stages.run_stats import RunStats
 from jobs.state.manifest import MANIFEST, Manifest
+from jobs.state.publications import current_file
 from jobs.state.storage import Storage
 
 ROWS_SHOWN = 20
@@ -100,8 +101,8 @@ def show_counts(
         ("tokens", f"{tokens.prompt:,} prompt ({tokens.cached:,} of them cached), {tokens.completion:,} output"),
         ("confidence", run.calibrated_for),
         ("time", clock(seconds) + (extracting if tally.done else "")),
-        ("profiles", ", ".join(f"{root}/{file.path}" for file in manifest.profiles[:3]) or "none"),
-        ("dead letters", ", ".join(f"{root}/{file.path}" for file in manifest.dead_letters[:3]) or "none"),
+        ("profiles", f"{root}/{current_file('profiles')}"),
+        ("dead letters", f"{root}/{current_file('dead_letters')}"),
         ("manifest", f"{root}/{MANIFEST}"),
         *([("report", report)] if report else []),
     ]  # fmt: skip

@@ -9,9 +9,11 @@ from extraction.errors import RunError
 from jobs.stages import extract, plan, reduce
 from jobs.stages.engines import version_of
 from jobs.stages.run import Run
+from jobs.state import publications
 from jobs.state.ledger import Index
-from jobs.state.manifest import MANIFEST, Counts, File, Manifest, Tokens
+from jobs.state.manifest import MANIFEST, Counts, File, Manifest, Tokens, read_manifest
 from jobs.state.storage import Written
+from jobs.state.tables import profile_schema
 
 
 def publish(
@@ -37,13 +39,23 @@ def publish(
         companies=sum(file.rows for file in reduced.profiles),
         dead_letters=sum(file.rows for file in dead_letters),
     )
-    return _replace_manifest(run, counts, tokens, reduced.profiles, dead_letters)
+    published = _replace_manifest(run, counts, tokens, reduced.profiles, dead_letters)
+    try:
+        publications.renew_current(run.storage, published, profile_schema(run.model))
+    except OSError as error:
+        raise RunError(
+            f"published, but {run.storage.full(publications.CURRENT)} is still the run before: {error}. Run again"
+        ) from None
+    publications.delete_old(run.storage, published)
+    return published
 
 
 def _replace_manifest(
     run: Run, counts: Counts, tokens: Tokens, profiles: Sequence[Written], dead_letters: Sequence[Written]
 ) -> Manifest:
     """Replace the manifest: from here on readers see this run."""
+    last = read_manifest(run.storage)
+    previous = (last.run_id, *last.previous) if last else ()
     published = Manifest(
         run_id=run.run_id,
         fingerprint=run.fingerprint,
@@ -51,6 +63,7 @@ def _replace_manifest(
         profile=run.settings.profile,
         columns=run.settings.columns,
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        previous=previous[: run.settings.publications.keep - 1],
         counts=counts,
         tokens=tokens,
         profiles=tuple(File(**asdict(file)) for file in profiles),

@@ -58,6 +58,9 @@ class Manifest(ManifestPart):
     profile: str | None = Field(default=None, description="The profile model as `module:Model`")
     columns: Columns = Field(default=Columns(), description="Names of the input's columns")
     created_at: str = Field(description="When it was published (UTC)")
+    previous: tuple[str, ...] = Field(
+        default=(), description="Earlier runs whose files are kept, the newest first: `publications.keep`"
+    )
     counts: Counts
     tokens: Tokens
     profiles: tuple[File, ...] = Field(description="The published profile files")

@@ -3,10 +3,12 @@
 import contextlib
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import fsspec
@@ -97,20 +99,17 @@ class Storage:
         if not isinstance(self.filesystem, LocalFileSystem):
             self.filesystem.pipe_file(target, data)
             return
-        folder = os.path.dirname(target)
-        os.makedirs(folder, exist_ok=True)
-        partial = f"{folder}/.{uuid.uuid4().hex}.partial"
-        try:
-            with open(partial, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, target)
-            _sync(folder)
-        except BaseException:
-            if os.path.exists(partial):
-                os.unlink(partial)
-            raise
+        with _put_in_place(target) as partial, open(partial, "wb") as file:
+            file.write(data)
+
+    def put(self, path: str, local: Path) -> None:
+        """Put a file of this machine in place, whole as `write` does, without reading it into memory."""
+        target = self.full(path)
+        if not isinstance(self.filesystem, LocalFileSystem):
+            self.filesystem.put_file(str(local), target)
+            return
+        with _put_in_place(target) as partial:
+            shutil.copyfile(local, partial)
 
     def write_table(self, path: str, table: pa.Table, rows_per_group: int | None = None) -> Written:
         """Write a table as Parquet. The path may hold `{sha}`, which becomes the start of its digest."""
@@ -166,6 +165,22 @@ class Storage:
             with contextlib.suppress(OSError):
                 self.filesystem.rm_file(self.full(path))
 
+    def folders(self, parent: str) -> "list[str]":
+        """The names of the folders in a folder; none where it is missing."""
+        self.filesystem.invalidate_cache()
+        try:
+            found = self.filesystem.ls(self.full(parent), detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(
+            str(one["name"]).rstrip("/").rsplit("/", 1)[-1] for one in found if one["type"] == "directory"
+        )
+
+    def delete_folder(self, folder: str) -> None:
+        """Delete a folder with all that is in it, as far as that can be."""
+        with contextlib.suppress(OSError):
+            self.filesystem.rm(self.full(folder), recursive=True)
+
     def list(self, folder: str, suffix: str) -> list[str]:
         """Paths under the root of the files in a folder, in order; none where the folder is missing."""
         self.filesystem.invalidate_cache()
@@ -177,9 +192,26 @@ class Storage:
         return sorted(f"{folder}/{name}" for name in names if name.endswith(suffix) and not name.startswith("."))
 
 
-def _sync(folder: str) -> None:
-    """Make a new name in a folder outlast a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
+@contextlib.contextmanager
+def _put_in_place(target: str) -> Iterator[str]:
+    """A name to write a file to, which takes the place of the target when it is whole; both outlast a loss of
+    power."""
+    folder = os.path.dirname(target)
+    os.makedirs(folder, exist_ok=True)
+    partial = f"{folder}/.{uuid.uuid4().hex}.partial"
+    try:
+        yield partial
+        _sync(partial)
+        os.replace(partial, target)
+        _sync(folder)
+    except BaseException:
+        if os.path.exists(partial):
+            os.unlink(partial)
+        raise
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -49,6 +49,13 @@ class FaultyFileSystem(AbstractFileSystem):  # type: ignore[misc]
         if how == "lost":
             raise OSError(errno.EIO, "the acknowledgement was lost", path)
 
+    def put_file(self, lpath: str, rpath: str, **_: Any) -> None:
+        self.pipe_file(rpath, Path(lpath).read_bytes())
+
+    def rm(self, path: str, recursive: bool = False, **_: Any) -> None:
+        self._strike("delete", path)
+        self.local.rm(self._strip_protocol(path), recursive=recursive)
+
     def cat_file(self, path: str, **named: Any) -> bytes:
         self._strike("get", path)
         data: bytes = self.local.cat_file(self._strip_protocol(path), **named)

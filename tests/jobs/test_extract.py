@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pandas
 import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -41,10 +42,13 @@ def test_publishes_a_profile_a_company_with_its_documents(tmp_path: Path, fake: 
     assert {"run_id", "fingerprint", "created_at", "versions"} <= said.keys()
 
 
-def test_columns_are_typed_and_read_by_other_engines(tmp_path: Path, fake: FakeServer) -> None:
-    source = write(tmp_path / "in.parquet", [row(n) for n in range(3)])
-    job(source, tmp_path / "out", fake.url)
-    path = tmp_path / "out" / manifest(tmp_path / "out")["profiles"][0]["path"]
+def test_columns_are_typed_and_read_by_other_engines_after_several_runs(tmp_path: Path, fake: FakeServer) -> None:
+    for documents in (2, 4, 3):
+        source = write(tmp_path / "in.parquet", [row(n) for n in range(documents)])
+        job(source, tmp_path / "out", fake.url, "--set", "publications.keep=2")
+    assert len(list((tmp_path / "out" / "profiles").iterdir())) == 2
+    path = tmp_path / "out" / "current" / "profiles.parquet"
+    assert pandas.read_parquet(path)["company_id"].tolist() == ["c000", "c001", "c002"]
     schema = pq.read_schema(path)
     assert schema.field("founded_year").type == pa.int64()
     assert schema.field("products").type.value_type == pa.string()

@@ -45,6 +45,26 @@ def test_what_is_deleted_is_gone_and_what_is_not_there_does_not_matter(storage: 
     assert storage.list("x", ".txt") == []
 
 
+def test_a_folder_is_deleted_with_all_that_is_in_it(storage: Storage) -> None:
+    for path in ("x/a/1.txt", "x/a/b/2.txt", "x/c/3.txt", "x/4.txt"):
+        storage.write(path, b"1")
+    assert storage.folders("x") == ["a", "c"]
+    storage.delete_folder("x/a")
+    storage.delete_folder("x/nothing")
+    assert storage.folders("x") == ["c"]
+    assert storage.folders("nowhere") == []
+    assert storage.read("x/4.txt") == b"1"
+
+
+def test_a_file_of_this_machine_is_put_in_place_whole(storage: Storage, tmp_path: Path) -> None:
+    local = tmp_path / "local.txt"
+    for content in (b"first", b"second"):
+        local.write_bytes(content)
+        storage.put("x/there.txt", local)
+        assert storage.read("x/there.txt") == content
+    assert storage.list("x", "") == ["x/there.txt"]
+
+
 def test_the_same_table_has_the_same_name(storage: Storage) -> None:
     assert storage.write_table("x/{sha}", TABLE) == storage.write_table("x/{sha}", TABLE)
 
