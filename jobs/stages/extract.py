@@ -225,10 +225,11 @@ def results(run: Run, work: Work, extractor: type[Extractor] = Extractor) -> Gen
 
 
 def read_rows(batch: pa.Table, run: Run) -> Iterator[pa.Table]:
-    """Ray Data: row numbers of chunk files to questions."""
+    """Ray Data: row numbers of chunk files to questions, the longest first: what is under way at the end, when
+    servers run empty, is short then."""
     for item in batch.to_pylist():
         table = run.storage.read_table(item["path"], list(Request.__slots__))
-        yield table.take(pa.array(item["rows"], pa.int64()))
+        yield table.take(pa.array(item["rows"], pa.int64())).sort_by([("prompt_tokens", "descending")])
 
 
 def size_for(run: Run, missing: int) -> PoolSize:

@@ -90,5 +90,8 @@ class RunStats:
         return Tokens(prompt=self.prompt_tokens, cached=self.cached_tokens, completion=self.completion_tokens)
 
     def left_s(self, total: int) -> float | None:
-        """Seconds to go at this pace, None before anything is done."""
-        return self.seconds / self.done * (total - self.done) if self.done else None
+        """Seconds to go at this pace, None before anything is done. What is in flight counts as half done."""
+        if not self.done:
+            return None
+        under_way = min(self.in_flight * len(self.servers), total - self.done) / 2
+        return self.seconds / (self.done + under_way) * (total - self.done - under_way)

@@ -53,8 +53,12 @@ def test_the_time_of_servers_is_from_their_first_request_to_their_last_answer() 
 
 def test_time_left_follows_the_pace() -> None:
     tally = RunStats(began=time.monotonic() - 10)
-    tally.add(answers(GOOD))
-    assert tally.left_s(3) == pytest.approx(20, rel=0.1)
+    tally.add(answers(GOOD))  # of three in flight: half of them are done too
+    assert tally.left_s(21) == pytest.approx(10 / 2.5 * 18.5, rel=0.1)
+    for _ in range(19):
+        tally.add(answers(GOOD))
+    assert tally.left_s(21) == pytest.approx(10 / 20.5 * 0.5, rel=0.1)
+    assert tally.left_s(20) == 0
 
 
 def test_a_log_gets_a_line_and_a_terminal_a_bar() -> None:

@@ -2,6 +2,8 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -10,11 +12,11 @@ from hypothesis import strategies as st
 
 from actors.crash_suspects import CrashRecord
 from actors.extractor import RESULTS
-from actors.retrying_client import Result
+from actors.retrying_client import Request, Result
 from extraction.config.settings import BreakerSettings as Asked
 from extraction.config.settings import Servers
 from extraction.errors import Fault, RunError
-from jobs.stages.extract import ASKED_AHEAD, WAVES, CircuitBreaker, SuspectFile, pool_size
+from jobs.stages.extract import ASKED_AHEAD, WAVES, CircuitBreaker, SuspectFile, pool_size, read_rows
 from jobs.state.storage import Storage
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import census, job, manifest, row, write
@@ -149,3 +151,13 @@ def test_without_a_file_or_with_a_foreign_one_nothing_is_known(tmp_path: Path) -
         (tmp_path / PATH).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / PATH).write_text(foreign)
         assert store.read() == {}
+
+
+def test_the_longest_chunks_are_asked_first(tmp_path: Path) -> None:
+    run: Any = SimpleNamespace(storage=Storage(str(tmp_path)))
+    lengths = [300, 40, 1200, 700, 90]
+    chunks = [asdict(Request(f"c{n}", "text", length, 100)) for n, length in enumerate(lengths)]
+    path = run.storage.write_table("chunks.parquet", pa.Table.from_pylist(chunks)).path
+    (asked,) = read_rows(pa.table({"path": [path], "rows": [[0, 1, 2, 4]]}), run)
+    assert asked["prompt_tokens"].to_pylist() == [1200, 300, 90, 40]
+    assert asked["chunk_id"].to_pylist() == ["c2", "c0", "c4", "c1"]
