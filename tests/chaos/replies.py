@@ -16,6 +16,8 @@ REPLIES = {
     "hang": ("no reply at all", Fault.DEADLINE),
     "huge=20": ("reply of 20 MiB", Fault.INVALID),
     "500": ("HTTP 500", Fault.UNAVAILABLE),
+    "error_body": ("HTTP 200 whose body is an error", Fault.UNAVAILABLE),
+    "403": ("HTTP 403 for one document", Fault.REJECTED),
     "400": ("HTTP 400, too long", Fault.TOO_LONG),
     "invalid": ("answer that is no JSON", Fault.INVALID),
     "wrong_schema": ("JSON of another schema", Fault.INVALID),
@@ -34,8 +36,9 @@ def bad_reply(world: World, marker: str, fault: Fault) -> None:
     with FakeServer() as server:
         world.run(world.command(world.endpoint(server)))
     world.census()
-    short = [ONCE] if fault is Fault.TOO_LONG else []  # to be asked in halves
-    assert world.dead() == {f"d{n:03}": fault.value for n in (*short, ALWAYS)}, world.dead()
+    never_again = fault in (Fault.TOO_LONG, Fault.REJECTED)  # too short for halves; refused for good
+    dead = [ONCE, ALWAYS] if never_again else [ALWAYS]
+    assert world.dead() == {f"d{n:03}": fault.value for n in dead}, world.dead()
 
 
 KINDS += [Kind("reply", name, partial(bad_reply, marker=m, fault=fault)) for m, (name, fault) in REPLIES.items()]
@@ -60,6 +63,26 @@ def storm(world: World, order: dict[str, object]) -> None:
         assert world.end_of(process) == 0, world.told(process)
     world.census()
     assert not world.dead()
+
+
+@kind("server", "30 requests in 10 s, and HTTP 429 for more")
+def limited_rate(world: World) -> None:
+    patient(world, "--requests-per-10-s", "30", documents=70)
+
+
+@kind("server", "started by its first request, HTTP 503 for 25 s")
+def cold_start(world: World) -> None:
+    patient(world, "--cold-start", "25", documents=DOCUMENTS)
+
+
+def patient(world: World, *flags: str, documents: int) -> None:
+    """What the server asks to wait for costs no attempt: everything is answered."""
+    world.documents(documents)
+    with FakeServer(*flags) as server:
+        more = ("--set", "requests.attempts=2", "--set", "servers.start_timeout_s=60")
+        world.run(world.command(world.endpoint(server), *more))
+    world.census()
+    assert not world.dead(), world.dead()
 
 
 @kind("reply", "HTTP 401 from the middle of a run on")

@@ -28,10 +28,12 @@ REFUSALS = {  # name -> status, type, message
         "The input (40000 tokens) is longer than the model's context length (32768 tokens).",
     ),
     "401": (401, "Unauthorized", "Unauthorized"),
+    "403": (403, "PermissionDeniedError", "The request was blocked by a content policy."),
     "404": (404, "NotFoundError", "The model does not exist."),
     "429": (429, "RateLimitError", "Too many requests."),
     "500": (500, "InternalServerError", "Internal server error."),
     "503": (503, "503", "The request queue is full."),
+    "error_body": (200, "InternalServerError", "Internal server error."),
 }
 SPOILERS = ("truncated", "invalid", "wrong_schema", "abort", "whitespace", "loop")
 BREAKERS = ("reset", "malformed", "wrong_length")

@@ -24,6 +24,8 @@ FLAGS: list[tuple[str, Callable[[str], Any], Any]] = [
     ("crash-after", int, None),
     ("exit-zero-after", int, None),
     ("start-delay", float, 0.0),
+    ("cold-start", float, 0.0),
+    ("requests-per-10-s", int, None),
     ("fail-start", str, None),
     ("order", str, "[]"),
 ]

@@ -9,11 +9,13 @@ import argparse
 import asyncio
 import hmac
 import json
+import math
 import os
 import resource
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -45,6 +47,8 @@ class Server:
         self.log = RequestLog(options.journal)
         self.faults = FaultPlan()
         self.faults.add(json.loads(options.order))
+        self.first_asked: float | None = None
+        self.admitted: deque[float] = deque(maxlen=options.requests_per_10_s)  # when the last ones were
         self.name = options.served_model_name or options.model_path
 
     def app(self) -> web.Application:
@@ -122,6 +126,9 @@ class Server:
             return faults.error(503, "503", "The server is starting.")
         chat = ChatRequest.parse(await request.json())
         logged = self.log.start(chat.text)
+        if refused := self._not_yet():
+            logged.answer(refused.status, None, None)
+            return refused
         fault = self._due_ending(logged.number)
         try:
             fault = fault or self.faults.next_fault(chat.text)
@@ -133,6 +140,20 @@ class Server:
             raise
         finally:
             logged.broken(fault)
+
+    def _not_yet(self) -> web.Response | None:
+        """Refuse a request while the first one starts the server, and those above the rate."""
+        now = time.monotonic()
+        self.first_asked = self.first_asked or now
+        if now < self.first_asked + self.options.cold_start:
+            return faults.error(503, "503", "The model is loading.")
+        oldest = self.admitted[0] if len(self.admitted) == self.admitted.maxlen else -math.inf
+        if oldest > now - 10:
+            wait_s = math.ceil(oldest + 10 - now)
+            return faults.error(429, "RateLimitError", "Rate limit reached.", {"Retry-After": str(wait_s)})
+        if self.admitted.maxlen:
+            self.admitted.append(now)
+        return None
 
     def _due_ending(self, number: int) -> Fault | None:
         for limit, name in ((self.options.crash_after, "crash"), (self.options.exit_zero_after, "exit0")):

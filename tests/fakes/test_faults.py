@@ -13,7 +13,7 @@ from tests.fakes.openai_client import FORMAT, TEXT, Profile, client, content, me
 from tests.fakes.process import FakeServer, eventually
 
 
-@pytest.mark.parametrize("name", ["400", "401", "404", "429", "500", "503"])
+@pytest.mark.parametrize("name", ["400", "401", "403", "404", "429", "500", "503"])
 def test_http_errors(server: FakeServer, name: str) -> None:
     with pytest.raises(openai.APIStatusError) as caught:
         send(server, f"{TEXT} [[fault:{name}=7]]")
@@ -23,6 +23,15 @@ def test_http_errors(server: FakeServer, name: str) -> None:
     assert body == {"error": "Unauthorized"} if name == "401" else body["code"] == int(name)
     if name == "400":
         assert "longer than the model's context length (32768 tokens)" in body["message"]
+
+
+def test_an_error_may_come_with_status_200(server: FakeServer) -> None:
+    with client(server) as api:
+        told = api.chat.completions.with_raw_response.create(
+            model="house", messages=messages(f"{TEXT} [[fault:error_body]]"), response_format=FORMAT
+        )
+    assert told.status_code == 200
+    assert told.http_response.json()["object"] == "error"
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,30 @@ def test_starting_late_never_or_not_at_all() -> None:
         assert failed.log() == "CUDA out of memory\n"
 
 
+def test_a_server_that_its_first_request_starts_refuses_until_then() -> None:
+    with FakeServer("--cold-start", "0.5") as server:
+        with pytest.raises(openai.APIStatusError, match="loading"):
+            send(server, TEXT)
+        eventually(lambda: _sent(server))
+
+
+def test_a_rate_is_kept_and_the_time_to_wait_is_said() -> None:
+    with FakeServer("--requests-per-10-s", "2") as server:
+        for _ in range(2):
+            send(server, TEXT)
+        with pytest.raises(openai.RateLimitError) as refused:
+            send(server, TEXT)
+        assert 1 <= int(refused.value.response.headers["Retry-After"]) <= 10
+
+
+def _sent(server: FakeServer) -> bool:
+    try:
+        send(server, TEXT)
+    except openai.APIStatusError:
+        return False
+    return True
+
+
 def test_only_loopback_is_served(capsys: pytest.CaptureFixture[str]) -> None:
     assert parse_options(["--host", "::1", "--unknown", "3", "--crash-after", "2"]).crash_after == 2
     with pytest.raises(SystemExit):
