@@ -203,6 +203,9 @@ class ServerSupervisor:
         self._thread.shutdown(wait=False)
 
 
+LOG_MARK = "company-profiles: "  # by which the driver knows our lines among all that Ray forwards
+
+
 def log_line(text: str) -> None:
-    """Print a line to the actor's log, which Ray forwards to the driver."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a line to the actor's log, from which the driver shows it."""
+    print(f"{LOG_MARK}{text}", file=sys.stderr, flush=True)

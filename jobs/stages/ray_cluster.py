@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ import ray
 import ray.data
 from ray.data import DataContext
 
+from actors.servers.supervisor import LOG_MARK
 from extraction.errors import OperatorError, ProfilesError, RunError
 from jobs.state.storage import is_outage
 
@@ -104,19 +105,26 @@ def gpus() -> int:
 
 
 def _init(*, address: str, **more: Any) -> None:
-    """Start Ray, or join it, so that it prints nothing: what fails is raised, and told in a line of ours. Raises
-    RunError where that fails, for which Ray has errors of many kinds."""
+    """Start Ray, or join it, so that of all that its processes print only our own lines are shown: what fails is
+    raised, and told in a line. Raises RunError where that fails, for which Ray has errors of many kinds."""
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     logging.getLogger("ray").setLevel(logging.ERROR)
     # Ray has no switch for the tracebacks of actors that it shows to a driver.
-    ray._private.worker.print_to_stdstream = lambda *_, **__: None
+    ray._private.worker.print_to_stdstream = _show_ours
     try:
         with _without_stderr():  # where Ray announces the log level
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **more)
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, **more)
     except Exception as error:
         told = " ".join(str(error).split())
         where = f"at RAY_ADDRESS = {address} can't be joined" if address != "local" else "could not be started here"
         raise RunError(f"a Ray {where}: {told}") from None
+
+
+def _show_ours(printed: Mapping[str, Any], *_: Any, **__: Any) -> None:
+    """Show the lines that our actors print, of what one process has printed."""
+    for line in printed["lines"]:
+        if line.startswith(LOG_MARK):
+            print(line.removeprefix(LOG_MARK), file=sys.stderr)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import pytest
 from actors.extractor import Extractor
 from actors.retrying_client import Result
 from actors.servers.process import ServerProcess, free_port
-from actors.servers.supervisor import Server, ServerAddress, ServerSupervisor, wait_until_healthy
+from actors.servers.supervisor import LOG_MARK, Server, ServerAddress, ServerSupervisor, wait_until_healthy
 from extraction.config.settings import Servers
 from extraction.errors import OperatorError, RunError
 from tests.actors.clients import SCHEMA, TEXT, make_settings, run_batches, text_batch
@@ -302,7 +302,7 @@ def test_results_are_written_before_the_process_ends(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "fake: died 1 times in 0 s, giving up")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, f"{LOG_MARK}fake: died 1 times in 0 s, giving up")
     assert (tmp_path / "written.txt").read_text() == "c0\nc1\n"
 
 
@@ -324,7 +324,7 @@ def test_the_process_ends_with_status_1_when_restarts_fail(failure: str, seen: l
     code = f"{imports}; crash_repeatedly({failure}, 9)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout.splitlines()) == (1, seen)
-    assert done.stderr.splitlines()[-1] == message
+    assert done.stderr.splitlines()[-1] == f"{LOG_MARK}{message}"
 
 
 SLEEPER = "import time; print('loading', flush=True); time.sleep(60)"
