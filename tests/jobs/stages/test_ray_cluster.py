@@ -36,6 +36,7 @@ def test_a_run_that_fails_in_an_actor_prints_our_lines_alone(tmp_path: Path) -> 
         environment = {**os.environ, "OPENAI_API_KEY": "none"}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    plan, error = done.stderr.splitlines()
-    assert plan.startswith("plan ")
-    assert "refused the key" in error
+    first, *between, last = done.stderr.splitlines()
+    assert first.startswith("plan ")
+    assert all(line.startswith("extract ") for line in between)  # a machine may be slow
+    assert last.startswith("error: ") and "refused the key" in last
