@@ -14,15 +14,15 @@ CANARY_TOKENS = 1024
 OF_PARAMETERS = re.compile(r"\(HTTP (?:400|422)\)")  # other refusals are of the model, the key, the address
 
 
-async def ask(client: Client) -> Result:
+async def canary_result(client: Client) -> Result:
     """The result of the test request. Raises OperatorError where the server refuses it: it would refuse all."""
-    result = await _ask(client)
+    result = await _send(client)
     if result.fault in (Fault.REJECTED, Fault.TOO_LONG):
         raise OperatorError(f"{client.address.url} refuses a test request too: {result.message}")
     return result
 
 
-async def connect(
+async def canary_client(
     name: str, address: ServerAddress, settings: Settings, schema: dict[str, Any]
 ) -> tuple[Client, Result]:
     """A client that asks a server as it wants to be asked, and the test request's result. The caller closes it.
@@ -35,7 +35,7 @@ async def connect(
     while dialect:
         client = Client(address, settings, schema, dialect=dialect, starting=True)
         try:
-            result = await _ask(client)
+            result = await _send(client)
         except BaseException:
             await client.close()
             raise
@@ -50,6 +50,6 @@ async def connect(
     raise OperatorError(f"{name} at {address.url} refuses a test request: {message}{remedy}")
 
 
-async def _ask(client: Client) -> Result:
+async def _send(client: Client) -> Result:
     max_tokens = min(CANARY_TOKENS, client.settings.limits.max_output_tokens)
     return await client.extract(Request("canary", CANARY, 0, max_tokens))

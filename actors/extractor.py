@@ -187,7 +187,7 @@ class Extractor:
             if self._gone_at < failed_at:
                 try:
                     async with asyncio.timeout(self.settings.requests.deadline_s):
-                        answered = not (await canary.ask(client)).fault
+                        answered = not (await canary.canary_result(client)).fault
                 except TimeoutError:
                     answered = False
                 self._gone_at = self._gone_at if answered else time.monotonic()
@@ -238,7 +238,7 @@ class Extractor:
         """Send one request with the real schema, which must return a profile before any document is sent. Returns
         how the server wants to be asked."""
         name = self.supervisor.server.name
-        client, result = await canary.connect(name, self.address, self.settings, self.schema)
+        client, result = await canary.canary_client(name, self.address, self.settings, self.schema)
         await client.close()
         if result.fault:
             raise RunError(

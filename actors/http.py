@@ -57,7 +57,7 @@ class Dialect:
         """The dialect that a refusal of this one asks for; None where no other is left to try."""
         if self.max_tokens == "max_tokens" and NEWER_MAX_TOKENS in refusal:
             return replace(self, max_tokens=NEWER_MAX_TOKENS)
-        named = {name for name in OPTIONAL if re.search(rf"\b{name}\b", refusal)} - self.omitted
+        named = {name for name in OMITTABLE if re.search(rf"\b{name}\b", refusal)} - self.omitted
         if named:
             return replace(self, omitted=self.omitted | named)
         return replace(self, logprobs=False) if self.logprobs else None
@@ -91,7 +91,7 @@ class Completion:
         message = choice.get("message", choice.get("delta", {"content": choice.get("text")}))
         reason = choice.get("finish_reason")
         reason = reason if isinstance(reason, str) else None
-        failed = body.get("error") or choice.get("error") or (reason or "").lower() in FAILED
+        failed = body.get("error") or choice.get("error") or (reason or "").lower() in FAILURE_REASONS
         if failed or not isinstance(message, dict) or not choice.keys() & {"message", "delta", "text"}:
             return None
         usage = _dict(body.get("usage"))
@@ -137,9 +137,9 @@ MAX_REPLY_BYTES = 4 << 20
 MAX_ERROR_BYTES = 64 << 10
 PROBE_S = 30
 PROBE_PARAMS = SamplingParams(temperature=0, frequency_penalty=0, presence_penalty=0, max_tokens=1, seed=0)
-OPTIONAL = ("temperature", "frequency_penalty", "presence_penalty", "seed")
+OMITTABLE = ("temperature", "frequency_penalty", "presence_penalty", "seed")
 NEWER_MAX_TOKENS = "max_completion_tokens"
-FAILED = {"error", "network_error", "insufficient_system_resource", "internal_error", "server_error"}
+FAILURE_REASONS = {"error", "network_error", "insufficient_system_resource", "internal_error", "server_error"}
 
 
 class StatusError(openai.OpenAIError):

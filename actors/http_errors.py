@@ -49,7 +49,7 @@ TRY_AGAIN = re.compile(
     r"(?:(?:try again|retry) (?:in|after) |retryDelay\W+)((?:\d[\d.]* ?(?:ms|[hms])[a-z]*,? ?)+)", re.IGNORECASE
 )
 DURATION = re.compile(r"(\d[\d.]*) ?(ms|[hms])[a-z]*", re.IGNORECASE)
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 RESET = re.compile(r"(?:x-|anthropic-)?ratelimit-(?:reset(?:-(\w+))?|(\w+)-reset)")
 EPOCH_S = 1e9  # a larger number of seconds is a moment, not a duration
 
@@ -295,7 +295,7 @@ def _duration(said: str) -> float | None:
     if not parts or DURATION.sub("", said).strip(" ,"):
         return None
     try:
-        return sum(float(number) * SECONDS[unit.lower()] for number, unit in parts)
+        return sum(float(number) * UNIT_SECONDS[unit.lower()] for number, unit in parts)
     except ValueError:
         return None
 

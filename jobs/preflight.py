@@ -3,8 +3,8 @@
     python jobs/preflight.py --input s3://... --output s3://... --engine sglang         on a cluster: RAY_ADDRESS
     python jobs/preflight.py --endpoint https://POD-8000.proxy.example/v1 --model NAME  a server alone
 
-Takes the flags of extract.py. An endpoint is asked what it serves and, as a run would, for short answers; of servers
-that a run starts itself one is started and asked with --start, on a GPU of the cluster where there is one.
+Takes the flags of extract.py. An endpoint is asked what it serves and, as a run would, for short answers; of
+servers that a run starts itself one is started and asked with --start, on a GPU of the cluster where there is one.
 
 Exit codes: 0 nothing is wrong; 2 something is.
 """

@@ -109,7 +109,7 @@ async def _models(address: ServerAddress, settings: Settings) -> list[Check]:
 
 async def _profile(name: str, address: ServerAddress, settings: Settings, schema: dict[str, Any]) -> list[Check]:
     """The test request of each actor, twice, and whether a schema is kept to."""
-    client, first = await canary.connect(name, address, settings, schema)
+    client, first = await canary.canary_client(name, address, settings, schema)
     try:
         if first.fault:
             raise ReplyFault(first.fault, first.message)
@@ -119,7 +119,7 @@ async def _profile(name: str, address: ServerAddress, settings: Settings, schema
 
 
 async def _answered(client: Client, first: Result) -> list[Check]:
-    second = await canary.ask(client)
+    second = await canary.canary_result(client)
     took = f"{first.latency_s:.1f} s, {first.prompt_tokens:,} prompt and {first.completion_tokens:,} output tokens"
     found = [Check("test request", "ok", f"a valid {client.model.__name__} in {took}")]
     if str(client.dialect):

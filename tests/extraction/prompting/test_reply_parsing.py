@@ -134,7 +134,8 @@ def test_a_reply_that_did_not_stop_by_itself_is_a_fault(reason: str, fault: Faul
 @pytest.mark.parametrize(
     "around",
     [
-        "{}  \n\n", "```json\n{}\n```", "Sure! Here it is:\n```\n{}\n```\nAsk for more.", "{}<|im_end|>", "[{}]", "\ufeff{}",
+        "{}  \n\n", "```json\n{}\n```", "Here it is:\n```\n{}\n```\nMore?", "{}<|im_end|>", "[{}]",
+        "\ufeff{}",
         "<think>A town {{name}} or {}?</think>\n{}", "<think>{}</think>", "[THINK]It is red.[/THINK]{}",
         "<|channel|>analysis<|message|>{{\"a\": 1}}<|end|><|channel|>final<|message|>{}",
     ],
