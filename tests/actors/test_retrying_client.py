@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections.abc import Coroutine, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -307,6 +308,29 @@ def test_the_lowest_limits_go_first_and_the_others_in_their_order() -> None:
             assert order == ["a"]
         await asyncio.gather(*tasks)
         assert order == ["a", "alone", "b", "c", "d"]
+
+    run(check())
+
+
+def test_a_pause_holds_for_all_and_teaches_the_rate() -> None:
+    async def check() -> None:
+        slots, admitted = ConcurrencyLimit(9), list[float]()
+
+        async def visit() -> None:
+            async with slots.slot():
+                admitted.append(time.monotonic())
+
+        await asyncio.gather(*(visit() for _ in range(4)))
+        for _ in range(4):
+            slots.passed()
+        assert slots.pause(0.2) and not slots.pause(0.1)
+        paused_at = time.monotonic()
+        await asyncio.gather(*(visit() for _ in range(4)))
+        after = admitted[4:]
+        assert after[0] - paused_at > 0.19  # the four took 0.2 s, with the pause
+        assert all(later - earlier > 0.04 for earlier, later in pairwise(after))
+        slots.passed()
+        assert slots.pause(0)
 
     run(check())
 
