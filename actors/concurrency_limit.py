@@ -27,7 +27,7 @@ class ConcurrencyLimit:
         self._limits_in_flight: Counter[float] = Counter()
         self._queue: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = count()
-        self._opens_at = 0.0  # monotonic, of the next admission
+        self._paused_until = self._opens_at = 0.0  # monotonic; the second is of the next admission
         self._interval_s = 0.0  # between admissions; 0 until there was a pause
         self._timer: asyncio.TimerHandle | None = None
         self._measured_from: float | None = None
@@ -46,11 +46,12 @@ class ConcurrencyLimit:
     def pause(self, seconds: float) -> bool:
         """Admit no request for so many seconds, and learn the rate. Whether this pause is a new one."""
         now = time.monotonic()
-        until, new = now + seconds, now >= self._opens_at - self._interval_s
+        until, new = now + seconds, now >= self._paused_until
         if new and self._passed and self._measured_from is not None:
             self._interval_s = (until - self._measured_from) / self._passed
             self._passed, self._passed_before = 0, self._passed
             self._measured_from = until
+        self._paused_until = max(self._paused_until, until)
         self._opens_at = max(self._opens_at, until)
         return new
 
