@@ -74,7 +74,7 @@ async def _check(address: ServerAddress, settings: Settings, schema: dict[str, A
     found = await _judged("endpoint", _models(address, settings))
     asked = await _judged("test request", _profile(name, address, settings, schema))
     if any(check.state == "wrong" for check in asked):
-        return [*found, *asked, Check("structured output", "skipped", "not asked")]
+        return [*found, Check("structured output", "skipped", "not asked"), *asked]
     return [replace(check, state="note") if check.state == "wrong" else check for check in found] + asked
 
 
@@ -138,7 +138,7 @@ async def _answered(client: Client, first: Result) -> list[Check]:
         said = "it answers the same question in two ways at temperature 0"
         remedy = "SGLang: --sampling-defaults openai, so that the model's own sampling does not mix in"
         found.append(Check("same answer", "note", said, remedy))
-    return [*found, await _word(client)]
+    return [await _word(client), *found]
 
 
 async def _word(client: Client) -> Check:

@@ -4,8 +4,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -17,23 +16,7 @@ from actors.servers.supervisor import ServerAddress
 from extraction.config.settings import Settings
 from extraction.errors import Fault, OperatorError
 from tests.actors.clients import SCHEMA, TEXT, MemoryStore, make_extractor, make_settings, run_batches, text_batch
-from tests.actors.scripted_server import RecordedRequest, Reply, ScriptedServer, completion
-
-
-class AnsweringServer(ScriptedServer):
-    """A scripted server whose replies depend on the request."""
-
-    def __init__(self, answer: Callable[[RecordedRequest], Reply]) -> None:
-        super().__init__()
-        self.answer = answer
-
-    @property
-    def replies(self) -> Sequence[Reply]:
-        return [self.answer(self.requests[-1])]
-
-    @replies.setter
-    def replies(self, _: Any) -> None:
-        """The requests say what is replied."""
+from tests.actors.scripted_server import AnsweringServer, RecordedRequest, Reply, ScriptedServer, completion
 
 
 def refusal(message: str, status: int = 400, **headers: str) -> Reply:
