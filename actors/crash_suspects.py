@@ -20,13 +20,14 @@ SentAs = Literal["", "shared", "alone"]  # not in flight; in flight with others;
 
 @dataclass(slots=True)
 class RequestCost:
-    """The cost of a request over all its parts and attempts.
+    """The cost of a request over all its parts and attempts: `seconds` in which the server had it.
 
     `crashes` counts the crashes of the server, or of the actor with it, while the request was in flight;
     `solo_crashes` those while it was the only one.
     """
 
     attempts: int = 0
+    seconds: float = 0.0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
@@ -36,6 +37,15 @@ class RequestCost:
     crashes: int = 0
     solo_crashes: int = 0
     sent_as: SentAs = ""
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count the time of an attempt."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds += time.monotonic() - began
 
     def add(self, completion: Completion, in_flight: int) -> None:
         """Count one more reply."""

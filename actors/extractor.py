@@ -4,17 +4,20 @@ Results are written to the ledger, in groups, before Ray sees them.
 """
 
 import asyncio
+import math
 import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property, partial
 from typing import Any, Protocol
 
 import pyarrow as pa
 
+from actors import canary
 from actors.crash_suspects import CrashSuspects, SuspectStore
+from actors.http import Dialect
 from actors.metrics import MetricsReporter, MetricsState
 from actors.preemption import PreemptionWatcher, in_actor
 from actors.retrying_client import PROCESS_NAME, Client, Request, Result
@@ -89,8 +92,8 @@ class BatchedWriter:
             written.set_result(None)
 
 
-CANARY = "Alder & Finch Ltd makes oak furniture in Galway, Ireland. It was founded in 1998."
-CANARY_TOKENS = 1024
+BLAMED = (Fault.REJECTED, Fault.UNAVAILABLE, Fault.DEADLINE)  # of a request, or of a server that fails at all
+SERVER_GONE = "; nor does the server answer a test request"
 
 RESULTS = pa.schema(
     [
@@ -144,11 +147,11 @@ class Extractor:
         if in_actor():
             PreemptionWatcher(lambda grace_s: this._shut_down(grace_s), grace_s=settings.servers.drain_s).start()
             self._metrics.start()
-        self.logprobs = settings.confidence.logprobs
+        self._asking, self._gone_at = asyncio.Lock(), -math.inf
         started = time.monotonic()
         self.address = self.supervisor.start()
         try:
-            asyncio.run(self._canary())
+            self.dialect = asyncio.run(self._canary())
         except BaseException:
             self.supervisor.stop()
             raise
@@ -168,9 +171,27 @@ class Extractor:
         if request.chunk_id in self.held:
             return self.held[request.chunk_id]
         result = await self._client.extract(request)
+        if result.fault in BLAMED:
+            result = await self._blamed(result)
         self._metrics.add(result)
         await self._writer.add(result, at_once=self._starving)
         return result
+
+    async def _blamed(self, result: Result) -> Result:
+        """Find out who is to blame for a failed request: a server that refuses the test request too refuses all,
+        which raises OperatorError; of one that does not answer it either the message tells."""
+        client, failed_at = self._client, time.monotonic()
+        async with self._asking:
+            if client.passed_at > failed_at - result.latency_s / max(1, result.attempts):
+                return result
+            if self._gone_at < failed_at:
+                try:
+                    async with asyncio.timeout(self.settings.requests.deadline_s):
+                        answered = not (await canary.canary_result(client)).fault
+                except TimeoutError:
+                    answered = False
+                self._gone_at = self._gone_at if answered else time.monotonic()
+        return result if self._gone_at < failed_at else replace(result, message=result.message + SERVER_GONE)
 
     @property
     def _starving(self) -> bool:
@@ -184,7 +205,7 @@ class Extractor:
     def _client(self) -> Client:
         self.supervisor.on_shutdown = self._writer.flush
         return Client(
-            self.address, self.settings, self.schema, self.supervisor, self.suspects, logprobs=self.logprobs
+            self.address, self.settings, self.schema, self.supervisor, self.suspects, dialect=self.dialect
         )
 
     @cached_property
@@ -213,28 +234,18 @@ class Extractor:
         await self.suspects.clear()
         await self.supervisor.exit_process(f"drained, {unfinished} requests unfinished")
 
-    async def _canary(self) -> None:
-        """Send one request with the real schema, which must return a profile before any document is sent. A server
-        that refuses log-probabilities is asked for none."""
-        result, name = await self._canary_result(), self.supervisor.server.name
-        if result.fault is Fault.REJECTED and self.logprobs:
-            self.logprobs = False
-            result = await self._canary_result()
-            if not result.fault:
-                log_line(f"{name}: it gives no log-probabilities, confidence goes without them")
+    async def _canary(self) -> Dialect:
+        """Send one request with the real schema, which must return a profile before any document is sent. Returns
+        how the server wants to be asked."""
+        name = self.supervisor.server.name
+        client, result = await canary.canary_client(name, self.address, self.settings, self.schema)
+        await client.close()
         if result.fault:
             raise RunError(
                 f"{name} at {self.address.url} does not answer a test request: {result.message}. "
                 "No document was sent to it"
             )
-
-    async def _canary_result(self) -> Result:
-        client = Client(self.address, self.settings, self.schema, logprobs=self.logprobs)
-        max_tokens = min(CANARY_TOKENS, self.settings.limits.max_output_tokens)
-        try:
-            return await client.extract(Request("canary", CANARY, 0, max_tokens))
-        finally:
-            await client.close()
+        return client.dialect
 
     def __del__(self) -> None:
         if hasattr(self, "supervisor"):

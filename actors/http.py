@@ -1,22 +1,30 @@
 """Sends one HTTP request to one server, and returns its completion or raises one classified error."""
 
 import asyncio
+import ipaddress
 import json
 import math
+import os
+import re
+import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
+from actors.http_errors import Unreachable, classify, failed_reply, first_choice, words
 from actors.servers.supervisor import ServerAddress
 from extraction.errors import Fault, OperatorError
 from extraction.prompting.logprobs import Token, token_pairs
 from extraction.prompting.prompt import Message
 from extraction.prompting.reply_parsing import ReplyFault
 
+Headers = Mapping[str, str]
+HttpReply = tuple[bytes, Headers]
 MAX_TOKEN_COUNT = 1 << 40  # larger counts are nonsense, and their sums would not fit the ledger's columns
 
 
@@ -29,6 +37,36 @@ class SamplingParams:
     presence_penalty: float
     max_tokens: int
     seed: int
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a server wants to be asked: without some sampling parameters, with or without log-probabilities, with the
+    bound of a reply by another name. A test request finds it out."""
+
+    logprobs: bool = True
+    max_tokens: str = "max_tokens"
+    omitted: frozenset[str] = frozenset()
+
+    def parameters(self, params: SamplingParams) -> dict[str, Any]:
+        """The parameters of a request as the server takes them."""
+        named = {self.max_tokens if name == "max_tokens" else name: value for name, value in asdict(params).items()}
+        return {name: value for name, value in named.items() if name not in self.omitted}
+
+    def adapted(self, refusal: str) -> "Dialect | None":
+        """The dialect that a refusal of this one asks for; None where no other is left to try."""
+        if self.max_tokens == "max_tokens" and NEWER_MAX_TOKENS in refusal:
+            return replace(self, max_tokens=NEWER_MAX_TOKENS)
+        named = {name for name in OMITTABLE if re.search(rf"\b{name}\b", refusal)} - self.omitted
+        if named:
+            return replace(self, omitted=self.omitted | named)
+        return replace(self, logprobs=False) if self.logprobs else None
+
+    def __str__(self) -> str:
+        """What is unusual about it, in words."""
+        told = [] if self.logprobs else ["no log-probabilities, confidence goes without them"]
+        told += [] if self.max_tokens == "max_tokens" else [f"{self.max_tokens} for max_tokens"]
+        return "; ".join([*told, *(f"no {name}" for name in sorted(self.omitted))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +84,45 @@ class Completion:
     logprobs: tuple[Token, ...] = ()
 
     @classmethod
-    def of(cls, body: dict[str, Any]) -> "Completion":
-        """Read a body of any shape; what is missing or of another type is left empty."""
-        try:
-            choice = body["choices"][0]
-            text, reason = choice["message"]["content"], choice["finish_reason"]
-        except (KeyError, IndexError, TypeError):
-            choice = text = reason = None
+    def of(cls, body: Any) -> "Completion | None":
+        """Read a body of any shape; None where it holds no choice, or one that ended in an error."""
+        body = _dict(body)
+        choice = first_choice(body)
+        message = choice.get("message", choice.get("delta", {"content": choice.get("text")}))
+        reason = choice.get("finish_reason")
+        reason = reason if isinstance(reason, str) else None
+        failed = body.get("error") or choice.get("error") or (reason or "").lower() in FAILURE_REASONS
+        if failed or not isinstance(message, dict) or not choice.keys() & {"message", "delta", "text"}:
+            return None
         usage = _dict(body.get("usage"))
         return cls(
-            text=text if isinstance(text, str) else "",
-            finish_reason=reason if isinstance(reason, str) else None,
+            text=_text(message),
+            finish_reason="refusal" if message.get("refusal") else reason,
             prompt_tokens=_count(usage.get("prompt_tokens")),
             cached_tokens=_count(_dict(usage.get("prompt_tokens_details")).get("cached_tokens")),
             completion_tokens=_count(usage.get("completion_tokens")),
-            logprobs=tuple(token_pairs(_dict(_dict(choice).get("logprobs")).get("content"))),
+            logprobs=tuple(token_pairs(_dict(choice.get("logprobs")).get("content"))),
         )
+
+
+def _text(message: dict[str, Any]) -> str:
+    """What a message says: the first of its content, the arguments of its tool calls and its thoughts that may hold
+    JSON, else its content."""
+    calls = message.get("tool_calls")
+    functions = [_dict(call).get("function") for call in calls] if isinstance(calls, list) else []
+    arguments = [_said(_dict(call).get("arguments")) for call in (*functions, message.get("function_call"))]
+    said = [_said(message.get("content")), "".join(arguments)]
+    said += [_said(message.get(name)) for name in ("reasoning_content", "reasoning")]
+    return next((text for text in said if "{" in text), said[0])
+
+
+def _said(value: Any) -> str:
+    """A text that came as such, in parts, or as JSON that was parsed already."""
+    if isinstance(value, list):
+        return "".join(_said(part.get("text") if isinstance(part, dict) else part) for part in value)
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else ""
 
 
 def _dict(value: Any) -> dict[str, Any]:
@@ -76,57 +137,42 @@ MAX_REPLY_BYTES = 4 << 20
 MAX_ERROR_BYTES = 64 << 10
 PROBE_S = 30
 PROBE_PARAMS = SamplingParams(temperature=0, frequency_penalty=0, presence_penalty=0, max_tokens=1, seed=0)
-PROXY_STATUSES = (502, 504, 522, 524)
-TOO_LONG_SIGNS = ("longer than", "context length", "context size", "maximum context", "too long", "exceeds")
-
-
-class Unreachable(Exception):
-    """The server sent no valid HTTP reply; another attempt may help. `broken`: the connection failed."""
-
-    def __init__(
-        self,
-        message: str,
-        fault: Fault = Fault.UNAVAILABLE,
-        *,
-        retry_after_s: float | None = None,
-        broken: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.fault, self.retry_after_s, self.broken = fault, retry_after_s, broken
+OMITTABLE = ("temperature", "frequency_penalty", "presence_penalty", "seed")
+NEWER_MAX_TOKENS = "max_completion_tokens"
+FAILURE_REASONS = {"error", "network_error", "insufficient_system_resource", "internal_error", "server_error"}
 
 
 class StatusError(openai.OpenAIError):
     """A reply with a status of 300 or more, and the beginning of its body."""
 
-    def __init__(self, status: int, text: str, retry_after: str | None) -> None:
+    def __init__(self, status: int, text: str, headers: Mapping[str, str]) -> None:
         super().__init__(f"HTTP {status}")
-        self.status, self.text, self.retry_after = status, text, retry_after
+        self.status, self.text, self.headers = status, text, headers
 
 
 class Connection:
-    """An HTTP client for one address: it uses no proxy of the environment and follows no redirect.
+    """An HTTP client for one address: it follows no redirect. The environment's proxies are not used for a loopback
+    address; SSL_CERT_FILE and SSL_CERT_DIR always count.
 
-    `replied_at` is the monotonic time of the last reply. With `logprobs` each request asks for the
-    log-probabilities of its completion's tokens.
+    `replied_at` is the monotonic time of the last reply.
     """
 
     def __init__(
-        self, address: ServerAddress, schema: dict[str, Any], deadline_s: float, *, logprobs: bool = False
+        self, address: ServerAddress, schema: dict[str, Any], deadline_s: float, dialect: Dialect | None = None
     ) -> None:
         self.address, self.deadline_s = address, deadline_s
+        self.dialect = dialect or Dialect(logprobs=False)
         self.replied_at = -math.inf
         json_schema = {"name": "profile", "schema": schema, "strict": True}
         self._body: dict[str, Any] = {"response_format": {"type": "json_schema", "json_schema": json_schema}}
-        if logprobs:
+        if self.dialect.logprobs:
             self._body["logprobs"] = True
         self._openai = AsyncOpenAI(
             base_url=address.url,
             api_key=address.api_key,
             max_retries=0,
             timeout=deadline_s,
-            http_client=DefaultAsyncHttpxClient(
-                trust_env=False, follow_redirects=False, event_hooks={"response": [_raise_for_status]}
-            ),
+            http_client=_http_client(address.url),
         )
 
     @property
@@ -150,61 +196,104 @@ class Connection:
 
     async def send(
         self, messages: list[Message], params: SamplingParams, deadline_s: float | None = None
-    ) -> dict[str, Any]:
-        """Return the reply's JSON. The deadline (seconds) counts until the reply's last byte.
+    ) -> Completion:
+        """Return the completion. The deadline (seconds) counts until the reply's last byte.
 
-        Raises Unreachable when another attempt may help, ReplyFault for a request that the server refuses,
-        OperatorError for a wrong key, model or URL.
+        Raises Unreachable when another attempt may help, Refused for a request that the server refuses, ReplyFault
+        for a reply that is too large, OperatorError for a wrong key or URL.
         """
-        body = await self._json(self._post(messages, params), deadline_s or self.deadline_s)
+        document = messages[-1]["content"]
+        body, headers = await self._json(self._post(messages, params), deadline_s or self.deadline_s, document)
         self.replied_at = time.monotonic()
-        return body
+        completion = Completion.of(body)
+        if completion is None:
+            raise failed_reply(body, headers, self.address, document)
+        return completion
 
     async def models(self) -> list[dict[str, Any]]:
         """List the models that the server serves, as it describes them. Raises as `send` does."""
-        models = (await self._json(self._list(), min(PROBE_S, self.deadline_s))).get("data")
+        body, _ = await self._json(self._list(), min(PROBE_S, self.deadline_s))
+        models = _dict(body).get("data")
         return [model for model in models if isinstance(model, dict)] if isinstance(models, list) else []
 
-    async def _json(self, reply: Awaitable[bytes], deadline_s: float) -> dict[str, Any]:
+    async def _json(
+        self, reply: Awaitable[HttpReply], deadline_s: float, document: str = ""
+    ) -> tuple[Any, Headers]:
         """A reply's JSON within a deadline; raises every failure as one classified error."""
         try:
             async with asyncio.timeout(deadline_s):
-                body = json.loads(await reply)
+                text, headers = await reply
         except TimeoutError:
             setting = "requests.deadline_s = " if deadline_s == self.deadline_s else ""
             raise Unreachable(f"no answer within {setting}{deadline_s:g} s", Fault.DEADLINE) from None
         except openai.APITimeoutError:
             raise Unreachable("the server stopped answering", Fault.DEADLINE) from None
-        except (ValueError, RecursionError) as error:
-            raise Unreachable(f"the reply is no JSON ({type(error).__name__})") from None
-        except (openai.OpenAIError, OSError, RuntimeError) as error:  # RuntimeError: the client was closed
+        except (openai.OpenAIError, OSError, RuntimeError, ValueError) as error:  # Runtime: the client was closed
             cause = error if isinstance(error, StatusError) else error.__cause__  # some releases of openai wrap it
             if isinstance(cause, StatusError):
-                raise _classify(cause, self.address) from None
-            raise Unreachable(f"the connection failed ({type(error).__name__})", broken=True) from None
-        if not isinstance(body, dict):
-            raise Unreachable("the reply is no JSON object")
-        return body
+                raise classify(cause.status, cause.text, cause.headers, self.address, document) from None
+            raise self._broken(cause or error) from None
+        try:
+            return json.loads(text), headers
+        except (ValueError, RecursionError) as error:
+            page = text[:MAX_ERROR_BYTES].decode("utf-8", errors="replace")
+            said = words(page, self.address.api_key, document) if page.lstrip()[:1] == "<" else ""
+            told = f"{len(text):,} bytes" + (f" that say: {said}" if said else "")
+            raise Unreachable(f"the reply is no JSON ({type(error).__name__}, {told})") from None
 
-    async def _list(self) -> bytes:
+    def _broken(self, error: BaseException) -> Exception:
+        """The error of a connection that failed."""
+        said = words(str(error), self.address.api_key)
+        if "CERTIFICATE_VERIFY_FAILED" in said:
+            return OperatorError(
+                f"{self.address.url} shows a certificate that is not trusted here ({said}): "
+                "set SSL_CERT_FILE to the file of its authority"
+            )
+        return Unreachable(f"the connection failed ({type(error).__name__}: {said})", broken=True)
+
+    async def _list(self) -> HttpReply:
         async with self._openai.models.with_streaming_response.list() as response:
-            return await _read(response.iter_bytes(), MAX_REPLY_BYTES)
+            return await _read(response.iter_bytes(), MAX_REPLY_BYTES), response.headers
 
-    async def _post(self, messages: Any, params: SamplingParams) -> bytes:
+    async def _post(self, messages: Any, params: SamplingParams) -> HttpReply:
         async with self._openai.chat.completions.with_streaming_response.create(
             model=self.address.model,
             messages=messages,
-            extra_body=self._body,  # openai would walk through other arguments, key by key, for each request
-            temperature=params.temperature,
-            frequency_penalty=params.frequency_penalty,
-            presence_penalty=params.presence_penalty,
-            max_tokens=params.max_tokens,
-            seed=params.seed,
+            # openai would walk through other arguments, key by key, for each request
+            extra_body={**self._body, **self.dialect.parameters(params)},
         ) as response:
             body = await _read(response.iter_bytes(), MAX_REPLY_BYTES)
         if len(body) > MAX_REPLY_BYTES:
             raise ReplyFault(Fault.INVALID, f"the reply is larger than {MAX_REPLY_BYTES:,} bytes")
-        return body
+        return body, response.headers
+
+
+def _http_client(url: str) -> DefaultAsyncHttpxClient:
+    """Raises OperatorError where the environment names a proxy or certificates that can't be used."""
+    certificates = {name: os.environ[name] for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)}
+    options: dict[str, Any] = {"follow_redirects": False, "event_hooks": {"response": [_raise_for_status]}}
+    try:
+        if not _is_loopback(url):
+            return DefaultAsyncHttpxClient(**options)
+        if url.startswith("https:"):
+            options["verify"] = ssl.create_default_context(
+                cafile=certificates.get("SSL_CERT_FILE"), capath=certificates.get("SSL_CERT_DIR")
+            )
+        return DefaultAsyncHttpxClient(trust_env=False, **options)
+    except OSError as error:
+        named = ", ".join(f"{name} = {value}" for name, value in certificates.items())
+        raise OperatorError(f"{named}: no certificates can be read there ({error})") from None
+    except (ImportError, ValueError) as error:
+        proxies = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY"
+        raise OperatorError(f"what the environment has as {proxies} can't be used: {error}") from None
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 async def _read(parts: AsyncIterator[bytes], max_bytes: int) -> bytes:
@@ -227,44 +316,4 @@ async def _raise_for_status(response: Any) -> None:
     """Raise StatusError before openai reads the body, however long that is."""
     if response.status_code >= 300:
         text = (await _read(response.aiter_bytes(), MAX_ERROR_BYTES)).decode("utf-8", errors="replace")
-        raise StatusError(response.status_code, text, response.headers.get("retry-after"))
-
-
-def _classify(error: StatusError, address: ServerAddress) -> Exception:
-    """The error that an HTTP status stands for: a document's, a server's, or an operator's mistake."""
-    status = error.status
-    if status < 400:
-        return OperatorError(
-            f"{address.url} sends requests elsewhere (HTTP {status}), and no redirect is followed: "
-            "give --endpoint the URL that it leads to"
-        )
-    if status in (401, 403):
-        return OperatorError(f"{address.url} refused the key (HTTP {status}): set OPENAI_API_KEY")
-    if status == 404:
-        return OperatorError(_not_found(error, address))
-    if status in (400, 413, 422):
-        text = error.text.lower()
-        fault = Fault.TOO_LONG if any(sign in text for sign in TOO_LONG_SIGNS) else Fault.REJECTED
-        return ReplyFault(fault, f"the server refused the request (HTTP {status})")
-    hint = ", a proxy's: the server behind it did not answer in time" if status in PROXY_STATUSES else ""
-    return Unreachable(f"the server answered HTTP {status}{hint}", retry_after_s=_seconds(error.retry_after))
-
-
-def _not_found(error: StatusError, address: ServerAddress) -> str:
-    """What a 404 means: a model of another name, or, from a proxy, that there is no server."""
-    if "model" in error.text.lower():
-        return (
-            f"{address.url} serves no model {address.model!r} (HTTP 404): give --model or VLLM_MODEL a name that "
-            f"{address.url}/models lists"
-        )
-    return (
-        f"nothing serves {address.url} (HTTP 404): is its pod running? The URL of a pod's proxy changes when it "
-        "restarts: look it up and give it as --endpoint, OPENAI_BASE_URL or VLLM_ENDPOINT"
-    )
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    try:
-        return None if retry_after is None else max(0.0, float(retry_after))
-    except ValueError:
-        return None
+        raise StatusError(response.status_code, text, response.headers)

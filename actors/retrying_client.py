@@ -1,7 +1,7 @@
 """Sends a chunk to one server until there is a result: its profile, or one fault. All retries live here.
 
 The client limits the requests in flight, changes a request after a bad reply (more output tokens, other sampling,
-half of the chunk), and backs off where the server is overloaded (HTTP 429, 503).
+half of the chunk), and waits where the server is overloaded (HTTP 429, 503) or only starts.
 """
 
 import asyncio
@@ -18,8 +18,9 @@ from pydantic import BaseModel
 
 from actors.concurrency_limit import ConcurrencyLimit
 from actors.crash_suspects import CrashSuspects, RequestCost
-from actors.http import Completion, Connection, SamplingParams, Unreachable
-from actors.servers.supervisor import ServerAddress, ServerSupervisor
+from actors.http import Completion, Connection, Dialect, SamplingParams
+from actors.http_errors import Unreachable
+from actors.servers.supervisor import ServerAddress, ServerSupervisor, log_line
 from extraction.chunking.splitting import halves
 from extraction.config.settings import Sampling, Settings
 from extraction.errors import Fault
@@ -32,6 +33,8 @@ MAX_SOLO_CRASHES = 2  # of the server under one request, which is to blame then
 MAX_FREE_CRASHES = 8  # that cost a request no attempt: the server may crash on its own
 IDLE_POLL_S = 0.05
 EXIT_DELAY_S = 1.0  # a process ends a moment after its sockets do
+START_POLL_S = 10  # the longest wait between two requests to a server that starts
+WAIT_LOG_S = 30  # between two lines that say what is waited for
 PROCESS_NAME = f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -52,8 +55,9 @@ class Result:
     `replies` is one profile as the model wrote it, or one for each part of a chunk that had to be sent in parts;
     `scores` holds for each the log-probabilities of its leaves (see `extraction.prompting.logprobs`), none where
     the server gave none. `truncated` and `looped` count the attempts that were cut off or repeated themselves.
-    `in_flight` is the number of requests that the server worked on when this one ended, itself included; `ended_at`
-    is when that was (seconds since 1970), `server` the host and process id of the actor that sent it.
+    `latency_s` is the time that the server had its requests, without waits. `in_flight` is the number of requests
+    that the server worked on when this one ended, itself included; `ended_at` is when that was (seconds since
+    1970), `server` the host and process id of the actor that sent it.
     """
 
     chunk_id: str
@@ -91,6 +95,10 @@ class Client:
     The supervisor, where there is one, restarts the server when it crashes or hangs. Requests that were in flight
     then are sent again with fewer others in flight, in the end alone; one under which the server crashes twice
     while it is alone gets the fault `poison`. `suspects` counts that across restarts of the actor.
+
+    Where the server says when it takes requests again, or refuses some for their rate and answers others, no
+    attempt is counted, unless no request has passed for `servers.start_timeout_s`. A server that is `starting` is
+    waited for as long.
     """
 
     def __init__(
@@ -101,13 +109,16 @@ class Client:
         supervisor: ServerSupervisor | None = None,
         suspects: CrashSuspects | None = None,
         *,
-        logprobs: bool = False,
+        dialect: Dialect | None = None,
+        starting: bool = False,
     ) -> None:
-        self.settings, self.schema, self.supervisor, self.logprobs = settings, schema, supervisor, logprobs
+        self.settings, self.schema, self.supervisor = settings, schema, supervisor
+        self.dialect, self.starting = dialect or Dialect(logprobs=False), starting
         self.suspects = suspects or CrashSuspects()
         self.model: type[BaseModel] = settings.profile_model()
         self._limit = ConcurrencyLimit(address.limit)
         self._connection = self._connect(address)
+        self.passed_at = self._logged_at = -math.inf  # monotonic: of the last completion, of the last line
 
     async def reconnect(self, address: ServerAddress) -> None:
         """Send to a server's new address after its restart. Requests that wait for a slot go on waiting."""
@@ -116,7 +127,7 @@ class Client:
         await old.close()
 
     def _connect(self, address: ServerAddress) -> Connection:
-        return Connection(address, self.schema, self.settings.requests.deadline_s, logprobs=self.logprobs)
+        return Connection(address, self.schema, self.settings.requests.deadline_s, self.dialect)
 
     @property
     def in_flight(self) -> int:
@@ -148,9 +159,8 @@ class Client:
     async def extract(self, request: Request) -> Result:
         """Send a request until there is a profile, a fault of the document, or no attempt left.
 
-        Raises OperatorError when the server's reply shows a wrong key, model or URL.
+        Raises OperatorError when the server's reply shows a wrong key or URL.
         """
-        started = time.monotonic()
         replies: tuple[Reply, ...] = ()
         fault, message = None, ""
         with self.suspects.track(request.chunk_id) as cost:
@@ -169,7 +179,7 @@ class Client:
             prompt_tokens=cost.prompt_tokens,
             cached_tokens=cost.cached_tokens,
             completion_tokens=cost.completion_tokens,
-            latency_s=time.monotonic() - started,
+            latency_s=cost.seconds,
             in_flight=cost.in_flight,
             truncated=cost.truncated,
             looped=cost.looped,
@@ -197,13 +207,15 @@ class Client:
         sampling, max_attempts = self.settings.sampling, self.settings.requests.attempts
         max_reply_tokens = self.settings.limits.context_length - request.prompt_tokens - 1
         params, attempt = initial_params(sampling, request.max_tokens), 1
+        started, tries = time.monotonic(), 0
         seen: set[Fault] = set()
         while True:
+            tried_at, tries = time.monotonic(), tries + 1
             try:
                 completion = await self._send(request, params, cost)
-                parse(completion.text, completion.finish_reason, self.model)
-                scores = leaf_scores(completion.text, completion.logprobs) if completion.logprobs else ()
-                return Reply(completion.text, tuple(scores))
+                text, span = completion.text, parse(completion.text, completion.finish_reason, self.model).span
+                scores = leaf_scores(text, completion.logprobs, span) if completion.logprobs else ()
+                return Reply(text[slice(*span)], tuple(scores))
             except ServerCrashed:
                 continue  # costs the document no attempt
             except ReplyFault as failure:
@@ -215,13 +227,16 @@ class Client:
                     raise
                 params = changed
                 if fault.retryable:
-                    await self._back_off(attempt, None)
+                    await asyncio.sleep(self._pause_s(attempt))
                 else:
                     seen.add(fault)
             except Unreachable as failure:
-                if attempt == max_attempts:
+                free = self._is_worth_waiting(failure, started, tried_at)
+                if attempt == max_attempts and not free:
                     raise
-                await self._back_off(attempt, failure.retry_after_s)
+                await self._back_off(failure, tries)
+                if free:
+                    continue
             attempt += 1
 
     async def _send(self, request: Request, params: SamplingParams, cost: RequestCost) -> Completion:
@@ -237,7 +252,8 @@ class Client:
             async with self.suspects.in_flight(cost, alone=alone):
                 cost.attempts += 1
                 try:
-                    completion = Completion.of(await connection.send(messages, params))
+                    with cost.timed():
+                        completion = await connection.send(messages, params)
                 except Unreachable as failure:
                     if not await self._replaced(connection, sent_at, failure, alone):
                         raise
@@ -248,6 +264,8 @@ class Client:
                         raise
                     raise ServerCrashed from None
             cost.add(completion, self.in_flight)
+            self.passed_at = time.monotonic()
+            self._limit.passed()
             return completion
 
     async def _replaced(self, connection: Connection, sent_at: float, failure: Unreachable, alone: bool) -> bool:
@@ -269,11 +287,33 @@ class Client:
         silent = connection is self._connection and connection.replied_at < sent_at
         return silent and not await connection.is_responsive()
 
-    async def _back_off(self, attempt: int, retry_after_s: float | None) -> None:
-        """Sleep with full jitter, or as long as the server says, never longer than `backoff_max_s`."""
+    def _is_worth_waiting(self, failure: Unreachable, started: float, tried_at: float) -> bool:
+        """Whether a failure costs a request no attempt: the server only wants it later."""
+        if time.monotonic() - max(self.passed_at, started) > self.settings.servers.start_timeout_s:
+            return False
+        says_when = failure.deferred and failure.retry_after_s is not None
+        others_pass = failure.rate_limited and self.passed_at > tried_at
+        return says_when or others_pass or (self.starting and failure.starting)
+
+    async def _back_off(self, failure: Unreachable, tries: int) -> None:
+        """Wait before another attempt; where the server takes no requests for their rate, all requests wait."""
+        seconds = self._pause_s(tries)
+        if failure.retry_after_s is not None:
+            seconds = min(failure.retry_after_s, self.settings.requests.backoff_max_s) or seconds
+        elif self.starting and failure.starting:
+            seconds = min(seconds, START_POLL_S)
+        new = self._limit.pause(seconds) if failure.rate_limited else self.starting
+        if new and time.monotonic() - self._logged_at > WAIT_LOG_S:
+            self._logged_at = time.monotonic()
+            limit = f", at most for servers.start_timeout_s = {self.settings.servers.start_timeout_s:g} s"
+            log_line(f"{self.address.url}: {failure}; waiting{limit if self.starting else f' {seconds:.1f} s'}")
+        if not failure.rate_limited:
+            await asyncio.sleep(seconds)
+
+    def _pause_s(self, tries: int) -> float:
+        """A random time (full jitter) after so many tries, never longer than `backoff_max_s`."""
         config = self.settings.requests
-        jitter_s = random.uniform(0, min(config.backoff_max_s, config.backoff_s * 2**attempt))
-        await asyncio.sleep(jitter_s if retry_after_s is None else min(retry_after_s, config.backoff_max_s))
+        return random.uniform(0, min(config.backoff_max_s, config.backoff_s * 2 ** min(tries, 30)))
 
 
 def initial_params(sampling: Sampling, max_tokens: int) -> SamplingParams:

@@ -3,8 +3,8 @@
     python jobs/preflight.py --input s3://... --output s3://... --engine sglang         on a cluster: RAY_ADDRESS
     python jobs/preflight.py --endpoint https://POD-8000.proxy.example/v1 --model NAME  a server alone
 
-Takes the flags of extract.py. An endpoint is asked what it serves and, three times, for a short answer; of servers
-that a run starts itself one is started and asked with --start, on a GPU of the cluster where there is one.
+Takes the flags of extract.py. An endpoint is asked what it serves and, as a run would, for short answers; of
+servers that a run starts itself one is started and asked with --start, on a GPU of the cluster where there is one.
 
 Exit codes: 0 nothing is wrong; 2 something is.
 """
@@ -120,7 +120,7 @@ def ask(servers: Fleet, settings: Settings) -> list[Check]:
     try:
         address = server.start()
         ready = Check("server", "ok", f"{server.name} is ready after {time.monotonic() - began:.0f} s")
-        found = check_server(address, settings, schema)
+        found = check_server(address, settings, schema, server.name)
         return found if servers.engine == "endpoint" else [ready, *found]
     except ProfilesError as error:
         return [Check("server", "wrong", str(error))]

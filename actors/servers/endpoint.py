@@ -22,7 +22,7 @@ class EndpointServer:
 
     def start(self) -> ServerAddress:
         """Return the address. Whether it answers shows in the canary request that follows."""
-        key = self.key.get_secret_value() if self.key else os.environ.get("OPENAI_API_KEY") or NO_KEY
+        key = self.key.get_secret_value() if self.key else endpoint_key() or NO_KEY
         endpoint = self.settings.endpoint
         url = endpoint_url(endpoint.url)
         return ServerAddress(url, key, self.settings.model.name, endpoint.concurrency, facts={"url": url})
@@ -34,6 +34,21 @@ class EndpointServer:
 
     def stop(self) -> None:
         """Do nothing: there is no process to end."""
+
+
+def endpoint_key() -> str | None:
+    """The key in OPENAI_API_KEY. Raises OperatorError for one that no HTTP header can hold."""
+    key = os.environ.get("OPENAI_API_KEY")
+    odd = next(((n, c) for n, c in enumerate(key or "") if not "!" <= c <= "~"), None)
+    if key and odd:
+        at, kind = (
+            odd[0] + 1,
+            "a line end" if odd[1] in "\r\n" else "white space" if odd[1].isspace() else "no ASCII",
+        )
+        raise OperatorError(
+            f"OPENAI_API_KEY can't be sent: its character {at} of {len(key)} is {kind}. Set it anew without that"
+        )
+    return key
 
 
 def endpoint_url(configured: str | None) -> str:

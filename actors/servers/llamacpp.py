@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock
 
 from actors.servers import llamacpp_main
-from actors.servers.process import ProcessOwner, ServerProcess, free_port, new_key
+from actors.servers.process import ProcessOwner, ServerProcess, new_key
 from actors.servers.supervisor import ServerAddress, wait_until_healthy
 from extraction.chunking import tokenizers
 from extraction.config.settings import Settings
@@ -138,8 +138,11 @@ class LlamaCppServer(ProcessOwner):
 
     def start(self) -> ServerAddress:
         """Start the process and wait until it is healthy."""
+        return self.start_at_free_port(self._start)
+
+    def _start(self, port: int) -> ServerAddress:
         self.stop()
-        port, key = free_port(), new_key()
+        key = new_key()
         descriptor, config = tempfile.mkstemp(prefix="llamacpp-", suffix=".json")  # mode 0600
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(self._config(port, key), file)
@@ -147,6 +150,7 @@ class LlamaCppServer(ProcessOwner):
         self._process.start()
         root = f"http://127.0.0.1:{port}"
         wait_until_healthy(self._process, f"{root}/health", timeout_s=self.settings.servers.start_timeout_s)
+        self.require_port(port)
         return ServerAddress(f"{root}/v1", key, self.model.name, self.settings.llamacpp.slots, facts=self._facts())
 
     def _facts(self) -> dict[str, Any]:

@@ -7,13 +7,20 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
+
+import psutil
 
 from actors.servers import watchdog
+from extraction.errors import RunError
 
 STOP_GRACE_S = 10
 TAIL_BYTES = 16_384
+PORT_TRIES = 4
+PORT_TAKEN = ("address already in use", "couldn't bind http server socket")  # SGLang, llama.cpp
+Started = TypeVar("Started")
 
 
 class ServerProcess:
@@ -65,6 +72,16 @@ class ServerProcess:
         """Whether the process was started and still runs."""
         return self._process is not None and self._process.poll() is None
 
+    def listens(self, port: int) -> bool:
+        """Whether it is one of its processes that listens at a port, and no stranger that took it."""
+        try:
+            watchdog_process = psutil.Process(self.pid)
+            group = [watchdog_process, *watchdog_process.children(recursive=True)]
+            sockets = [each for process in group for each in process.net_connections()]
+        except psutil.Error:  # it ends just now
+            return False
+        return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in sockets)
+
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """End the whole group: SIGTERM, SIGKILL after `grace_s` seconds, then reap."""
         process, self._process = self._process, None
@@ -94,6 +111,21 @@ class ProcessOwner:
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._process is not None and self._process.alive
+
+    def require_port(self, port: int) -> None:
+        """Raise RunError where a stranger listens at the server's port, and answers in its place."""
+        if self._process and not self._process.listens(port):
+            raise RunError(f"port {port}: {PORT_TAKEN[0]} by another process")
+
+    def start_at_free_port(self, start: Callable[[int], Started]) -> Started:
+        """Start at a port that is free now, and at another where that was taken before the server came to it."""
+        for tries_left in range(PORT_TRIES - 1, -1, -1):
+            try:
+                return start(free_port())
+            except RunError as error:
+                if not tries_left or not any(sign in str(error).lower() for sign in PORT_TAKEN):
+                    raise
+        raise AssertionError
 
     def stop(self) -> None:
         """End the process and its children."""

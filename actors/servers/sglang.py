@@ -16,7 +16,7 @@ from typing import Any
 import pynvml
 import yaml
 
-from actors.servers.process import ProcessOwner, ServerProcess, free_port, new_key
+from actors.servers.process import ProcessOwner, ServerProcess, new_key
 from actors.servers.supervisor import DIRECT, PROBE_TIMEOUT_S, ServerAddress, log_line, wait_until_healthy
 from extraction.config.settings import Settings
 from extraction.config.sglang_presets import Flags, Matrix, choose_preset, step_down
@@ -128,7 +128,7 @@ class SglangServer(ProcessOwner):
         """Start the process and wait until it is healthy; out of memory, with the next smaller flags."""
         while True:
             try:
-                return self._start()
+                return self.start_at_free_port(self._start)
             except RunError as error:
                 smaller = step_down(self.flags)
                 out_of_memory = any(sign in str(error) for sign in OUT_OF_MEMORY)
@@ -139,9 +139,9 @@ class SglangServer(ProcessOwner):
                 log_line(f"{self.name}: out of memory, trying {changed}")
                 self.flags = smaller
 
-    def _start(self) -> ServerAddress:
+    def _start(self, port: int) -> ServerAddress:
         self.stop()
-        port, key, admin_key = free_port(), new_key(), new_key()
+        key, admin_key = new_key(), new_key()
         descriptor, secrets = tempfile.mkstemp(prefix="sglang-", suffix=".yaml")  # mode 0600
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             yaml.safe_dump({"api-key": key, "admin-api-key": admin_key}, file)
@@ -152,6 +152,7 @@ class SglangServer(ProcessOwner):
         try:
             self._process.start()
             wait_until_healthy(self._process, f"{root}/health", timeout_s=self.settings.servers.start_timeout_s)
+            self.require_port(port)
             limit, metrics = QUEUED_PER_RUNNING * self._max_running(root, key), f"{root}/metrics"
             return ServerAddress(f"{root}/v1", key, self.served_name, limit, metrics, self._facts())
         except RunError:

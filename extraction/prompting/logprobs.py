@@ -21,22 +21,23 @@ LEAST_LOGPROB = -100.0  # a probability that rounds to nothing; servers give -in
 DECIMALS = 3
 
 
-def leaf_scores(text: str, tokens: Sequence[Token]) -> list[float]:
-    """One score for each leaf of a reply's JSON; none where the tokens are not those of the text."""
+def leaf_scores(text: str, tokens: Sequence[Token], span: tuple[int, int] | None = None) -> list[float]:
+    """One score for each leaf of a reply's JSON, which stands at `span` or is the whole text; none where the tokens
+    are not those of the text."""
     ends = _ends(text, tokens)
     if ends is None:
         return []
     sums = [0.0, *accumulate(max(LEAST_LOGPROB, logprob) for _, logprob in tokens)]
     scores = []
-    for start, end in _leaves(text):
+    for start, end in _leaves(text, *(span or (0, len(text)))):
         first, last = bisect_right(ends, start), bisect_left(ends, end)
         scores.append(round(sums[min(last + 1, len(tokens))] - sums[first], DECIMALS))
     return scores
 
 
-def _leaves(text: str) -> Iterator[tuple[int, int]]:
+def _leaves(text: str, begin: int, end: int) -> Iterator[tuple[int, int]]:
     """Where the leaves of a JSON text stand: its values, not the keys of its objects."""
-    for match in LEAF.finditer(text):
+    for match in LEAF.finditer(text, begin, end):
         if match[2] is None:
             yield match.span()
 

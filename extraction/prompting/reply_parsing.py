@@ -1,11 +1,14 @@
 """Parsing of replies: JSON text becomes a profile that the model type accepts, or a fault.
 
-A small model may repeat itself up to its output limit; `loops` recognizes that.
+The JSON may stand behind a model's thoughts, in a Markdown fence or between words. A small model may repeat itself
+up to its output limit; `loops` recognizes that.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
@@ -63,10 +66,12 @@ ContainerPath = tuple[int, int | str]  # a container's id, which outlives what m
 @dataclass(frozen=True)
 class Parsed(Generic[P_co]):
     """A profile, and the scores of its values (see `extraction.prompting.logprobs`) in the shape of the reply's
-    JSON, as far as that came to be the profile; None where the server gave none."""
+    JSON, as far as that came to be the profile; None where the server gave none. `span` is where in the reply the
+    JSON stands."""
 
     profile: P_co
     scores: Any = None
+    span: tuple[int, int] = (0, 0)
 
 
 class ReplyFault(Exception):
@@ -77,29 +82,37 @@ class ReplyFault(Exception):
         self.fault = fault
 
 
+CUT_OFF = {"length", "max_tokens", "model_length", "max_output_tokens"}
+GIVEN_UP = {"abort", "aborted", "cancelled", "canceled"}
+FILTERED = {
+    "content_filter", "content_filtered", "safety", "sensitive", "refusal", "recitation", "prohibited_content",
+    "blocklist", "spii", "guardrail_intervened",
+}  # fmt: skip
+THOUGHTS_END = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]|<\|channel\|>final<\|message\|>")
+JSON_START = re.compile(r"\s*(?:\{|\[\s*[{\[])")
+OBJECT_START = re.compile(r'\{(?=\s*["}])')
+
+
 def parse(reply: str, finish_reason: str | None, model: type[P], scores: Sequence[float] = ()) -> Parsed[P]:
-    """The profile in a reply. `scores` has one for each leaf of its JSON, or none.
+    """The profile in a reply, which is complete where its JSON is, whatever the finish reason. `scores` has one for
+    each leaf of its JSON, or none.
 
     Raises ReplyFault; whatever the bytes, nothing else.
     """
-    if finish_reason == "abort":
-        raise ReplyFault(Fault.ABORTED, "the server gave the request up (finish_reason abort)")
-    if finish_reason == "length":
-        if loops(reply):
-            raise ReplyFault(
-                Fault.REPETITION, f"the answer repeats itself until its limit ({len(reply):,} characters)"
-            )
-        raise ReplyFault(Fault.TRUNCATED, f"the answer was cut at its limit ({len(reply):,} characters)")
-    if finish_reason == "content_filter":
-        raise ReplyFault(Fault.REJECTED, "the server's content filter refused an answer")
     if len(reply) > MAX_REPLY_CHARACTERS:
         raise ReplyFault(
             Fault.INVALID, f"the answer has {len(reply):,} characters, more than {MAX_REPLY_CHARACTERS:,}"
         )
+    span, broken = (0, len(reply)), ""
     try:
-        value = json.loads(reply, parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeated)
+        value = DECODER.decode(reply)
     except (ValueError, RecursionError) as error:
-        raise ReplyFault(Fault.INVALID, f"the answer is no JSON: {_without_text(error)}") from None
+        value, broken = None, _without_text(error)
+    if not isinstance(value, dict):
+        span = _only_profile(reply, model, cut=bool(broken and JSON_START.match(reply))) or span
+        if broken and span == (0, len(reply)):
+            raise _unreadable(reply, finish_reason, broken)
+        value = DECODER.decode(reply[slice(*span)])
     mirrors: dict[int, Any] = {}
     shaped = mirrored(value, scores, mirrors) if scores else None
     try:
@@ -112,7 +125,59 @@ def parse(reply: str, finish_reason: str | None, model: type[P], scores: Sequenc
         raise ReplyFault(Fault.INVALID, f"the answer is no {model.__name__}: {where}: {first['type']}") from None
     if not storable(profile.model_dump()):
         raise ReplyFault(Fault.INVALID, "the answer holds half a character or a number that no column takes")
-    return Parsed(profile, shaped)
+    return Parsed(profile, shaped, span)
+
+
+def _only_profile(reply: str, model: type[BaseModel], *, cut: bool) -> tuple[int, int] | None:
+    """Where the one JSON object stands that is a profile; None where there are none or several. What follows a
+    model's thoughts counts before them.
+
+    A reply that begins as JSON and may be `cut` has to begin with a whole object: parts of one are no answer.
+    """
+    if cut and not any(reply[:start].isspace() or not start for _, (start, _) in islice(_objects(reply, 0), 1)):
+        return None
+    ends = [match.end() for match in THOUGHTS_END.finditer(reply)]
+    for begin in (ends[-1], 0) if ends else (0,):
+        profiles = [span for value, span in _objects(reply, begin) if _is_profile(value, model)]
+        if profiles:
+            return profiles[0] if len(profiles) == 1 else None
+    return None
+
+
+def _is_profile(value: Any, model: type[BaseModel]) -> bool:
+    try:
+        _validate(value, model, {})
+    except ValidationError:
+        return False
+    return True
+
+
+def _objects(text: str, start: int) -> Iterator[tuple[Any, tuple[int, int]]]:
+    """The JSON objects of a text that stand in no other, and where, up to the first that does not end."""
+    while match := OBJECT_START.search(text, start):
+        try:
+            value, start = DECODER.raw_decode(text, match.start())
+        except (ValueError, RecursionError):
+            return
+        if value:
+            yield value, (match.start(), start)
+
+
+def _unreadable(reply: str, finish_reason: str | None, broken: str) -> ReplyFault:
+    """The fault of a reply that holds no profile, by the reason for which it ended; `broken` is why it is no
+    JSON."""
+    reason, length = (finish_reason or "").lower(), f"({len(reply):,} characters)"
+    if reason in GIVEN_UP:
+        return ReplyFault(Fault.ABORTED, f"the server gave the request up (finish_reason {reason})")
+    if reason in CUT_OFF and loops(reply):
+        return ReplyFault(Fault.REPETITION, f"the answer repeats itself until its limit {length}")
+    if reason in CUT_OFF:
+        return ReplyFault(Fault.TRUNCATED, f"the answer was cut at its limit {length}")
+    if reason in FILTERED:
+        return ReplyFault(Fault.REJECTED, f"the server's content filter refused an answer (finish_reason {reason})")
+    if not reply.strip():
+        return ReplyFault(Fault.INVALID, f"the answer is empty {length}")
+    return ReplyFault(Fault.INVALID, f"the answer is no JSON: {broken} {length}")
 
 
 def _validate(value: Any, model: type[P], mirrors: dict[int, Any]) -> P:
@@ -184,6 +249,9 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a key stands twice")
     return found
+
+
+DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeated)
 
 
 def _without_text(error: Exception) -> str:

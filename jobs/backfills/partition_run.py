@@ -12,7 +12,7 @@ from jobs.backfills.budget import Spent
 from jobs.backfills.partition_state import PartitionRecord, PartitionStatus, recipe_of
 from jobs.cli.command import DONE, FAILED, LOG, MISTAKE, OVER_BUDGET
 from jobs.reports import page
-from jobs.stages import publish, ray_cluster
+from jobs.stages import extract, publish, ray_cluster
 from jobs.stages.extract import Work
 from jobs.stages.plan import Plan
 from jobs.stages.run import Run
@@ -33,7 +33,8 @@ class PartitionRun:
     """A partition in a batch.
 
     left: how many of the chunks that it asks for have no result yet.
-    requests: how many requests are charged to it; `done` of them have a result, `failed` of these no profile.
+    requests: how many requests are charged to it; `done` of them have a result, `failed` of these no profile, and
+    `gone` of these none because their server was gone.
     record: how it ended; None while it has not.
     error: why it could not be planned.
     """
@@ -47,6 +48,7 @@ class PartitionRun:
     requests: int = 0
     done: int = 0
     failed: int = 0
+    gone: int = 0
     spent: Spent = field(default_factory=Spent)
     record: PartitionRecord | None = None
     error: Exception | None = None
@@ -65,6 +67,7 @@ class PartitionRun:
         """Count results of its requests, and what they cost."""
         self.done += results.num_rows
         self.failed += results.num_rows - results["fault"].null_count
+        self.gone += extract.count_gone(results)
         self.spent += spent
 
     def publish(self, before: Index, index: Index) -> None:
@@ -72,6 +75,7 @@ class PartitionRun:
         spent = self.spent
         tokens = Tokens(prompt=spent.prompt_tokens, cached=spent.cached_tokens, completion=spent.output_tokens)
         try:
+            extract.require_server(self.gone, self.work.chunks, self.run.settings)
             shown = publish.publish(self.run, self.planned, self.work, before, index, tokens)
             code = OVER_BUDGET if publish.too_many_dead_letters(self.run, shown.counts) else DONE
             unanswered = int((index.states(self.work.ids) == ChunkState.FAILED).sum())

@@ -18,6 +18,7 @@ import pyarrow as pa
 import ray.data
 
 from actors.extractor import Extractor
+from actors.http import Dialect
 from actors.retrying_client import Request
 from actors.servers import sglang
 from actors.servers.sglang import SglangServer
@@ -155,9 +156,10 @@ class Timed(Extractor):
             answers = answers.append_column(name, pa.array([value] * answers.num_rows))
         return answers
 
-    async def _canary(self) -> None:
-        if self.settings.model.load_format != "dummy":  # random weights write no profile
-            await super()._canary()
+    async def _canary(self) -> Dialect:
+        if self.settings.model.load_format == "dummy":  # random weights write no profile
+            return Dialect(logprobs=self.settings.confidence.logprobs)
+        return await super()._canary()
 
 
 class Lent:

@@ -1,13 +1,10 @@
 """Checks before a run, each with its remedy: input, output, Ray, GPUs, model, and test requests to the server."""
 
 import asyncio
-import json
 import os
 import re
-import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Awaitable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,15 +12,16 @@ import huggingface_hub
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.extractor import CANARY, CANARY_TOKENS
-from actors.http import Completion, Connection, SamplingParams, Unreachable
-from actors.retrying_client import initial_params
+from actors import canary
+from actors.http import Connection, SamplingParams
+from actors.http_errors import Unreachable
+from actors.retrying_client import Client, Result
 from actors.servers import sglang
 from actors.servers.supervisor import ServerAddress
 from extraction.config.settings import Columns, Settings
 from extraction.config.sglang_presets import choose_preset, load_matrix
 from extraction.errors import Fault, ProfilesError, RunError
-from extraction.prompting.reply_parsing import ReplyFault, parse
+from extraction.prompting.reply_parsing import ReplyFault
 from jobs.stages import ray_cluster, read_input
 from jobs.stages.engines import SCENARIOS, Fleet
 from jobs.state.storage import storage_at
@@ -64,45 +62,37 @@ class Check:
     remedy: str = ""
 
 
-Step = Callable[[], Awaitable[list[Check]]]
+def check_server(address: ServerAddress, settings: Settings, schema: dict[str, Any], name: str) -> list[Check]:
+    """Ask it what it serves, as a run does for a profile, once more, and for an answer that only a grammar makes.
+
+    The test request decides, as it does in a run: once it is answered, whatever else is wrong is a note.
+    """
+    return asyncio.run(_check(address, settings, schema, name))
 
 
-def check_server(address: ServerAddress, settings: Settings, schema: dict[str, Any]) -> list[Check]:
-    """Ask it what it serves, for an answer that only a grammar makes, and for a profile, twice."""
-    return asyncio.run(_check(address, settings, schema))
+async def _check(address: ServerAddress, settings: Settings, schema: dict[str, Any], name: str) -> list[Check]:
+    found = await _judged("endpoint", _models(address, settings))
+    asked = await _judged("test request", _profile(name, address, settings, schema))
+    if any(check.state == "wrong" for check in asked):
+        return [*found, Check("structured output", "skipped", "not asked"), *asked]
+    return [replace(check, state="note") if check.state == "wrong" else check for check in found] + asked
 
 
-async def _check(address: ServerAddress, settings: Settings, schema: dict[str, Any]) -> list[Check]:
-    deadline_s = min(MOST_S, settings.requests.deadline_s)
-    profile, word = (Connection(address, asked, deadline_s) for asked in (schema, WORD_SCHEMA))
-    steps: dict[str, Step] = {
-        "endpoint": partial(_models, profile, settings),
-        "structured output": partial(_word, word),
-        "test request": partial(_profile, profile, settings),
-    }
-    found: list[Check] = []
+async def _judged(name: str, step: Awaitable[list[Check]]) -> list[Check]:
     try:
-        for name, step in steps.items():
-            wrong = any(check.state == "wrong" for check in found)
-            found += [Check(name, "skipped", "not asked")] if wrong else await _judged(name, step)
-    finally:
-        await profile.close()
-        await word.close()
-    return found
-
-
-async def _judged(name: str, step: Step) -> list[Check]:
-    try:
-        return await step()
+        return await step
     except (ReplyFault, Unreachable) as failure:
         return [Check(name, "wrong", str(failure), SERVER_REMEDIES.get(failure.fault, ""))]
     except ProfilesError as error:
         return [Check(name, "wrong", str(error))]
 
 
-async def _models(connection: Connection, settings: Settings) -> list[Check]:
-    address, limits = connection.address, settings.limits
-    cards = {str(card.get("id")): card for card in await connection.models()}
+async def _models(address: ServerAddress, settings: Settings) -> list[Check]:
+    limits, connection = settings.limits, Connection(address, {}, min(MOST_S, settings.requests.deadline_s))
+    try:
+        cards = {str(card.get("id")): card for card in await connection.models()}
+    finally:
+        await connection.close()
     names = ", ".join(cards) or "nothing"
     found = [Check("endpoint", "ok", f"{address.url}/models answers: {names}")]
     if address.model not in cards:
@@ -117,49 +107,54 @@ async def _models(connection: Connection, settings: Settings) -> list[Check]:
     return found
 
 
-async def _word(connection: Connection) -> list[Check]:
-    """An answer that no model gives unless the schema is kept to."""
-    params = SamplingParams(temperature=0, frequency_penalty=0, presence_penalty=0, max_tokens=WORD_TOKENS, seed=0)
-    body = await connection.send([{"role": "user", "content": "Say hello."}], params)
-    text = Completion.of(body).text
+async def _profile(name: str, address: ServerAddress, settings: Settings, schema: dict[str, Any]) -> list[Check]:
+    """The test request of each actor, twice, and whether a schema is kept to."""
+    client, first = await canary.canary_client(name, address, settings, schema)
     try:
-        kept = json.loads(text) == {"word": WORD_SCHEMA_NAME}
-    except ValueError:
-        kept = False
-    if not kept:
-        said = f'the schema leaves it {{"word": "{WORD_SCHEMA_NAME}"}} to say, and it says {text[:60]!r}'
-        return [Check("structured output", "wrong", said, GRAMMAR)]
-    return [Check("structured output", "ok", "the schema is kept to")]
+        if first.fault:
+            raise ReplyFault(first.fault, first.message)
+        return await _answered(client, first)
+    finally:
+        await client.close()
 
 
-async def _profile(connection: Connection, settings: Settings) -> list[Check]:
-    """The test request of each actor, twice."""
-    first, seconds = await _ask(connection, settings)
-    second, _ = await _ask(connection, settings)
-    model = settings.profile_model()
-    parse(first.text, first.finish_reason, model)
-    took = f"{seconds:.1f} s, {first.prompt_tokens:,} prompt and {first.completion_tokens:,} output tokens"
-    found = [Check("test request", "ok", f"a valid {model.__name__} in {took}")]
+async def _answered(client: Client, first: Result) -> list[Check]:
+    second = await canary.canary_result(client)
+    took = f"{first.latency_s:.1f} s, {first.prompt_tokens:,} prompt and {first.completion_tokens:,} output tokens"
+    found = [Check("test request", "ok", f"a valid {client.model.__name__} in {took}")]
+    if str(client.dialect):
+        found.append(
+            Check("parameters", "note", f"asked with {client.dialect}", "nothing to do: a run does the same")
+        )
     if not first.prompt_tokens:
         found.append(Check("usage", "note", "it does not say how many tokens it took", "cost can't be counted"))
     elif not second.cached_tokens:
         said = "of the same prompt again it had nothing in its prefix cache, or does not tell"
         found.append(Check("prefix cache", "note", said, "SGLang: --enable-cache-report, no --disable-radix-cache"))
-    if WHITE_SPACE.search(first.text):
+    if any(map(WHITE_SPACE.search, first.replies)):
         said = "it writes white space between JSON's signs, which are tokens"
         found.append(Check("white space", "note", said, "start it with --constrained-json-disable-any-whitespace"))
-    if first.text != second.text and not settings.sampling.temperature:
+    if first.replies != second.replies and not client.settings.sampling.temperature:
         said = "it answers the same question in two ways at temperature 0"
         remedy = "SGLang: --sampling-defaults openai, so that the model's own sampling does not mix in"
         found.append(Check("same answer", "note", said, remedy))
-    return found
+    return [await _word(client), *found]
 
 
-async def _ask(connection: Connection, settings: Settings) -> tuple[Completion, float]:
-    room = min(CANARY_TOKENS, settings.limits.max_output_tokens)
-    messages, began = settings.prompt.messages(settings.profile_model(), CANARY), time.monotonic()
-    body = await connection.send(messages, initial_params(settings.sampling, room))
-    return Completion.of(body), time.monotonic() - began
+async def _word(client: Client) -> Check:
+    """An answer that no model gives unless the schema is kept to. A run can do without."""
+    params = SamplingParams(temperature=0, frequency_penalty=0, presence_penalty=0, max_tokens=WORD_TOKENS, seed=0)
+    connection = Connection(client.address, WORD_SCHEMA, MOST_S, client.dialect)
+    try:
+        text = (await connection.send([{"role": "user", "content": "Say hello."}], params)).text
+    except (ReplyFault, Unreachable, ProfilesError) as failure:
+        return Check("structured output", "note", str(failure), GRAMMAR)
+    finally:
+        await connection.close()
+    if f'"{WORD_SCHEMA_NAME}"' not in text:
+        said = f'the schema leaves it {{"word": "{WORD_SCHEMA_NAME}"}} to say, and it says {text[:60]!r}'
+        return Check("structured output", "note", said, GRAMMAR)
+    return Check("structured output", "ok", "the schema is kept to")
 
 
 ASK_S = 120  # for a GPU node to say what it has
@@ -292,7 +287,7 @@ def check_sampling(settings: Settings) -> Iterator[Check]:
     drawn, limits = settings.sampling, settings.limits
     if drawn.temperature:
         said = f"sampling.temperature = {drawn.temperature:g}: the same document gets other answers each time"
-        yield Check("temperature", "wrong", said, "--set sampling.temperature=0")
+        yield Check("temperature", "note", said, "--set sampling.temperature=0")
     else:
         yield Check("temperature", "ok", "sampling.temperature = 0")
     if drawn.frequency_penalty or drawn.presence_penalty:
@@ -303,4 +298,4 @@ def check_sampling(settings: Settings) -> Iterator[Check]:
             f"limits.max_chunk_tokens = {limits.max_chunk_tokens:,} and limits.max_output_tokens = "
             f"{limits.max_output_tokens:,} exceed limits.context_length = {limits.context_length:,}"
         )
-        yield Check("limits", "wrong", said, "lower one of the first two")
+        yield Check("limits", "note", said, "lower one of the first two")

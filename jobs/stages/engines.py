@@ -5,7 +5,6 @@ A model's tokenizer and chat template are in its folder, or in the cache of the 
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +21,7 @@ from huggingface_hub.errors import (
 )
 from pydantic import SecretStr
 
-from actors.servers.endpoint import EndpointServer
+from actors.servers.endpoint import EndpointServer, endpoint_key
 from actors.servers.llamacpp import LlamaCppServer, local_model
 from actors.servers.sglang import QUEUED_PER_RUNNING, SglangServer
 from actors.servers.supervisor import Server
@@ -146,7 +145,7 @@ def _llamacpp(settings: Settings) -> Fleet:
 
 
 def _endpoint(settings: Settings) -> Fleet:
-    key = os.environ.get("OPENAI_API_KEY")
+    key = endpoint_key()
     return Fleet(
         engine="endpoint",
         make_server=partial(_endpoint_server, settings, SecretStr(key) if key else None),

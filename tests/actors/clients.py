@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from actors.extractor import Extractor
+from actors.http import Dialect
 from actors.retrying_client import Client, Request, Result
 from actors.servers.supervisor import Server, ServerAddress
 from extraction.config.settings import Settings
@@ -47,7 +48,7 @@ def extract(
     """The results of requests that are sent together by a client of their own."""
 
     async def extract_all() -> list[Result]:
-        client = Client(address, settings or make_settings(), SCHEMA, logprobs=logprobs)
+        client = Client(address, settings or make_settings(), SCHEMA, dialect=Dialect(logprobs=logprobs))
         try:
             return await asyncio.gather(*map(client.extract, requests))
         finally:

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,3 +89,19 @@ class ScriptedServer:
     def address(self) -> ServerAddress:
         """The server's address."""
         return ServerAddress(f"http://127.0.0.1:{self.http.server_port}/v1", "a-key", "house", 4)
+
+
+class AnsweringServer(ScriptedServer):
+    """A scripted server whose replies depend on the request."""
+
+    def __init__(self, answer: Callable[[RecordedRequest], Reply]) -> None:
+        super().__init__()
+        self.answer = answer
+
+    @property
+    def replies(self) -> Sequence[Reply]:
+        return [self.answer(self.requests[-1])]
+
+    @replies.setter
+    def replies(self, _: Any) -> None:
+        """The requests say what is replied."""

@@ -8,24 +8,25 @@ from typing import Any
 
 import pytest
 
-from actors.http import MAX_ERROR_BYTES, MAX_REPLY_BYTES, Connection, SamplingParams, Unreachable
+from actors.http import MAX_ERROR_BYTES, MAX_REPLY_BYTES, Completion, Connection, SamplingParams
+from actors.http_errors import MAX_WORDS, Refused, Unreachable, is_too_long, retry_after, words
 from actors.servers.process import free_port
 from actors.servers.supervisor import ServerAddress
 from extraction.errors import Fault, OperatorError
 from extraction.prompting.prompt import Message
 from extraction.prompting.reply_parsing import ReplyFault
 from tests.actors.clients import SCHEMA, TEXT, address_of
-from tests.actors.scripted_server import PROFILE, Reply, ScriptedServer, completion
+from tests.actors.scripted_server import PROFILE, PROFILE_TEXT, Reply, ScriptedServer, completion
 from tests.fakes.process import FakeServer
 
 PARAMS = SamplingParams(temperature=0.1, frequency_penalty=0.2, presence_penalty=0.3, max_tokens=77, seed=5)
 GZIP = {"Content-Encoding": "gzip"}
 
 
-def send(address: ServerAddress, text: str = TEXT, deadline_s: float = 5.0) -> dict[str, Any]:
+def send(address: ServerAddress, text: str = TEXT, deadline_s: float = 5.0) -> Completion:
     messages: list[Message] = [{"role": "system", "content": "Write."}, {"role": "user", "content": text}]
 
-    async def once() -> dict[str, Any]:
+    async def once() -> Completion:
         connection = Connection(address, SCHEMA, deadline_s)
         try:
             return await connection.send(messages, PARAMS)
@@ -78,10 +79,74 @@ def test_the_request_holds_all_parameters() -> None:
     }
 
 
-def test_the_reply_is_the_servers_json() -> None:
-    with ScriptedServer() as server:
-        body = send(server.address)
-    assert json.loads(body["choices"][0]["message"]["content"]) == PROFILE
+def answer(message: Any, **choice: Any) -> Reply:
+    """A completion with that message."""
+    return Reply(json.dumps({"choices": [{"message": message, "finish_reason": "stop", **choice}]}).encode())
+
+
+CALL = {"function": {"name": "profile", "arguments": PROFILE_TEXT}}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        completion(),
+        completion([{"type": "text", "text": PROFILE_TEXT[:20]}, {"type": "text", "text": PROFILE_TEXT[20:]}]),
+        completion([PROFILE_TEXT]),
+        completion(PROFILE),
+        answer({"content": None, "reasoning_content": PROFILE_TEXT}),
+        answer({"content": "", "reasoning": PROFILE_TEXT}),
+        answer({"content": "I call it.", "tool_calls": [CALL]}, finish_reason="tool_calls"),
+        answer({"content": None, "tool_calls": [{"function": {"arguments": PROFILE}}]}),
+        answer({"function_call": {"arguments": PROFILE_TEXT}}),
+        answer({"content": PROFILE_TEXT, "reasoning_content": "What of {}?", "refusal": None}, error=None),
+        Reply(json.dumps({"choices": [{"message": {"content": PROFILE_TEXT}}], "error": None}).encode()),
+        Reply(json.dumps({"choices": [{"text": PROFILE_TEXT}]}).encode()),
+    ],
+)
+def test_the_completion_is_found_wherever_it_stands(reply: Reply) -> None:
+    with ScriptedServer(reply) as server:
+        assert json.loads(send(server.address).text) == PROFILE
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"error": {"code": 502, "message": "Provider returned error"}}, "Provider returned error"),
+        ({"error": {"message": "boom", "metadata": {"raw": "upstream died"}}}, "boom (upstream died)"),
+        ({"error": "no capacity"}, "no capacity"),
+        ([{"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}], "overloaded"),
+        ({"detail": "worker lost", "choices": None}, "worker lost"),
+        ({"message": "rate_limit_daily", "choices": []}, "rate_limit_daily"),
+        ({"id": "1", "choices": None, "usage": {}}, "no choice, only id, choices, usage"),
+        ({"choices": [None]}, "no choice"),
+        ({"choices": [{"message": None, "finish_reason": "stop"}]}, "ended in stop"),
+        ({"choices": [{"message": "x", "finish_reason": "stop"}]}, "ended in stop"),
+        ({"choices": [{"index": 0}]}, "ended in None"),
+        ({"choices": [{"message": {"content": ""}, "finish_reason": "error"}]}, "ended in error"),
+        ({"choices": [{"message": {"content": PROFILE_TEXT}, "finish_reason": "error"}]}, "ended in error"),
+        (
+            {"choices": [{"message": {"content": "{"}, "error": {"code": 502, "message": "lost"}}]},
+            "ended in None: lost",
+        ),
+        ({}, "no choice"),
+        ("queue full", "queue full"),
+    ],
+)
+def test_a_body_that_is_no_completion_is_the_servers_failure_in_its_words(body: Any, said: str) -> None:
+    with ScriptedServer(Reply(json.dumps(body).encode())) as server:
+        failure = unreachable(server.address)
+    assert failure.fault is Fault.UNAVAILABLE and said in str(failure)
+    assert "Acme" not in str(failure)
+
+
+def test_an_error_within_a_reply_counts_as_its_status() -> None:
+    limited = Reply(b'{"error": {"code": 429, "message": "slow"}}', headers={"Retry-After": "3"})
+    with ScriptedServer(limited) as server:
+        failure = unreachable(server.address)
+    assert (failure.rate_limited, failure.retry_after_s) == (True, 3.0)
+    too_long = {"error": {"code": 400, "message": "This endpoint's maximum context length is 8 tokens."}}
+    assert refused(Reply(json.dumps(too_long).encode())).fault is Fault.TOO_LONG
 
 
 def test_no_proxy_of_the_environment_is_asked(fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +154,7 @@ def test_no_proxy_of_the_environment_is_asked(fake: FakeServer, monkeypatch: pyt
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    assert send(address_of(fake))["choices"]
+    assert send(address_of(fake)).text
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -104,24 +169,48 @@ def test_no_redirect_is_followed(status: int) -> None:
     assert elsewhere.requests == []
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_key_is_the_operators_mistake(status: int) -> None:
-    text = rf"refused the key \(HTTP {status}\): set OPENAI_API_KEY"
-    with ScriptedServer(Reply(status=status)) as server, pytest.raises(OperatorError, match=text) as caught:
+def raised(reply: Reply) -> str:
+    with ScriptedServer(reply) as server, pytest.raises(OperatorError) as caught:
         send(server.address)
-    assert "a-key" not in str(caught.value)
+    assert "\n" not in str(caught.value) and "a-key" not in str(caught.value)
+    return str(caught.value)
 
 
-def test_an_unknown_model_is_the_operators_mistake(fake: FakeServer) -> None:
-    text = r"serves no model 'house' \(HTTP 404\): give --model or VLLM_MODEL a name"
-    with pytest.raises(OperatorError, match=text):
-        send(address_of(fake), "[[fault:404]]")
+def error(message: Any, status: int, **more: Any) -> Reply:
+    return Reply(json.dumps({"error": {"message": message, **more}}).encode(), status)
 
 
-def test_a_pod_that_is_gone_is_not_an_unknown_model() -> None:
-    text = r"nothing serves .* \(HTTP 404\): is its pod running\?.*VLLM_ENDPOINT"
-    with ScriptedServer(Reply(b"404 page not found", 404)) as server, pytest.raises(OperatorError, match=text):
-        send(server.address)
+def test_what_no_request_can_help_is_the_operators_mistake() -> None:
+    said = raised(error("Incorrect API key provided: a-key.", 401))
+    assert "refused the key (HTTP 401): set OPENAI_API_KEY. It says: Incorrect API key provided: …." in said
+    assert "top up the account" in raised(error("no credits left", 402))
+    quota = error("You exceeded your current quota", 429, code="insufficient_quota")
+    assert "It says: You exceeded your current quota" in raised(quota)
+    assert "a proxy refused the request" in raised(Reply(b"", 407))
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (error("Flagged: violence", 403), "(HTTP 403): OPENAI_API_KEY may not use this model"),
+        (
+            Reply(b"<html><head><title>403</title></head><body>Request <b>blocked</b></body>", 403),
+            "Request blocked",
+        ),
+        (error("The model `house` does not exist", 404), "serves no model 'house' (HTTP 404): give --model"),
+        (Reply(b"404 page not found", 404), "is its pod running?"),
+        (Reply(b"{}", 405), "refused the request (HTTP 405)"),
+        (error("blocked", 451), "It says: blocked"),
+        (
+            Reply(json.dumps({"detail": [{"loc": ["body", "seed"], "msg": "Extra"}]}).encode(), 422),
+            "body.seed: Extra",
+        ),
+    ],
+)
+def test_a_refusal_is_of_one_request_in_the_servers_words(reply: Reply, said: str) -> None:
+    fault = refused(reply)
+    assert isinstance(fault, Refused)
+    assert fault.fault is Fault.REJECTED and said in str(fault) and "\n" not in str(fault)
 
 
 def test_a_proxys_timeout_is_named() -> None:
@@ -147,19 +236,102 @@ def test_models_are_listed(fake: FakeServer) -> None:
         asyncio.run(list_models(server.address))
 
 
-@pytest.mark.parametrize("status", [400, 413, 422])
+TOO_LONG = [
+    "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens.",  # vLLM, OpenAI
+    "The decoder prompt (length 9000) is longer than the maximum model length of 8192.",  # vLLM
+    "You passed 9001 input tokens. However, the model's context length is only 8192 tokens.",
+    "'max_tokens' is too large: 4096. This model's maximum context length is 8192 tokens.",
+    "The input (40000 tokens) is longer than the model's context length (32768 tokens).",  # SGLang
+    "Requested token count exceeds the model's maximum context length of 202752 tokens.",
+    "Input length (700001 tokens) exceeds the maximum allowed length (536826 tokens).",
+    "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000",  # TGI
+    "`inputs` must have less than 1024 tokens. Given: 2000",
+    "request (9 tokens) exceeds the available context size (8), try increasing it",  # llama.cpp
+    "input is too large to process. increase the physical batch size",
+    "Prompt length (9000) exceeds maximum input length (8192).",  # TensorRT-LLM
+    "Input tokens exceed the configured limit of 272000 tokens. Please reduce the length of the messages.",  # Azure
+    "prompt is too long: 200348 tokens > 200000 maximum",  # Anthropic
+    "input length and `max_tokens` exceed context limit: 142123 + 64000 > 200000",
+    "Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length",
+    "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",  # Google
+    "The total length of all messages is too long.",  # Perplexity
+    "too many tokens: size limit exceeded by 11326 tokens",  # Cohere
+    "Input is too long for requested model.",  # Bedrock
+    "Please reduce the length of the messages or completion. Current length is 9 while limit is 8",  # Cerebras
+    "Your request exceeded model token limit: 262144",  # Moonshot
+    "Range of input length should be [1, 129024]",  # DashScope
+    "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",  # xAI
+    "Payload too large",
+    "Request body is too large",
+    "context_length_exceeded",
+    "exceed_context_size_error",
+]
+NOT_TOO_LONG = [
+    "Invalid schema: the schema exceeds the maximum nesting depth of 10",
+    "response_format.json_schema.name: string too long. Expected a string with maximum length 64",
+    "The grammar is too large to compile",
+    "Number of enum values exceeds 500",
+    "The number of properties exceeds 100",
+    "max_tokens is too large: 100000. This model supports at most 16384 completion tokens",
+    "temperature exceeds the maximum of 2",
+    "Failed to compile json grammar",
+    "the request took too long",
+    "context deadline exceeded",
+    "The request queue is full",
+    "Rate limit exceeded",
+    "",
+]
+
+
+@pytest.mark.parametrize("said", TOO_LONG)
+def test_too_long_is_known_in_every_servers_words(said: str) -> None:
+    assert all(is_too_long(status, said) for status in (400, 413, 422, 500))
+
+
+@pytest.mark.parametrize("said", NOT_TOO_LONG)
+def test_what_exceeds_something_else_is_not_too_long(said: str) -> None:
+    assert not is_too_long(400, said) and not is_too_long(503, said)
+
+
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("reply", "fault"),
     [
-        ({"message": "The input (9 tokens) is longer than the model's context length (8 tokens)."}, Fault.TOO_LONG),
-        ({"error": {"message": "request (9 tokens) exceeds the available context size (8)"}}, Fault.TOO_LONG),
-        ({"error": {"message": "This model's maximum context length is 8 tokens."}}, Fault.TOO_LONG),
-        ({"message": "Failed to compile json grammar"}, Fault.REJECTED),
-        ([], Fault.REJECTED),
+        (Reply(json.dumps({"object": "error", "message": TOO_LONG[4]}).encode(), 400), Fault.TOO_LONG),
+        (error("no", 400, code="context_length_exceeded"), Fault.TOO_LONG),
+        (error("no", 400, type="exceed_context_size_error"), Fault.TOO_LONG),
+        (error(TOO_LONG[13], 500), Fault.TOO_LONG),
+        (error("Request too large for m on tokens per min (TPM): Limit 3, Requested 4.", 429), Fault.TOO_LONG),
+        (Reply(b"<html><head><title>413 Request Entity Too Large</title></head>", 413), Fault.TOO_LONG),
+        (Reply(b"", 413), Fault.TOO_LONG),
+        (error(NOT_TOO_LONG[0], 400), Fault.REJECTED),
+        (error(NOT_TOO_LONG[0], 413), Fault.REJECTED),
+        (Reply(b"[]", 400), Fault.REJECTED),
+        (Reply(b"[" * 100_000, 422), Fault.REJECTED),
     ],
 )
-def test_a_refused_request_is_a_fault_of_the_document(status: int, text: Any, fault: Fault) -> None:
-    assert refused(Reply(json.dumps(text).encode(), status)).fault is fault
+def test_a_refused_request_is_a_fault_of_the_document(reply: Reply, fault: Fault) -> None:
+    assert refused(reply).fault is fault
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        f"bad input: {TEXT}",
+        f"bad input: {TEXT[5:40]}",
+        "no such name as 'Acme'",
+        json.dumps({"error": {"message": f"body.messages.1.content: {TEXT!r}"}}),
+        json.dumps({"input": TEXT}),
+        f"<p>{TEXT}</p>",
+    ],
+)
+def test_no_message_repeats_the_document_or_the_key(said: str) -> None:
+    told = words(f"{said} for Bearer sk-0123456789", "sk-0123456789", TEXT)
+    assert "Acme" not in told and "Graz" not in told and "sk-0" not in told
+
+
+def test_a_message_is_bounded_and_one_line() -> None:
+    told = words("a\x1b[31m\nb\u2028" + "c" * 10_000, "key")
+    assert told.isprintable() and len(told) == MAX_WORDS
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
@@ -170,13 +342,49 @@ def test_a_server_in_trouble_is_worth_another_try(status: int) -> None:
     assert len(server.requests) == 1
 
 
+NOW = "Wed, 21 Oct 2026 07:28:00 GMT"
+
+
 @pytest.mark.parametrize(
-    ("header", "seconds"),
-    [("7", 7.0), ("0.5", 0.5), ("-3", 0.0), ("soon", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("nan", 0.0)],
-)
-def test_retry_after_is_read_as_seconds(header: str, seconds: float | None) -> None:
-    with ScriptedServer(Reply(status=503, headers={"Retry-After": header})) as server:
-        assert unreachable(server.address).retry_after_s == seconds
+    ("headers", "text", "seconds"),
+    [
+        ({"retry-after": "7"}, "", 7.0),
+        ({"retry-after": "0.5"}, "", 0.5),
+        ({"retry-after": "-3"}, "", 0.0),
+        ({"retry-after": "soon"}, "", None),
+        ({"retry-after": "nan"}, "", None),
+        ({"retry-after": "20s"}, "", 20.0),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT", "date": NOW}, "", 30.0),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, "", 0.0),
+        ({"retry-after": str(10**9 + 1)}, "", 0.0),  # an epoch, long ago
+        ({"retry-after-ms": "1500", "retry-after": "2"}, "", 1.5),
+        ({"x-ratelimit-reset": "12"}, "", 12.0),
+        ({"x-ratelimit-reset-requests": "1s", "x-ratelimit-reset-tokens": "6m0s"}, "", 360.0),
+        (
+            {
+                "x-ratelimit-reset-requests": "1s", "x-ratelimit-reset-tokens": "6m0s",
+                "x-ratelimit-remaining-requests": "0", "x-ratelimit-remaining-tokens": "9",
+            },
+            "",
+            1.0,
+        ),
+        ({"x-ratelimit-reset-tokens": "120ms"}, "", 0.12),
+        ({"anthropic-ratelimit-requests-reset": "2026-10-21T07:29:00Z", "date": NOW}, "", 60.0),
+        ({"ratelimit-reset": "9"}, "", 9.0),
+        ({}, "Rate limit reached. Please try again in 6m1.5s.", 361.5),
+        ({}, '{"retryDelay": "34s"}', 34.0),
+        ({}, "Please retry after 10 seconds", 10.0),
+        ({}, "no", None),
+    ],
+)  # fmt: skip
+def test_the_time_that_a_server_asks_for(headers: dict[str, str], text: str, seconds: float | None) -> None:
+    assert retry_after(429, headers, text) == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_headers_of_every_reply_are_no_wish_to_wait() -> None:
+    with ScriptedServer(Reply(status=500, headers={"x-ratelimit-reset-requests": "8ms"})) as server:
+        failure = unreachable(server.address)
+    assert (failure.retry_after_s, failure.rate_limited, failure.deferred) == (None, False, False)
 
 
 @pytest.mark.parametrize("name", ["reset", "malformed", "wrong_length"])
@@ -257,4 +465,4 @@ def test_a_small_reply_that_unpacks_to_a_huge_one_is_refused() -> None:
 
 def test_a_reply_as_large_as_allowed_is_read() -> None:
     with ScriptedServer(completion("x" * (MAX_REPLY_BYTES - 1000))) as server:
-        assert send(server.address)["choices"]
+        assert len(send(server.address).text) == MAX_REPLY_BYTES - 1000

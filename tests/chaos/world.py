@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import psutil
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from actors.extractor import CANARY
+from actors.canary import CANARY
 from actors.servers.sglang import QUEUED_PER_RUNNING
 from tests.fakes.process import ROOT, FakeServer
 from tests.jobs import helpers

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobs import preflight
-from tests.actors.scripted_server import Reply, ScriptedServer
+from tests.actors.scripted_server import AnsweringServer, RecordedRequest, Reply, ScriptedServer
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import row, write
 
@@ -50,13 +50,13 @@ def test_every_cross_comes_with_its_remedy(tmp_path: Path, fake: FakeServer, cap
     places = ["--input", str(tmp_path / "none"), "--output", str(tmp_path / "file" / "out")]
     code, found = checked(capsys, *places, *at(fake, "--set", "sampling.temperature=0.5"), "--model", "other")
     assert code == 2
-    wrong = {name: check for name, check in found.items() if check["state"] == "wrong"}
-    assert set(wrong) == {"input", "output", "temperature", "model name"}
-    assert "there is no such file or folder" in wrong["input"]["said"]
-    assert "--set sampling.temperature=0" in wrong["temperature"]["remedy"]
-    assert "'other' is asked for, and it serves fake-model" in wrong["model name"]["said"]
-    assert "VLLM_MODEL" in wrong["model name"]["remedy"]
-    assert found["structured output"]["state"] == found["test request"]["state"] == "skipped"
+    assert {name for name, check in found.items() if check["state"] == "wrong"} == {"input", "output"}
+    notes = {name: check for name, check in found.items() if check["state"] == "note"}  # a run can do with these
+    assert "there is no such file or folder" in found["input"]["said"]
+    assert "--set sampling.temperature=0" in notes["temperature"]["remedy"]
+    assert "'other' is asked for, and it serves fake-model" in notes["model name"]["said"]
+    assert "VLLM_MODEL" in notes["model name"]["remedy"]
+    assert found["structured output"]["state"] == found["test request"]["state"] == "ok"
     assert preflight.main([*DEMO, *places, *at(fake)]) == 2
     out = capsys.readouterr().out
     assert "✘ input" in out and "2 of 10 are wrong" in out
@@ -73,8 +73,36 @@ def test_every_cross_comes_with_its_remedy(tmp_path: Path, fake: FakeServer, cap
 )
 def test_an_endpoint_that_is_not_one(capsys: Captured, reply: Reply, said: str) -> None:
     with ScriptedServer(reply) as server:
+        quick = ("--set", "servers.start_timeout_s=0.1", "--set", "requests.backoff_s=0.01")
+        code, found = checked(capsys, "--endpoint", server.address.url, "--model", "house", *quick)
+    assert code == 2 and said in found["endpoint"]["said"] and said in found["test request"]["said"]
+    assert found["structured output"]["state"] == "skipped"
+
+
+def served(request: RecordedRequest) -> Reply:
+    """What a server without a list of models says, that takes `max_completion_tokens` and fences its JSON."""
+    if request.path.endswith("/models"):
+        return Reply(b"404 page not found", 404)
+    if "max_tokens" in request.body:
+        return Reply(b'{"error": {"message": "Use \'max_completion_tokens\' instead."}}', 400)
+    word = "word" in request.body["response_format"]["json_schema"]["schema"]["properties"]
+    return completion(f"```json\n{'{}' if word else profile()}\n```", cached=1)
+
+
+def test_what_a_run_can_do_with_is_no_cross(capsys: Captured) -> None:
+    with AnsweringServer(served) as server:
         code, found = checked(capsys, "--endpoint", server.address.url, "--model", "house")
-    assert code == 2 and said in found["endpoint"]["said"] + found["endpoint"]["remedy"]
+    assert code == 0, found
+    states = {
+        name: found[name]["state"] for name in ("endpoint", "structured output", "parameters", "test request")
+    }
+    assert states == {"endpoint": "note", "structured output": "note", "parameters": "note", "test request": "ok"}
+
+
+def test_a_key_that_can_not_be_sent_is_a_cross(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1\n")
+    code, found = checked(capsys, "--endpoint", "http://127.0.0.1:1", "--model", "house")
+    assert code == 2 and "is a line end" in found["model"]["said"]
 
 
 CARD = Reply(json.dumps({"data": [{"id": "house", "max_model_len": 1000}]}).encode())
@@ -98,14 +126,14 @@ WORD = completion('{"word": "heron-4127"}')
 @pytest.mark.parametrize(
     ("replies", "name", "state", "said"),
     [
-        ([CARD], "context", "wrong", "--context-length"),
-        ([completion("Hello!")], "structured output", "wrong", "is its grammar backend xgrammar or llguidance"),
-        ([Reply(b"no such field", 400)], "structured output", "wrong", "response_format json_schema"),
-        ([WORD, completion("{", "length")], "test request", "wrong", "max_output_tokens"),
-        ([WORD, completion('{"name": 1}')], "test request", "wrong", "sampling.temperature 0"),
-        ([WORD, completion(profile()), completion(profile(name="x"))], "same answer", "note", "sampling-defaults"),
-        ([WORD, completion(profile()), completion(profile())], "prefix cache", "note", "--enable-cache-report"),
-        ([WORD, completion(json.dumps(json.loads(profile()), indent=1))], "white space", "note", "any-whitespace"),
+        ([CARD, completion(profile())], "context", "note", "--context-length"),
+        ([completion(profile())], "structured output", "note", "is its grammar backend xgrammar or llguidance"),
+        ([Reply(b"no such field", 400)], "test request", "wrong", "response_format json_schema"),
+        ([completion("{", "length")], "test request", "wrong", "max_output_tokens"),
+        ([completion('{"name": 1}')], "test request", "wrong", "sampling.temperature 0"),
+        ([completion(profile()), completion(profile(name="x")), WORD], "same answer", "note", "sampling-defaults"),
+        ([completion(profile()), completion(profile()), WORD], "prefix cache", "note", "--enable-cache-report"),
+        ([completion(json.dumps(json.loads(profile()), indent=1))], "white space", "note", "any-whitespace"),
     ],
 )
 def test_a_server_that_answers_otherwise(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from actors.servers.endpoint import NO_KEY, EndpointServer, endpoint_url
+from actors.servers.endpoint import NO_KEY, EndpointServer, endpoint_key, endpoint_url
 from actors.servers.supervisor import Server, ServerAddress
 from extraction.errors import OperatorError
 from tests.actors.clients import make_settings
@@ -14,6 +14,22 @@ VARIABLES = ("OPENAI_BASE_URL", "VLLM_ENDPOINT", "OPENAI_API_KEY")
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [("sk-secret\n", "character 10 of 10 is a line end"), ("sk-sécret", "character 5 of 9 is no ASCII"),
+     (" sk-secret", "character 1 of 10 is white space"), ("sk\tsecret", "white space")],
+)  # fmt: skip
+def test_a_key_that_no_header_can_hold_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, key: str, said: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(OperatorError, match=f"OPENAI_API_KEY can't be sent: its .*{said}") as caught:
+        endpoint_key()
+    assert "\n" not in str(caught.value) and "cret" not in str(caught.value)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    assert endpoint_key() == "sk-secret"
 
 
 def test_the_flag_takes_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -279,7 +279,7 @@ def test_a_whole_prompt_is_counted_up_to_its_first_token(running: Running) -> No
     async def send() -> int:
         connection = Connection(running.address, SCHEMA, 60)
         try:
-            return int((await connection.send(messages, params))["usage"]["prompt_tokens"])
+            return (await connection.send(messages, params)).prompt_tokens
         finally:
             await connection.close()
 

@@ -6,12 +6,14 @@ import socket
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
 import pytest
 
-from actors.servers.process import TAIL_BYTES, ServerProcess, free_port, new_key
+from actors.servers.process import PORT_TRIES, TAIL_BYTES, ProcessOwner, ServerProcess, free_port, new_key
+from extraction.errors import RunError
 from tests.actors.processes import printed, python
 from tests.fakes.process import eventually, gone
 
@@ -132,6 +134,38 @@ def test_a_free_port_can_be_bound() -> None:
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
         assert port != free_port()
+
+
+@pytest.mark.parametrize(
+    ("said", "times", "tries"),
+    [("[Errno 98] bind on ('127.0.0.1', 1): Address already in use", 2, 3), ("no memory", 9, 1),
+     ("couldn't bind HTTP server socket", 9, PORT_TRIES)],
+)  # fmt: skip
+def test_a_port_that_was_taken_is_another_port(said: str, times: int, tries: int) -> None:
+    tried = list[int]()
+
+    def start(port: int) -> int:
+        tried.append(port)
+        if len(tried) <= times:
+            raise RunError(f"Its log ends:\n{said}")
+        return port
+
+    with pytest.raises(RunError) if times > tries else nullcontext():
+        assert ProcessOwner().start_at_free_port(start) == tried[-1]
+    assert len(tried) == tries
+
+
+def test_a_stranger_that_listens_at_its_port_is_detected(tmp_path: Path, started: list[ServerProcess]) -> None:
+    listen = "import socket, time; server = socket.create_server(('127.0.0.1', 0))"
+    code = f"{listen}; print(server.getsockname()[1], flush=True); time.sleep(60)"
+    process = start(python(code, tmp_path / "log"), started)
+    (port,) = map(int, printed(process))
+    owner = ProcessOwner()
+    owner._process = process
+    owner.require_port(port)
+    taken = pytest.raises(RunError, match="address already in use by another process")
+    with socket.create_server(("127.0.0.1", 0)) as stranger, taken:
+        owner.require_port(stranger.getsockname()[1])
 
 
 def test_keys_are_long_and_new_each_time() -> None:

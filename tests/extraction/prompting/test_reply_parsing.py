@@ -70,7 +70,6 @@ def test_any_reply_is_a_profile_or_a_fault(text: str, reason: str | None) -> Non
     for model in (Vineyard, CompanyProfile):
         with suppress(ReplyFault):
             profile = parse(text, reason, model).profile
-            assert reason in ("stop", None, "tool_calls")
             assert model.model_validate_json(profile.model_dump_json()) == profile
             pa.array([profile.model_dump(mode="json")], struct_of(model))
 
@@ -81,7 +80,6 @@ def test_any_reply_is_a_profile_or_a_fault(text: str, reason: str | None) -> Non
         "",
         "no",
         reply()[:-1],
-        f"```json\n{reply()}\n```",
         reply() + reply(),
         "[" * 100_000,
         '{"owner":' * 20_000,
@@ -128,7 +126,43 @@ def test_escapes_of_whole_characters_are_read() -> None:
     [("length", Fault.TRUNCATED), ("abort", Fault.ABORTED), ("content_filter", Fault.REJECTED)],
 )
 def test_a_reply_that_did_not_stop_by_itself_is_a_fault(reason: str, fault: Fault) -> None:
-    assert fault_of(reply(), reason=reason).fault is fault
+    assert fault_of(reply()[:-9], reason=reason).fault is fault
+    assert fault_of(f"Here: {reply()[:-9]}", reason=reason).fault is fault
+    assert parse(reply(), reason, Vineyard) == parse(reply(), "stop", Vineyard)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        "{}  \n\n", "```json\n{}\n```", "Here it is:\n```\n{}\n```\nMore?", "{}<|im_end|>", "[{}]",
+        "\ufeff{}",
+        "<think>A town {{name}} or {}?</think>\n{}", "<think>{}</think>", "[THINK]It is red.[/THINK]{}",
+        "<|channel|>analysis<|message|>{{\"a\": 1}}<|end|><|channel|>final<|message|>{}",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("reason", ["stop", "length", None, "tool_calls"])
+def test_the_one_profile_among_other_text_is_read(around: str, reason: str | None) -> None:
+    text = around.format(reply(), reply())
+    found = parse(text, reason, Vineyard)
+    assert found.profile == Vineyard(**GOOD)
+    assert reply() in text[slice(*found.span)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{reply()} or {reply(owner='Eva')}",
+        f"<think>{reply()} or {reply(owner='Eva')}</think>",
+        f"[{reply()}, {reply()}]",
+        f'{{"found": {reply()}',  # cut: a part of an answer is none
+        f"Here: {{}} {reply()[:-1]}",
+        f"No profile. {SECRET}",
+    ],
+)
+def test_none_and_several_are_no_profile_and_are_not_repeated(text: str) -> None:
+    fault = fault_of(text)
+    assert fault.fault is Fault.INVALID
+    assert SECRET not in str(fault) and ("characters" in str(fault) or "Vineyard" in str(fault))
 
 
 def test_a_reply_without_end_is_not_read() -> None:

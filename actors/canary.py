@@ -1,0 +1,55 @@
+"""The test request, which a server has to answer before it gets a document, and which shows how to ask it."""
+
+import re
+from typing import Any
+
+from actors.http import Dialect
+from actors.retrying_client import Client, Request, Result
+from actors.servers.supervisor import ServerAddress, log_line
+from extraction.config.settings import Settings
+from extraction.errors import Fault, OperatorError
+
+CANARY = "Alder & Finch Ltd makes oak furniture in Galway, Ireland. It was founded in 1998."
+CANARY_TOKENS = 1024
+OF_PARAMETERS = re.compile(r"\(HTTP (?:400|422)\)")  # other refusals are of the model, the key, the address
+
+
+async def canary_result(client: Client) -> Result:
+    """The result of the test request. Raises OperatorError where the server refuses it: it would refuse all."""
+    result = await _send(client)
+    if result.fault in (Fault.REJECTED, Fault.TOO_LONG):
+        raise OperatorError(f"{client.address.url} refuses a test request too: {result.message}")
+    return result
+
+
+async def canary_client(
+    name: str, address: ServerAddress, settings: Settings, schema: dict[str, Any]
+) -> tuple[Client, Result]:
+    """A client that asks a server as it wants to be asked, and the test request's result. The caller closes it.
+
+    A server that is started by its first request is waited for. Raises OperatorError where the server refuses the
+    request in every dialect.
+    """
+    dialect: Dialect | None = Dialect(logprobs=settings.confidence.logprobs)
+    message = ""
+    while dialect:
+        client = Client(address, settings, schema, dialect=dialect, starting=True)
+        try:
+            result = await _send(client)
+        except BaseException:
+            await client.close()
+            raise
+        if result.fault not in (Fault.REJECTED, Fault.TOO_LONG):
+            if str(dialect):
+                log_line(f"{name}: asked with {dialect}")
+            return client, result
+        await client.close()
+        message = result.message
+        dialect = dialect.adapted(message) if OF_PARAMETERS.search(message) else None
+    remedy = ". Does it take response_format json_schema?" if OF_PARAMETERS.search(message) else ""
+    raise OperatorError(f"{name} at {address.url} refuses a test request: {message}{remedy}")
+
+
+async def _send(client: Client) -> Result:
+    max_tokens = min(CANARY_TOKENS, client.settings.limits.max_output_tokens)
+    return await client.extract(Request("canary", CANARY, 0, max_tokens))
