@@ -63,9 +63,10 @@ class Run:
             self.model,
             self.schema,
             served=fleet.model,
+            revision=fleet.revision,
             weights=fleet.weights,
             template=fleet.template,
-            precision=fleet.precision,
+            flags=fleet.answer_flags,
         )
 
     @property
@@ -123,7 +124,8 @@ class Run:
             model=self.fleet.model,
             limit=self.fleet.limit,
             gpus=self.fleet.gpus,
-            precision=dict(self.fleet.precision),
+            revision=self.fleet.revision,
+            answer_flags=dict(self.fleet.answer_flags),
             settings=settings,
         )
 
@@ -145,7 +147,8 @@ class Run:
             return path
         if self.fleet.engine == "llamacpp":
             return str(local_model(self.settings.model.name, self.settings.model.template).path)
-        return find_files(self.settings.model, download=True).tokenizer
+        pinned = self.settings.model.model_copy(update={"revision": self.fleet.revision})
+        return find_files(pinned).tokenizer
 
 
 def new_run_id() -> str:
