@@ -64,6 +64,8 @@ class BackfillRun:
         LOG.print(f"backfill {self.declared.name}: {len(statuses):,} partitions ({counts or 'none in the window'})")
         if not due:
             return DONE
+        if self.whole.misfit:
+            LOG.print(f"note     confidence is {self.whole.calibrated_for}", markup=False)
         size = self.declared.concurrency
         self._queue += [due[n : n + size] for n in range(0, len(due), size)]
         ended = "failed"

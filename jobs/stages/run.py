@@ -71,20 +71,22 @@ class Run:
 
     @property
     def calibration(self) -> Calibration | None:
-        """How signals become confidence; None where it was fitted for another model."""
-        found = self.settings.confidence.calibration
-        return found if found and found.fitted.model == self.fleet.model else None
+        """How signals become confidence; None where it was fitted for another model, profile or prompt."""
+        return None if self.misfit else self.settings.confidence.calibration
+
+    @property
+    def misfit(self) -> str | None:
+        """Why the calibration in the settings is not applied; None where it is, or there is none."""
+        return self.settings.misfit(self.fleet.model)
 
     @property
     def calibrated_for(self) -> str:
         """What confidence is worth in this run, in words."""
-        model, given = self.fleet.model, self.settings.confidence.calibration
+        published = f"published from {self.least_confidence('default'):g}"
         if self.calibration:
-            return f"calibrated for {model}, published from {self.least_confidence('default'):g}"
-        why = (
-            f"the calibration is of {given.fitted.model}, the model is" if given else "there is no calibration for"
-        )
-        return f"a score, no probability: {why} {model}"
+            return f"calibrated for {self.fleet.model}, {published}"
+        why = self.misfit or f"there is no calibration for {self.fleet.model}"
+        return f"a score, no probability, {published}: {why}"
 
     @cached_property
     def minima(self) -> Minima:
