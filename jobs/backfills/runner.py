@@ -137,8 +137,8 @@ class BackfillRun:
             self.spending.save(self.budget.spent)
             self.budget.check()
 
-        with self._publisher(batch) as publish, self.budget.in_time(), progress_of(batch.run, work) as progress:
-            extract.extract(batch.run, work, [progress.watch, count])
+        with self._publisher(batch) as publish, progress_of(batch.run, work) as progress:
+            extract.extract(batch.run, work, [progress.watch, count], self.budget.check_deadline)
 
     @contextmanager
     def _publisher(self, batch: Batch) -> Iterator[Callable[[], Future[None]]]:
