@@ -1,6 +1,7 @@
 """Watches for the preemption of an actor: a SIGTERM, or the drain of its node."""
 
 import contextlib
+import random
 import signal
 import threading
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable
 import ray
 import ray._private.state
 
-DRAIN_POLL_S = 2.0
+DRAIN_POLL_S = 10.0  # on average: Ray's head is asked by every actor, and clouds give half a minute or more
 MARGIN_S = 5.0  # before the node's deadline, for writing the last results
 
 
@@ -34,7 +35,7 @@ class PreemptionWatcher:
     def _watch(self) -> None:
         node = ray.get_runtime_context().get_node_id()
         seconds = None
-        while seconds is None and not self._terminated.wait(DRAIN_POLL_S):
+        while seconds is None and not self._terminated.wait(random.uniform(0.5, 1.5) * DRAIN_POLL_S):
             with contextlib.suppress(Exception):  # a head that is gone is not this thread's concern
                 seconds = _seconds_left(node)
         with contextlib.suppress(ReferenceError):  # the actor is deleted
@@ -43,7 +44,8 @@ class PreemptionWatcher:
 
 def _seconds_left(node: str) -> float | None:
     """Seconds until a draining node is taken away; None for a node that does not drain."""
-    deadlines_ms = ray._private.state.state.get_draining_nodes()  # Ray has no public way to ask
+    # Ray has no public way to ask: neither ray.nodes() nor ray.util.state tells of it. Ray Data asks so itself.
+    deadlines_ms = ray._private.state.state.get_draining_nodes()
     if node not in deadlines_ms:
         return None
     deadline_ms = deadlines_ms[node]

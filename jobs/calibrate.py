@@ -9,7 +9,6 @@ Exit codes: 0 written; 1 failed; 2 the operator's mistake, such as too few label
 """
 
 import datetime
-import hashlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -32,6 +31,7 @@ from extraction.evaluation.calibration import (
 )
 from extraction.evaluation.labels import Labels, load_labels
 from extraction.merging.confidence import Calibration, Fitted, minimum_of
+from extraction.prompting.prompt import prompt_digest
 from extraction.schema.profile_model import facts
 from jobs.cli.command import DONE, command, enter
 from jobs.cli.flags import NOTHING, FilePath, LabelKeys, ProfileModel, Published, flag
@@ -126,12 +126,11 @@ def _batches(companies: Sequence[str], planned: dict[str, list[str]]) -> Iterato
 
 def _fitted(published: PublishedRun, companies: Sequence[LabelledCompany]) -> Fitted:
     run = run_record.read_run(published.storage, published.manifest.run_id)
-    prompt = json.dumps(run.settings.get("prompt") if run else None, sort_keys=True).encode()
     return Fitted(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         model=published.manifest.versions.get("model", ""),
         profile=published.manifest.profile or "",
-        prompt=hashlib.sha256(prompt).hexdigest()[:16],
+        prompt=prompt_digest(run.settings.get("prompt") if run else None),
         documents=sum(company.documents for company in companies),
         companies=len(companies),
         values=0,

@@ -75,6 +75,8 @@ def run(
                 LOG.print(f"skipped  {this.ledger.storage.full(path)} is no segment of the ledger")
             work = extract.work_of(this, planned, before, least)
             LOG.print(f"plan     {tell_plan(planned, work)}")
+            if this.misfit:
+                LOG.print(f"note     confidence is {this.calibrated_for}", markup=False)
             stages.end("plan")
             record.write(this.storage, stages.seconds)
             with progress_of(this, work, log_format) as progress:

@@ -51,12 +51,17 @@ def endpoint_key() -> str | None:
     return key
 
 
+def url_in_environment() -> str | None:
+    """The URL of OPENAI_BASE_URL, or of VLLM_ENDPOINT."""
+    return os.environ.get("OPENAI_BASE_URL") or os.environ.get("VLLM_ENDPOINT")
+
+
 def endpoint_url(configured: str | None) -> str:
     """The base URL: the configured one, OPENAI_BASE_URL or VLLM_ENDPOINT; `/v1` is added to a URL without a path.
 
     Raises OperatorError for an invalid URL, and for one with credentials, which logs and files would show.
     """
-    url = configured or os.environ.get("OPENAI_BASE_URL") or os.environ.get("VLLM_ENDPOINT")
+    url = configured or url_in_environment()
     if not url:
         sources = "--endpoint URL, endpoint.url in its settings, OPENAI_BASE_URL or VLLM_ENDPOINT"
         raise OperatorError(f"--engine endpoint needs {sources}")

@@ -3,10 +3,12 @@
 Gemma 3 270M is subject to the Gemma Terms of Use, SmolLM2 to Apache-2.0.
 """
 
+import glob
 import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -21,6 +23,7 @@ from actors.servers import llamacpp_main
 from actors.servers.process import ProcessOwner, ServerProcess, new_key
 from actors.servers.supervisor import ServerAddress, wait_until_healthy
 from extraction.chunking import tokenizers
+from extraction.chunking.chunk_identity import file_digest
 from extraction.config.settings import Settings
 from extraction.errors import OperatorError
 
@@ -61,6 +64,9 @@ PACKAGED = {
 }
 
 
+GGUF_PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")
+
+
 @dataclass(frozen=True)
 class LocalModel:
     """A GGUF file on disk, and its chat template."""
@@ -87,7 +93,7 @@ def local_model(name: str, template: str | None = None) -> LocalModel:
         template = (weights and weights.template) or tokenizers.metadata(path).get("tokenizer.chat_template")
     if template is None:
         raise OperatorError(f"--model {name}: the file holds no chat template: set model.template")
-    return LocalModel(name, path, weights.sha256 if weights else _sha256(path), template)
+    return LocalModel(name, path, weights.sha256 if weights else gguf_digest(path), template)
 
 
 def _assembled(weights: PackagedWeights) -> Path:
@@ -104,7 +110,7 @@ def _assembled(weights: PackagedWeights) -> Path:
                 for part in map(_part_path, *zip(*weights.parts, strict=True)):
                     with part.open("rb") as source:
                         shutil.copyfileobj(source, target, 1 << 20)
-            actual = _sha256(partial)
+            actual = file_digest(partial)
             if actual != weights.sha256:
                 partial.unlink()
                 raise OperatorError(
@@ -122,9 +128,13 @@ def _part_path(module: str, file: str) -> Path:
     return Path(spec.origin).parent / file
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def gguf_digest(path: Path) -> str:
+    """The SHA-256 of a GGUF file; of one that is split, a digest of all the parts that llama.cpp loads with it."""
+    split = GGUF_PART.search(path.name)
+    if not split:
+        return file_digest(path)
+    parts = sorted(path.parent.glob(f"{glob.escape(path.name[: split.start()])}-?????-of-{split[1]}.gguf"))
+    return hashlib.sha256("".join(map(file_digest, parts)).encode()).hexdigest()
 
 
 class LlamaCppServer(ProcessOwner):

@@ -86,6 +86,7 @@ def _gpu(name: str) -> Gpu:
         raise RunError(f"CUDA_VISIBLE_DEVICES names {name!r}, of which NVML says: {error}") from None
 
 
+CUDA_ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # NVML's and Ray's; CUDA's own puts the fastest GPU first
 QUEUED_PER_RUNNING = 2  # requests sent for each that runs: the next one is in the server's queue already
 OUT_OF_MEMORY = (
     "out of memory",
@@ -147,7 +148,7 @@ class SglangServer(ProcessOwner):
             yaml.safe_dump({"api-key": key, "admin-api-key": admin_key}, file)
         command = [sys.executable if word == "python" else word for word in self.settings.sglang.command]
         command += [*self._arguments(port), "--config", secrets]
-        self._process = ServerProcess(command, log=self.log, secrets=(key, admin_key))
+        self._process = ServerProcess(command, log=self.log, env=CUDA_ORDER, secrets=(key, admin_key))
         root = f"http://127.0.0.1:{port}"
         try:
             self._process.start()

@@ -12,7 +12,7 @@ from extraction.base import Amount, Count, Frozen, Seconds
 from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError
 from extraction.merging.confidence import Calibration, Minima, Probability, minimum_of
-from extraction.prompting.prompt import Prompt
+from extraction.prompting.prompt import Prompt, prompt_digest
 from extraction.schema.arrow_types import struct_of
 from extraction.schema.profile_model import fields
 
@@ -254,7 +254,8 @@ class Confidence(Frozen):
     calibration: Calibration | None = Field(
         default=None,
         description="Name of a calibration file beside the settings file, fitted by `jobs/calibrate.py` for the "
-        "model; without one the confidence of a value is a score, not a probability",
+        "model, profile and prompt; for others it is not applied, and the run says so. Without one the confidence "
+        "of a value is a score, not a probability",
     )
     min_confidence: Probability | Minima | None = Field(
         default=None,
@@ -324,6 +325,11 @@ class Settings(Frozen):
     def profile_model(self) -> type[BaseModel]:
         """The pydantic model that `profile` names. Raises OperatorError when there is none."""
         return profile_model(self.profile)
+
+    def misfit(self, model: str) -> str | None:
+        """Why the calibration is not applied to a language model's answers; None where it is, or there is none."""
+        given, prompt = self.confidence.calibration, prompt_digest(self.prompt.model_dump(mode="json"))
+        return given.fitted.misfit(model=model, profile=self.profile, prompt=prompt) if given else None
 
 
 def profile_model(named: str) -> type[BaseModel]:

@@ -2,7 +2,8 @@
 
 Exact first, then folded: case, accents, kinds of quotes and dashes, and runs of white space do not matter. A value
 is found whole or not at all: 14 does not stand in 2014. Scripts without spaces between words have no such wholes:
-there, any run of characters is one. Last, words that differ by a letter here and there (FUZZY), never by a digit.
+there, any run of characters is one. A word may be broken at the end of a line, and a name may have in its word what
+its language glues to it. Last, words that differ by a letter here and there (FUZZY), never by a digit.
 """
 
 import re
@@ -10,11 +11,21 @@ from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Any
+from unicodedata import normalize
 
 from rapidfuzz import fuzz
 
+from extraction.grounding.affixes import Affixes, families, glued
 from extraction.grounding.amounts import MINUS_SIGNS, NO_DIGIT, numerals
-from extraction.grounding.text_folding import SPACED, WORD_CHARACTER, Folded, everywhere, fold_text, lowered
+from extraction.grounding.text_folding import (
+    SPACED,
+    UNSPACED,
+    WORD_CHARACTER,
+    Folded,
+    everywhere,
+    fold_text,
+    lowered,
+)
 
 Span = tuple[int, int]
 
@@ -26,6 +37,12 @@ CODE_DIGITS = 7  # a telephone number without its area code; fewer is a number
 ADDRESS_REACH = 60  # characters before a place in which the sign of an address may stand
 FUZZY = 90  # of 100, rapidfuzz's partial_ratio
 FUZZY_LENGTH = 8  # characters; in less, one letter makes another word
+RUN_TOGETHER = re.compile(rf"[^\W\d_]{{{FUZZY_LENGTH},}}|[{UNSPACED}]{{3,}}")  # words with or without their spaces
+HYPHEN_AT_END = re.compile(r"(?<=[^\W_])[-\u2010\u00ad\u00ac](?=\s+[^\W_])")
+WORD_WITH_HYPHEN = re.compile(r"(\w+)([-\u2010\u00ad\u00ac])(\s*)(\w+)")
+LINE_IN_A_RUN = re.compile(rf"(?<=[{UNSPACED}])\s*\n\s*(?=[{UNSPACED}])")  # a script without spaces breaks anywhere
+BREAK = "\x01"  # stands for a hyphen at the end of a line
+UNBROKEN = re.compile(rf"[-\u00ac{BREAK}\s]")
 
 
 class Text:
@@ -33,10 +50,22 @@ class Text:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self._shown: dict[str, bool] = {}
 
     @cached_property
     def _folded(self) -> Folded:
         return Folded(self.text)
+
+    @cached_property
+    def _broken(self) -> Folded | None:
+        """The text folded, with BREAK for each hyphen at the end of a line; None where there is none."""
+        text, count = HYPHEN_AT_END.subn(BREAK, self.text)
+        return Folded(text) if count else None
+
+    @cached_property
+    def _unbroken(self) -> str:
+        """The text with neither hyphens nor spaces."""
+        return UNBROKEN.sub("", self._broken.text) if self._broken else ""
 
     @cached_property
     def _digits(self) -> str:
@@ -79,6 +108,41 @@ class Text:
         places = _wholes(value, self.text)
         return next((span for span in places if self.text[span[1] : span[1] + 1] != "$"), None)
 
+    def find_in_word(self, name: str) -> Span | None:
+        """The first place where a name stands with something that its language glues to it."""
+        return next(self._glued(name), None)
+
+    def as_written(self, value: Any, span: Span) -> Any:
+        """A text that differs by a letter from where it stands, the way it is written there, but with its words
+        whole where they are broken at the end of a line, and names without the ending of a case; else as it is."""
+        quote = self.text[slice(*span)]
+        if not isinstance(value, str) or value == quote or LINE_IN_A_RUN.sub("", quote) == value:
+            return value
+        if HYPHEN_AT_END.search(quote):
+            if UNBROKEN.sub("", fold_text(value)) == UNBROKEN.sub("", fold_text(quote)):
+                return self._whole(value, quote)
+            quote = self._whole(quote, quote)
+        wanted, stands = " ".join(fold_text(value).split()), " ".join(fold_text(quote).split())
+        if wanted == stands or fuzz.ratio(wanted, stands) < FUZZY or span in self._glued(value):
+            return value
+        return " ".join(quote.split())
+
+    def _whole(self, said: str, quote: str) -> str:
+        """What is said, with the words whole that are broken in a quote: as they stand elsewhere in the text, as
+        they are said, or without the hyphen before a small letter."""
+
+        def join(word: re.Match[str]) -> str:
+            before, hyphen, space, after = word.groups()
+            if not re.search(rf"{re.escape(before)}{hyphen}[^\S\n]*\n\s*{re.escape(after)}", quote):
+                return word[0]
+            for whole in (f"{before}-{after}", f"{before}{after}"):
+                if next(_wholes(whole, self.text), None):
+                    return whole
+            kept = hyphen in "-\u2010" and not (space and after[0].islower())
+            return f"{before}{'-' if kept else ''}{after}"
+
+        return WORD_WITH_HYPHEN.sub(join, said)
+
     def _places(self, value: Any) -> Iterator[Span]:
         if isinstance(value, bool) or value is None:
             return
@@ -92,6 +156,8 @@ class Text:
                     yield span
         yield from self._code(said)
         yield from self._spaced(said)
+        yield from self._rejoined(said)
+        yield from self._glued(said)
         yield from self._fuzzy(said)
 
     def _in_address(self, span: Span) -> bool:
@@ -138,7 +204,7 @@ class Text:
     def _spaced(self, value: str) -> Iterator[Span]:
         """Words that run together in the value, or in the text: LanternWorks and Lantern Works."""
         text, wanted = self._folded.text, fold_text(value).replace(" ", "")
-        if len(wanted) < FUZZY_LENGTH or not wanted.isalpha() or wanted not in self._squeezed:
+        if wanted not in self._squeezed or not RUN_TOGETHER.fullmatch(normalize("NFC", wanted)):
             return
         letters = [at for at, character in enumerate(text) if character != " "]
         for match in re.finditer(wanted, self._squeezed):
@@ -146,6 +212,36 @@ class Text:
             whole = not SPACED.match(text[first - 1 : first]) and not SPACED.match(text[last : last + 1])
             if whole and (span := self._folded.origin(first, last)):
                 yield span
+
+    def _rejoined(self, value: str) -> Iterator[Span]:
+        """Words of which some are broken at the end of a line, with a hyphen that may be their own."""
+        wanted = " ".join(fold_text(value).split())
+        if not wanted or self._broken is None or UNBROKEN.sub("", wanted) not in self._unbroken:
+            return
+        text = self._broken.text
+        pattern = f"(?:{BREAK} )?".join(f"(?:-|{BREAK} )" if c == "-" else re.escape(c) for c in wanted)
+        for match in re.finditer(pattern, text):
+            start, end = match.span()
+            whole = not SPACED.match(text[max(0, start - 1) : start]) and not SPACED.match(text[end : end + 1])
+            if whole and BREAK in match[0] and (span := self._broken.origin(start, end)):
+                yield span
+
+    def _glued(self, value: str) -> Iterator[Span]:
+        """A name with prefixes or endings in the same word; a name in capital letters where there are some."""
+        name, first = " ".join(fold_text(value).split()), value[:1]
+        if first == first.lower() != first.title():
+            return
+        for family in filter(self._shows, families(name)):
+            for found in glued(name, self._folded.text, family):
+                span = self._folded.origin(*found)
+                if span and (first == first.lower() or self.text[span[0]] != self.text[span[0]].lower()):
+                    yield span
+
+    def _shows(self, family: Affixes) -> bool:
+        """Whether it shows letters of a family of languages."""
+        if family.shown not in self._shown:
+            self._shown[family.shown] = bool(re.search(family.shown, self.text))
+        return self._shown[family.shown]
 
     def _fuzzy(self, value: str) -> Iterator[Span]:
         """Several words, nearly as they stand in the text; their digits exactly."""
@@ -169,14 +265,6 @@ class Text:
             return
         if span := self._folded.origin(start, start + len(stands)):
             yield span
-
-
-def as_written(value: Any, quote: str) -> Any:
-    """A text that differs by a letter from where it stands, the way it is written there; else as it is."""
-    if not isinstance(value, str) or value == quote:
-        return value
-    wanted, stands = " ".join(fold_text(value).split()), " ".join(fold_text(quote).split())
-    return " ".join(quote.split()) if wanted != stands and fuzz.ratio(wanted, stands) >= FUZZY else value
 
 
 @lru_cache(maxsize=4_096)

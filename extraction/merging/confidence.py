@@ -132,10 +132,16 @@ class Fitted(Frozen):
     values: Annotated[int, Field(ge=0)]
     kinds: Mapping[str, int] = Field(default_factory=dict)
 
+    def misfit(self, *, model: str, profile: str, prompt: str) -> str | None:
+        """Why it says nothing of answers to this prompt by this model; None where it does."""
+        pairs = {"model": (self.model, model), "profile": (self.profile, profile), "prompt": (self.prompt, prompt)}
+        told = (f"the {what} {theirs}, the run has {own}" for what, (theirs, own) in pairs.items() if theirs != own)
+        return next((f"the calibration was fitted for {each}" for each in told), None)
+
 
 class Calibration(Frozen):
-    """How signals become probabilities, for one language model. `min_confidence` is what a value needs so that
-    `precision` of the published values were right on the documents of the fit (see
+    """How signals become probabilities, for one language model, profile and prompt. `min_confidence` is what a
+    value needs so that `precision` of the published values were right on the documents of the fit (see
     `extraction.evaluation.calibration.minima`)."""
 
     fitted: Fitted

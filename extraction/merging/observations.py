@@ -15,7 +15,7 @@ from extraction.grounding.company_names import company_key, same_company
 from extraction.grounding.contacts import country_of_host, website_key
 from extraction.grounding.finders import Found, Hints, find_emails, find_websites
 from extraction.grounding.places import country_code, country_key
-from extraction.grounding.text_search import Span, Text, as_written
+from extraction.grounding.text_search import Span, Text
 from extraction.merging.confidence import MOST_SURE, Calibration, Signals, uncalibrated
 from extraction.merging.evidence import Observation, canonical
 from extraction.prompting.reply_parsing import Parsed
@@ -95,7 +95,8 @@ class Source:
             span = text.find(wanted, within=quoted) if quoted else None
             span = span or text.find(wanted)
             if span is None and rule.spellings:
-                found = (text.find_exactly(spelling) for spelling in rule.spellings(wanted))
+                finds = (text.find_exactly, text.find_in_word)
+                found = (find(spelling) for find in finds for spelling in rule.spellings(wanted))
                 span = next(filter(None, found), None)
             there = span and _as_it_stands(value, text, span)
             if span and there:
@@ -364,7 +365,7 @@ def _as_it_stands(value: GivenValue, text: Text, span: Span) -> GivenValue | Non
     parts that do not stand near; None where one of these may not be null."""
     said = value.value
     if isinstance(said, str):
-        return value.saying(as_written(said, text.text[slice(*span)]))
+        return value.saying(text.as_written(said, span))
     if not value.field.parts or not isinstance(said, dict):
         return value
     near = Text(text.text[max(0, span[0] - NEAR_AN_ITEM) : span[1] + NEAR_AN_ITEM])
@@ -375,7 +376,7 @@ def _as_it_stands(value: GivenValue, text: Text, span: Span) -> GivenValue | Non
         place = near.find(said[name])
         if place is None and not nullable:
             return None
-        there[name] = place and as_written(said[name], near.text[slice(*place)])
+        there[name] = place and near.as_written(said[name], place)
     return value.saying(there)
 
 

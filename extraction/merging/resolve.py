@@ -22,6 +22,7 @@ from extraction.merging.evidence import Evidence, Observation, Support, canonica
 from extraction.schema.merge_rules import Alike, Rule
 from extraction.schema.profile_model import Field, facts
 
+MERGING_VERSION = 2  # raise it when the same answers would be grounded or merged otherwise
 PLACES_KEPT = 3  # published for each value
 ALIKE_COMPARED = 200  # best values of a vote that are compared with each other
 

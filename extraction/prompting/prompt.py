@@ -3,6 +3,7 @@
 All but the last message is the same for every request of a run, so a server's prefix cache holds it.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -87,6 +88,11 @@ class Prompt(BaseModel):
                 raise OperatorError(
                     f"example {number} of the prompt is no {model.__name__}: {where}: {first['msg']}"
                 ) from error
+
+
+def prompt_digest(prompt: Mapping[str, Any] | None) -> str:
+    """What tells a prompt, as settings are written down, from others."""
+    return hashlib.sha256(json.dumps(prompt, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def content_of(title: str | None, text: str) -> tuple[str, int]:

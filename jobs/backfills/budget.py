@@ -4,14 +4,9 @@
 """
 
 import math
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from types import FrameType
 from typing import Annotated
 
 import pyarrow as pa
@@ -103,8 +98,12 @@ class Budget:
             reached = spent.reached(getattr(self.allowed, name))
             if reached:
                 raise Stop(f"budgets.{name}.{reached}")
+        self.check_deadline()
+
+    def check_deadline(self) -> None:
+        """Raise Stop where the deadline is near."""
         if self.seconds_left <= 0:
-            raise Stop(self._late)
+            raise Stop(f"deadline_s = {self._deadline_s:,g} is near")
 
     @property
     def requests_left(self) -> int:
@@ -121,28 +120,6 @@ class Budget:
             return math.inf
         reserve = min(MOST_RESERVED_S, RESERVED * self._deadline_s)
         return self._began + self._deadline_s - reserve - time.monotonic()
-
-    @property
-    def _late(self) -> str:
-        return f"deadline_s = {self._deadline_s:,g} is near"
-
-    @contextmanager
-    def in_time(self) -> Iterator[None]:
-        """Raise Stop within the block when the deadline is near, though no answer comes."""
-        if self._deadline_s is None or threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def ring(_: int, __: FrameType | None) -> None:
-            raise Stop(self._late)
-
-        previous = signal.signal(signal.SIGALRM, ring)
-        signal.setitimer(signal.ITIMER_REAL, max(0.001, self.seconds_left))
-        try:
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, previous)
 
 
 def _check(allowed: Budgets, price: Price, gpus: int) -> None:

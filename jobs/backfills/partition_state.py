@@ -5,8 +5,11 @@
 A partition whose folder is deleted is made again.
 """
 
+import functools
 import hashlib
+import inspect
 import json
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from extraction.errors import RunError
+from extraction.merging.resolve import MERGING_VERSION
 from extraction.schema.profile_model import fields
 from jobs.backfills.budget import Spent
 from jobs.backfills.partitions import Partition
@@ -25,6 +29,7 @@ from jobs.state.storage import Storage
 
 STATE_FILE = "backfill.json"
 STATE_READERS = 16
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of an object, another one in each process
 State = Literal["new", "changed", "failed", "incomplete", "done"]
 
 
@@ -91,9 +96,9 @@ class PartitionStatus:
 
 
 def recipe_of(run: Run) -> str:
-    """A digest of all settings that decide what is published of an input.
+    """A digest of all that decides what is published of an input: settings, merge rules, how this version merges.
 
-    Confidence counts as it is applied: by the calibration that fits the run's model, and the minima that follow.
+    Confidence counts as it is applied: by the calibration that fits the run, and the minima that follow.
     """
     settings, calibration = run.settings, run.calibration
     unused = {"fitted", "min_confidence", "precision", "reliability"}
@@ -102,14 +107,25 @@ def recipe_of(run: Run) -> str:
         "calibration": calibration and calibration.model_dump(mode="json", exclude=unused),
         "min_confidence": run.minima,
         "rules": [[field.name, field.parts, vars(field.rule)] for field in fields(run.model)],
+        "merging": MERGING_VERSION,
     }
-    text = json.dumps([run.fingerprint, judging], sort_keys=True, default=_name_of)
+    text = json.dumps([run.fingerprint, judging], sort_keys=True, default=_told)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _name_of(function: Any) -> str:
-    """What a rule's function is called: its address differs between processes."""
-    return str(getattr(function, "__qualname__", type(function).__qualname__))
+def _told(part: Any) -> Any:
+    """What tells a function of a rule, or what it works with, from another, the same in any process: its source,
+    and the values that it is bound to."""
+    part = inspect.unwrap(part) if callable(part) else part
+    if isinstance(part, functools.partial):
+        return [part.func, part.args, part.keywords]
+    if inspect.isfunction(part):
+        bound = {name: value for name, value in inspect.getclosurevars(part).nonlocals.items() if value != part}
+        try:
+            return [inspect.getsource(part), part.__defaults__, bound]
+        except OSError:
+            return [part.__code__.co_code.hex(), part.__defaults__, bound]
+    return ADDRESS.sub("", repr(part))
 
 
 def read_statuses(

@@ -64,6 +64,8 @@ class BackfillRun:
         LOG.print(f"backfill {self.declared.name}: {len(statuses):,} partitions ({counts or 'none in the window'})")
         if not due:
             return DONE
+        if self.whole.misfit:
+            LOG.print(f"note     confidence is {self.whole.calibrated_for}", markup=False)
         size = self.declared.concurrency
         self._queue += [due[n : n + size] for n in range(0, len(due), size)]
         ended = "failed"
@@ -135,8 +137,8 @@ class BackfillRun:
             self.spending.save(self.budget.spent)
             self.budget.check()
 
-        with self._publisher(batch) as publish, self.budget.in_time(), progress_of(batch.run, work) as progress:
-            extract.extract(batch.run, work, [progress.watch, count])
+        with self._publisher(batch) as publish, progress_of(batch.run, work) as progress:
+            extract.extract(batch.run, work, [progress.watch, count], self.budget.check_deadline)
 
     @contextmanager
     def _publisher(self, batch: Batch) -> Iterator[Callable[[], Future[None]]]:

@@ -17,7 +17,7 @@ from pydantic import Field
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from actors.servers.endpoint import endpoint_url
+from actors.servers.endpoint import endpoint_url, url_in_environment
 from extraction.base import Frozen
 from extraction.config.settings import Engine, Settings, load_settings
 from extraction.errors import OperatorError, ProfilesError
@@ -122,12 +122,10 @@ class Options(Frozen):
 
     def _overrides(self, engine: Engine) -> dict[str, Any]:
         """What is laid over the settings file, the environment's share included."""
-        said = {
-            "model.name": self.model or (os.environ.get("VLLM_MODEL") if engine == "endpoint" else None),
-            "profile": self.profile,
-            "endpoint.url": self.endpoint if engine == "endpoint" else None,
-            "sglang.scenario": self.scenario,
-        }
+        said = {"model.name": self.model, "profile": self.profile, "sglang.scenario": self.scenario}
+        if engine == "endpoint":
+            said["model.name"] = self.model or os.environ.get("VLLM_MODEL")
+            said["endpoint.url"] = self.endpoint or url_in_environment()
         return {key: value for key, value in said.items() if value} | dict(self.laid)
 
 

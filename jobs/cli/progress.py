@@ -7,6 +7,7 @@ average), `servers_ready`, `servers_starting`, `left_s` (null before anything is
 text).
 """
 
+import contextlib
 import datetime
 import json
 import threading
@@ -33,7 +34,7 @@ from jobs.state.run_record import servers_in
 LogFormat = Literal["text", "json"]
 LINE_EVERY_S = 10.0
 LINE_EVERY_MAX_S = 60.0
-LOOK_EVERY_S = 2.0  # at the servers that are ready
+LOOK_EVERY_S = 2.0  # at the servers that are ready; each look is twice as long after the last one
 REFRESHES_PER_S = 4
 WIDTH_OF_BAR = 40
 
@@ -107,13 +108,14 @@ class Progress:
         self.stats = stats
 
     def _watch_on(self) -> None:
-        """Look at the servers, and print a line whenever one is due."""
-        due = time.monotonic() + self._pause
+        """Look at the servers until all are ready, ever more rarely, since each look may list an object store; and
+        print a line whenever one is due."""
+        due, pause, look = time.monotonic() + self._pause, LOOK_EVERY_S, 0.0
         while not self._over.wait(min(LOOK_EVERY_S, max(0.0, due - time.monotonic()))):
-            try:
-                self._ready = self._count_ready()
-            except Exception:
-                self._ready = max(self._ready, len(self.stats.servers))  # a store that can't be read for a moment
+            if self.ready < self._servers and time.monotonic() >= look:
+                with contextlib.suppress(Exception):  # a store that can't be read for a moment
+                    self._ready = self._count_ready()
+                look, pause = time.monotonic() + pause, min(2 * pause, LINE_EVERY_MAX_S)
             if time.monotonic() >= due:
                 if not self._live:
                     self._print_line()

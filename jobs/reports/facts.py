@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from extraction.config.settings import Confidence, Price
 from extraction.merging.confidence import Bin, Calibration
+from extraction.prompting.prompt import prompt_digest
 from jobs.cli.number_format import clock, percent, seconds, short
 from jobs.reports import charts
 from jobs.reports.coverage import Coverage, coverage
@@ -168,7 +169,15 @@ def _sureness(manifest: Manifest, run: RunRecord | None, fields: Coverage, *, ow
         Confidence.model_validate(run.settings["confidence"]) if run and "confidence" in run.settings else None
     )
     given = settings.calibration if settings else None
-    calibration = given if given and given.fitted.model == manifest.versions.get("model") else None
+    calibration = (
+        given
+        if given
+        and run
+        and not given.fitted.misfit(
+            model=run.model, profile=run.settings["profile"], prompt=prompt_digest(run.settings["prompt"])
+        )
+        else None
+    )
     least = (settings or Confidence()).minima(calibration)
     facts_of = [field for field in fields.fields if not field.reading]
     standing = sum(field.values + field.unsure for field in facts_of)

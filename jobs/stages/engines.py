@@ -3,14 +3,13 @@
 A model's tokenizer and chat template are in its folder, or in the cache of the model hub.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import huggingface_hub
 from huggingface_hub.errors import (
@@ -25,28 +24,33 @@ from actors.servers.endpoint import EndpointServer, endpoint_key
 from actors.servers.llamacpp import LlamaCppServer, local_model
 from actors.servers.sglang import QUEUED_PER_RUNNING, SglangServer
 from actors.servers.supervisor import Server
+from extraction.chunking.chunk_identity import weights_digest
 from extraction.config.settings import Engine, Model, Settings
 from extraction.config.sglang_presets import Matrix, check, load_matrix
 from extraction.errors import OperatorError, RunError
 from jobs.stages import ray_cluster
 
-TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+MODEL_CONFIG, TOKENIZER, TOKENIZER_CONFIG = "config.json", "tokenizer.json", "tokenizer_config.json"
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """`folder` where the model is local; `tokenizer` None where none was found, so that counts are estimates."""
+    """`folder` where the model is local, `revision` its commit in the hub where it is not; `tokenizer` None where
+    none was found, so that counts are estimates."""
 
     folder: Path | None
+    revision: str | None
     tokenizer: str | None
     template: str | None
 
 
-def find_files(model: Model, *, download: bool) -> ModelFiles:
-    """Find them; `download` lets the hub be asked for what its cache lacks (a few MB, not the weights).
+def find_files(model: Model) -> ModelFiles:
+    """Find them; the hub is asked which commit its revision is now, and for what its cache lacks (a few MB, not the
+    weights). Without a connection the commit is the one that the cache has.
 
     Raises RunError when the hub can't be asked: to go on with estimates would make other chunks.
     """
+    revision = model.revision
     folder = Path(model.name).expanduser()
     if folder.is_dir():
         if not (folder / TOKENIZER).is_file() and not model.tokenizer:
@@ -56,27 +60,23 @@ def find_files(model: Model, *, download: bool) -> ModelFiles:
     elif model.name.startswith((".", "/", "~")):
         raise OperatorError(f"--model {model.name}: there is no such folder")
     else:
-        found = {name: _from_hub(model, name, download) for name in (TOKENIZER, TOKENIZER_CONFIG)}
-        local = None
+        found, local = {}, None
+        for name in (MODEL_CONFIG, TOKENIZER, TOKENIZER_CONFIG):
+            found[name] = path = _from_hub(model.name, revision, name)
+            revision = path.parent.name if path else revision  # .../snapshots/<commit>/<name>
     tokenizer = model.tokenizer or (str(found[TOKENIZER]) if found[TOKENIZER] else None)
-    return ModelFiles(local, tokenizer, model.template or _template(found[TOKENIZER_CONFIG]))
+    return ModelFiles(local, revision, tokenizer, model.template or _template(found[TOKENIZER_CONFIG]))
 
 
-def _from_hub(model: Model, name: str, download: bool) -> Path | None:
+def _from_hub(model: str, revision: str | None, name: str) -> Path | None:
     try:
-        return Path(
-            huggingface_hub.hf_hub_download(
-                model.name, name, revision=model.revision, local_files_only=not download, etag_timeout=5
-            )
-        )
+        return Path(huggingface_hub.hf_hub_download(model, name, revision=revision, etag_timeout=5))
     except (RemoteEntryNotFoundError, HFValidationError):
         return None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        if not download:
-            return None
         said = " ".join(str(error).split())[:160]
         raise RunError(
-            f"{name} of {model.name} can't be had from the model hub ({said}): give --model a folder, or set "
+            f"{name} of {model} can't be had from the model hub ({said}): give --model a folder, or set "
             "model.tokenizer"
         ) from None
 
@@ -99,8 +99,8 @@ class Fleet:
 
     `model` is the name that servers know it by, `tokenizer` a path that every node can read, None where
     counts are estimates. `bounded` says that the grammar takes bounds on strings cheaply. `limit` is the
-    most requests at a time of any one server, `gpus` what each server owns, `precision` the flags that make it
-    round weights or KV cache.
+    most requests at a time of any one server, `gpus` what each server owns. A model is known by the digest of its
+    `weights`, or by its `revision` in the hub; `answer_flags` are those of the server that change answers.
     """
 
     engine: Engine
@@ -113,7 +113,8 @@ class Fleet:
     limit: int
     gpus: int
     version: str
-    precision: Mapping[str, str] = field(default_factory=dict)
+    revision: str | None = None
+    answer_flags: Mapping[str, Any] = field(default_factory=dict)
 
 
 def choose_engine(wanted: str) -> Engine:
@@ -158,38 +159,45 @@ def _endpoint(settings: Settings) -> Fleet:
         limit=settings.endpoint.concurrency,
         gpus=0,
         version="endpoint",
+        revision=settings.model.revision,
     )
 
 
 def _sglang(settings: Settings) -> Fleet:
     matrix = load_matrix(SCENARIOS)
     check(matrix, settings.sglang.scenario)
-    files = find_files(settings.model, download=True)
+    files = find_files(settings.model)
+    pinned = settings.model_copy(update={"model": settings.model.model_copy(update={"revision": files.revision})})
     served = files.folder.name if files.folder else settings.model.name
     wanted = [row for name, row in matrix.scenarios.items() if settings.sglang.scenario in (name, "auto")]
     flags = [settings.sglang.flags.over(row.flags.over(matrix.common)) for row in wanted]
     bounded = all(f.grammar_backend in BOUNDED_GRAMMARS for f in flags)
     return Fleet(
         engine="sglang",
-        make_server=partial(_sglang_server, settings, matrix, served),
+        make_server=partial(_sglang_server, pinned, matrix, served),
         model=served,
         bounded=bounded if settings.wire == "auto" else settings.wire == "bounded",
         tokenizer=files.tokenizer,
         template=files.template,
-        weights=_digest(files),
+        weights=weights_digest(files.folder) if files.folder else None,
         limit=QUEUED_PER_RUNNING * max((f.max_running_requests or 1 for f in flags), default=1),
         gpus=settings.servers.gpus_per_server,
         version=f"sglang {version_of('sglang')}",
-        precision=_precision(settings, matrix),
+        revision=files.revision,
+        answer_flags=_answer_flags(settings, matrix),
     )
 
 
-def _precision(settings: Settings, matrix: Matrix) -> dict[str, str]:
+ANSWER_FLAGS = ("quantization", "kv_cache_dtype", "grammar_backend", "constrained_json_disable_any_whitespace")
+
+
+def _answer_flags(settings: Settings, matrix: Matrix) -> dict[str, Any]:
     """The flags that change answers, of the settings and the row. `auto` takes its row where the GPU is, which
     the driver does not see: no such row sets them."""
     row = matrix.scenarios.get(settings.sglang.scenario)
     flags = settings.sglang.flags.over(row.flags.over(matrix.common) if row else matrix.common)
-    told = {"quantization": flags.quantization, "kv_cache_dtype": flags.kv_cache_dtype}
+    told = {name: getattr(flags, name) for name in ANSWER_FLAGS}
+    told["load_format"] = "dummy" if settings.model.load_format == "dummy" else None  # the others load the same
     return {name: value for name, value in told.items() if value and value != "auto"}
 
 
@@ -199,19 +207,6 @@ def _endpoint_server(settings: Settings, key: SecretStr | None, _: Path) -> Serv
 
 def _sglang_server(settings: Settings, matrix: Matrix, served: str, logs: Path) -> Server:
     return SglangServer(settings, matrix, served, logs)
-
-
-def _digest(files: ModelFiles) -> str | None:
-    """What tells local files from others of the same name: their names and sizes, and the configuration."""
-    if files.folder is None:
-        return None
-    told = hashlib.sha256()
-    for path in sorted(files.folder.iterdir()):
-        if path.suffix in (".safetensors", ".gguf"):
-            told.update(f"{path.name}:{path.stat().st_size}\n".encode())
-        elif path.name in ("config.json", "tokenizer.json"):
-            told.update(path.read_bytes())
-    return told.hexdigest()
 
 
 def version_of(package: str) -> str:

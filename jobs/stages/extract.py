@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ import ray
 import ray.data
 import ray.exceptions
 from ray.data import ActorPoolStrategy
+from ray.data._internal.execution.execution_callback import ExecutionCallback  # the base that DataContext asks for
 
 from actors.crash_suspects import SuspectStore
 from actors.extractor import SERVER_GONE, Extractor, ResultStore
@@ -179,6 +180,18 @@ class Work:
 
 
 Watch = Callable[[RunStats, pa.Table], None]  # what came of all requests so far, and the answers that are new
+Check = Callable[[], None]
+
+
+class StepCheck(ExecutionCallback):  # type: ignore[misc]
+    """Ray Data calls it at each of its steps. What it raises ends the pipeline between results, in the thread that
+    waits for them; a signal's handler would raise anywhere."""
+
+    check: ClassVar[Check]
+
+    def on_execution_step(self, executor: object) -> None:
+        """One more step."""
+        type(self).check()
 
 
 def work_of(run: Run, plan: Plan, index: Index, least: ChunkState = ChunkState.SETTLED) -> Work:
@@ -193,15 +206,15 @@ def work_of(run: Run, plan: Plan, index: Index, least: ChunkState = ChunkState.S
     return Work(rows, ids[once], len(missing))
 
 
-def extract(run: Run, work: Work, watches: Sequence[Watch] = ()) -> RunStats:
+def extract(run: Run, work: Work, watches: Sequence[Watch] = (), check: Check | None = None) -> RunStats:
     """Ask for what is missing; nothing is started when nothing is.
 
     Each watch sees the answers as they come in, and ends the stage by raising: what is under way is dropped then,
-    what was answered is in the ledger.
+    what was answered is in the ledger. So does a check, which is called all the time, also while no answer comes.
     """
     breaker, stats = CircuitBreaker(run.settings.breaker), RunStats()
     if work.missing:
-        with contextlib.closing(results(run, work)) as answered:
+        with contextlib.closing(results(run, work, check=check)) as answered:
             for answers in answered:
                 stats.add(answers)
                 for watch in watches:
@@ -211,7 +224,9 @@ def extract(run: Run, work: Work, watches: Sequence[Watch] = ()) -> RunStats:
     return stats
 
 
-def results(run: Run, work: Work, extractor: type[Extractor] = Extractor) -> Generator[pa.Table]:
+def results(
+    run: Run, work: Work, extractor: type[Extractor] = Extractor, check: Check | None = None
+) -> Generator[pa.Table]:
     """Ask for everything; yields what became of it while it goes on (what `extractor` gives)."""
     fleet, size = run.fleet, size_for(run, work.missing)
     ray_cluster.bear_failed_starts(size.wanted)
@@ -245,6 +260,9 @@ def results(run: Run, work: Work, extractor: type[Extractor] = Extractor) -> Gen
             },
         )
     )
+    if check:
+        StepCheck.check = staticmethod(check)
+        answered.context.custom_execution_callback_classes = [StepCheck]  # this pipeline's, of all that run
     yield from answered.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
 

@@ -63,27 +63,30 @@ class Run:
             self.model,
             self.schema,
             served=fleet.model,
+            revision=fleet.revision,
             weights=fleet.weights,
             template=fleet.template,
-            precision=fleet.precision,
+            flags=fleet.answer_flags,
         )
 
     @property
     def calibration(self) -> Calibration | None:
-        """How signals become confidence; None where it was fitted for another model."""
-        found = self.settings.confidence.calibration
-        return found if found and found.fitted.model == self.fleet.model else None
+        """How signals become confidence; None where it was fitted for another model, profile or prompt."""
+        return None if self.misfit else self.settings.confidence.calibration
+
+    @property
+    def misfit(self) -> str | None:
+        """Why the calibration in the settings is not applied; None where it is, or there is none."""
+        return self.settings.misfit(self.fleet.model)
 
     @property
     def calibrated_for(self) -> str:
         """What confidence is worth in this run, in words."""
-        model, given = self.fleet.model, self.settings.confidence.calibration
+        published = f"published from {self.least_confidence('default'):g}"
         if self.calibration:
-            return f"calibrated for {model}, published from {self.least_confidence('default'):g}"
-        why = (
-            f"the calibration is of {given.fitted.model}, the model is" if given else "there is no calibration for"
-        )
-        return f"a score, no probability: {why} {model}"
+            return f"calibrated for {self.fleet.model}, {published}"
+        why = self.misfit or f"there is no calibration for {self.fleet.model}"
+        return f"a score, no probability, {published}: {why}"
 
     @cached_property
     def minima(self) -> Minima:
@@ -123,7 +126,8 @@ class Run:
             model=self.fleet.model,
             limit=self.fleet.limit,
             gpus=self.fleet.gpus,
-            precision=dict(self.fleet.precision),
+            revision=self.fleet.revision,
+            answer_flags=dict(self.fleet.answer_flags),
             settings=settings,
         )
 
@@ -145,7 +149,8 @@ class Run:
             return path
         if self.fleet.engine == "llamacpp":
             return str(local_model(self.settings.model.name, self.settings.model.template).path)
-        return find_files(self.settings.model, download=True).tokenizer
+        pinned = self.settings.model.model_copy(update={"revision": self.fleet.revision})
+        return find_files(pinned).tokenizer
 
 
 def new_run_id() -> str:

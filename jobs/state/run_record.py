@@ -46,7 +46,8 @@ class RunRecord(RecordBase):
     model: str
     limit: int
     gpus: int
-    precision: dict[str, str] = {}
+    revision: str | None = None
+    answer_flags: dict[str, Any] = {}
     settings: dict[str, Any]
     seconds: dict[str, float] = {}
 

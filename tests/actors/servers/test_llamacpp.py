@@ -23,6 +23,7 @@ from actors.http import Connection, SamplingParams
 from actors.servers import llamacpp
 from actors.servers.llamacpp import PACKAGED, LlamaCppServer, PackagedWeights, local_model
 from actors.servers.supervisor import DIRECT, Server, ServerAddress
+from extraction.chunking.chunk_identity import file_digest
 from extraction.chunking.tokenizers import load_counter, render_chat
 from extraction.config.settings import Settings
 from extraction.errors import OperatorError, RunError
@@ -172,7 +173,7 @@ def test_the_real_models_are_there(name: str) -> None:
     model = local_model(name)
     assert model.path.stat().st_size > 80_000_000
     assert "messages" in model.template
-    assert llamacpp._sha256(model.path) == model.sha256
+    assert file_digest(model.path) == model.sha256
 
 
 pytestmark = pytest.mark.model
@@ -313,3 +314,12 @@ def test_a_file_that_cannot_be_loaded_is_an_error_with_the_log(
         server.start()
     assert not server.alive
     assert not list(tmp_path.glob("*.json"))
+
+
+def test_all_parts_of_a_split_file_are_its_weights(tmp_path: Path) -> None:
+    first, second = (tmp_path / f"own-0000{n}-of-00002.gguf" for n in (1, 2))
+    first.write_bytes(b"first")
+    second.write_bytes(b"second")
+    before = llamacpp.gguf_digest(first)
+    second.write_bytes(b"trained")
+    assert llamacpp.gguf_digest(first) != before

@@ -167,6 +167,14 @@ def test_another_failure_is_raised_with_its_cause_and_the_log(tmp_path: Path) ->
     assert "auto_80gb" in str(caught.value)
 
 
+def test_gpus_have_the_numbers_that_nvml_and_ray_give_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    telling = ["bash", "-c", "echo order $CUDA_DEVICE_ORDER; exit 1"]
+    settings = make_settings(sglang={"command": telling, "vram_gib": 79.6})
+    with pytest.raises(RunError, match="order PCI_BUS_ID"):
+        SglangServer(settings, MATRIX, "house", tmp_path).start()
+
+
 def test_a_server_of_another_model_is_not_ours(tmp_path: Path) -> None:
     other = f'exec {sys.executable} -m tests.fakes.server "$@" --served-model-name another'
     settings = make_settings(sglang={"command": ["bash", "-c", other, "bash"], "vram_gib": 79.6})

@@ -1,11 +1,15 @@
 """The fingerprint changes with whatever changes an answer, and with nothing else."""
 
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel, Field
 
-from extraction.chunking.chunk_identity import fingerprint
+from extraction.chunking.chunk_identity import file_digest, fingerprint, weights_digest
 from extraction.config.settings import Model, Settings
 from extraction.prompting.prompt import Example, Prompt
 from extraction.prompting.response_schema import wire_schema
@@ -62,14 +66,11 @@ def test_it_is_the_same_each_time() -> None:
         {"prompt.instructions": "Read well."},
         {"prompt.instructions": "Read.\n{fields}"},
         {"prompt.examples": (EXAMPLE,)},
-        {"model.revision": "abc"},
         {"sampling.temperature": 0.1},
         {"sampling.frequency_penalty": 0.1},
         {"sampling.presence_penalty": 0.1},
         {"sampling.retry_temperature": 0.9},
         {"sampling.seed": 1},
-        {"limits.max_chunk_tokens": 9_000},
-        {"limits.system_prompt_overhead": 1},
         {"limits.max_output_tokens": 9},
     ],
     ids=lambda changes: next(iter(changes)),
@@ -80,14 +81,16 @@ def test_what_changes_an_answer_changes_it(changes: dict[str, Any]) -> None:
 
 def test_another_model_weights_or_schema_change_it() -> None:
     assert len({digest(), digest(served="n"), digest(weights="0" * 64), digest(weights="1" * 64)}) == 4
+    assert len({digest(), digest(revision="a" * 40), digest(revision="b" * 40)}) == 3
+    assert digest(weights="0" * 64, served="copy") == digest(weights="0" * 64)
     assert digest(bounded=True) != digest()
     assert digest(template="{{ messages }}") != digest()
 
 
-def test_what_servers_round_to_changes_it() -> None:
-    rounded = [{"quantization": "fp8"}, {"kv_cache_dtype": "fp8_e4m3"}, {"kv_cache_dtype": "fp8_e5m2"}]
-    assert len({digest(), *(digest(precision=precision) for precision in rounded)}) == 4
-    assert digest(precision={}) == digest()
+def test_flags_of_the_server_change_it() -> None:
+    flags = [{"quantization": "fp8"}, {"kv_cache_dtype": "fp8_e4m3"}, {"grammar_backend": "llguidance"}]
+    assert len({digest(), *(digest(flags=some) for some in flags)}) == 4
+    assert digest(flags={}) == digest()
 
 
 def test_bounds_that_only_judge_replies_change_it() -> None:
@@ -106,6 +109,9 @@ def test_texts_of_the_schema_change_it_only_where_they_are_sent() -> None:
     "changes",
     [
         {"model.tokenizer": "/elsewhere/tokenizer.json"},
+        {"limits.max_chunk_tokens": 9_000},
+        {"limits.system_prompt_overhead": 1},
+        {"limits.group_target_tokens": None},
         {"limits.max_document_bytes": 9},
         {"limits.max_chunks_per_document": 9},
         {"requests.deadline_s": 9.0},
@@ -125,3 +131,63 @@ def test_texts_of_the_schema_change_it_only_where_they_are_sent() -> None:
 )
 def test_where_and_how_fast_it_runs_does_not(changes: dict[str, Any]) -> None:
     assert digest(changes) == digest()
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model's folder, and a home of its own for what is remembered."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors", "chat_template.jinja", "merges.txt"):
+        (folder / name).write_text(f"first {name}")
+    for name in ("README.md", "optimizer.pt", ".lock"):
+        (folder / name).write_text("not loaded")
+    return folder
+
+
+def overwrite(path: Path) -> None:
+    """Other content of the same size, with the times that were there."""
+    stat = path.stat()
+    path.write_text(path.read_text().swapcase())
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def replace(path: Path) -> None:
+    """Another file of the same name, size and time of change."""
+    stat, other = path.stat(), path.with_suffix(".new")
+    other.write_text(path.read_text().swapcase())
+    os.utime(other, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    other.replace(path)
+
+
+@pytest.mark.parametrize("change", [overwrite, replace])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "chat_template.jinja", "merges.txt"])
+def test_other_content_under_the_same_name_and_size_is_another_model(
+    weights: Path, name: str, change: Callable[[Path], None]
+) -> None:
+    before = weights_digest(weights)
+    change(weights / name)
+    assert weights_digest(weights) != before
+    change(weights / name)
+    assert weights_digest(weights) == before
+
+
+def test_what_servers_do_not_load_is_not_the_model(weights: Path) -> None:
+    before = weights_digest(weights)
+    (weights / "optimizer.pt").unlink()
+    (weights / "README.md").write_text("read")
+    assert weights_digest(weights.rename(weights.parent / "copy")) == before
+
+
+def test_weights_are_read_once(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = weights / "model.safetensors"
+    digest = file_digest(path)
+    monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("read again"))
+    assert file_digest(path) == digest
+
+
+def test_without_a_home_nothing_is_remembered(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = weights_digest(weights)
+    monkeypatch.setenv("HOME", "/dev/null")
+    assert weights_digest(weights) == digest

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from extraction.config.settings import Limits, Price, Settings, load_settings, parse_override
 from extraction.errors import OperatorError
+from extraction.prompting.prompt import prompt_digest
 from extraction.schema.company import CompanyProfile
 from tests.extraction.merging.test_confidence import calibration
 from tests.extraction.samples import Vineyard
@@ -225,3 +226,32 @@ def test_what_is_not_priced_costs_nothing() -> None:
 def test_a_price_is_not_negative() -> None:
     with pytest.raises(ValidationError):
         Price(gpu_hour=-1)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "why"),
+    [
+        ({}, None),
+        ({"model": "n"}, "the calibration was fitted for the model n, the run has m"),
+        ({"profile": "p:Q"}, "fitted for the profile p:Q, the run has"),
+        ({"prompt": "0123"}, "fitted for the prompt 0123, the run has"),
+    ],
+)
+def test_a_calibration_holds_for_its_model_profile_and_prompt_alone(
+    fitted: dict[str, str], why: str | None
+) -> None:
+    settings = Settings.model_validate(PLAIN)
+    prompt = prompt_digest(settings.prompt.model_dump(mode="json"))
+    own = {"model": "m", "profile": settings.profile, "prompt": prompt}
+    made = calibration(fitted={**calibration().fitted.model_dump(), **own, **fitted})
+    settings = settings.model_copy(
+        update={"confidence": settings.confidence.model_copy(update={"calibration": made})}
+    )
+    misfit = settings.misfit("m")
+    assert misfit is None if why is None else misfit and why in misfit
+
+
+def test_the_demo_s_calibration_fits_its_settings() -> None:
+    settings = load_settings(CONFIGS / "demo.yaml")
+    assert settings.confidence.calibration
+    assert settings.misfit(settings.model.name) is None

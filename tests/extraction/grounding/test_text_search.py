@@ -247,3 +247,124 @@ def test_a_code_is_found_letter_by_letter_where_codes_stand(spelling: str, text:
 def test_the_opposite_is_not_nearly_the_same() -> None:
     assert Text("a year of unprofitable growths").find("profitable growth") is None
     assert Text("hydraulic pumping stations").find("hydraulik pumping stations") == (0, 26)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "quote", "published"),
+    [
+        ("Acme Manufac-\nturing Ltd", "Acme Manufacturing Ltd", "Acme Manufac-\nturing Ltd", None),
+        ("Acme Manufac- \r\n  turing Ltd", "ACME MANUFACTURING", "Acme Manufac- \r\n  turing", None),
+        ("in Stock\u00ad\nholm.", "Stockholm", "Stock\u00ad\nholm", None),
+        ("in Stock\u2010\nholm.", "Stockholm", "Stock\u2010\nholm", None),
+        ("by Hewlett-\nPackard", "Hewlett-Packard", "Hewlett-\nPackard", None),
+        ("in Baden-\nBaden", "Baden-Baden", "Baden-\nBaden", None),
+        ("a long-\nterm plan", "long-term", "long-\nterm", None),
+        ("Groß- und Klein-\nhandel", "Groß- und Kleinhandel", "Groß- und Klein-\nhandel", None),
+        (
+            "Hewlett-\nPackard Manufac-\nturing",
+            "Hewlett-Packard Manufacturing",
+            "Hewlett-\nPackard Manufac-\nturing",
+            None,
+        ),
+        ("see www.acme-\nworks.example.", "www.acme-works.example", "www.acme-\nworks.example", None),
+        ("Acme Manufac-\nturing", "Acme Manufac- turing", "Acme Manufac-\nturing", "Acme Manufacturing"),
+        ("Manufacturing, Manufac-\nturing", "Manufac-turing", "Manufac-\nturing", "Manufacturing"),
+        ("Rolls-Royce, Rolls-\nRoyce", "Rolls- Royce", "Rolls-\nRoyce", "Rolls-Royce"),
+        (
+            "an Acme Manufac-\nturing Ltda.",
+            "Acme Manufacturing Ltd",
+            "Acme Manufac-\nturing Ltda",
+            "Acme Manufacturing Ltda",
+        ),
+        ("トヨタ自\n動車は", "トヨタ自動車", "トヨタ自\n動車", None),
+        ("삼성전자는", "삼성 전자", "삼성전자", "삼성전자"),
+    ],
+)
+def test_a_word_broken_at_the_end_of_a_line_is_found_and_published_whole(
+    text: str, value: str, quote: str, published: str | None
+) -> None:
+    found = Text(text)
+    span = found.find(value)
+    assert span
+    assert text[slice(*span)] == quote
+    assert found.as_written(value, span) == (published or value)
+
+
+@pytest.mark.parametrize("value", ["Groß- und", "Manufacturings", "Amanufacturing"])
+def test_more_than_a_broken_word_is_none(value: str) -> None:
+    assert cut("Großund Einzel-\nhandel, Manufac-\nturing", value) is None
+
+
+@given(
+    st.lists(words.filter(str.isalpha), min_size=2, max_size=5), st.sampled_from("-\u2010\u00ad"), st.integers(1, 3)
+)
+def test_a_name_is_found_wherever_its_words_are_broken(parts: list[str], hyphen: str, width: int) -> None:
+    broken = [f"{part[:width]}{hyphen}\n{part[width:]}" if len(part) > width else part for part in parts]
+    text, value = f"by {' '.join(broken)}.", " ".join(parts)
+    found = Text(text)
+    span = found.find(value)
+    assert span
+    assert "".join(c for c in text[slice(*span)] if c.isalnum()) == value.replace(" ", "")
+    if any("\n" in part for part in broken):
+        assert "\n" not in found.as_written(value, span)
+
+
+GLUED = [  # a text, a name as it is told, and the form of it that stands there where that is another
+    ("החברה יושבת בחיפה", "חיפה", None),
+    ("ושבתל אביב", "תל אביב", None),
+    ("تأسست الشركة بالقاهرة", "القاهرة", None),
+    ("مقرها للرياض", "الرياض", "رياض"),
+    ("በአዲስ አበባ", "አዲስ አበባ", None),
+    ("Şirket İstanbul’da kuruldu", "İstanbul", None),
+    ("Şirket Ankaradan ve İzmirde", "Ankara", None),
+    ("Garanti Bankasının ışığı", "Garanti Bankası", None),
+    ("Bakıda yerləşir", "Bakı", None),
+    ("서울에서 삼성전자는", "삼성전자", None),
+    ("トヨタは東京に", "東京", None),
+    ("Nokian pääkonttori sijaitsee", "Nokia", None),
+    ("Yhtiö sijaitsee Helsingissä", "Helsinki", "Helsingissä"),
+    ("Outokummun pääkonttori yhtyy", "Outokumpu", "Outokummun"),
+    ("Tampereella", "Tampere", None),
+    ("Firma Tartus õppinud", "Tartu", None),
+    ("A cég Győrben működik", "Győr", None),
+    ("A Richternek", "Richter", None),
+    ("в Нижнем Новгороде", "Нижний Новгород", "Нижнем Новгород"),
+    ("офис в Москве", "Москва", "Москве"),
+    ("Алматыда", "Алматы", None),
+    ("Spółka w Warszawie", "Warszawa", "Warszawie"),
+    ("Sídlí v Brně", "Brno", "Brně"),
+    ("Vilniuje įsikūrusi", "Vilnius", "Vilniuje"),
+    ("του Πειραιά", "Πειραιάς", "Πειραιά"),
+    ("თბილისში", "თბილისი", "თბილისში"),
+    ("Երևանում", "Երևան", None),
+    ("Stockholms län är", "Stockholm", None),
+]
+
+
+@pytest.mark.parametrize(("text", "value", "form"), GLUED, ids=[value for _, value, _ in GLUED])
+def test_what_a_language_glues_to_a_name_does_not_hide_it(text: str, value: str, form: str | None) -> None:
+    found = Text(text)
+    span = found.find(value)
+    assert span
+    assert text[slice(*span)] == (form or value)
+    assert found.as_written(value, span) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Hamburger Hafen größte", "Hamburg"),
+        ("Bayern größter", "Bayer"),
+        ("Berliner Straße", "Berlin"),
+        ("Nevada, Canada, Indiana, Nigeria, Romania", "Neva"),
+        ("Nevada, Canada, Indiana, Nigeria, Romania", "India"),
+        ("kitchens für", "kitchen"),
+        ("Yhtiö myy kalastusta pääosin", "Kala"),
+        ("Романов и Ивановский", "Роман"),
+        ("החיפושית", "חיפה"),
+        ("www.nokian.example ääyy", "Nokia"),
+        ("Firma3 ışık", "Firma"),
+    ],
+)
+def test_what_only_begins_like_a_name_is_none(text: str, value: str) -> None:
+    assert cut(text, value) is None

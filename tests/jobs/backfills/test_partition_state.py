@@ -1,18 +1,27 @@
 """The state of a partition, by its record and what is there."""
 
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import create_model
 
+from extraction.config.settings import Settings
+from extraction.grounding.text_folding import digits_key, text_key
+from extraction.merging import resolve
+from extraction.schema.merge_rules import Rule, latest, vote
+from jobs.backfills import partition_state
 from jobs.backfills.partition_run import PartitionRun
-from jobs.backfills.partition_state import STATE_FILE, PartitionRecord, read_statuses
+from jobs.backfills.partition_state import STATE_FILE, PartitionRecord, read_statuses, recipe_of
 from jobs.backfills.partitions import Partition
 from jobs.backfills.planning import Batch
+from jobs.stages.engines import fleet
 from jobs.stages.extract import Work
+from jobs.stages.run import Run
 from jobs.state.ledger import ChunkState, Index, digests
 from jobs.state.manifest import Counts
 from jobs.state.storage import Storage
@@ -108,3 +117,60 @@ def test_a_chunk_that_no_partition_asks_for_is_nobodys() -> None:
     batch = batch_of([["a"]])
     ((partition, count, rows),) = batch.asking_for(pa.chunked_array([pa.array(["b", "a"])]))
     assert (partition, count, rows.tolist()) == (batch.partitions[0], 1, [1])
+
+
+def starts(value: Any, *, length: int = 3) -> str:
+    return text_key(value)[:length]
+
+
+def within(least: int) -> Any:
+    return lambda value: len(value) >= least
+
+
+def recipe_by(rule: Rule, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> tuple[str, str]:
+    """The recipe and the fingerprint of a run whose profile has one field, merged by a rule."""
+    model = create_model("Model", name=(Annotated[str | None, rule], None))
+    monkeypatch.setattr(Settings, "profile_model", lambda _: model)
+    told = {"prompt": {"instructions": "Read."}, "model": {"name": "m"}, **settings}
+    given = Settings.model_validate(told)
+    run = Run("20260101T000000Z-0", given, fleet("endpoint", given), Storage("/nowhere"), Path("/nowhere"))
+    return recipe_of(run), run.fingerprint
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        latest(),
+        vote(digits_key),
+        vote(verbatim=False),
+        vote(identifies=True),
+        vote(starts),
+        vote(partial(starts, length=2)),
+        vote(partial(starts, length=4)),
+        vote(check=within(2)),
+        vote(check=within(3)),
+        vote(check=lambda value: value != "none"),
+        vote(check=lambda value: value != "nothing"),
+    ],
+)
+def test_another_merge_rule_is_another_recipe_and_no_other_question(
+    rule: Rule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [vote(), vote(check=within(4)), vote(partial(starts, length=5)), vote(check=lambda _: True)]
+    recipe, fingerprint = recipe_by(rule, monkeypatch)
+    assert recipe == recipe_by(rule, monkeypatch)[0]
+    for other in others:
+        assert recipe_by(other, monkeypatch)[0] != recipe
+        assert recipe_by(other, monkeypatch)[1] == fingerprint
+
+
+def test_a_threshold_trust_and_another_way_of_merging_are_another_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipes = [
+        recipe_by(vote(), monkeypatch)[0],
+        recipe_by(vote(), monkeypatch, confidence={"min_confidence": 0.5})[0],
+        recipe_by(vote(), monkeypatch, trust={"registry": 2})[0],
+        recipe_by(vote(), monkeypatch, columns={"document_date": "day"})[0],
+    ]
+    monkeypatch.setattr(partition_state, "MERGING_VERSION", resolve.MERGING_VERSION + 1)
+    assert len({*recipes, recipe_by(vote(), monkeypatch)[0]}) == 5
+    assert recipe_by(vote(), monkeypatch, price={"gpu_hour": 2})[0] == recipe_by(vote(), monkeypatch)[0]

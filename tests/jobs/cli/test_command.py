@@ -35,8 +35,26 @@ def test_the_settings_file_names_the_endpoint(tmp_path: Path, monkeypatch: pytes
     assert url(config=file) == "http://from-file:8000/v1"
     assert url(config=file, endpoint="http://said/v1") == "http://said/v1"
     assert url(config=file, set={"endpoint.url": "http://laid/v1"}) == "http://laid/v1"
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://from-environment/v1")
-    assert url(config=file) == "http://from-file:8000/v1"
+
+
+@pytest.mark.parametrize("variable", ["OPENAI_BASE_URL", "VLLM_ENDPOINT"])
+def test_a_flag_is_stronger_than_the_environment_and_that_than_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(FILE, encoding="utf-8")
+    monkeypatch.setenv(variable, "http://from-environment/v1")
+    monkeypatch.setenv("VLLM_MODEL", "from-environment")
+
+    def told(**more: Any) -> tuple[str, str | None]:
+        settings = Options.model_validate({"engine": "endpoint", "config": file, **more}).settings()[1]
+        return settings.model.name, settings.endpoint.url
+
+    flags = {"model": "said", "endpoint": "http://said/v1"}
+    laid = {"model.name": "laid", "endpoint.url": "http://laid/v1"}
+    assert told() == ("from-environment", "http://from-environment/v1")
+    assert told(**flags) == ("said", "http://said/v1")
+    assert told(**flags, set=laid) == ("laid", "http://laid/v1")
 
 
 def test_the_environment_names_it_where_nothing_else_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,3 +140,17 @@ def test_nothing_is_shown_where_nothing_is_to_do() -> None:
 @pytest.mark.parametrize(("seconds", "told"), [(0, "0 s"), (59.4, "59 s"), (60, "1:00"), (3725, "1:02:05")])
 def test_durations_read_well(seconds: float, told: str) -> None:
     assert clock(seconds) == told
+
+
+@pytest.mark.parametrize(("ready", "most"), [(2, 1), (1, 2)])
+def test_the_store_is_not_listed_for_the_length_of_a_run(ready: int, most: int) -> None:
+    looks: list[int] = []
+
+    def count() -> int:
+        looks.append(ready)
+        return ready
+
+    log = io.StringIO()
+    with Progress(Console(file=log, width=200), 9, servers=2, ready=count, log_format="json", every_s=0.02):
+        assert eventually(lambda: log.getvalue().count("\n") >= 20)
+    assert 1 <= len(looks) <= most
