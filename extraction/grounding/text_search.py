@@ -3,8 +3,10 @@
 Exact first, then folded: case, accents, kinds of quotes and dashes, and runs of white space do not matter. A value
 is found whole or not at all: 14 does not stand in 2014. Scripts without spaces between words have no such wholes:
 there, any run of characters is one. Last, words that differ by a letter here and there (FUZZY), never by a digit.
+A date in ISO 8601 stands where the day does, in whatever way the text writes it.
 """
 
+import datetime
 import re
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
@@ -14,6 +16,7 @@ from typing import Any
 from rapidfuzz import fuzz
 
 from extraction.grounding.amounts import MINUS_SIGNS, NO_DIGIT, numerals
+from extraction.grounding.dates import dates, is_moment, places_of
 from extraction.grounding.text_folding import SPACED, WORD_CHARACTER, Folded, everywhere, fold_text, lowered
 
 Span = tuple[int, int]
@@ -46,6 +49,10 @@ class Text:
     @cached_property
     def _numerals(self) -> dict[str, list[Span]]:
         return numerals(self.text)
+
+    @cached_property
+    def _dates(self) -> dict[datetime.date, list[Span]]:
+        return dates(self.text)
 
     @cached_property
     def _squeezed(self) -> str:
@@ -90,6 +97,9 @@ class Text:
             for span in chain(_wholes(spelling, self.text), self._folded_places(spelling)):
                 if "." in said or not self._in_address(span):
                     yield span
+        if is_moment(said):
+            yield from places_of(said, self.text, self._dates)
+            return
         yield from self._code(said)
         yield from self._spaced(said)
         yield from self._fuzzy(said)
@@ -172,8 +182,9 @@ class Text:
 
 
 def as_written(value: Any, quote: str) -> Any:
-    """A text that differs by a letter from where it stands, the way it is written there; else as it is."""
-    if not isinstance(value, str) or value == quote:
+    """A text that differs by a letter from where it stands, the way it is written there; else as it is, as dates in
+    ISO 8601 are."""
+    if not isinstance(value, str) or value == quote or is_moment(value):
         return value
     wanted, stands = " ".join(fold_text(value).split()), " ".join(fold_text(quote).split())
     return " ".join(quote.split()) if wanted != stands and fuzz.ratio(wanted, stands) >= FUZZY else value
