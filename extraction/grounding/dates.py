@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from babel import Locale
 
 from extraction.grounding.places import official_languages
-from extraction.grounding.text_folding import fold_text
+from extraction.grounding.text_folding import Span, fold_text
 
 DIGITS = re.compile(r"\d+")
 WORD = re.compile(r"(?!\.)[^\s\d,/;:()\[\]\u060c\u200e\u200f–—-]+")
@@ -31,7 +31,6 @@ BUDDHIST, THAI_YEARS = 543, range(2400, 2700)  # years that the Thai calendar is
 ISO_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)(?:T(\d\d):(\d\d)(?::[\d.]+)?(?:Z|[+-]\d\d:?\d\d)?)?")
 NEAR_A_DATE = 30  # characters to either side in which its time has to stand
 
-Span = tuple[int, int]
 Numbers = Sequence[re.Match[str]]
 
 

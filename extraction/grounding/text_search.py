@@ -17,9 +17,7 @@ from rapidfuzz import fuzz
 
 from extraction.grounding.amounts import MINUS_SIGNS, NO_DIGIT, numerals
 from extraction.grounding.dates import dates, is_moment, places_of
-from extraction.grounding.text_folding import SPACED, WORD_CHARACTER, Folded, everywhere, fold_text, lowered
-
-Span = tuple[int, int]
+from extraction.grounding.text_folding import SPACED, WORD_CHARACTER, Folded, Span, everywhere, fold_text, lowered
 
 SCHEME_PREFIX = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 SIGNS_OF_ADDRESS = ("://", "www.", "@")

@@ -15,7 +15,8 @@ from extraction.grounding.company_names import company_key, same_company
 from extraction.grounding.contacts import country_of_host, website_key
 from extraction.grounding.finders import Found, Hints, find_emails, find_websites
 from extraction.grounding.places import country_code, country_key
-from extraction.grounding.text_search import Span, Text, as_written
+from extraction.grounding.text_folding import Span
+from extraction.grounding.text_search import Text, as_written
 from extraction.merging.confidence import MOST_SURE, Calibration, Signals, uncalibrated
 from extraction.merging.evidence import Observation, canonical
 from extraction.prompting.reply_parsing import Parsed
@@ -89,7 +90,7 @@ class Source:
     def places(self, value: GivenValue, quote: str | None) -> Iterator[FoundPlace]:
         """Where a value stands, once in each piece: in the words quoted for it, if it stands there."""
         rule = value.field.rule
-        wanted = rule.quote_of(value.value)
+        wanted = float(value.value) if value.field.number else rule.quote_of(value.value)
         for number, text in enumerate(self.texts):
             quoted = text.find(quote) if quote else None
             span = text.find(wanted, within=quoted) if quoted else None
@@ -112,8 +113,8 @@ class GroundedReply:
 
     @cached_property
     def data(self) -> dict[str, Any]:
-        """The profile as JSON has it."""
-        return self.parsed.profile.model_dump(mode="json")
+        """The profile as it is stored."""
+        return self.parsed.data
 
     @cached_property
     def abstains(self) -> bool:
@@ -384,7 +385,7 @@ def _scored(data: Mapping[str, Any], scores: Any, field: Field) -> Iterator[tupl
     values, node = values_of(data, field), scores
     if not values:
         return
-    for part in field.keys:
+    for part in field.path:
         node = node.get(part) if isinstance(node, dict) else None
     nodes = node if isinstance(node, list) else [node]
     if len(nodes) != len(values):

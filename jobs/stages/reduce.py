@@ -23,6 +23,8 @@ from extraction.merging.evidence import Evidence, Observation
 from extraction.merging.observations import Seen, observe, seen
 from extraction.merging.resolve import Judge, resolve
 from extraction.prompting.reply_parsing import Parsed, ReplyFault, parse
+from extraction.schema.arrow_types import in_column
+from extraction.schema.profile_model import struct_of
 from jobs.stages.plan import Plan, write_dead_letters
 from jobs.stages.run import Run
 from jobs.state.ledger import Index, digests
@@ -254,7 +256,7 @@ def _company(run: Run, found: Gathered) -> CompanyRow:
         return CompanyRow(None, dead)
     row = {
         "company_id": found.company_id,
-        **resolved.values,
+        **in_column(resolved.values, struct_of(run.model)),
         "confidence": resolved.confidence,
         "documents": sorted(answered),
         "chunks_missing": [m for m in found.missing if m["document_id"] in answered],

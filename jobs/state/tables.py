@@ -12,8 +12,7 @@ from pydantic import BaseModel
 from extraction.chunking.chunker import Chunk
 from extraction.documents import Edit, Known, Piece
 from extraction.errors import OperatorError
-from extraction.schema.arrow_types import struct_of
-from extraction.schema.profile_model import facts
+from extraction.schema.profile_model import facts, struct_of
 
 DOCUMENT_ROWS = pa.schema(
     [
