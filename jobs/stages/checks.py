@@ -137,9 +137,12 @@ async def _profile(connection: Connection, settings: Settings) -> list[Check]:
     first, seconds = await _ask(connection, settings)
     second, _ = await _ask(connection, settings)
     model = settings.profile_model()
-    parse(first.text, first.finish_reason, model)
+    profile = parse(first.text, first.finish_reason, model)
     took = f"{seconds:.1f} s, {first.prompt_tokens:,} prompt and {first.completion_tokens:,} output tokens"
     found = [Check("test request", "ok", f"a valid {model.__name__} in {took}")]
+    if profile.refused:
+        said = f"it gives values that {model.__name__} refuses: {', '.join(profile.refused[:3])}"
+        found.append(Check("values", "note", said, "say in the field's description how to write them"))
     if not first.prompt_tokens:
         found.append(Check("usage", "note", "it does not say how many tokens it took", "cost can't be counted"))
     elif not second.cached_tokens:

@@ -37,11 +37,11 @@ def publish(
         companies=sum(file.rows for file in reduced.profiles),
         dead_letters=sum(file.rows for file in dead_letters),
     )
-    return _replace_manifest(run, counts, tokens, reduced.profiles, dead_letters)
+    return _replace_manifest(run, counts, tokens, reduced, dead_letters)
 
 
 def _replace_manifest(
-    run: Run, counts: Counts, tokens: Tokens, profiles: Sequence[Written], dead_letters: Sequence[Written]
+    run: Run, counts: Counts, tokens: Tokens, reduced: reduce.Reduced, dead_letters: Sequence[Written]
 ) -> Manifest:
     """Replace the manifest: from here on readers see this run."""
     published = Manifest(
@@ -53,7 +53,8 @@ def _replace_manifest(
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         counts=counts,
         tokens=tokens,
-        profiles=tuple(File(**asdict(file)) for file in profiles),
+        refused=reduced.refused,
+        profiles=tuple(File(**asdict(file)) for file in reduced.profiles),
         dead_letters=tuple(File(**asdict(file)) for file in dead_letters),
         versions=_versions(run),
     )
