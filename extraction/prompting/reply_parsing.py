@@ -257,7 +257,8 @@ def _path(value: Any, location: Sequence[Part]) -> Parts:
     """The containers and keys down to an error's place; a location also names the branches of unions."""
     path: Parts = []
     for part in location:
-        if isinstance(part, int) if isinstance(value, list) else isinstance(value, dict) and part in value:
+        inside = range(len(value)) if isinstance(value, list) else value if isinstance(value, dict) else ()
+        if part in inside:
             path.append((value, part))
             value = value[part]
     return path
