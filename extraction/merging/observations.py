@@ -20,7 +20,7 @@ from extraction.grounding.text_search import Text, as_written
 from extraction.merging.confidence import MOST_SURE, Calibration, Signals, uncalibrated
 from extraction.merging.evidence import Observation, canonical
 from extraction.prompting.reply_parsing import Parsed
-from extraction.schema.arrow_types import storable
+from extraction.schema.arrow_types import holds
 from extraction.schema.merge_rules import Rule
 from extraction.schema.profile_model import Field, facts, fields, values_of
 
@@ -290,7 +290,7 @@ def seen(
     for field in facts(type(parsed.profile)):
         for number, values in enumerate(found.get(field.name, ())):
             for key, one in values if answer.mentions[number] or not answer.abstains else ():
-                if key not in given.get((field.name, number), ()) and storable(one.value):
+                if key not in given.get((field.name, number), ()) and _fits(field, one.value):
                     yield _found(answer, GivenValue(field, key, one.value, None), number, one, values)
 
 
@@ -354,10 +354,15 @@ def _reading(answer: GroundedReply, value: GivenValue) -> Iterator[Seen]:
 
 def _value(field: Field, value: Any, logprob: float | None) -> GivenValue | None:
     """A value; None for one that says nothing, or that no column can hold."""
-    if field.rule.quote_of(value) is None or not storable(value):
+    if field.rule.quote_of(value) is None or not _fits(field, value):
         return None
     key = field.rule.key_of(value)
     return GivenValue(field, key, value, logprob) if key else None
+
+
+def _fits(field: Field, value: Any) -> bool:
+    """Whether a field's column can hold a value, or an item of its list."""
+    return holds(field.type.value_type if field.rule.kind in ("union", "quotes") else field.type, value)
 
 
 def _as_it_stands(value: GivenValue, text: Text, span: Span) -> GivenValue | None:

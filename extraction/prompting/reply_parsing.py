@@ -6,15 +6,16 @@ A small model may repeat itself up to its output limit; `loops` recognizes that.
 import json
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any, Generic, NamedTuple, TypeVar
+from functools import cached_property, lru_cache, partial
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
 
 from extraction.errors import Fault
 from extraction.prompting.logprobs import mirrored
 from extraction.prompting.response_schema import has_shape
 from extraction.schema.arrow_types import storable
+from extraction.schema.profile_model import fields, model_among, options_of
 
 BLANK_RUN = 200  # characters
 LOOPS = ((2, 60, 8), (61, 1_000, 4))  # characters from and to, and how often they are said for it to be a loop
@@ -129,8 +130,9 @@ def _judged(value: Any, model: type[P], mirrors: dict[int, Any]) -> tuple[P, lis
     """The profile of a reply, and what of the reply the model refused. Raises ReplyFault.
 
     What the schema that is sent can't ask for (bounds, patterns, dates, validators) costs the value, not the reply:
-    it becomes null, or else the field's default, or the item or part that holds it goes. More than once, because
-    one error hides another.
+    it becomes null, or else the field's default, or the item that holds it goes. A field of the profile that may be
+    neither is null all the same, as it is in a column, unless a validator can't do without it. More than once,
+    because one error hides another.
     """
     refused: list[str] = []
     first: Refusal | None = None
@@ -139,9 +141,9 @@ def _judged(value: Any, model: type[P], mirrors: dict[int, Any]) -> tuple[P, lis
         profile, refusals = _validated(value, model)
         if profile is not None:
             return profile, refused
-        if longer := [r for r in refusals if r.kind == "too_long" and r.limit is not None]:
-            for refusal in longer:
-                steps = _path(value, refusal.place)
+        paths = [_path(value, refusal.place) for refusal in refusals]
+        if longer := [(p, r) for p, r in zip(paths, refusals, strict=True) if p and r.kind == "too_long"]:
+            for steps, refusal in longer:
                 refused.append(_named(steps, refusal))
                 items = steps[-1][0][steps[-1][1]]
                 del items[refusal.limit :]
@@ -150,7 +152,11 @@ def _judged(value: Any, model: type[P], mirrors: dict[int, Any]) -> tuple[P, lis
         if first is None and not has_shape(value, model):
             raise _invalid(model, refusals[0])
         first = first or refusals[0]
-        paths = [_path(value, refusal.place) for refusal in refusals]
+        gone = {r.place for r in refusals if r.kind == "missing"} & {f.path for f in fields(model)}
+        if gone:  # it was asked for, so it was taken out
+            for place in gone:
+                model = _spared(model, place)
+            continue
         places = {tuple(key for _, key in p): (p, r) for p, r in zip(paths, refusals, strict=True) if p}
         inner = [place for place in places if not any(place == p[: len(place)] for p in places if p != place)]
         if not inner:
@@ -162,6 +168,20 @@ def _judged(value: Any, model: type[P], mirrors: dict[int, Any]) -> tuple[P, lis
                 refused.append(_named(steps, refusal))
             touched.add(id(parent))
             _take_out(parent, key, mirrors)
+
+
+@lru_cache(maxsize=256)
+def _spared(model: type[P], place: tuple[str, ...]) -> type[P]:
+    """A profile model one field of which is null where it is not given."""
+    name, inner = place[0], place[1:]
+    info = model.model_fields[name]
+    annotation: Any = info.annotation
+    if inner and (part := model_among(options_of(annotation))):
+        annotation = _spared(part, inner)
+    kind = Annotated[(annotation, *info.metadata)] if info.metadata else annotation
+    made: Any = {name: (kind, ... if inner else None)}
+    spared: type[P] = create_model(model.__name__, __base__=model, **made)
+    return spared
 
 
 def _invalid(model: type[BaseModel], refusal: Refusal) -> ReplyFault:

@@ -105,6 +105,20 @@ def in_column(value: Any, kind: pa.DataType) -> Any:
     return value
 
 
+def holds(kind: pa.DataType, value: Any) -> bool:
+    """Whether a column of a type can hold a JSON value. A serializer or a finder may give what it does not say."""
+    if value is None:
+        return True
+    if pa.types.is_list(kind):
+        return isinstance(value, list) and all(holds(kind.value_type, item) for item in value)
+    if pa.types.is_struct(kind):
+        return isinstance(value, dict) and all(holds(field.type, value.get(field.name)) for field in kind)
+    try:
+        return storable(value) and pa.scalar(in_column(value, kind), kind).is_valid
+    except (pa.ArrowException, TypeError, ValueError):
+        return False
+
+
 def storable(value: Any) -> bool:
     """Whether a column can hold a value: text without lone surrogates, finite numbers, integers of 64 bits."""
     if isinstance(value, str):

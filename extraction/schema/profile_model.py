@@ -93,10 +93,10 @@ def fields(model: type[BaseModel]) -> tuple[Field, ...]:
             continue
         where, node = f"{model.__name__}.{name}", shape_of(root["properties"][name], definitions)
         column = type_of(node, definitions, where)
-        options = _options(annotation)
+        options = options_of(annotation)
         listed = pa.types.is_list(column)
-        items = tuple(v for o in options for item in get_args(o) for v in _options(item)) if listed else options
-        structure = _model_among(items)
+        items = tuple(v for o in options for item in get_args(o) for v in options_of(item)) if listed else options
+        structure = model_among(items)
         if pa.types.is_struct(column.value_type if listed else column) and structure is None:
             raise OperatorError(f"{where} holds something with parts that is no pydantic model: make it one")
         if structure is not None and not listed and said is None:
@@ -139,7 +139,7 @@ def _declared(model: type[BaseModel]) -> Iterator[tuple[str, Any, Rule | None]]:
         yield name, info.annotation, _rule_among((*info.metadata, *_metadata(info.annotation)))
     for name, computed in model.model_computed_fields.items():
         rule = _rule_among(_metadata(computed.return_type))
-        listed = any(get_origin(o) in (list, tuple, set, frozenset) for o in _options(computed.return_type))
+        listed = any(get_origin(o) in (list, tuple, set, frozenset) for o in options_of(computed.return_type))
         yield name, computed.return_type, rule or (union if listed else vote)(verbatim=False)
 
 
@@ -170,7 +170,7 @@ def _parts(rule: Rule, structure: type[BaseModel] | None) -> tuple[tuple[str, bo
     readings."""
     found = []
     for name, info in structure.model_fields.items() if structure and rule.verbatim else ():
-        options = _options(info.annotation)
+        options = options_of(info.annotation)
         own = _rule_among((*info.metadata, *_metadata(info.annotation)))
         said = own.verbatim if own else None
         if any(o in IN_TEXTS for o in options) if said is None else said:
@@ -197,22 +197,22 @@ def _check(where: str, rule: Rule, value: Node, structure: type[BaseModel] | Non
     raise OperatorError(f"{where} has a rule with {given}, it takes {wanted}")
 
 
-def _options(annotation: Any) -> tuple[Any, ...]:
+def options_of(annotation: Any) -> tuple[Any, ...]:
     """The types that an annotation allows, without the names and wrappers that stand for them."""
     if get_origin(annotation) is Annotated:
-        return _options(get_args(annotation)[0])
+        return options_of(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
-        return tuple(option for a in get_args(annotation) for option in _options(a))
+        return tuple(option for a in get_args(annotation) for option in options_of(a))
     if hasattr(annotation, "__value__"):  # type Name = ...
-        return _options(annotation.__value__)
+        return options_of(annotation.__value__)
     if hasattr(annotation, "__supertype__"):  # NewType
-        return _options(annotation.__supertype__)
+        return options_of(annotation.__supertype__)
     if isinstance(annotation, type) and issubclass(annotation, RootModel):
-        return _options(annotation.model_fields["root"].annotation)
+        return options_of(annotation.model_fields["root"].annotation)
     return (annotation,)
 
 
-def _model_among(options: tuple[Any, ...]) -> type[BaseModel] | None:
+def model_among(options: tuple[Any, ...]) -> type[BaseModel] | None:
     return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
 
 

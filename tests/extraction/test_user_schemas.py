@@ -138,17 +138,14 @@ CONFIGS: list[ConfigDict] = [
 
 @st.composite
 def models(draw: st.DrawFn) -> type[BaseModel]:
-    """A model of a few fields, each null where the text does not say it."""
+    """A model of a few fields."""
     made: dict[str, Any] = {}
+    alias: dict[str, Any]
     for number, kind in enumerate(draw(st.lists(st.sampled_from(TYPES), min_size=1, max_size=4))):
         alias = draw(st.sampled_from(ALIASES))
         alias = {k: f"{v}{number}" if isinstance(v, str) else v for k, v in alias.items()}
-        default = draw(st.sampled_from([{}, {"default": None}]))
-        made[f"field_{number}"] = (
-            (Annotated[kind | None, Field(**alias, **default)], ...)
-            if not default
-            else (Annotated[kind | None, Field(**alias)], None)
-        )
+        nullable, default = draw(st.sampled_from([(True, ...), (True, None), (False, ...)]))
+        made[f"field_{number}"] = (Annotated[kind | None if nullable else kind, Field(**alias)], default)
     return create_model("Made", __config__=draw(st.sampled_from(CONFIGS)), **made)
 
 
@@ -183,7 +180,7 @@ def answers(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     return made[schema["type"]]()
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_what_is_asked_for_is_judged_stored_and_read_back(data: st.DataObject) -> None:
     model = data.draw(models())

@@ -32,7 +32,7 @@ class Loose(BaseModel):
     whole: int | None = None
     number: float | None = None
     text: str | None = None
-    more: dict[str, list[float]] | None = None
+    more: list[list[float]] | None = None
 
 
 def reply(**changes: Any) -> str:
@@ -107,7 +107,7 @@ def test_what_is_no_profile_is_invalid(text: str) -> None:
         ('{"whole": 1e18, "text": "a\\udc00b"}', {"whole": 10**18}),
         ('{"whole": 9223372036854775808, "text": "a"}', {"text": "a"}),
         ('{"number": 1e999, "text": "a"}', {"text": "a"}),
-        ('{"more": {"a": [1, 1e999]}}', {"more": {"a": [1.0]}}),
+        ('{"more": [[1, 1e999]]}', {"more": [[1.0]]}),
     ],
 )
 def test_what_no_column_holds_costs_itself(text: str, left: dict[str, Any]) -> None:
@@ -204,7 +204,6 @@ class Strict(BaseModel):
         f'{{"name": "a", "{SECRET}": 1}}',
         f'{{"{SECRET}": 1, "{SECRET}": 1}}',
         f'{{"{SECRET}": {{"{SECRET}": 1}}}}',
-        f'{{"name": "{SECRET}\\ud800"}}',
     ],
 )
 def test_no_text_of_a_document_is_in_a_message(text: str) -> None:
