@@ -23,10 +23,9 @@ from actors.extractor import RESULTS
 from extraction.config.settings import Columns, Settings
 from extraction.config.sglang_presets import Flags, Matrix
 from extraction.errors import Fault
-from extraction.schema.arrow_types import struct_of
 from extraction.schema.company import COLUMN_MEANINGS, CompanyProfile, ShortProfile
 from extraction.schema.merge_rules import Rule
-from extraction.schema.profile_model import facts
+from extraction.schema.profile_model import facts, struct_of
 from jobs.backfills.config import Declaration
 from jobs.cli.command import Options
 from jobs.reports.facts import MEANINGS

@@ -60,7 +60,7 @@ def show_one(published: PublishedRun, company_id: str, *, as_json: bool) -> None
     """A profile with its evidence. Raises OperatorError where there is none."""
     row = _find(published, company_id)
     if as_json:
-        print(json.dumps(row, ensure_ascii=False))
+        print(json.dumps(row, ensure_ascii=False, default=str))
         return
     show_profile(console(), row, originals(published.chunks([company_id])))
 
@@ -71,7 +71,7 @@ def show_some(published: PublishedRun, search: str | None, skip: int, limit: int
     shown = list(islice(found, skip, skip + limit))
     if as_json:
         for row in shown:
-            print(json.dumps(row, ensure_ascii=False))
+            print(json.dumps(row, ensure_ascii=False, default=str))
         return
     out = console()
     if not shown:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from extraction.config.settings import Settings
 from extraction.prompting.response_schema import judging_schema
 
-PARSER_VERSION = 3  # raise it when the same reply would be judged otherwise
+PARSER_VERSION = 4  # raise it when the same reply would be judged otherwise
 
 
 def fingerprint(

@@ -13,7 +13,6 @@ from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError
 from extraction.merging.confidence import Calibration, Minima, Probability, minimum_of
 from extraction.prompting.prompt import Prompt, prompt_digest
-from extraction.schema.arrow_types import struct_of
 from extraction.schema.profile_model import fields
 
 Engine = Literal["sglang", "llamacpp", "endpoint"]
@@ -370,8 +369,7 @@ def load_settings(path: Path, overrides: Mapping[str, Any] | None = None) -> Set
         given = "" if first["type"] == "missing" else f" (given: {first['input']!r:.80})"
         raise OperatorError(f"{path}: {where}: {first['msg']}{given}") from None
     model = settings.profile_model()
-    struct_of(model)  # what can't be merged or published shows here, not after the last answer
-    fields(model)
+    fields(model)  # what can't be asked for, merged or published shows here, not after the last answer
     settings.prompt.check(model)
     return settings
 

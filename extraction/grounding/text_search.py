@@ -3,9 +3,11 @@
 Exact first, then folded: case, accents, kinds of quotes and dashes, and runs of white space do not matter. A value
 is found whole or not at all: 14 does not stand in 2014. Scripts without spaces between words have no such wholes:
 there, any run of characters is one. A word may be broken at the end of a line, and a name may have in its word what
-its language glues to it. Last, words that differ by a letter here and there (FUZZY), never by a digit.
+its language glues to it. Last, words that differ by a letter here and there (FUZZY), never by a digit. A date in
+ISO 8601 stands where the day does, in whatever way the text writes it.
 """
 
+import datetime
 import re
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
@@ -17,17 +19,17 @@ from rapidfuzz import fuzz
 
 from extraction.grounding.affixes import Affixes, families, glued
 from extraction.grounding.amounts import MINUS_SIGNS, NO_DIGIT, numerals
+from extraction.grounding.dates import dates, is_moment, places_of
 from extraction.grounding.text_folding import (
     SPACED,
     UNSPACED,
     WORD_CHARACTER,
     Folded,
+    Span,
     everywhere,
     fold_text,
     lowered,
 )
-
-Span = tuple[int, int]
 
 SCHEME_PREFIX = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 SIGNS_OF_ADDRESS = ("://", "www.", "@")
@@ -77,6 +79,10 @@ class Text:
         return numerals(self.text)
 
     @cached_property
+    def _dates(self) -> dict[datetime.date, list[Span]]:
+        return dates(self.text)
+
+    @cached_property
     def _squeezed(self) -> str:
         return self._folded.text.replace(" ", "")
 
@@ -114,9 +120,15 @@ class Text:
 
     def as_written(self, value: Any, span: Span) -> Any:
         """A text that differs by a letter from where it stands, the way it is written there, but with its words
-        whole where they are broken at the end of a line, and names without the ending of a case; else as it is."""
+        whole where they are broken at the end of a line, and names without the ending of a case; else as it is,
+        as dates in ISO 8601 are."""
         quote = self.text[slice(*span)]
-        if not isinstance(value, str) or value == quote or LINE_IN_A_RUN.sub("", quote) == value:
+        if (
+            not isinstance(value, str)
+            or value == quote
+            or is_moment(value)
+            or LINE_IN_A_RUN.sub("", quote) == value
+        ):
             return value
         if HYPHEN_AT_END.search(quote):
             if UNBROKEN.sub("", fold_text(value)) == UNBROKEN.sub("", fold_text(quote)):
@@ -154,6 +166,9 @@ class Text:
             for span in chain(_wholes(spelling, self.text), self._folded_places(spelling)):
                 if "." in said or not self._in_address(span):
                     yield span
+        if is_moment(said):
+            yield from places_of(said, self.text, self._dates)
+            return
         yield from self._code(said)
         yield from self._spaced(said)
         yield from self._rejoined(said)

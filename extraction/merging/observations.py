@@ -15,11 +15,12 @@ from extraction.grounding.company_names import company_key, same_company
 from extraction.grounding.contacts import country_of_host, website_key
 from extraction.grounding.finders import Found, Hints, find_emails, find_websites
 from extraction.grounding.places import country_code, country_key
-from extraction.grounding.text_search import Span, Text
+from extraction.grounding.text_folding import Span
+from extraction.grounding.text_search import Text
 from extraction.merging.confidence import MOST_SURE, Calibration, Signals, uncalibrated
 from extraction.merging.evidence import Observation, canonical
 from extraction.prompting.reply_parsing import Parsed
-from extraction.schema.arrow_types import storable
+from extraction.schema.arrow_types import holds
 from extraction.schema.merge_rules import Rule
 from extraction.schema.profile_model import Field, facts, fields, values_of
 
@@ -89,7 +90,7 @@ class Source:
     def places(self, value: GivenValue, quote: str | None) -> Iterator[FoundPlace]:
         """Where a value stands, once in each piece: in the words quoted for it, if it stands there."""
         rule = value.field.rule
-        wanted = rule.quote_of(value.value)
+        wanted = float(value.value) if value.field.number else rule.quote_of(value.value)
         for number, text in enumerate(self.texts):
             quoted = text.find(quote) if quote else None
             span = text.find(wanted, within=quoted) if quoted else None
@@ -113,8 +114,8 @@ class GroundedReply:
 
     @cached_property
     def data(self) -> dict[str, Any]:
-        """The profile as JSON has it."""
-        return self.parsed.profile.model_dump(mode="json")
+        """The profile as it is stored."""
+        return self.parsed.data
 
     @cached_property
     def abstains(self) -> bool:
@@ -290,7 +291,7 @@ def seen(
     for field in facts(type(parsed.profile)):
         for number, values in enumerate(found.get(field.name, ())):
             for key, one in values if answer.mentions[number] or not answer.abstains else ():
-                if key not in given.get((field.name, number), ()) and storable(one.value):
+                if key not in given.get((field.name, number), ()) and _fits(field, one.value):
                     yield _found(answer, GivenValue(field, key, one.value, None), number, one, values)
 
 
@@ -354,10 +355,15 @@ def _reading(answer: GroundedReply, value: GivenValue) -> Iterator[Seen]:
 
 def _value(field: Field, value: Any, logprob: float | None) -> GivenValue | None:
     """A value; None for one that says nothing, or that no column can hold."""
-    if field.rule.quote_of(value) is None or not storable(value):
+    if field.rule.quote_of(value) is None or not _fits(field, value):
         return None
     key = field.rule.key_of(value)
     return GivenValue(field, key, value, logprob) if key else None
+
+
+def _fits(field: Field, value: Any) -> bool:
+    """Whether a field's column can hold a value, or an item of its list."""
+    return holds(field.type.value_type if field.rule.kind in ("union", "quotes") else field.type, value)
 
 
 def _as_it_stands(value: GivenValue, text: Text, span: Span) -> GivenValue | None:
@@ -385,7 +391,7 @@ def _scored(data: Mapping[str, Any], scores: Any, field: Field) -> Iterator[tupl
     values, node = values_of(data, field), scores
     if not values:
         return
-    for part in field.keys:
+    for part in field.path:
         node = node.get(part) if isinstance(node, dict) else None
     nodes = node if isinstance(node, list) else [node]
     if len(nodes) != len(values):

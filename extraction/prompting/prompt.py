@@ -10,10 +10,14 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_jsonable_python
 
 from extraction.documents import Known
 from extraction.errors import OperatorError
+from extraction.prompting.response_schema import FORMATS, unknown_keys
+from extraction.schema.arrow_types import Node, members_of
+from extraction.schema.profile_model import json_schema, shape_of
 
 Message = Mapping[str, str]  # role and content
 DEFUSED = re.compile(r"<(?=\|[^|<>\s]{1,40}\|>|/?(?:bos|eos|pad|unk|s|start_of_turn|end_of_turn)>)")
@@ -32,7 +36,9 @@ class Example(BaseModel):
     )
     title: str | None = Field(default=None, description="The document's title")
     text: str = Field(description="The document's text")
-    profile: dict[str, Any] = Field(description="The reply that is right for it; it has to fit the profile model")
+    profile: Annotated[dict[str, Any], AfterValidator(to_jsonable_python)] = Field(  # YAML has dates of its own
+        description="The reply that is right for it; it has to fit the profile model"
+    )
 
 
 class Prompt(BaseModel):
@@ -80,14 +86,21 @@ class Prompt(BaseModel):
         if last > len(self.examples):
             raise OperatorError(f"prompt.shown: there is no example {last}, the last is {len(self.examples)}")
         for number, example in enumerate(self.examples, start=1):
-            try:
-                model.model_validate(example.profile)
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, first["loc"]))
-                raise OperatorError(
-                    f"example {number} of the prompt is no {model.__name__}: {where}: {first['msg']}"
-                ) from error
+            if reason := _misfit(example.profile, model):
+                raise OperatorError(f"example {number} of the prompt is no {model.__name__}: {reason}")
+
+
+def _misfit(profile: dict[str, Any], model: type[BaseModel]) -> str | None:
+    """What is wrong with the profile of an example, which has to be a reply as the model is asked for one."""
+    try:
+        model.model_validate_json(json.dumps(profile), by_alias=True, by_name=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except Exception as error:  # a validator's own
+        return f"{type(error).__name__}: {error}"
+    unknown = unknown_keys(profile, model)
+    return f"{unknown[0]!r} is no field's name: write names, without aliases" if unknown else None
 
 
 def prompt_digest(prompt: Mapping[str, Any] | None) -> str:
@@ -128,37 +141,37 @@ def _opens_with(text: str, name: str) -> bool:
 @lru_cache(maxsize=16)  # each request's instructions hold it, and a model's schema takes milliseconds
 def compact_schema(model: type[BaseModel]) -> str:
     """The JSON schema of a profile model in as few characters as it takes."""
-    return json.dumps(model.model_json_schema(), ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(json_schema(model, "validation"), ensure_ascii=False, separators=(",", ":"))
+
+
+def _form(shape: Node) -> str:
+    """How a value is written where it is no free text or number."""
+    if shape.get("type") == "boolean":
+        return "true | false"
+    return " | ".join(map(str, members_of(shape))) or FORMATS.get(shape.get("format", ""), "")
 
 
 @lru_cache(maxsize=16)  # each request's instructions hold it, and a model's schema takes milliseconds
 def field_guide(model: type[BaseModel], indent: str = "") -> str:
     """The fields of a profile model, a line each, as the instructions list them."""
     lines = []
-    for name, described in _properties(model.model_json_schema()):
+    for name, described in _properties(json_schema(model, "validation")):
         lines.append(f"{indent}- {name}: {described}" if described else f"{indent}- {name}")
     return "\n".join(lines)
 
 
-def _properties(schema: dict[str, Any]) -> list[tuple[str, str]]:
+def _properties(schema: Node) -> list[tuple[str, str]]:
     """Dotted names and descriptions of a schema's leaves, lists of objects as `name[].part`."""
     definitions = schema.get("$defs", {})
 
-    def shape_of(node: dict[str, Any]) -> dict[str, Any]:
-        """What a value looks like, optional or not, wherever that is defined."""
-        if "$ref" in node:
-            return shape_of(definitions[node["$ref"].rsplit("/", 1)[1]])
-        options = [option for option in node.get("anyOf", []) if option.get("type") != "null"]
-        return shape_of(options[0]) if len(options) == 1 else node
-
-    def walk(node: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
+    def walk(node: Node, prefix: str) -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = []
         for name, inner in node["properties"].items():
-            path, shape, described = prefix + name, shape_of(inner), inner.get("description", "")
-            if shape.get("type") == "array":
-                path, shape = path + "[]", shape_of(shape["items"])
-            if "enum" in shape:
-                described = f"{described} ({' | '.join(map(str, shape['enum']))})".strip()
+            path, shape, described = prefix + name, shape_of(inner, definitions), inner.get("description", "")
+            if shape.get("type") == "array" and "items" in shape:
+                path, shape = path + "[]", shape_of(shape["items"], definitions)
+            if form := _form(shape):
+                described = f"{described} ({form})".strip()
             found += walk(shape, path + ".") if "properties" in shape else [(path, described)]
         return found
 

@@ -6,17 +6,19 @@ up to its output limit; `loops` recognizes that.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
 from itertools import islice
-from operator import itemgetter
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
 
 from extraction.errors import Fault
 from extraction.prompting.logprobs import mirrored
+from extraction.prompting.response_schema import has_shape
 from extraction.schema.arrow_types import storable
+from extraction.schema.profile_model import fields, model_among, options_of
 
 BLANK_RUN = 200  # characters
 LOOPS = ((2, 60, 8), (61, 1_000, 4))  # characters from and to, and how often they are said for it to be a loop
@@ -55,23 +57,31 @@ P = TypeVar("P", bound=BaseModel)
 P_co = TypeVar("P_co", bound=BaseModel, covariant=True)
 
 MAX_REPLY_CHARACTERS = 200_000
-PRUNED = {
-    "string_too_long", "too_long", "greater_than_equal", "less_than_equal", "string_too_short",
-    "greater_than", "less_than",
-}  # fmt: skip
-Errors = Sequence[Mapping[str, Any]]
-ContainerPath = tuple[int, int | str]  # a container's id, which outlives what moves in it, and an index or key
+Part = int | str
+Parts = list[tuple[Any, Part]]  # the containers and keys down to a place in a reply
 
 
 @dataclass(frozen=True)
 class Parsed(Generic[P_co]):
     """A profile, and the scores of its values (see `extraction.prompting.logprobs`) in the shape of the reply's
-    JSON, as far as that came to be the profile; None where the server gave none. `span` is where in the reply the
-    JSON stands."""
+    JSON, as far as that came to be the profile; None where the server gave none. `refused` names the values that
+    the reply gave and the model did not take, with the reasons. `span` is where in the reply the JSON stands."""
 
     profile: P_co
     scores: Any = None
+    refused: tuple[str, ...] = ()
     span: tuple[int, int] = (0, 0)
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """The profile as it is stored: JSON by the fields' names. A field whose serializer fails is left out."""
+        dump = partial(self.profile.model_dump, mode="json", by_alias=False, warnings=False)
+        try:
+            return dump()
+        except Exception:
+            model = type(self.profile)
+            names = {*model.model_fields, *model.model_computed_fields}
+            return dump(exclude={name for name in names if _fails(partial(dump, include={name}))})
 
 
 class ReplyFault(Exception):
@@ -115,17 +125,8 @@ def parse(reply: str, finish_reason: str | None, model: type[P], scores: Sequenc
         value = DECODER.decode(reply[slice(*span)])
     mirrors: dict[int, Any] = {}
     shaped = mirrored(value, scores, mirrors) if scores else None
-    try:
-        profile = _validate(value, model, mirrors)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        # A key that the model type does not know is the reply's own text.
-        known = first["loc"][:-1] if first["type"] == "extra_forbidden" else first["loc"]
-        where = ".".join(str(part) for part in known if isinstance(part, int) or part.isidentifier())
-        raise ReplyFault(Fault.INVALID, f"the answer is no {model.__name__}: {where}: {first['type']}") from None
-    if not storable(profile.model_dump()):
-        raise ReplyFault(Fault.INVALID, "the answer holds half a character or a number that no column takes")
-    return Parsed(profile, shaped, span)
+    profile, refused = _judged(value, model, mirrors)
+    return Parsed(profile, shaped, tuple(refused), span)
 
 
 def _only_profile(reply: str, model: type[BaseModel], *, cut: bool) -> tuple[int, int] | None:
@@ -146,8 +147,8 @@ def _only_profile(reply: str, model: type[BaseModel], *, cut: bool) -> tuple[int
 
 def _is_profile(value: Any, model: type[BaseModel]) -> bool:
     try:
-        _validate(value, model, {})
-    except ValidationError:
+        _judged(value, model, {})
+    except ReplyFault:
         return False
     return True
 
@@ -180,61 +181,168 @@ def _unreadable(reply: str, finish_reason: str | None, broken: str) -> ReplyFaul
     return ReplyFault(Fault.INVALID, f"the answer is no JSON: {broken} {length}")
 
 
-def _validate(value: Any, model: type[P], mirrors: dict[int, Any]) -> P:
-    """Validate; a value that is only out of bounds is dropped rather than the whole answer.
+class Refusal(NamedTuple):
+    """A place in a reply that the model refuses, as pydantic names it, and why: a kind of error. `limit` is that of
+    what is too long."""
 
-    The light wire schema leaves lengths and ranges open, so they are met here. More than once, because
-    a list that is too long hides what is wrong with its items.
+    place: tuple[Part, ...]
+    kind: str
+    limit: int | None = None
+
+
+def _judged(value: Any, model: type[P], mirrors: dict[int, Any]) -> tuple[P, list[str]]:
+    """The profile of a reply, and what of the reply the model refused. Raises ReplyFault.
+
+    What the schema that is sent can't ask for (bounds, patterns, dates, validators) costs the value, not the reply:
+    it becomes null, or else the field's default, or the item that holds it goes. A field of the profile that may be
+    neither is null all the same, as it is in a column, unless a validator can't do without it. More than once,
+    because one error hides another.
     """
-    nulled: set[ContainerPath] = set()
+    refused: list[str] = []
+    first: Refusal | None = None
+    touched: set[int] = set()  # containers from which something was taken
     while True:
-        try:
-            return model.model_validate(value)
-        except ValidationError as error:
-            if not _prune(value, error.errors(include_url=False), nulled, mirrors):
-                raise
+        profile, refusals = _validated(value, model)
+        if profile is not None:
+            return profile, refused
+        paths = [_path(value, refusal.place) for refusal in refusals]
+        if longer := [(p, r) for p, r in zip(paths, refusals, strict=True) if p and r.kind == "too_long"]:
+            for steps, refusal in longer:
+                refused.append(_named(steps, refusal))
+                items = steps[-1][0][steps[-1][1]]
+                del items[refusal.limit :]
+                del mirrors.get(id(items), [])[refusal.limit :]
+            continue
+        if first is None and not has_shape(value, model):
+            raise _invalid(model, refusals[0])
+        first = first or refusals[0]
+        gone = {r.place for r in refusals if r.kind == "missing"} & {f.path for f in fields(model)}
+        if gone:  # it was asked for, so it was taken out
+            for place in gone:
+                model = _spared(model, place)
+            continue
+        places = {tuple(key for _, key in p): (p, r) for p, r in zip(paths, refusals, strict=True) if p}
+        inner = [place for place in places if not any(place == p[: len(place)] for p in places if p != place)]
+        if not inner:
+            raise _invalid(model, first)
+        for place in sorted(inner, reverse=True):  # from the back, so that the indices before it stay right
+            steps, refusal = places[place]
+            parent, key = steps[-1]
+            if parent[key] is not None and id(parent[key]) not in touched:
+                refused.append(_named(steps, refusal))
+            touched.add(id(parent))
+            _take_out(parent, key, mirrors)
 
 
-def _prune(value: Any, wrong: Errors, nulled: set[ContainerPath], mirrors: dict[int, Any]) -> bool:
-    """Take what errors speak of out of its parent: null, dropped from a list, or a list cut. `mirrors` follow.
-
-    Where this put a null that may not be, the item of a list that holds it goes. False, with the value as it
-    was, when one of the errors is of another kind.
-    """
-    cut: list[tuple[list[Any], int]] = []
-    dropped: dict[ContainerPath, list[Any]] = {}
-    emptied: dict[ContainerPath, dict[str, Any]] = {}
-    for error in wrong:
-        path = _path(value, error["loc"])
-        parent, key = path[-1] if path else (None, "")
-        if (id(parent), key) in nulled:
-            path = [step for step in path if isinstance(step[0], list)]
-        elif error["type"] not in PRUNED:
-            return False
-        if not path:
-            return False
-        parent, key = path[-1]
-        if error["type"] == "too_long" and isinstance(parent[key], list):
-            cut.append((parent[key], error["ctx"]["max_length"]))
-        else:
-            (dropped if isinstance(parent, list) else emptied)[id(parent), key] = parent
-    for items, length in cut:
-        del items[length:]
-        del mirrors.get(id(items), [])[length:]
-    for (_, key), parent in emptied.items():
-        parent[str(key)] = None
-    nulled |= set(emptied)
-    for (_, key), items in sorted(dropped.items(), key=itemgetter(0), reverse=True):
-        del items[int(key)]  # from the back, so that the indices before it stay right
-        del mirrors.get(id(items), [None] * (int(key) + 1))[int(key)]
-    return True
+@lru_cache(maxsize=256)
+def _spared(model: type[P], place: tuple[str, ...]) -> type[P]:
+    """A profile model one field of which is null where it is not given."""
+    name, inner = place[0], place[1:]
+    info = model.model_fields[name]
+    annotation: Any = info.annotation
+    if inner and (part := model_among(options_of(annotation))):
+        annotation = _spared(part, inner)
+    kind = Annotated[(annotation, *info.metadata)] if info.metadata else annotation
+    made: Any = {name: (kind, ... if inner else None)}
+    spared: type[P] = create_model(model.__name__, __base__=model, **made)
+    return spared
 
 
-def _path(value: Any, location: Sequence[int | str]) -> list[tuple[Any, int | str]]:
+def _invalid(model: type[BaseModel], refusal: Refusal) -> ReplyFault:
+    """The fault of a reply that has too little left. A key that the model does not know is the reply's own text."""
+    known = refusal.place[:-1] if refusal.kind == "extra_forbidden" else refusal.place
+    where = ".".join(str(part) for part in known if isinstance(part, int) or part.isidentifier())
+    return ReplyFault(Fault.INVALID, f"the answer is no {model.__name__}: {where}: {refusal.kind}")
+
+
+def _named(steps: Parts, refusal: Refusal) -> str:
+    """The field that a refusal is about, and its kind."""
+    return f"{'.'.join(key for _, key in steps if isinstance(key, str))}: {refusal.kind}"
+
+
+def _take_out(parent: Any, key: Part, mirrors: dict[int, Any]) -> None:
+    """Take a value out of a reply: an item from its list; else it becomes null, and if that is refused, what the
+    model has by default."""
+    if isinstance(parent, dict) and parent[key] is not None:
+        parent[key] = None
+        return
+    del parent[key]
+    scores = mirrors.get(id(parent))
+    if scores is not None:
+        del scores[key]
+
+
+def _validated(value: Any, model: type[P]) -> tuple[P | None, list[Refusal]]:
+    """The profile, or what is refused. A reply is judged as the JSON that it is, so that strict models take dates
+    and enums; by the fields' names, which are asked for, or by aliases. Whatever a validator raises is about a
+    value."""
+    if not storable(value):
+        return None, [Refusal(place, "no_column_holds_it") for place, leaf in _leaves(value) if not storable(leaf)]
+    try:
+        return model.model_validate_json(json.dumps(value), by_alias=True, by_name=True), []
+    except ValidationError as error:
+        errors = error.errors(include_input=False, include_url=False)
+        return None, [Refusal(e["loc"], e["type"], e.get("ctx", {}).get("max_length")) for e in errors]
+    except Exception as error:
+        return None, [Refusal(place, type(error).__name__) for place in _raising(value, model)]
+
+
+def _raising(value: Any, model: type[BaseModel]) -> list[tuple[Part, ...]]:
+    """The leaves of a reply on which a validator raises what pydantic takes for no error of a value: those that it
+    can't have beside the others. The whole reply where it raises without any."""
+    out = {place for place, _ in _leaves(value)}
+    if _breaks(_without(value, out), model):
+        return [()]
+    for place, _ in _leaves(value):
+        out.remove(place)
+        if _breaks(_without(value, out), model):
+            out.add(place)
+    return sorted(out, key=str)
+
+
+def _breaks(value: Any, model: type[BaseModel]) -> bool:
+    try:
+        model.model_validate_json(json.dumps(value), by_alias=True, by_name=True)
+    except ValidationError:
+        return False
+    except Exception:
+        return True
+    return False
+
+
+def _leaves(value: Any, place: tuple[Part, ...] = ()) -> Iterator[tuple[tuple[Part, ...], Any]]:
+    """The values of a reply that hold no others, with their places."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if inner is None:
+        yield place, value
+    else:
+        for key, part in inner:
+            yield from _leaves(part, (*place, key))
+
+
+def _without(value: Any, out: Set[tuple[Part, ...]], place: tuple[Part, ...] = ()) -> Any:
+    """A copy of a reply without some of its leaves."""
+    if isinstance(value, dict):
+        return {k: _without(v, out, (*place, k)) for k, v in value.items() if (*place, k) not in out}
+    if isinstance(value, list):
+        return [_without(v, out, (*place, n)) for n, v in enumerate(value) if (*place, n) not in out]
+    return value
+
+
+def _fails(function: Callable[[], object]) -> bool:
+    try:
+        function()
+    except Exception:
+        return True
+    return False
+
+
+def _path(value: Any, location: Sequence[Part]) -> Parts:
     """The containers and keys down to an error's place; a location also names the branches of unions."""
-    path: list[tuple[Any, int | str]] = []
+    path: Parts = []
     for part in location:
-        if isinstance(part, int) if isinstance(value, list) else isinstance(value, dict) and part in value:
+        inside = range(len(value)) if isinstance(value, list) else value if isinstance(value, dict) else ()
+        if part in inside:
             path.append((value, part))
             value = value[part]
     return path

@@ -1,75 +1,122 @@
-"""Arrow types of a pydantic model: explicit, so that an empty or all-null file has the same schema."""
+"""Arrow types of what a profile model stores: explicit, so that an empty or all-null file has the same schema.
+
+A type is read from the model's JSON schema of stored values (`profile_model.json_schema`), so it fits whatever
+Python type a field has: a date, a URL, an enum, a UUID, a root model.
+"""
 
 import datetime
 import math
 import re
-from collections.abc import Iterable
-from enum import Enum
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
-from pydantic import BaseModel
 
 from extraction.errors import OperatorError
-from extraction.schema.merge_rules import Rule
 
 SURROGATE = re.compile("[\ud800-\udfff]")
-SCALAR_TYPES: dict[type, pa.DataType] = {
+SCALAR_TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "boolean": pa.bool_(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+}
+TYPES_OF_MEMBERS: dict[type, pa.DataType] = {
     str: pa.string(),
     bool: pa.bool_(),
     int: pa.int64(),
     float: pa.float64(),
-    datetime.date: pa.string(),  # in ISO 8601, as values stand in the evidence
-    datetime.datetime: pa.string(),
 }
+NUMBERS = {pa.int64(), pa.float64()}
+Node = Mapping[str, Any]
 
 
-def struct_of(model: type[BaseModel]) -> pa.StructType:
-    """The struct of a model, one nullable field each, in the order declared; without what is about the answer."""
-    columns = {
-        name: info.annotation
-        for name, info in model.model_fields.items()
-        if not any(isinstance(m, Rule) and m.about_answer for m in info.metadata)
-    }
+def type_of(node: Node, definitions: Node, where: str, inside: frozenset[str] = frozenset()) -> pa.DataType:
+    """The Arrow type of a node of a JSON schema. Raises OperatorError, with the name of the field, for one that has
+    no plain column type."""
+    if "$ref" in node:
+        name = definition_of(node)
+        if name in inside:
+            raise OperatorError(f"{where}: {name} holds itself, which no column can: use another model inside")
+        return type_of(definitions[name], definitions, where, inside | {name})
+    if options := node.get("anyOf") or node.get("oneOf"):
+        given = (o for o in options if o.get("type") != "null")
+        return _common({type_of(o, definitions, where, inside) for o in given}, where)
+    if members := members_of(node):
+        kinds = {TYPES_OF_MEMBERS.get(type(m), pa.null()) for m in members if m is not None}
+        return _common(kinds, where)
+    kind = node.get("type")
+    if kind == "array":
+        if "items" not in node and "prefixItems" not in node:
+            raise _refused(where, "a list of anything", "say what it holds, such as list[str]")
+        parts = node.get("prefixItems") or [node["items"]]
+        return pa.list_(_common({type_of(part, definitions, f"{where}[]", inside) for part in parts}, where))
+    if kind == "object":
+        if "properties" not in node:
+            raise _refused(where, "a mapping of any keys (dict)", "use a list of models with a key and a value")
+        inner = node["properties"].items()
+        return pa.struct([(name, type_of(part, definitions, f"{where}.{name}", inside)) for name, part in inner])
+    if node.get("format") == "password":
+        raise _refused(where, "a secret, which is stored as asterisks", "use str")
+    if kind == "string" and node.get("format") == "date":
+        return pa.date32()
+    if kind not in SCALAR_TYPES:
+        raise _refused(where, "of no type that is known", "say its type, or what its serializer returns")
+    return SCALAR_TYPES[kind]
+
+
+def definition_of(node: Node) -> str:
+    """The name of the definition that a node refers to."""
+    return str(node["$ref"]).rsplit("/", 1)[1]
+
+
+def members_of(node: Node) -> list[Any]:
+    """The values of an enum, a Literal; none for a node that is open."""
+    return list(node.get("enum", [node["const"]] if "const" in node else []))
+
+
+def _common(kinds: set[pa.DataType], where: str) -> pa.DataType:
+    """The one type of several."""
+    if kinds == NUMBERS:
+        return pa.float64()
+    if len(kinds) == 1 and not pa.types.is_null(one := next(iter(kinds))):
+        return one
+    if not kinds:
+        raise _refused(where, "nothing but null", "give it a type")
+    if any(map(pa.types.is_struct, kinds)):
+        raise _refused(where, "one of several models", "use one model, with a field for the kind")
+    raise _refused(where, "of several types", "give it one type, such as str, or a model with a field for each")
+
+
+def _refused(where: str, what: str, remedy: str) -> OperatorError:
+    return OperatorError(f"{where} is {what}, which is no Parquet column: {remedy}")
+
+
+def in_column(value: Any, kind: pa.DataType) -> Any:
+    """A JSON value as a column takes it: dates, which are texts in JSON, as dates."""
+    if value is None:
+        return None
+    if pa.types.is_date(kind):
+        return datetime.date.fromisoformat(value)
+    if pa.types.is_list(kind):
+        return [in_column(item, kind.value_type) for item in value]
+    if pa.types.is_struct(kind):
+        return {field.name: in_column(value.get(field.name), field.type) for field in kind}
+    return value
+
+
+def holds(kind: pa.DataType, value: Any) -> bool:
+    """Whether a column of a type can hold a JSON value. A serializer or a finder may give what it does not say."""
+    if value is None:
+        return True
+    if pa.types.is_list(kind):
+        return isinstance(value, list) and all(holds(kind.value_type, item) for item in value)
+    if pa.types.is_struct(kind):
+        return isinstance(value, dict) and all(holds(field.type, value.get(field.name)) for field in kind)
     try:
-        return pa.struct([pa.field(name, type_of(annotation)) for name, annotation in columns.items()])
-    except RecursionError:
-        raise OperatorError(f"the profile model {model.__name__} holds itself, which no column can") from None
-
-
-def type_of(annotation: Any) -> pa.DataType:
-    """The Arrow type of an annotation. Raises OperatorError for one that has no plain column type."""
-    origin, args = get_origin(annotation), get_args(annotation)
-    found: pa.DataType | None = None
-    if origin is Annotated:
-        found = type_of(args[0])
-    elif origin in (Union, UnionType):
-        found = _common(args)
-    elif origin is Literal:
-        found = _common(map(type, args))
-    elif origin in (list, tuple, set, frozenset):
-        item = _common(args)
-        found = None if item is None else pa.list_(item)
-    elif isinstance(annotation, type):
-        if issubclass(annotation, BaseModel):
-            found = struct_of(annotation)
-        elif issubclass(annotation, Enum):
-            found = _common(type(member.value) for member in annotation)
-        else:
-            found = SCALAR_TYPES.get(annotation)
-    if found is None:
-        raise OperatorError(
-            f"a profile field is of type {annotation}, which is no Parquet column: use text, numbers, booleans, "
-            "dates, literals, lists or nested models, each optional or not"
-        )
-    return found
-
-
-def _common(annotations: Iterable[Any]) -> pa.DataType | None:
-    """The one type of several annotations; None where they differ."""
-    kinds = {type_of(a) for a in annotations if a not in (NoneType, Ellipsis)}
-    return kinds.pop() if len(kinds) == 1 else None
+        return storable(value) and pa.scalar(in_column(value, kind), kind).is_valid
+    except (pa.ArrowException, TypeError, ValueError):
+        return False
 
 
 def storable(value: Any) -> bool:

@@ -29,7 +29,8 @@ class Rule:
     anchor: the attributes of a structured item that stand for it, the first that it has; with `whole`, `key` and
         `check` get all of the item.
     verbatim: the value must stand in a document to be published; else it is the model's reading (a sector, a
-    summary).
+        summary). None leaves it to the field's type: what is chosen from a few values, or is true or false, is a
+        reading (see `extraction.schema.profile_model`).
     check: a standard (check digits, a public suffix) by which a value can be none; False refuses it.
     find: reads values from the text by their standard, whatever the model made of it (see
     `extraction.grounding.finders`).
@@ -42,7 +43,7 @@ class Rule:
     key: Key = text_key
     anchor: Names = ()
     whole: bool = False
-    verbatim: bool = True
+    verbatim: bool | None = None
     limit: int = 20
     alike: Alike | None = None
     fuzzy: bool = False

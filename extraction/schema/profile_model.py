@@ -1,28 +1,74 @@
-"""Fields: the leaves of a profile model, each with the rule by which it merges."""
+"""Fields: the leaves of a profile model, each with the rule by which it merges and the type of its column.
 
-from collections.abc import Mapping
+A model is asked for, judged and stored by its fields' own names, whatever aliases they have.
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
 from functools import cache, cached_property
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+import pyarrow as pa
+from pydantic import BaseModel, RootModel, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
+from pydantic_core import core_schema
 
 from extraction.errors import OperatorError
+from extraction.schema.arrow_types import Node, definition_of, members_of, type_of
 from extraction.schema.merge_rules import Rule, union, vote
+
+IN_TEXTS = (str, int, float, date, datetime)  # types of parts that have to stand in the text near their item
+
+
+class PlainJsonSchema(GenerateJsonSchema):
+    """JSON schemas in which a decimal number is asked for as a number, and that say nothing of defaults that are no
+    JSON."""
+
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 as pydantic has it
+
+    def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
+        """A number with its bounds, where pydantic also asks for a text; it is stored as text."""
+        if self.mode == "serialization":
+            return super().decimal_schema(schema)
+        number: JsonSchemaValue = {"type": "number"}
+        self.update_with_validations(number, schema, self.ValidationsMapping.numeric)
+        return number
+
+
+@cache
+def json_schema(model: type[BaseModel], mode: JsonSchemaMode) -> Node:
+    """The JSON schema of what a model takes ("validation") or of what is stored of it ("serialization"). Raises
+    OperatorError with the name of a field that has none."""
+    try:
+        return model.model_json_schema(by_alias=False, schema_generator=PlainJsonSchema, mode=mode)
+    except Exception as error:  # pydantic's, or those of the model's own hooks
+        where = next((f".{n}" for n, f in model.model_fields.items() if not _has_schema(f.annotation, mode)), "")
+        reason = str(error).split("\n")[0]
+        raise OperatorError(f"{model.__name__}{where} can't be asked for as JSON: {reason}") from None
+
+
+def _has_schema(annotation: Any, mode: JsonSchemaMode) -> bool:
+    try:
+        TypeAdapter(annotation).json_schema(mode=mode)
+    except Exception:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
 class Field:
-    """A leaf of a profile model: where it stands and how it merges. `keys` is its path in the JSON that the model
-    writes, which has aliases; `parts` are the attributes of its structured items that have to stand in the text
-    too, True for those that may be null."""
+    """A leaf of a profile model: where it stands, how it merges, and the Arrow type of its column. `parts` are the
+    attributes of its structured items that have to stand in the text too, True for those that may be null; `number`
+    marks what is stored as text and stands in texts as a number."""
 
     path: tuple[str, ...]
     rule: Rule
+    type: pa.DataType
     parts: tuple[tuple[str, bool], ...] = ()
-    keys: tuple[str, ...] = ()
+    number: bool = False
 
     @cached_property
     def name(self) -> str:
@@ -32,21 +78,36 @@ class Field:
 
 @cache
 def fields(model: type[BaseModel]) -> tuple[Field, ...]:
-    """The leaves of a profile model in the order declared. Raises OperatorError for a rule that does not fit."""
+    """The leaves of a profile model in the order declared. Raises OperatorError for a field that can't be asked for
+    or stored, or whose rule does not fit."""
+    json_schema(model, "validation")
+    stored = json_schema(model, "serialization")
+    definitions = stored.get("$defs", {})
+    root = definitions[definition_of(stored)] if "$ref" in stored else stored
+    type_of(stored, definitions, model.__name__)
+    if root.get("type") != "object":
+        raise OperatorError(f"{model.__name__} is no object with fields, as a profile is: use it as a field")
     found: list[Field] = []
-    for name, info in model.model_fields.items():
-        options = _options(info.annotation)
-        lists = [o for o in options if get_origin(o) in (list, tuple, set, frozenset)]
-        values = tuple(v for o in lists for item in get_args(o) for v in _options(item)) if lists else options
-        nested = _model_among(options)
-        rule = next((m for m in info.metadata if isinstance(m, Rule)), None)
-        if nested is not None and rule is None:
-            found += [replace(f, path=(name, *f.path), keys=(_key(name, info), *f.keys)) for f in fields(nested)]
+    for name, annotation, said in _declared(model):
+        if name not in root["properties"]:  # it is left out of what is stored
             continue
-        if rule is None:
-            rule = union() if lists else vote(verbatim=bool not in values)
-        _check(f"{model.__name__}.{name}", rule, values, listed=bool(lists))
-        found.append(Field((name,), rule, _parts(rule, _model_among(values)), (_key(name, info),)))
+        where, node = f"{model.__name__}.{name}", shape_of(root["properties"][name], definitions)
+        column = type_of(node, definitions, where)
+        options = options_of(annotation)
+        listed = pa.types.is_list(column)
+        items = tuple(v for o in options for item in get_args(o) for v in options_of(item)) if listed else options
+        structure = model_among(items)
+        if pa.types.is_struct(column.value_type if listed else column) and structure is None:
+            raise OperatorError(f"{where} holds something with parts that is no pydantic model: make it one")
+        if structure is not None and not listed and said is None:
+            found += [replace(field, path=(name, *field.path)) for field in fields(structure)]
+            continue
+        value = shape_of(node.get("items", {}), definitions) if listed else node
+        rule = said or (union() if listed else vote())
+        if rule.verbatim is None:  # what is chosen from a few values is read, not copied
+            rule = replace(rule, verbatim=not members_of(value) and value.get("type") != "boolean")
+        _check(where, rule, value, structure, listed=listed)
+        found.append(Field((name,), rule, column, _parts(rule, structure), Decimal in items))
     return tuple(found)
 
 
@@ -56,26 +117,69 @@ def facts(model: type[BaseModel]) -> tuple[Field, ...]:
     return tuple(field for field in fields(model) if not field.rule.about_answer)
 
 
-def _key(name: str, info: FieldInfo) -> str:
-    """What a field is called in the JSON that is validated."""
-    alias = info.validation_alias if info.validation_alias is not None else info.alias
-    return alias if isinstance(alias, str) else name
+@cache
+def struct_of(model: type[BaseModel]) -> pa.StructType:
+    """The columns of a model, nested as it is, each nullable: one for each fact."""
+    tree: dict[str, Any] = {}
+    for field in facts(model):
+        node = tree
+        for part in field.path[:-1]:
+            node = node.setdefault(part, {})
+        node[field.path[-1]] = field.type
+    return _struct(tree)
+
+
+def _struct(tree: Mapping[str, Any]) -> pa.StructType:
+    return pa.struct([(name, _struct(kind) if isinstance(kind, dict) else kind) for name, kind in tree.items()])
+
+
+def _declared(model: type[BaseModel]) -> Iterator[tuple[str, Any, Rule | None]]:
+    """Names, types and rules of a model's fields; then of its computed fields, which are readings."""
+    for name, info in model.model_fields.items():
+        yield name, info.annotation, _rule_among((*info.metadata, *_metadata(info.annotation)))
+    for name, computed in model.model_computed_fields.items():
+        rule = _rule_among(_metadata(computed.return_type))
+        listed = any(get_origin(o) in (list, tuple, set, frozenset) for o in options_of(computed.return_type))
+        yield name, computed.return_type, rule or (union if listed else vote)(verbatim=False)
+
+
+def _rule_among(metadata: tuple[Any, ...]) -> Rule | None:
+    return next((m for m in metadata if isinstance(m, Rule)), None)
+
+
+def _metadata(annotation: Any) -> tuple[Any, ...]:
+    """What stands beside a type, also where it is optional: Annotated[str, vote()] | None."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return (*args[1:], *_metadata(args[0]))
+    if origin in (Union, UnionType):
+        return tuple(m for option in args for m in _metadata(option))
+    return _metadata(annotation.__value__) if hasattr(annotation, "__value__") else ()
+
+
+def shape_of(node: Node, definitions: Node) -> Node:
+    """What a value looks like that is not null, wherever that is defined."""
+    if "$ref" in node:
+        return shape_of(definitions[definition_of(node)], definitions)
+    options = [o for o in node.get("anyOf", []) if o.get("type") != "null"]
+    return shape_of(options[0], definitions) if len(options) == 1 else node
 
 
 def _parts(rule: Rule, structure: type[BaseModel] | None) -> tuple[tuple[str, bool], ...]:
-    """The attributes of an item that are text or numbers, unless its field or they themselves are readings."""
+    """The attributes of an item that are texts, numbers or dates, unless its field or they themselves are
+    readings."""
     found = []
     for name, info in structure.model_fields.items() if structure and rule.verbatim else ():
-        options = _options(info.annotation)
-        own = next((m for m in info.metadata if isinstance(m, Rule)), None)
-        if own.verbatim if own else any(o in (str, int, float) for o in options):
+        options = options_of(info.annotation)
+        own = _rule_among((*info.metadata, *_metadata(info.annotation)))
+        said = own.verbatim if own else None
+        if any(o in IN_TEXTS for o in options) if said is None else said:
             found.append((name, type(None) in options))
     return tuple(found)
 
 
-def _check(where: str, rule: Rule, values: tuple[Any, ...], *, listed: bool) -> None:
+def _check(where: str, rule: Rule, value: Node, structure: type[BaseModel] | None, *, listed: bool) -> None:
     """Refuse a rule that would publish nothing, or a list where there is none."""
-    structure = _model_among(values)
     parts = structure.model_fields if structure else {}
     if listed != (rule.kind in ("union", "quotes")):
         raise OperatorError(f"{where} can't merge by {rule.kind}(): union() is for lists, and lists for union()")
@@ -83,8 +187,8 @@ def _check(where: str, rule: Rule, values: tuple[Any, ...], *, listed: bool) -> 
         if not {"field", "quote"} <= set(parts):
             raise OperatorError(f"{where} has the rule quoted(): its items need the attributes field and quote")
         return
-    if rule.verbatim and bool in values:
-        raise OperatorError(f"{where} is true or false, which stands in no text: its rule needs verbatim=False")
+    if rule.verbatim and value.get("type") == "boolean":
+        raise OperatorError(f"{where} is true or false, which stands in no text: its rule can't have verbatim=True")
     wrong = [name for name in rule.anchor if name not in parts]
     if not wrong and (rule.anchor or not parts or not rule.verbatim):
         return
@@ -93,16 +197,22 @@ def _check(where: str, rule: Rule, values: tuple[Any, ...], *, listed: bool) -> 
     raise OperatorError(f"{where} has a rule with {given}, it takes {wanted}")
 
 
-def _options(annotation: Any) -> tuple[Any, ...]:
-    """The types that an annotation allows."""
+def options_of(annotation: Any) -> tuple[Any, ...]:
+    """The types that an annotation allows, without the names and wrappers that stand for them."""
     if get_origin(annotation) is Annotated:
-        return _options(get_args(annotation)[0])
+        return options_of(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
-        return tuple(option for a in get_args(annotation) for option in _options(a))
+        return tuple(option for a in get_args(annotation) for option in options_of(a))
+    if hasattr(annotation, "__value__"):  # type Name = ...
+        return options_of(annotation.__value__)
+    if hasattr(annotation, "__supertype__"):  # NewType
+        return options_of(annotation.__supertype__)
+    if isinstance(annotation, type) and issubclass(annotation, RootModel):
+        return options_of(annotation.model_fields["root"].annotation)
     return (annotation,)
 
 
-def _model_among(options: tuple[Any, ...]) -> type[BaseModel] | None:
+def model_among(options: tuple[Any, ...]) -> type[BaseModel] | None:
     return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
 
 

@@ -26,6 +26,7 @@ COLUMNS_SHOWN = 7
 WIDTH_IN_LOGS = 160
 WIDTH_OF_CELL = 30
 WORDS_SHOWN = 3
+REASONS_SHOWN = 5
 
 
 def console() -> Console:
@@ -99,6 +100,7 @@ def show_counts(
         ("chunks", f"{counts.chunks:,}: {asked:,} answered now, {counts.chunks_from_ledger:,} from the ledger, "
                    f"{missing:,} missing"),
         ("tokens", f"{tokens.prompt:,} prompt ({tokens.cached:,} of them cached), {tokens.completion:,} output"),
+        *([("refused", _refused(manifest.refused))] if manifest.refused else []),
         ("confidence", run.calibrated_for),
         ("time", clock(seconds) + (extracting if tally.done else "")),
         ("profiles", f"{root}/{current_file('profiles')}"),
@@ -109,6 +111,13 @@ def show_counts(
     out.print()
     for name, told in lines:
         out.print(Text.assemble((f"{name:<13}", "bold"), told), soft_wrap=True)
+
+
+def _refused(refused: Mapping[str, int]) -> str:
+    """The values of replies that the profile model refused, the most frequent reasons first."""
+    shown = "; ".join(f"{count:,} {reason}" for reason, count in list(refused.items())[:REASONS_SHOWN])
+    more = f"; and {len(refused) - REASONS_SHOWN} more" if len(refused) > REASONS_SHOWN else ""
+    return f"{sum(refused.values()):,} values that do not fit the profile model: {shown}{more}"
 
 
 INDENT = 4

@@ -244,4 +244,4 @@ def _profiles(published: PublishedRun, companies: set[str]) -> Iterator[ProfileR
 
 
 def _bytes(row: ProfileRow) -> int:
-    return len(json.dumps(row, ensure_ascii=False).encode("utf-8", errors="replace"))
+    return len(json.dumps(row, ensure_ascii=False, default=str).encode("utf-8", errors="replace"))

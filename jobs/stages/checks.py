@@ -21,7 +21,7 @@ from actors.servers.supervisor import ServerAddress
 from extraction.config.settings import Columns, Settings
 from extraction.config.sglang_presets import choose_preset, load_matrix
 from extraction.errors import Fault, ProfilesError, RunError
-from extraction.prompting.reply_parsing import ReplyFault
+from extraction.prompting.reply_parsing import ReplyFault, parse
 from jobs.stages import ray_cluster, read_input
 from jobs.stages.engines import SCENARIOS, Fleet
 from jobs.state.storage import storage_at
@@ -126,6 +126,9 @@ async def _answered(client: Client, first: Result) -> list[Check]:
         found.append(
             Check("parameters", "note", f"asked with {client.dialect}", "nothing to do: a run does the same")
         )
+    if refused := parse(first.replies[0], "stop", client.model).refused:
+        said = f"it gives values that {client.model.__name__} refuses: {', '.join(refused[:3])}"
+        found.append(Check("values", "note", said, "say in the field's description how to write them"))
     if not first.prompt_tokens:
         found.append(Check("usage", "note", "it does not say how many tokens it took", "cost can't be counted"))
     elif not second.cached_tokens:

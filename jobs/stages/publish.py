@@ -39,7 +39,7 @@ def publish(
         companies=sum(file.rows for file in reduced.profiles),
         dead_letters=sum(file.rows for file in dead_letters),
     )
-    published = _replace_manifest(run, counts, tokens, reduced.profiles, dead_letters)
+    published = _replace_manifest(run, counts, tokens, reduced, dead_letters)
     try:
         publications.renew_current(run.storage, published, profile_schema(run.model))
     except OSError as error:
@@ -51,7 +51,7 @@ def publish(
 
 
 def _replace_manifest(
-    run: Run, counts: Counts, tokens: Tokens, profiles: Sequence[Written], dead_letters: Sequence[Written]
+    run: Run, counts: Counts, tokens: Tokens, reduced: reduce.Reduced, dead_letters: Sequence[Written]
 ) -> Manifest:
     """Replace the manifest: from here on readers see this run."""
     last = read_manifest(run.storage)
@@ -66,7 +66,8 @@ def _replace_manifest(
         previous=previous[: run.settings.publications.keep - 1],
         counts=counts,
         tokens=tokens,
-        profiles=tuple(File(**asdict(file)) for file in profiles),
+        refused=reduced.refused,
+        profiles=tuple(File(**asdict(file)) for file in reduced.profiles),
         dead_letters=tuple(File(**asdict(file)) for file in dead_letters),
         versions=_versions(run),
     )

@@ -5,6 +5,7 @@ nothing is shuffled, and nothing waits for a GPU. `profile_schema` is the schema
 """
 
 import gc
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
@@ -27,7 +28,7 @@ from jobs.stages.plan import Plan, write_dead_letters
 from jobs.stages.run import Run
 from jobs.state.ledger import Index, digests
 from jobs.state.storage import Written
-from jobs.state.tables import chunks_of, profile_schema
+from jobs.state.tables import chunks_of, profile_schema, published_table
 
 Answered = dict[str, Any]  # a row of the ledger, or what stands for one
 
@@ -50,7 +51,8 @@ class Gathered:
     """One company: its evidence, its documents that were answered, and what failed and why.
 
     `failed` holds the first fault of each document that has one, `missing` every place that no answer covers;
-    `known` says that the input told which company it is.
+    `refused` counts the values that the profile model refused, by field and reason; `known` says that the input
+    told which company it is.
     """
 
     company_id: str
@@ -59,6 +61,7 @@ class Gathered:
     failed: dict[str, Answered] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     missing: list[dict[str, Any]] = field(default_factory=list)
+    refused: Counter[str] = field(default_factory=Counter)
     known: bool = False
 
     def update(self, other: "Gathered") -> None:
@@ -68,6 +71,7 @@ class Gathered:
         self.failed = {**other.failed, **self.failed}
         self.sources |= other.sources
         self.missing += other.missing
+        self.refused += other.refused
         self.known |= other.known
 
 
@@ -82,7 +86,7 @@ def gather(
     for chunk, answer in chunks:
         gathered.sources |= {piece.document_id: piece.source_path for piece in chunk.pieces}
         gathered.known |= bool(chunk.known)
-        fault = _observe(model, chunk, answer, gathered.evidence, calibration)
+        fault = _observe(model, chunk, answer, gathered, calibration)
         if fault is None:
             gathered.answered |= {piece.document_id for piece in chunk.pieces}
             continue
@@ -94,17 +98,19 @@ def gather(
 
 
 def _observe(
-    model: type[BaseModel], chunk: Chunk, answer: Answered, evidence: Evidence, calibration: Calibration | None
+    model: type[BaseModel], chunk: Chunk, answer: Answered, gathered: Gathered, calibration: Calibration | None
 ) -> Answered | None:
     """Take a chunk's answer into the evidence; what is wrong with it, if anything is."""
     if not answer["replies"]:
         return answer
-    observations = observed(model, chunk, answer, calibration)
-    if observations is None:
+    parsed = _parsed(model, answer)
+    if parsed is None:
         refused = "the stored answer no longer fits the profile model"
         return {**answer, "fault": Fault.INVALID.value, "message": refused}
-    for observation in observations:
-        evidence.add(observation)
+    for one in parsed:
+        gathered.refused.update(one.refused)
+    for observation in _observed(parsed, chunk, calibration):
+        gathered.evidence.add(observation)
     return None
 
 
@@ -113,8 +119,14 @@ def observed(
 ) -> list[Observation] | None:
     """What the replies to a chunk say; None where one does not fit the model."""
     parsed = _parsed(model, answer)
-    where = chunk.chunk_id, chunk.content, chunk.pieces, chunk.known
-    return None if parsed is None else [o for one in parsed for o in observe(one, *where, calibration)]
+    return None if parsed is None else list(_observed(parsed, chunk, calibration))
+
+
+def _observed(
+    parsed: Iterable[Parsed[BaseModel]], chunk: Chunk, calibration: Calibration | None
+) -> Iterator[Observation]:
+    for one in parsed:
+        yield from observe(one, chunk.chunk_id, chunk.content, chunk.pieces, chunk.known, calibration)
 
 
 def seen_in(model: type[BaseModel], chunk: Chunk, answer: Answered) -> list[Seen]:
@@ -136,20 +148,24 @@ CHUNKS_MERGED_AT_ONCE = 500  # at a time: 16 MB of text at the default limits
 
 @dataclass(frozen=True)
 class Reduced:
-    """What the stage wrote, and how many documents are in profiles and how many only in its dead letters."""
+    """What the stage wrote, how many documents are in profiles and how many only in its dead letters, and how many
+    values of replies the profile model refused, by field and reason."""
 
     profiles: tuple[Written, ...]
     dead_letters: tuple[Written, ...]
     in_profiles: int
     dead_documents: int
+    refused: dict[str, int]
 
 
 @dataclass(frozen=True)
 class CompanyRow:
-    """A company's profile row, if its documents say anything, and the documents that gave nothing."""
+    """A company's profile row, if its documents say anything, the documents that gave nothing, and the values that
+    the profile model refused, by field and reason."""
 
     row: dict[str, Any] | None
     dead_letters: list[DeadLetter]
+    refused: Counter[str]
 
 
 def reduce(run: Run, plan: Plan, index: Index) -> Reduced:
@@ -162,7 +178,7 @@ def reduce(run: Run, plan: Plan, index: Index) -> Reduced:
         segments = [{"path": segment, "rows": rows} for segment, rows in places.items()]
         items.append({"number": number, "path": path, "segments": segments})
     if not items:
-        return Reduced((), (), 0, 0)
+        return Reduced((), (), 0, 0, {})
     rows = (
         ray.data.from_items(items, override_num_blocks=len(items))
         .map_batches(reduce_files, batch_size=1, batch_format="pyarrow", fn_kwargs={"run": run})
@@ -171,11 +187,16 @@ def reduce(run: Run, plan: Plan, index: Index) -> Reduced:
     written = {
         kind: sorted((r for r in rows if r["kind"] == kind), key=lambda r: r["path"]) for kind in COLUMNS_OF_TASKS
     }
+    refused = Counter[str]()
+    for row in rows:
+        if row["kind"] == "refused":
+            refused[row["path"]] += row["rows"]
     return Reduced(
         profiles=tuple(Written.of(row) for row in written["profiles"]),
         dead_letters=tuple(Written.of(row) for row in written["dead_letters"]),
         in_profiles=sum(row["documents"] for row in written["profiles"]),
         dead_documents=sum(row["documents"] for row in written["dead_letters"]),
+        refused=dict(refused.most_common()),
     )
 
 
@@ -192,7 +213,7 @@ def reduce_files(batch: pa.Table, run: Run) -> pa.Table:
         profiles = [company.row for company in companies if company.row]
         dead = [letter for company in companies for letter in company.dead_letters]
         if profiles:
-            table = pa.Table.from_pylist(profiles, profile_schema(run.model))
+            table = published_table(profiles, run.model)
             name = f"profiles/{run.run_id}/{item['number']:05}-{{sha}}.parquet"
             written = run.storage.write_table(name, table)
             documents = sum(len(row["documents"]) for row in profiles)
@@ -200,6 +221,8 @@ def reduce_files(batch: pa.Table, run: Run) -> pa.Table:
         if dead:
             written = write_dead_letters(run, "reduce", dead)
             told.append({"kind": "dead_letters", "documents": len(dead), **asdict(written)})
+        refused = sum((company.refused for company in companies), Counter[str]())
+        told += [{"kind": "refused", "path": reason, "rows": count} for reason, count in refused.items()]
     return pa.Table.from_pylist(told, RESULT)
 
 
@@ -251,7 +274,7 @@ def _company(run: Run, found: Gathered) -> CompanyRow:
     failed = {**dict.fromkeys(found.answered, SAYS_NOTHING), **found.failed}
     dead = [_dead_letter(d, found.sources[d], failed[d]) for d in sorted(set(failed) - answered)]
     if not answered:
-        return CompanyRow(None, dead)
+        return CompanyRow(None, dead, found.refused)
     row = {
         "company_id": found.company_id,
         **resolved.values,
@@ -261,7 +284,7 @@ def _company(run: Run, found: Gathered) -> CompanyRow:
         "evidence": resolved.evidence,
         "conflicts": resolved.conflicts,
     }
-    return CompanyRow(row, dead)
+    return CompanyRow(row, dead, found.refused)
 
 
 def _dead_letter(document_id: str, source: str, answer: Answered) -> DeadLetter:

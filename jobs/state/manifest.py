@@ -63,6 +63,10 @@ class Manifest(ManifestPart):
     )
     counts: Counts
     tokens: Tokens
+    refused: dict[str, Natural] = Field(
+        default_factory=dict,
+        description="Values of replies that the profile model refused, counted by field and reason; they are null",
+    )
     profiles: tuple[File, ...] = Field(description="The published profile files")
     dead_letters: tuple[File, ...] = Field(description="The published dead letter files")
     versions: dict[str, str] = Field(

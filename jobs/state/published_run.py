@@ -16,8 +16,8 @@ from actors.extractor import RESULTS
 from extraction.chunking.chunker import Chunk
 from extraction.config.settings import profile_model
 from extraction.errors import OperatorError
-from extraction.schema.arrow_types import struct_of
 from extraction.schema.company import CompanyProfile, ShortProfile
+from extraction.schema.profile_model import struct_of
 from jobs.state import manifest
 from jobs.state.ledger import LEDGERS, Ledger, digests
 from jobs.state.storage import Storage

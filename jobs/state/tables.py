@@ -3,7 +3,7 @@
 Columns that readers see have a description in their metadata, which Parquet files keep.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from extraction.chunking.chunker import Chunk
 from extraction.documents import Edit, Known, Piece
 from extraction.errors import OperatorError
-from extraction.schema.arrow_types import struct_of
-from extraction.schema.profile_model import facts
+from extraction.schema.arrow_types import in_column
+from extraction.schema.profile_model import facts, struct_of
 
 DOCUMENT_ROWS = pa.schema(
     [
@@ -211,3 +211,9 @@ def profile_schema(model: type[BaseModel]) -> pa.Schema:
     if twice:
         raise OperatorError(f"profile: {model.__name__} may not name a field {twice.pop()!r}: rename it")
     return pa.schema(columns)
+
+
+def published_table(rows: Iterable[Mapping[str, Any]], model: type[BaseModel]) -> pa.Table:
+    """The published table of some rows, whose values are JSON."""
+    columns = struct_of(model)
+    return pa.Table.from_pylist([{**row, **in_column(row, columns)} for row in rows], profile_schema(model))

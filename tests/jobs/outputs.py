@@ -14,7 +14,7 @@ from extraction.documents import Piece
 from extraction.schema.company import ShortProfile
 from jobs.state.ledger import LEDGERS, Ledger, LedgerWriter
 from jobs.state.storage import Storage
-from jobs.state.tables import CHUNKS, profile_schema
+from jobs.state.tables import CHUNKS, published_table
 
 RUN, FINGERPRINT = "20260101T000000Z-abcdef", "f" * 64
 COUNTS = ("documents", "chunks", "chunks_answered", "chunks_from_ledger", "companies", "dead_letters")
@@ -26,7 +26,7 @@ def publish(folder: Path, profiles: dict[str, Values], model: type[BaseModel] = 
     or that with its confidence."""
     storage = Storage(str(folder))
     rows = [{"company_id": company_id, **_row(values, model)} for company_id, values in profiles.items()]
-    table = pa.Table.from_pylist(rows, profile_schema(model))
+    table = published_table(rows, model)
     written = storage.write_table(f"profiles/{RUN}/{{sha}}.parquet", table)
     told: Values = {
         "run_id": RUN,

@@ -189,7 +189,10 @@ def test_another_model_can_be_named(tmp_path: Path) -> None:
         ("extraction.schema.company:Sector", "is no pydantic model"),
         ("extraction.config.settings:load_settings", "is no pydantic model"),
         ("tests.extraction.config.test_settings:Recursive", "Recursive holds itself"),
-        ("tests.extraction.config.test_settings:Mapped", "dict[str, int], which is no Parquet column"),
+        (
+            "tests.extraction.config.test_settings:Mapped",
+            "Mapped.counts is a mapping of any keys",
+        ),
         ("tests.extraction.schema.test_merge_rules:NoAnchor", "NoAnchor.plots has a rule with no anchor"),
     ],
 )

@@ -1,19 +1,23 @@
 """Every profile model has columns, or is refused with the type that has none."""
 
 import datetime
+from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, NewType
+from uuid import UUID
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, HttpUrl, PastDate, RootModel, SecretStr, TypeAdapter
 
 from extraction.errors import OperatorError
 from extraction.merging.evidence import Evidence, Observation
 from extraction.merging.resolve import resolve
-from extraction.schema.arrow_types import struct_of, type_of
+from extraction.schema import arrow_types
 from extraction.schema.company import CompanyProfile, ShortProfile
+from extraction.schema.profile_model import struct_of
 from tests.extraction.samples import Vineyard, evidence_sets
 
 TEXTS = pa.list_(pa.string())
@@ -37,6 +41,20 @@ class Inner(BaseModel):
     count: int | None
 
 
+class Grape(BaseModel):
+    colour: str
+
+
+class Pair(BaseModel):
+    name: str
+    others: dict[str, int]
+
+
+def type_of(annotation: Any) -> pa.DataType:
+    schema = TypeAdapter(annotation).json_schema(mode="serialization")
+    return arrow_types.type_of(schema, schema.get("$defs", {}), "Made.value")
+
+
 @pytest.mark.parametrize(
     ("annotation", "expected"),
     [
@@ -44,16 +62,29 @@ class Inner(BaseModel):
         (bool, pa.bool_()),
         (int | None, pa.int64()),
         (float, pa.float64()),
-        (datetime.date | None, pa.string()),
+        (int | float, pa.float64()),
+        (datetime.date | None, pa.date32()),
         (datetime.datetime, pa.string()),
+        (datetime.time, pa.string()),
+        (datetime.timedelta, pa.string()),
+        (Decimal, pa.string()),
+        (UUID, pa.string()),
+        (bytes, pa.string()),
+        (HttpUrl, pa.string()),
+        (Path, pa.string()),
+        (PastDate, pa.date32()),
+        (NewType("Name", str), pa.string()),
+        (RootModel[list[str]], pa.list_(pa.string())),
         (Annotated[str, Field(max_length=3)] | None, pa.string()),
         (Literal["a", "b"], pa.string()),
+        (Literal["a"], pa.string()),
         (Literal[1, 2] | None, pa.int64()),
         (Literal[None, "a"], pa.string()),
         (Colour, pa.string()),
         (Grade, pa.int64()),
         (list[str], TEXTS),
         (list[str | None] | None, TEXTS),
+        (list[datetime.date], pa.list_(pa.date32())),
         (set[str], TEXTS),
         (tuple[str, ...], TEXTS),
         (tuple[str, str], TEXTS),
@@ -67,22 +98,24 @@ def test_annotations_have_column_types(annotation: Any, expected: pa.DataType) -
 
 
 @pytest.mark.parametrize(
-    ("annotation", "named"),
+    ("annotation", "what"),
     [
-        (dict[str, int], r"dict\[str, int\]"),
-        (list[dict[str, int]], r"dict\[str, int\]"),
-        (Any, "Any"),
-        (int | str, r"int \| str"),
-        (Literal["a", 1], "Literal"),
-        (tuple[str, int], "tuple"),
-        (list, "list"),
-        (bytes, "bytes"),
-        (Mixed, "Mixed"),
-        (None, "None"),
+        (dict[str, int], "Made.value is a mapping of any keys"),
+        (list[dict[str, int]], r"Made.value\[\] is a mapping of any keys"),
+        (Any, "Made.value is of no type"),
+        (int | str, "Made.value is of several types"),
+        (Literal["a", 1], "Made.value is of several types"),
+        (tuple[str, int], "Made.value is of several types"),
+        (list, "Made.value is a list of anything|Made.value.* no type"),
+        (Mixed, "Made.value is of several types"),
+        (None, "Made.value is"),
+        (Inner | Grape, "Made.value is one of several models"),
+        (SecretStr, "Made.value is a secret"),
+        (Pair, r"Made.value.others is a mapping of any keys"),
     ],
 )
-def test_other_annotations_are_refused_by_name(annotation: Any, named: str) -> None:
-    with pytest.raises(OperatorError, match=f"is of type .*{named}"):
+def test_other_annotations_are_refused_by_name_and_with_a_remedy(annotation: Any, what: str) -> None:
+    with pytest.raises(OperatorError, match=f"{what}.*, which is no Parquet column: [a-z]"):
         type_of(annotation)
 
 
@@ -129,5 +162,7 @@ class Dated(BaseModel):
 def test_dates_sets_and_enumerations_come_back_from_a_table() -> None:
     at = datetime.datetime(2024, 5, 1, 9, tzinfo=datetime.UTC)
     profile = Dated(day=datetime.date(2024, 5, 1), at=at, tags={"a"}, grade=Grade.FIRST)
-    row = profile.model_dump(mode="json")
-    assert pa.Table.from_pylist([row], pa.schema(list(struct_of(Dated)))).to_pylist() == [row]
+    row = arrow_types.in_column(profile.model_dump(mode="json"), struct_of(Dated))
+    (read,) = pa.Table.from_pylist([row], pa.schema(list(struct_of(Dated)))).to_pylist()
+    assert read == {"day": profile.day, "at": "2024-05-01T09:00:00Z", "tags": ["a"], "grade": 1}
+    assert Dated.model_validate(read) == profile

@@ -85,7 +85,7 @@ class WholePlot(BaseModel):
 
 
 class QuotedFlag(BaseModel):
-    listed: Annotated[bool | None, vote()]
+    listed: Annotated[bool | None, vote(verbatim=True)]
 
 
 class Unquoting(BaseModel):

@@ -24,7 +24,7 @@ from extraction.schema.company import ShortProfile
 from extraction.schema.merge_rules import latest, subject, union, vote
 from jobs.stages import reduce
 from jobs.stages.reduce import NOT_ASKED, Gathered, gather, observed
-from jobs.state.tables import profile_schema
+from jobs.state.tables import published_table
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import TEXT, job, manifest, row, rows_of, write
 
@@ -229,7 +229,7 @@ def table(text: str, reply: str) -> pa.Table:
     row = {"company_id": "works", **resolved.values, "documents": ["d"], "chunks_missing": []}
     row |= {"confidence": resolved.confidence}
     row |= {"evidence": resolved.evidence, "conflicts": resolved.conflicts}
-    return pa.Table.from_pylist([row], profile_schema(Works))
+    return published_table([row], Works)
 
 
 @settings(deadline=None)
