@@ -41,8 +41,11 @@ class Price(Frozen):
         return gpu_hours * self.gpu_hour + tokens / MILLION
 
 
+EpochUnit = Literal["s", "ms", "us", "ns"]
+
+
 class Columns(Frozen):
-    """Names of the input's columns."""
+    """Names of the input's columns, and how its dates are written."""
 
     document_id: str = Field(
         default="document_id", description="Column of the document's id, which has to be there"
@@ -62,13 +65,19 @@ class Columns(Frozen):
     )
     document_date: str = Field(
         default="document_date",
-        description="Column of the date (ISO 8601), which the merge rule `latest` goes by",
+        description="Column of the date, which the merge rule `latest` goes by: a date, a timestamp, text in a "
+        "form of ISO 8601, or a number such as 20240501",
     )
     company_name: str = Field(
         default="company_name",
         description="Column of the name of the company that is meant, where it is known",
     )
     website: str = Field(default="website", description="Column of that company's website, where it is known")
+    epoch_unit: EpochUnit | None = Field(
+        default=None,
+        description="What numbers in the date's column count since 1970: `s`, `ms`, `us` or `ns`; `null` reads "
+        "them as yyyymmdd or as a year",
+    )
 
 
 class Model(Frozen):

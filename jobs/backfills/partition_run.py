@@ -117,6 +117,6 @@ class PartitionRun:
         too_many = ", more than max_dead_fraction" if exit_code == OVER_BUDGET else ""
         return (
             f"{counts.documents:,} documents, {counts.companies:,} companies, "
-            f"{counts.dead_letters:,} dead{too_many}, "
+            f"{counts.dead_documents:,} dead{too_many}, "
             f"{self.spent.requests:,} requests for {counts.chunks:,} chunks"
         )

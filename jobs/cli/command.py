@@ -24,6 +24,7 @@ from extraction.errors import OperatorError, ProfilesError
 from jobs.cli.flags import FLAGS, HELP, EngineChoice, EngineFlags
 from jobs.stages import ray_cluster
 from jobs.stages.engines import Fleet, choose_engine, fleet, version_of
+from jobs.state.storage import is_of_store
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 DONE, FAILED, MISTAKE, OVER_BUDGET = 0, 1, 2, 3
@@ -77,6 +78,10 @@ def enter(app: App, argv: Sequence[str] | None = None, errors: tuple[type[Except
     try:
         return parse_words(app, sys.argv[1:] if argv is None else argv)() or DONE
     except (ProfilesError, ray.exceptions.RayError, *errors) as error:
+        return complain(error)
+    except Exception as error:
+        if not is_of_store(error):
+            raise
         return complain(error)
 
 

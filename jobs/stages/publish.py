@@ -23,7 +23,8 @@ def publish(
         raise RunError("the ledger lacks answers that were written to it: nothing is published, run again")
     reduced = reduce.reduce(run, planned, index)
     dead_letters = (*planned.dead_letter_files, *reduced.dead_letters)
-    accounted = reduced.in_profiles + reduced.dead_documents + planned.dead_documents
+    dead_documents = planned.dead_documents + reduced.dead_documents
+    accounted = reduced.in_profiles + dead_documents
     if accounted != planned.documents:
         raise RunError(
             f"{planned.documents:,} documents went in and {accounted:,} came out: nothing is published, "
@@ -36,12 +37,18 @@ def publish(
         chunks_from_ledger=work.answered_of(before),
         companies=sum(file.rows for file in reduced.profiles),
         dead_letters=sum(file.rows for file in dead_letters),
+        dead_documents=dead_documents,
     )
-    return _replace_manifest(run, counts, tokens, reduced.profiles, dead_letters)
+    return _replace_manifest(run, counts, tokens, planned.notes, reduced.profiles, dead_letters)
 
 
 def _replace_manifest(
-    run: Run, counts: Counts, tokens: Tokens, profiles: Sequence[Written], dead_letters: Sequence[Written]
+    run: Run,
+    counts: Counts,
+    tokens: Tokens,
+    notes: tuple[str, ...],
+    profiles: Sequence[Written],
+    dead_letters: Sequence[Written],
 ) -> Manifest:
     """Replace the manifest: from here on readers see this run."""
     published = Manifest(
@@ -55,6 +62,7 @@ def _replace_manifest(
         tokens=tokens,
         profiles=tuple(File(**asdict(file)) for file in profiles),
         dead_letters=tuple(File(**asdict(file)) for file in dead_letters),
+        notes=notes,
         versions=_versions(run),
     )
     run.storage.write(MANIFEST, (published.model_dump_json(indent=2) + "\n").encode())
@@ -68,5 +76,5 @@ def _versions(run: Run) -> dict[str, str]:
 
 
 def too_many_dead_letters(run: Run, counts: Counts) -> bool:
-    """Whether a published run has more dead letters than its settings allow."""
-    return counts.dead_letters > run.settings.max_dead_fraction * max(1, counts.documents)
+    """Whether more documents of a published run are dead than its settings allow."""
+    return counts.dead_documents > run.settings.max_dead_fraction * max(1, counts.documents)

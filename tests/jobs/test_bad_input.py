@@ -104,7 +104,8 @@ def test_bad_rows_become_dead_letters_with_their_place(tmp_path: Path, fake: Fak
     assert all(d["stage"] == "plan" and d["attempts"] == 0 for d in dead.values())
     counts = manifest(tmp_path / "out")["counts"]
     # Rows 4 and 5 share an id, 6 and 7 are the same document.
-    assert (counts["documents"], counts["companies"], counts["dead_letters"]) == (8, 3, 6)
+    assert (counts["documents"], counts["companies"], counts["dead_letters"]) == (9, 3, 6)
+    assert counts["dead_documents"] == 6
 
 
 def test_an_unreadable_file_among_others_is_a_dead_letter(tmp_path: Path, fake: FakeServer, cluster: None) -> None:

@@ -80,7 +80,7 @@ def test_every_document_is_in_chunks_or_in_dead_letters_and_counted_once() -> No
         ("d2", Fault.EMPTY),
         ("d4", Fault.TOO_LARGE),
     ]
-    assert (total.documents, total.dead_documents) == (5, 3)
+    assert (total.documents, total.dead_documents) == (7, 5)
 
 
 def test_a_small_input_is_planned_at_once_as_a_large_one_is(
