@@ -99,10 +99,11 @@ def prepare(
         raise OperatorError(f"--limit {limit}: a number of documents is expected")
     settings, servers = options.resolve()
     found = read_input.find_input(inputs, settings.columns, limit)
-    run_id, storage = new_run_id(), storage_at(output)
+    refuse_own_output(inputs, output, "--output")
+    refuse_own_output(inputs, ledger, "--ledger")
+    run_id = new_run_id()
     ledgers = storage_at(ledger, "--ledger") if ledger else None
-    refuse_own_output(inputs, storage, ledgers)
-    this = Run(run_id, settings, servers, storage, logs_of(run_id), ledgers)
+    this = Run(run_id, settings, servers, storage_at(output), logs_of(run_id), ledgers)
     profile_schema(this.model)
     return this, found
 

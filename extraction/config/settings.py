@@ -1,12 +1,15 @@
 """The configuration of a run: YAML, parsed once into frozen models that refuse unknown keys."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from extraction.base import Amount, Count, Frozen, Seconds
 from extraction.config.sglang_presets import Flags
@@ -350,19 +353,16 @@ def load_settings(path: Path, overrides: Mapping[str, Any] | None = None) -> Set
     if isinstance(raw.get("prompt"), str):  # first, so that overrides reach into it
         raw["prompt"] = read_yaml(path.parent / raw["prompt"])
     if "confidence.calibration" in laid:
-        override(raw, "confidence.calibration", laid.pop("confidence.calibration"))
+        override(raw, "confidence.calibration", laid.pop("confidence.calibration"), Settings)
     confidence = raw.get("confidence")
     if isinstance(confidence, dict) and isinstance(confidence.get("calibration"), str):
         raw["confidence"] = {**confidence, "calibration": read_yaml(path.parent / confidence["calibration"])}
     for key, value in laid.items():
-        override(raw, key, value)
+        override(raw, key, value, Settings)
     try:
         settings = Settings.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        given = "" if first["type"] == "missing" else f" (given: {first['input']!r:.80})"
-        raise OperatorError(f"{path}: {where}: {first['msg']}{given}") from None
+        raise refused(error, path, overrides or {}, Settings) from None
     model = settings.profile_model()
     struct_of(model)  # what can't be merged or published shows here, not after the last answer
     fields(model)
@@ -394,14 +394,64 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise OperatorError(f"--set {text}: {value!r} is not a YAML value") from None
 
 
-def override(raw: dict[str, Any], key: str, value: Any) -> None:
-    """Lay one value over the raw settings."""
-    *parents, last = key.split(".")
+def refused(
+    error: ValidationError, path: Path, overrides: Mapping[str, Any], model: type[BaseModel]
+) -> OperatorError:
+    """What is wrong with settings: the place that it came from, the key, the value, and what may be meant."""
+    first = error.errors()[0]
+    where = tuple(map(str, first["loc"]))
+    laid = (key for key in overrides if all(a == b for a, b in zip(parts_of(key, model), where, strict=False)))
+    source = next((f"--set {key}" for key in laid), path)
+    given = "" if first["type"] in ("missing", "extra_forbidden") else f" (given: {first['input']!r:.80})"
+    message = f"{source}: {'.'.join(where)}: {first['msg']}{given}"
+    if first["type"] == "extra_forbidden":
+        known = _names(_model_at(model, where[:-1]))
+        alike = get_close_matches(where[-1], known, 1)
+        message = f"{source}: there is no setting {'.'.join(where)}"
+        message += f": did you mean {alike[0]}?" if alike else f"; there are {', '.join(sorted(known))}"
+    return OperatorError(message)
+
+
+def parts_of(key: str, model: type[BaseModel]) -> list[str]:
+    """The parts of a dotted key; what stands behind a mapping of names is one name, whatever dots are in it."""
+    parts = key.split(".")
+    inner: type[BaseModel] | None = model
+    for n, part in enumerate(parts):
+        if inner is None:
+            return [*parts[:n], ".".join(parts[n:])]
+        field = _names(inner).get(part)
+        inner = _inner_model(field.annotation) if field else None
+    return parts
+
+
+def _names(model: type[BaseModel] | None) -> dict[str, FieldInfo]:
+    return {info.alias or name: info for name, info in model.model_fields.items()} if model else {}
+
+
+def _model_at(model: type[BaseModel] | None, where: Sequence[str]) -> type[BaseModel] | None:
+    for part in where:
+        field = _names(model).get(part)
+        model = _inner_model(field.annotation) if field else None
+    return model
+
+
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
+    """The model in an annotation, optional or not; none where a mapping or a list is around it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    union = get_origin(annotation) in (Union, UnionType, Annotated)
+    return next(filter(None, map(_inner_model, get_args(annotation))), None) if union else None
+
+
+def override(raw: dict[str, Any], key: str, value: Any, model: type[BaseModel]) -> None:
+    """Lay one value over raw settings, which are to be those of a model."""
+    *parents, last = parts_of(key, model)
     node = raw
     for parent in parents:
-        inner = node.setdefault(parent, {})
+        inner = node.get(parent)
+        inner = node.setdefault(parent, {}) if inner is None else inner
         if not isinstance(inner, Mapping):
-            raise OperatorError(f"{key}: {parent} has no keys of its own")
+            raise OperatorError(f"--set {key}: {parent} is {inner!r:.80} here and has no keys of its own")
         node[parent] = dict(inner)
         node = node[parent]
     node[last] = value

@@ -36,6 +36,7 @@ class PartitionRun:
     requests: how many requests are charged to it; `done` of them have a result, `failed` of these no profile.
     record: how it ended; None while it has not.
     error: why it could not be planned.
+    absent: columns that the settings name and its input has not, in words.
     """
 
     status: PartitionStatus
@@ -50,6 +51,7 @@ class PartitionRun:
     spent: Spent = field(default_factory=Spent)
     record: PartitionRecord | None = None
     error: Exception | None = None
+    absent: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:

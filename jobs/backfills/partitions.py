@@ -16,7 +16,7 @@ from typing import Any
 from extraction.errors import OperatorError
 from jobs.backfills.config import Declaration, Window
 from jobs.stages.input_files import is_data, is_hidden, refuse_tables
-from jobs.state.storage import explained, filesystem_at
+from jobs.state.storage import Storage, explained, filesystem_at
 
 DATE_PLACEHOLDER, ISO = "date", "%Y-%m-%d"
 PLACEHOLDER = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
@@ -87,6 +87,13 @@ class Pattern:
         if not partitions:
             raise OperatorError(f"input: {self.text} finds no partition with Parquet files (*.parquet)")
         return partitions
+
+    def would_read(self, storage: Storage, path: str) -> bool:
+        """Whether a file that is written to a storage would be in a partition."""
+        if type(self._filesystem) is not type(storage.filesystem):
+            return False
+        parts = storage.full(path).split("/")
+        return any(self._values("/".join(parts[:n])) for n in range(1, len(parts) + 1))
 
     @cached_property
     def _glob(self) -> str:

@@ -23,7 +23,8 @@ PATH_KEY = re.compile(r"([^=]+)=(.*)")
 TABLE_LOGS = {"_delta_log": "Delta Lake", ".hoodie": "Hudi", "metadata": "Iceberg"}
 EXPORTS = {"Delta Lake": "delta_scan", "Iceberg": "iceberg_scan", "Hudi": "hudi_scan"}
 MOST_ABOVE = 2  # folders in which a table may begin: its own, and one for its data in that
-WRITTEN = ("profiles/RUN/0.parquet", "dead_letters/RUN/0.parquet", "work/runs/RUN/chunks/0.parquet")  # by a run
+WRITTEN_FILE = "profiles/RUN/0.parquet"
+WRITTEN = (WRITTEN_FILE, "dead_letters/RUN/0.parquet", "work/runs/RUN/chunks/0.parquet", "FINGERPRINT/0.parquet")
 
 
 def files_at(given: str) -> list[str]:
@@ -42,7 +43,8 @@ def files_at(given: str) -> list[str]:
             found = [p for p in map(str, filesystem.glob(pattern)) if is_data(p, named=named)]
             refuse_tables(filesystem, [], {p.rpartition("/")[0] for p in found}, f"--input {given}")
         else:
-            raise OperatorError(f"--input {given}: there is no such file or folder")
+            store = "" if isinstance(filesystem, LocalFileSystem) else ", or no such bucket"
+            raise OperatorError(f"--input {given}: there is no such file or folder{store}")
     if not found:
         raise OperatorError(f"--input {given}: there are no Parquet files (*.parquet) there")
     return [str(filesystem.unstrip_protocol(p)) for p in sorted(found)]
@@ -118,18 +120,17 @@ def _refuse(what: str, folder: str, table: str) -> NoReturn:
     )
 
 
-def refuse_own_output(inputs: Iterable[str], output: Storage, ledgers: Storage | None = None) -> None:
-    """Raise OperatorError where an input would take in what runs write to the output or to a ledger: a second run
+def refuse_own_output(inputs: Iterable[str], folder: str | None, flag: str) -> None:
+    """Raise OperatorError where an input would take in what runs write to a folder, which a flag gave: a second run
     would read what the first has written."""
-    places = [(f"--output {output.url}", output, path) for path in WRITTEN]
-    places += [(f"--ledger {ledgers.url}", ledgers, "FINGERPRINT/0.parquet")] if ledgers else []
-    for given in inputs:
-        for what, storage, path in places:
-            if would_read(given, storage, path):
-                raise OperatorError(
-                    f"{what} is within --input {given}, which would take in the files that a run writes there: "
-                    "give a place beside the input"
-                )
+    for given in inputs if folder else ():
+        with explained(f"{flag} {folder} can't be compared with --input {given}"):
+            within = any(would_read(given, Storage(str(folder)), path) for path in WRITTEN)
+        if within:
+            raise OperatorError(
+                f"{flag} {folder} is within --input {given}, which would take in the files that a run writes "
+                "there: give a place beside the input"
+            )
 
 
 def would_read(given: str, storage: Storage, path: str) -> bool:

@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,7 +20,8 @@ from extraction.documents import DeadLetter, SeenDocuments, admit
 from extraction.errors import Fault
 from jobs.stages.read_input import Input, RowGroup, document_rows, unclear_notes
 from jobs.stages.run import Run
-from jobs.state.storage import Written
+from jobs.state.ledger import Digests, digests
+from jobs.state.storage import Storage, Written
 from jobs.state.tables import CHUNKS, DEAD_LETTERS, DOCUMENT_ROWS
 
 PLANNED_AT_ONCE_BYTES = (
@@ -27,6 +29,7 @@ PLANNED_AT_ONCE_BYTES = (
 )  # bytes of input that one task plans: some seconds, as long as a shuffle takes to begin
 PART_BYTES = 16 << 20  # of row groups of one file that one task reads
 DECODED_RATIO = 4  # of the bytes that a footer tells, which are encoded
+CHUNK_FILES_READ = 16  # at a time
 HELD_BYTES = 32 << 20  # of documents that a task has as Python objects at a time
 UNCLEAR = pa.struct([("column", pa.string()), ("why", pa.string()), ("place", pa.string()), ("rows", pa.int64())])
 PLANNED = pa.schema(
@@ -250,6 +253,16 @@ class Companies:
             place = f"{row['source_path']}#row={row['row']}"
             counted = self.unclear.setdefault(each["column"], {**each, "place": place, "rows": 0})
             counted["rows"] += 1
+
+
+def chunk_ids_of(storage: Storage, chunk_files: Sequence[str]) -> Iterator[Digests]:
+    """The ids of the chunks in each file as digests, in the order of rows; several files are read at a time."""
+
+    def read(path: str) -> Digests:
+        return digests(storage.read_table(path, ["chunk_id"])["chunk_id"].to_pylist())
+
+    with ThreadPoolExecutor(CHUNK_FILES_READ) as threads:
+        yield from threads.map(read, chunk_files)
 
 
 def write_dead_letters(run: Run, stage: str, dead: Sequence[DeadLetter]) -> Written:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import fsspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
@@ -203,7 +204,7 @@ class Storage:
         with self.filesystem.open(self.full(path), "rb") as file:
             return pq.read_table(file, columns=columns)
 
-    def read_rows(self, path: str, rows: Sequence[int]) -> pa.Table:
+    def read_rows(self, path: str, rows: Sequence[int] | npt.NDArray[np.int64]) -> pa.Table:
         """Some rows of a Parquet file, by their ascending numbers; row groups without any of them are not read."""
         with self.filesystem.open(self.full(path), "rb") as file:
             parquet = pq.ParquetFile(file)
