@@ -400,16 +400,20 @@ def refused(
     """What is wrong with settings: the place that it came from, the key, the value, and what may be meant."""
     first = error.errors()[0]
     where = tuple(map(str, first["loc"]))
-    laid = (key for key in overrides if all(a == b for a, b in zip(parts_of(key, model), where, strict=False)))
+    depth = next(n for n in range(len(where), 0, -1) if _names(_model_at(model, where[: n - 1])))
+    laid = [key for key in overrides if _meet(parts_of(key, model), where[:depth])]
+    laid.sort(key=lambda key: not _meet(parts_of(key, model), where))  # of several keys of a mapping the one
     source = next((f"--set {key}" for key in laid), path)
-    given = "" if first["type"] in ("missing", "extra_forbidden") else f" (given: {first['input']!r:.80})"
-    message = f"{source}: {'.'.join(where)}: {first['msg']}{given}"
-    if first["type"] == "extra_forbidden":
-        known = _names(_model_at(model, where[:-1]))
-        alike = get_close_matches(where[-1], known, 1)
-        message = f"{source}: there is no setting {'.'.join(where)}"
-        message += f": did you mean {alike[0]}?" if alike else f"; there are {', '.join(sorted(known))}"
-    return OperatorError(message)
+    given = "" if first["type"] == "missing" else f" (given: {first['input']!r:.80})"
+    known = _names(_model_at(model, where[:-1])) if first["type"] == "extra_forbidden" else ()
+    alike = get_close_matches(where[-1], known, 1) if known else []
+    meant = f": did you mean {'.'.join([*where[:-1], *alike])}?" if alike else ""
+    return OperatorError(f"{source}: {'.'.join(where)}: {first['msg']}{given}{meant}")
+
+
+def _meet(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether one path begins with the other."""
+    return all(a == b for a, b in zip(one, other, strict=False))
 
 
 def parts_of(key: str, model: type[BaseModel]) -> list[str]:
@@ -451,7 +455,7 @@ def override(raw: dict[str, Any], key: str, value: Any, model: type[BaseModel]) 
         inner = node.get(parent)
         inner = node.setdefault(parent, {}) if inner is None else inner
         if not isinstance(inner, Mapping):
-            raise OperatorError(f"--set {key}: {parent} is {inner!r:.80} here and has no keys of its own")
+            raise OperatorError(f"--set {key}: {parent} has no keys of its own (it is {inner!r:.80})")
         node[parent] = dict(inner)
         node = node[parent]
     node[last] = value
