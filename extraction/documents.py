@@ -4,6 +4,7 @@ A row of the input becomes a Document, or a DeadLetter with the fault that keeps
 holds of a document; it maps the chunk's characters back to the document's.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,7 +60,10 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A document, or an unreadable piece of input, that gave nothing. Never holds a document's text."""
+    """A document, or an unreadable piece of input, that gave nothing. Never holds a document's text.
+
+    `documents` is how many it stands for: all rows of what can't be read, 1 where nobody knows them.
+    """
 
     document_id: str | None
     source_path: str
@@ -67,35 +71,42 @@ class DeadLetter:
     fault: Fault
     message: str
     attempts: int = 0
+    documents: int = 1
 
 
 @dataclass(slots=True)
 class Intake:
-    """What came of a company's rows: its documents, and a dead letter for each of the others."""
+    """What came of a company's rows: its documents, a dead letter for each of the others, and how many rows repeat
+    a document."""
 
     documents: list[Document] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    repeated: int = 0
 
 
-def admit(rows: list[dict[str, Any]], max_bytes: int) -> Intake:
-    """Sort the rows of one company into documents and dead letters.
+SeenDocuments = dict[str, tuple[str, bytes]]  # by id: where a document stands, and a digest of its text
+
+
+def admit(rows: list[dict[str, Any]], max_bytes: int, seen: SeenDocuments | None = None) -> Intake:
+    """Sort rows of one company into documents and dead letters; `seen` are its documents in rows before these.
 
     Rows that repeat a document's id and text are the same document. A row that repeats the id with
     another text is a dead letter: which of the two is meant can't be known, and none is lost silently.
     """
-    intake = Intake()
-    seen: dict[str, Document] = {}
+    intake, seen = Intake(), {} if seen is None else seen
     for row in sorted(rows, key=lambda r: (r["source_path"], r["row"])):
         fault = _fault(row, max_bytes)
         if fault is None:
             document = Document(**{name: row[name] for name in Document.__slots__ if name in row})
-            first = seen.setdefault(document.document_id, document)
-            if first is document:
+            digest = hashlib.blake2b(document.text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+            if document.document_id not in seen:
+                seen[document.document_id] = f"{document.source_path} row {document.row}", digest
                 intake.documents.append(document)
                 continue
-            if first.text == document.text:
+            place, of_first = seen[document.document_id]
+            if of_first == digest:
+                intake.repeated += 1
                 continue
-            place = f"{first.source_path} row {first.row}"
             fault = (
                 Fault.DUPLICATE_ID,
                 f"the id stands at {place} with another text: give each document its own",
@@ -106,6 +117,9 @@ def admit(rows: list[dict[str, Any]], max_bytes: int) -> Intake:
 
 
 def _fault(row: dict[str, Any], max_bytes: int) -> tuple[Fault, str] | None:
+    for each in row.get("unclear") or ():
+        if each["column"] in ("document_id", "company_id"):
+            return Fault.MISSING_ID, f"the document's {each['column']} means nothing: {each['why']}"
     if row["document_id"] is None:
         return Fault.MISSING_ID, "the document has no document_id"
     if row.get("not_text"):

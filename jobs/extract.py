@@ -19,6 +19,7 @@ from jobs.cli.flags import flag
 from jobs.cli.progress import progress_of
 from jobs.reports import page
 from jobs.stages import extract, plan, publish, ray_cluster, read_input
+from jobs.stages.input_files import refuse_own_output
 from jobs.stages.run import Run, Stages, logs_of, new_run_id
 from jobs.stages.run_stats import RunStats
 from jobs.state.lease import lease
@@ -66,6 +67,7 @@ def run(
         least = ChunkState.wanted(retry_failed=retry_failed)
         if plan_only:
             planned = plan.plan(this, found)
+            tell_notes(planned)
             print_plan(planned, extract.work_of(this, planned, this.ledger.index(), least))
             return DONE
         with lease(this.storage, this.run_id):
@@ -77,6 +79,7 @@ def run(
             LOG.print(f"plan     {tell_plan(planned, work)}")
             if this.misfit:
                 LOG.print(f"note     confidence is {this.calibrated_for}", markup=False)
+            tell_notes(planned)
             stages.end("plan")
             record.write(this.storage, stages.seconds)
             with progress_of(this, work, log_format) as progress:
@@ -98,6 +101,8 @@ def prepare(
         raise OperatorError(f"--limit {limit}: a number of documents is expected")
     settings, servers = options.resolve()
     found = read_input.find_input(inputs, settings.columns, limit)
+    refuse_own_output(inputs, output, "--output")
+    refuse_own_output(inputs, ledger, "--ledger")
     run_id = new_run_id()
     ledgers = storage_at(ledger, "--ledger") if ledger else None
     this = Run(run_id, settings, servers, storage_at(output), logs_of(run_id), ledgers)
@@ -115,7 +120,7 @@ def tell(run: Run, published: Manifest, tally: RunStats, stages: Stages) -> int:
     code = OVER_BUDGET if publish.too_many_dead_letters(run, counts) else DONE
     if code == OVER_BUDGET:
         LOG.print(
-            f"[bold]budget:[/] {counts.dead_letters:,} dead letters for {counts.documents:,} documents are more "
+            f"[bold]budget:[/] {counts.dead_documents:,} dead of {counts.documents:,} documents are more "
             f"than max_dead_fraction = {run.settings.max_dead_fraction:g}: exit {OVER_BUDGET}"
         )
     return code
@@ -130,11 +135,17 @@ def tell_plan(planned: plan.Plan, work: extract.Work) -> str:
     )
 
 
+def tell_notes(planned: plan.Plan) -> None:
+    """What is odd in the input, a line each."""
+    for note in planned.notes:
+        LOG.print(f"note     {note}", markup=False)
+
+
 def print_plan(planned: plan.Plan, work: extract.Work) -> None:
     """The size of a run, a number a line."""
     sizes = {
         "documents": planned.documents,
-        "dead letters": sum(file.rows for file in planned.dead_letter_files),
+        "dead": planned.dead_documents,
         "chunks": work.chunks,
         "prompt tokens": planned.prompt_tokens,
         "requests": work.missing,

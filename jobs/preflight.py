@@ -81,7 +81,7 @@ def look(
     yield checks.check_input(inputs, columns) if inputs else Check("input", "skipped", "no --input")
     for name, given in folders.items():
         if given:
-            yield checks.check_folder(name, given, f"--{name}", len(nodes))
+            yield checks.check_folder(name, given, f"--{name}", len(nodes), inputs or ())
     if settings is None:
         return
     yield from checks.check_sampling(settings)

@@ -1,12 +1,15 @@
 """The configuration of a run: YAML, parsed once into frozen models that refuse unknown keys."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from extraction.base import Amount, Count, Frozen, Seconds
 from extraction.config.sglang_presets import Flags
@@ -40,8 +43,11 @@ class Price(Frozen):
         return gpu_hours * self.gpu_hour + tokens / MILLION
 
 
+EpochUnit = Literal["s", "ms", "us", "ns"]
+
+
 class Columns(Frozen):
-    """Names of the input's columns."""
+    """Names of the input's columns, and how its dates are written."""
 
     document_id: str = Field(
         default="document_id", description="Column of the document's id, which has to be there"
@@ -61,13 +67,19 @@ class Columns(Frozen):
     )
     document_date: str = Field(
         default="document_date",
-        description="Column of the date (ISO 8601), which the merge rule `latest` goes by",
+        description="Column of the date, which the merge rule `latest` goes by: a date, a timestamp, text in a "
+        "form of ISO 8601, or a number such as 20240501",
     )
     company_name: str = Field(
         default="company_name",
         description="Column of the name of the company that is meant, where it is known",
     )
     website: str = Field(default="website", description="Column of that company's website, where it is known")
+    epoch_unit: EpochUnit | None = Field(
+        default=None,
+        description="What numbers in the date's column count since 1970: `s`, `ms`, `us` or `ns`; `null` reads "
+        "them as yyyymmdd or as a year",
+    )
 
 
 class Model(Frozen):
@@ -355,19 +367,16 @@ def load_settings(path: Path, overrides: Mapping[str, Any] | None = None) -> Set
     if isinstance(raw.get("prompt"), str):  # first, so that overrides reach into it
         raw["prompt"] = read_yaml(path.parent / raw["prompt"])
     if "confidence.calibration" in laid:
-        override(raw, "confidence.calibration", laid.pop("confidence.calibration"))
+        override(raw, "confidence.calibration", laid.pop("confidence.calibration"), Settings)
     confidence = raw.get("confidence")
     if isinstance(confidence, dict) and isinstance(confidence.get("calibration"), str):
         raw["confidence"] = {**confidence, "calibration": read_yaml(path.parent / confidence["calibration"])}
     for key, value in laid.items():
-        override(raw, key, value)
+        override(raw, key, value, Settings)
     try:
         settings = Settings.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        given = "" if first["type"] == "missing" else f" (given: {first['input']!r:.80})"
-        raise OperatorError(f"{path}: {where}: {first['msg']}{given}") from None
+        raise refused(error, path, overrides or {}, Settings) from None
     model = settings.profile_model()
     fields(model)  # what can't be asked for, merged or published shows here, not after the last answer
     settings.prompt.check(model)
@@ -398,14 +407,68 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise OperatorError(f"--set {text}: {value!r} is not a YAML value") from None
 
 
-def override(raw: dict[str, Any], key: str, value: Any) -> None:
-    """Lay one value over the raw settings."""
-    *parents, last = key.split(".")
+def refused(
+    error: ValidationError, path: Path, overrides: Mapping[str, Any], model: type[BaseModel]
+) -> OperatorError:
+    """What is wrong with settings: the place that it came from, the key, the value, and what may be meant."""
+    first = error.errors()[0]
+    where = tuple(map(str, first["loc"]))
+    depth = next(n for n in range(len(where), 0, -1) if _names(_model_at(model, where[: n - 1])))
+    laid = [key for key in overrides if _meet(parts_of(key, model), where[:depth])]
+    laid.sort(key=lambda key: not _meet(parts_of(key, model), where))  # of several keys of a mapping the one
+    source = next((f"--set {key}" for key in laid), path)
+    given = "" if first["type"] == "missing" else f" (given: {first['input']!r:.80})"
+    known = _names(_model_at(model, where[:-1])) if first["type"] == "extra_forbidden" else ()
+    alike = get_close_matches(where[-1], known, 1) if known else []
+    meant = f": did you mean {'.'.join([*where[:-1], *alike])}?" if alike else ""
+    return OperatorError(f"{source}: {'.'.join(where)}: {first['msg']}{given}{meant}")
+
+
+def _meet(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether one path begins with the other."""
+    return all(a == b for a, b in zip(one, other, strict=False))
+
+
+def parts_of(key: str, model: type[BaseModel]) -> list[str]:
+    """The parts of a dotted key; what stands behind a mapping of names is one name, whatever dots are in it."""
+    parts = key.split(".")
+    inner: type[BaseModel] | None = model
+    for n, part in enumerate(parts):
+        if inner is None:
+            return [*parts[:n], ".".join(parts[n:])]
+        field = _names(inner).get(part)
+        inner = _inner_model(field.annotation) if field else None
+    return parts
+
+
+def _names(model: type[BaseModel] | None) -> dict[str, FieldInfo]:
+    return {info.alias or name: info for name, info in model.model_fields.items()} if model else {}
+
+
+def _model_at(model: type[BaseModel] | None, where: Sequence[str]) -> type[BaseModel] | None:
+    for part in where:
+        field = _names(model).get(part)
+        model = _inner_model(field.annotation) if field else None
+    return model
+
+
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
+    """The model in an annotation, optional or not; none where a mapping or a list is around it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    union = get_origin(annotation) in (Union, UnionType, Annotated)
+    return next(filter(None, map(_inner_model, get_args(annotation))), None) if union else None
+
+
+def override(raw: dict[str, Any], key: str, value: Any, model: type[BaseModel]) -> None:
+    """Lay one value over raw settings, which are to be those of a model."""
+    *parents, last = parts_of(key, model)
     node = raw
     for parent in parents:
-        inner = node.setdefault(parent, {})
+        inner = node.get(parent)
+        inner = node.setdefault(parent, {}) if inner is None else inner
         if not isinstance(inner, Mapping):
-            raise OperatorError(f"{key}: {parent} has no keys of its own")
+            raise OperatorError(f"--set {key}: {parent} has no keys of its own (it is {inner!r:.80})")
         node[parent] = dict(inner)
         node = node[parent]
     node[last] = value

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from extraction.base import Count, Frozen, Seconds
-from extraction.config.settings import override, read_yaml
-from extraction.errors import OperatorError
+from extraction.config.settings import override, read_yaml, refused
 from jobs.cli.command import Options
 
 MaximumAmount = Annotated[float, Field(gt=0)]
@@ -93,13 +92,11 @@ def load_backfill(path: Path, overrides: Mapping[str, Any] | None = None) -> Dec
     """
     raw = read_yaml(path)
     for key, value in (overrides or {}).items():
-        override(raw, key, value)
+        override(raw, key, value, Declaration)
     try:
         declared = Declaration.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise OperatorError(f"{path}: {where}: {first['msg']}") from None
+        raise refused(error, path, overrides or {}, Declaration) from None
     config = declared.extract.config
     if config is None or config.is_absolute():
         return declared

@@ -37,6 +37,7 @@ class PartitionRun:
     `gone` of these none because their server was gone.
     record: how it ended; None while it has not.
     error: why it could not be planned.
+    absent: columns that the settings name and its input has not, in words.
     """
 
     status: PartitionStatus
@@ -52,6 +53,7 @@ class PartitionRun:
     spent: Spent = field(default_factory=Spent)
     record: PartitionRecord | None = None
     error: Exception | None = None
+    absent: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:
@@ -121,6 +123,6 @@ class PartitionRun:
         too_many = ", more than max_dead_fraction" if exit_code == OVER_BUDGET else ""
         return (
             f"{counts.documents:,} documents, {counts.companies:,} companies, "
-            f"{counts.dead_letters:,} dead{too_many}, "
+            f"{counts.dead_documents:,} dead{too_many}, "
             f"{self.spent.requests:,} requests for {counts.chunks:,} chunks"
         )

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import fsspec
-
 from extraction.errors import OperatorError
 from jobs.backfills.config import Declaration, Window
-from jobs.stages.read_input import is_data, is_hidden
+from jobs.stages.input_files import is_data, is_hidden, refuse_tables
+from jobs.state.storage import Storage, explained, filesystem_at
 
 DATE_PLACEHOLDER, ISO = "date", "%Y-%m-%d"
 PLACEHOLDER = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
@@ -53,10 +52,8 @@ class Pattern:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        try:
-            self._filesystem, path = fsspec.url_to_fs(text)
-        except (ImportError, ValueError, OSError) as error:
-            raise OperatorError(f"input: {text} can't be opened: {error}") from None
+        with explained(f"input: {text} can't be opened"):
+            self._filesystem, path = filesystem_at(text)
         self._path = str(path).rstrip("/")
         self._formats = [(match[1], match[2]) for match in PLACEHOLDER.finditer(self._path)]
         if not self._formats:
@@ -75,7 +72,7 @@ class Pattern:
     def partitions(self) -> list[Partition]:
         """All partitions that hold a Parquet file, in order of their paths. Raises OperatorError where there is
         none, or the store can't be listed."""
-        try:
+        with explained(f"input: {self.text} can't be listed"):
             self._filesystem.invalidate_cache()
             roots: dict[tuple[tuple[str, str], ...], list[str]] = {}
             for path in map(str, self._filesystem.glob(self._glob)):
@@ -85,11 +82,18 @@ class Pattern:
             with ThreadPoolExecutor(LISTERS) as threads:
                 listed = threads.map(lambda item: self._partition(dict(item[0]), item[1]), roots.items())
                 partitions = sorted((each for each in listed if each.files), key=lambda each: each.path)
-        except OSError as error:
-            raise OperatorError(f"input: {self.text} can't be listed: {error}") from None
+            folders = {path.rstrip("/") for some in roots.values() for path in some}
+            refuse_tables(self._filesystem, [], folders, f"input: {self.text}")
         if not partitions:
             raise OperatorError(f"input: {self.text} finds no partition with Parquet files (*.parquet)")
         return partitions
+
+    def would_read(self, storage: Storage, path: str) -> bool:
+        """Whether a file that is written to a storage would be in a partition."""
+        if type(self._filesystem) is not type(storage.filesystem):
+            return False
+        parts = storage.full(path).split("/")
+        return any(self._values("/".join(parts[:n])) for n in range(1, len(parts) + 1))
 
     @cached_property
     def _glob(self) -> str:

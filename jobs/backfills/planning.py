@@ -10,12 +10,15 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
+from extraction.errors import OperatorError
 from jobs.backfills.budget import Budget
 from jobs.backfills.config import Declaration
 from jobs.backfills.partition_run import PartitionRun
 from jobs.backfills.partition_state import PartitionStatus, read_statuses, recipe_of
-from jobs.backfills.partitions import partitions_in_window
+from jobs.backfills.partitions import Pattern, partitions_in_window
+from jobs.cli.command import LOG
 from jobs.stages import extract, plan, ray_cluster, read_input
+from jobs.stages.input_files import WRITTEN_FILE
 from jobs.stages.run import Run, logs_of, new_run_id
 from jobs.state.ledger import (
     LEDGERS,
@@ -73,6 +76,13 @@ class Backfill:
         self._partitions = partitions_in_window(declared, datetime.datetime.now(datetime.UTC).date())
         settings, servers = declared.extract.resolve()
         output, run_id = storage_at(declared.output, "output"), new_run_id()
+        pattern = Pattern(declared.input)
+        for partition in self._partitions:
+            if pattern.would_read(output, f"{partition.path}/{WRITTEN_FILE}"):
+                raise OperatorError(
+                    f"output: {declared.output} is within input: {declared.input}, which would take in the files "
+                    "that a run writes there: give a place beside the input"
+                )
         self.whole = Run(run_id, settings, servers, output, logs_of(run_id), output.under(LEDGERS))
         profile_schema(self.whole.model)
 
@@ -104,6 +114,9 @@ class Backfill:
                 statuses = statuses[PLANNERS:]
                 if time.monotonic() - began > seconds:
                     break
+        absent = set.intersection(*(set(each.absent) for each in partitions)) if partitions else set()
+        if absent:
+            raise OperatorError(min(absent))
         return Batch(run, index, least, partitions), statuses
 
 
@@ -111,7 +124,10 @@ def _planned(run: Run, status: PartitionStatus, index: Index, least: ChunkState)
     partition = PartitionRun(status, replace(run, storage=run.storage.under(status.path)))
     try:
         documents = read_input.look_over(sorted(status.partition.files), run.settings.columns)
+        partition.absent = documents.absent
         partition.planned = plan.plan(partition.run, documents)
+        for note in (*documents.absent, *partition.planned.notes):
+            LOG.print(f"note     {partition.path}: {note}", markup=False)
         partition.work = extract.work_of(partition.run, partition.planned, index, least)
         partition.left = partition.work.missing
     except Exception as error:

@@ -5,7 +5,7 @@ A backfill's YAML has the same options, as keys.
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -24,6 +24,7 @@ from extraction.errors import OperatorError, ProfilesError
 from jobs.cli.flags import FLAGS, HELP, EngineChoice, EngineFlags
 from jobs.stages import ray_cluster
 from jobs.stages.engines import Fleet, choose_engine, fleet, version_of
+from jobs.state.storage import is_of_store
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 DONE, FAILED, MISTAKE, OVER_BUDGET = 0, 1, 2, 3
@@ -78,6 +79,10 @@ def enter(app: App, argv: Sequence[str] | None = None, errors: tuple[type[Except
         return parse_words(app, sys.argv[1:] if argv is None else argv)() or DONE
     except (ProfilesError, ray.exceptions.RayError, *errors) as error:
         return complain(error)
+    except Exception as error:
+        if not is_of_store(error):
+            raise
+        return complain(error)
 
 
 def complain(error: BaseException) -> int:
@@ -117,8 +122,19 @@ class Options(Frozen):
     def settings(self) -> tuple[Engine, Settings]:
         """The engine and the settings. Raises OperatorError for a value that is none."""
         engine = choose_engine("endpoint" if self.endpoint and self.engine == "auto" else self.engine)
+        for flag in self._idle(engine):
+            LOG.print(f"note     {flag} does nothing with the engine {engine}", markup=False)
         settings = load_settings(self.config or CONFIGS / DEFAULTS[engine], self._overrides(engine))
         return engine, _with_url(settings) if engine == "endpoint" else settings
+
+    def _idle(self, engine: Engine) -> Iterator[str]:
+        """The flags and keys that are given and are another engine's."""
+        if self.endpoint and engine != "endpoint":
+            yield f"--endpoint {self.endpoint}"
+        if self.scenario and engine != "sglang":
+            yield f"--scenario {self.scenario}"
+        others = set(DEFAULTS) - {engine}
+        yield from (f"--set {key}" for key in self.laid if key.partition(".")[0] in others)
 
     def _overrides(self, engine: Engine) -> dict[str, Any]:
         """What is laid over the settings file, the environment's share included."""

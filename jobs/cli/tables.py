@@ -96,7 +96,8 @@ def show_counts(
     of = f" of {limit}" if limit else ""
     extracting = f", {clock(tally.seconds)} extracting, {tally.in_flight:.1f}{of} requests in flight a server"
     lines = [
-        ("documents", f"{counts.documents:,} in, {counts.companies:,} companies out, {counts.dead_letters:,} dead"),
+        ("documents", f"{counts.documents:,} in, {counts.companies:,} companies out, "
+                      f"{counts.dead_documents:,} dead"),
         ("chunks", f"{counts.chunks:,}: {asked:,} answered now, {counts.chunks_from_ledger:,} from the ledger, "
                    f"{missing:,} missing"),
         ("tokens", f"{tokens.prompt:,} prompt ({tokens.cached:,} of them cached), {tokens.completion:,} output"),

@@ -70,7 +70,8 @@ def failures(published: PublishedRun) -> Failures:
         for stage, fault in _kinds_of_failure(table):
             rows = table.filter(pc.and_(pc.equal(table["stage"], stage), pc.equal(table["fault"], fault)))
             kind = stage, fault
-            found.by_class[kind] += rows.num_rows
+            known = rows["documents"] if "documents" in rows.column_names else None  # older runs have none
+            found.by_class[kind] += pc.sum(known).as_py() or 0 if known else rows.num_rows
             examples = found.examples.setdefault(kind, [])
             examples += rows.slice(0, FAILURE_EXAMPLES - len(examples)).to_pylist()
         found.letters += table.slice(0, LETTERS_SHOWN - len(found.letters)).to_pylist()

@@ -346,11 +346,10 @@ def _texts(documents: str, columns: Columns, company_ids: Collection[str]) -> di
     """The documents of some companies."""
     wanted = pa.array(sorted(company_ids), pa.string())
     texts: dict[str, list[Text]] = defaultdict(list)
-    for part in read_input.find_input([documents], columns).parts:
-        for rows in read_input.read_rows_of(part, columns):
-            rows = rows.filter(pc.is_in(rows["company_id"], value_set=wanted)).select(["company_id", "text"])
-            for row in rows.to_pylist():
-                texts[row["company_id"]].append(Text(row["text"] or ""))
+    for rows in read_input.document_rows(read_input.find_input([documents], columns).parts, columns):
+        rows = rows.filter(pc.is_in(rows["company_id"], value_set=wanted)).select(["company_id", "text"])
+        for row in rows.to_pylist():
+            texts[row["company_id"]].append(Text(row["text"] or ""))
     return texts
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import re
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from extraction.errors import Fault, ProfilesError, RunError
 from extraction.prompting.reply_parsing import ReplyFault, parse
 from jobs.stages import ray_cluster, read_input
 from jobs.stages.engines import SCENARIOS, Fleet
+from jobs.stages.input_files import refuse_own_output
 from jobs.state.storage import storage_at
 
 MOST_S = 120  # for one answer
@@ -168,20 +169,39 @@ def check_input(given: list[str], columns: Columns) -> Check:
     """Whether documents can be read, and how many there are."""
     try:
         found = read_input.find_input(given, columns)
-    except (ProfilesError, OSError) as error:
-        return Check("input", "wrong", str(error))
+        odd = (*found.notes, *_sampled(found, columns))
+    except Exception as error:
+        reason = ray_cluster.reason(error)
+        if reason is None:
+            raise
+        return Check("input", "wrong", str(reason))
     files = len({part.url for part in found.parts})
     said = f"{files:,} files, {found.rows:,} documents, {found.bytes / 1e6:,.1f} MB; the columns are there"
+    remedy = ""
     if found.dead_letters:
         first = found.dead_letters[0]
         said += f"; {len(found.dead_letters):,} files can't be read, such as {first.source_path}: {first.message}"
-        return Check("input", "note", said, "each of them will be a dead letter: mend them, or leave them out")
-    return Check("input", "ok", said)
+        remedy = "each of them will be a dead letter: mend them, or leave them out"
+    return Check("input", "note" if odd or remedy else "ok", "; ".join((said, *odd)), remedy)
 
 
-def check_folder(name: str, given: str, flag: str, nodes: int) -> Check:
+def _sampled(found: read_input.Input, columns: Columns) -> list[str]:
+    """What values mean nothing in the first rows, in words."""
+    rows = next(read_input.document_rows(found.parts[:1], columns), None)
+    if rows is None:
+        return []
+    unclear = [
+        {**each, "place": f"{row['source_path']}#row={row['row']}", "rows": 1}
+        for row in rows.select(["source_path", "row", "unclear"]).to_pylist()
+        for each in row["unclear"] or ()
+    ]
+    return [f"of the first {rows.num_rows:,}: {note}" for note in read_input.unclear_notes(unclear, columns)]
+
+
+def check_folder(name: str, given: str, flag: str, nodes: int, inputs: Sequence[str] = ()) -> Check:
     """Whether a folder can be written to; a local one must be everybody's where there are several nodes."""
     try:
+        refuse_own_output(inputs, given, flag)
         storage = storage_at(given, flag)
     except ProfilesError as error:
         return Check(name, "wrong", str(error), "give a folder or URL that this user, and every node, may write to")

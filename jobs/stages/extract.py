@@ -30,10 +30,10 @@ from extraction.config.settings import BreakerSettings as Asked
 from extraction.config.settings import Servers, Settings
 from extraction.errors import Fault, RunError
 from jobs.stages import ray_cluster
-from jobs.stages.plan import Plan
+from jobs.stages.plan import Plan, chunk_ids_of
 from jobs.stages.run import Run
 from jobs.stages.run_stats import RunStats
-from jobs.state.ledger import ChunkState, Digests, Index, LedgerWriter, RowNumbers, digests, first_of_each
+from jobs.state.ledger import ChunkState, Digests, Index, LedgerWriter, RowNumbers, first_of_each
 from jobs.state.run_record import folder_of, write_server
 from jobs.state.storage import Storage
 
@@ -196,8 +196,8 @@ class StepCheck(ExecutionCallback):  # type: ignore[misc]
 
 def work_of(run: Run, plan: Plan, index: Index, least: ChunkState = ChunkState.SETTLED) -> Work:
     """The questions of which the ledger has less than a state, each once however often the plan holds it."""
-    held = [run.storage.read_table(path, ["chunk_id"])["chunk_id"].to_pylist() for path in plan.chunk_files]
-    ids = np.concatenate([np.empty((0, 2), np.uint64), *map(digests, held)])
+    held = list(chunk_ids_of(run.storage, plan.chunk_files))
+    ids = np.concatenate([np.empty((0, 2), np.uint64), *held])
     ends = np.cumsum([0, *map(len, held)])
     once = first_of_each(ids)
     missing = once[index.states(ids[once]) < least]

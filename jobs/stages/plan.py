@@ -5,33 +5,41 @@
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 import ray.data
 
 from extraction.chunking.chunker import Chunk, Chunker
 from extraction.config.settings import Columns
-from extraction.documents import DeadLetter, admit
+from extraction.documents import DeadLetter, SeenDocuments, admit
 from extraction.errors import Fault
-from jobs.stages.read_input import Input, RowGroup, read_rows_of
+from jobs.stages.read_input import Input, RowGroup, document_rows, unclear_notes
 from jobs.stages.run import Run
-from jobs.state.storage import Written
+from jobs.state.ledger import Digests, digests
+from jobs.state.storage import Storage, Written
 from jobs.state.tables import CHUNKS, DEAD_LETTERS, DOCUMENT_ROWS
 
 PLANNED_AT_ONCE_BYTES = (
     32 << 20
 )  # bytes of input that one task plans: some seconds, as long as a shuffle takes to begin
+PART_BYTES = 16 << 20  # of row groups of one file that one task reads
+DECODED_RATIO = 4  # of the bytes that a footer tells, which are encoded
+CHUNK_FILES_READ = 16  # at a time
+HELD_BYTES = 32 << 20  # of documents that a task has as Python objects at a time
+UNCLEAR = pa.struct([("column", pa.string()), ("why", pa.string()), ("place", pa.string()), ("rows", pa.int64())])
 PLANNED = pa.schema(
     [
         ("path", pa.string()),
         ("documents", pa.int64()),
         ("dead_documents", pa.int64()),
         ("prompt_tokens", pa.int64()),
+        ("repeated", pa.int64()),
+        ("unclear", pa.list_(UNCLEAR)),
         ("dead_path", pa.string()),
         ("dead_rows", pa.int64()),
         ("dead_bytes", pa.int64()),
@@ -42,7 +50,7 @@ PLANNED = pa.schema(
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is to do: its chunk files, its dead letters so far, and its size."""
+    """What a run is to do: its chunk files, its dead letters so far, its size, and what is odd in its input."""
 
     chunk_files: tuple[str, ...]
     dead_letter_files: tuple[Written, ...]
@@ -50,31 +58,40 @@ class Plan:
     dead_documents: int
     prompt_tokens: int
     exact: bool
+    notes: tuple[str, ...] = ()
 
 
 def plan(run: Run, found: Input) -> Plan:
     """Plan the documents of an input."""
     chunker = run.chunker()  # the operator's mistakes show here, before any task starts
-    rows: list[dict[str, Any]] = []
-    if found.parts:
-        rows = _at_once(run, found) if found.bytes <= PLANNED_AT_ONCE_BYTES else _shuffled(run, found)
+    rows = _planned(run, found) if found.parts else []
     dead = [Written.of(row, "dead_") for row in rows if row["dead_path"]]
     if found.dead_letters:
         dead.append(write_dead_letters(run, "plan", found.dead_letters))
+    repeated = sum(row["repeated"] for row in rows)
+    again = [f"{repeated:,} rows repeat a document, its id and its text: they count once"] if repeated else []
+    unclear = [each for row in rows for each in row["unclear"]]
     return Plan(
         chunk_files=tuple(sorted(row["path"] for row in rows if row["path"])),
         dead_letter_files=tuple(dead),
-        documents=sum(row["documents"] for row in rows),
-        dead_documents=sum(row["dead_documents"] for row in rows),
+        documents=sum(row["documents"] for row in rows) + found.dead_documents,
+        dead_documents=sum(row["dead_documents"] for row in rows) + found.dead_documents,
         prompt_tokens=sum(row["prompt_tokens"] for row in rows),
         exact=chunker.counter.exact,
+        notes=(*found.notes, *unclear_notes(unclear, run.settings.columns), *again),
     )
+
+
+def _planned(run: Run, found: Input) -> list[dict[str, Any]]:
+    """What `plan_block` tells of all companies."""
+    rows = _at_once(run, found) if found.bytes <= PLANNED_AT_ONCE_BYTES else None
+    return _shuffled(run, found) if rows is None else rows
 
 
 def _shuffled(run: Run, found: Input) -> list[dict[str, Any]]:
     """What `plan_block` tells of all companies, which are brought together from all parts."""
-    parts = [asdict(part) for part in found.parts]
-    documents = ray.data.from_items(parts, override_num_blocks=len(parts)).map_batches(
+    bundles = [{"parts": [asdict(part) for part in bundle]} for bundle in bundled(found.parts)]
+    documents = ray.data.from_items(bundles, override_num_blocks=len(bundles)).map_batches(
         read_parts, batch_size=1, batch_format="pyarrow", fn_kwargs={"columns": run.settings.columns}
     )
     # A sorted block holds all rows of its companies, and is handed over whole.
@@ -85,37 +102,57 @@ def _shuffled(run: Run, found: Input) -> list[dict[str, Any]]:
     return rows
 
 
-def _at_once(run: Run, found: Input) -> list[dict[str, Any]]:
-    """The same from one task, for an input that is small."""
-    rows: list[dict[str, Any]] = ray.get(ray.remote(plan_parts).remote(run, found.parts))
+def bundled(parts: Sequence[RowGroup]) -> Iterator[list[RowGroup]]:
+    """Parts that one task reads: neighbours in one file, whose footer is read once for all of them."""
+    held: list[RowGroup] = []
+    for part in parts:
+        if held and (part.url != held[0].url or sum(each.bytes for each in held) + part.bytes > PART_BYTES):
+            yield held
+            held = []
+        held.append(part)
+    if held:
+        yield held
+
+
+def _at_once(run: Run, found: Input) -> list[dict[str, Any]] | None:
+    """The same from one task, for an input that is small; None where it is large once it is decoded."""
+    rows: list[dict[str, Any]] | None = ray.get(ray.remote(plan_parts).remote(run, found.parts))
     return rows
 
 
-def plan_parts(run: Run, parts: Sequence[RowGroup]) -> list[dict[str, Any]]:
-    """Ray: parts of files to what `plan_block` tells of all that is in them."""
-    tables = [table for part in parts for table in read_rows_of(part, run.settings.columns)]
-    whole = pa.concat_tables([DOCUMENT_ROWS.empty_table(), *tables])
-    rows: list[dict[str, Any]] = plan_block(whole, run).to_pylist()
+def plan_parts(run: Run, parts: Sequence[RowGroup]) -> list[dict[str, Any]] | None:
+    """Ray: parts of files to what `plan_block` tells of all that is in them; None where that is too much."""
+    tables = [DOCUMENT_ROWS.empty_table()]
+    size = 0
+    for table in document_rows(parts, run.settings.columns):
+        tables.append(table)
+        size += table.nbytes
+        if size > DECODED_RATIO * PLANNED_AT_ONCE_BYTES:
+            return None
+    rows: list[dict[str, Any]] = plan_block(pa.concat_tables(tables), run).to_pylist()
     return rows
 
 
-def read_parts(parts: pa.Table, columns: Columns) -> Iterator[pa.Table]:
+def read_parts(bundles: pa.Table, columns: Columns) -> Iterator[pa.Table]:
     """Ray Data: parts of files to document rows."""
-    for part in parts.to_pylist():
-        yield from read_rows_of(RowGroup(**part), columns)
+    for bundle in bundles.to_pylist():
+        yield from document_rows([RowGroup(**part) for part in bundle["parts"]], columns)
 
 
 def plan_block(rows: pa.Table, run: Run) -> pa.Table:
     """Ray Data: the document rows of some companies to one row that tells what was written for them."""
     chunker = run.chunker()
-    total = Companies()
-    if rows.num_rows:
-        by_company = groupby(rows.sort_by("company_id").to_pylist(), itemgetter("company_id"))
-        for _, group in by_company:
-            total.add(list(group), chunker, run.settings.limits.max_document_bytes)
+    total, chunks = Companies(), list[pa.Table]()
+    for company in companies_of(rows):
+        seen: SeenDocuments = {}
+        for some in slices(company):
+            total.add(some.to_pylist(), chunker, run.settings.limits.max_document_bytes, seen, run.date)
+            if sum(len(chunk.content) for chunk in total.chunks) > HELD_BYTES:
+                chunks.append(total.chunk_table())
+    chunks.append(total.chunk_table())
+    table = pa.concat_tables(chunks)
     path, dead = None, Written("", 0, 0, "")
-    if total.chunks:
-        table = pa.Table.from_pylist([asdict(chunk) for chunk in total.chunks], CHUNKS)
+    if table.num_rows:
         path = run.storage.write_table(f"{run.folder}/chunks/{{sha}}.parquet", table).path
     if total.dead_letters:
         dead = write_dead_letters(run, "plan", total.dead_letters)
@@ -123,37 +160,109 @@ def plan_block(rows: pa.Table, run: Run) -> pa.Table:
         "path": path,
         "documents": total.documents,
         "dead_documents": total.dead_documents,
-        "prompt_tokens": sum(chunk.prompt_tokens for chunk in total.chunks),
+        "prompt_tokens": total.prompt_tokens,
+        "repeated": total.repeated,
+        "unclear": list(total.unclear.values()),
         **{f"dead_{key}": value for key, value in asdict(dead).items()},
     }
     return pa.Table.from_pylist([told], PLANNED)
 
 
+def companies_of(rows: pa.Table) -> Iterator[pa.Table]:
+    """The rows of each company, in an order that tells nothing of files: the same input makes the same chunks."""
+    order = [(name, "ascending") for name in ("company_id", "document_id", "source_path", "row")]
+    rows = rows.take(pc.sort_indices(rows.select([name for name, _ in order]), order))
+    start = 0
+    for end in pc.run_end_encode(rows["company_id"].combine_chunks(), pa.int64()).run_ends.to_pylist():
+        yield rows.slice(start, end - start)
+        start = end
+
+
+def slices(rows: pa.Table) -> Iterator[pa.Table]:
+    """Rows in pieces that a task can hold as Python objects: one, but of a company with very much text."""
+    if rows.nbytes <= HELD_BYTES:
+        yield rows
+        return
+    sizes = pc.fill_null(pc.binary_length(rows["text"]), 0).to_pylist()
+    start, held = 0, 0
+    for row, size in enumerate(sizes):
+        if row > start and held + size > HELD_BYTES:
+            yield rows.slice(start, row - start)
+            start, held = row, 0
+        held += size
+    yield rows.slice(start)
+
+
 @dataclass
 class Companies:
-    """What the companies of a block come to. `documents` counts ids, and each document without one."""
+    """What the companies of a block come to: each document is in chunks, or stands for a dead letter."""
 
     chunks: list[Chunk] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
-    documents: int = 0
-    dead_documents: int = 0
+    alive: set[tuple[str, str]] = field(default_factory=set)
+    prompt_tokens: int = 0
+    repeated: int = 0
+    unclear: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def add(self, rows: list[dict[str, Any]], chunker: Chunker, max_bytes: int) -> None:
-        """Plan one company's rows."""
+    @property
+    def dead_documents(self) -> int:
+        """Documents that gave no chunk."""
+        return sum(letter.documents for letter in self.dead_letters)
+
+    @property
+    def documents(self) -> int:
+        """Those that did, too."""
+        return len(self.alive) + self.dead_documents
+
+    def add(
+        self,
+        rows: list[dict[str, Any]],
+        chunker: Chunker,
+        max_bytes: int,
+        seen: SeenDocuments | None = None,
+        today: str | None = None,
+    ) -> None:
+        """Plan rows of one company; `seen` are its documents so far."""
         unreadable = [row for row in rows if row["unreadable"]]
-        intake = admit([row for row in rows if not row["unreadable"]], max_bytes)
+        for row in rows:
+            self._note(row, today)
+        intake = admit([row for row in rows if not row["unreadable"]], max_bytes, seen)
         chunks, refused = chunker.chunks(intake.documents)
-        dead = [*intake.dead_letters, *refused]
-        alive = {piece.document_id for chunk in chunks for piece in chunk.pieces}
-        named = {letter.document_id for letter in dead if letter.document_id} - alive
-        nameless = sum(letter.document_id is None for letter in dead)
+        self.alive |= {(chunk.company_id, piece.document_id) for chunk in chunks for piece in chunk.pieces}
         self.chunks += chunks
-        self.dead_letters += dead
-        self.dead_letters += [
-            DeadLetter(None, row["source_path"], "plan", Fault.UNREADABLE, row["unreadable"]) for row in unreadable
-        ]
-        self.dead_documents += len(named) + nameless
-        self.documents += len(alive) + len(named) + nameless
+        self.prompt_tokens += sum(chunk.prompt_tokens for chunk in chunks)
+        self.repeated += intake.repeated
+        self.dead_letters += [*intake.dead_letters, *refused]
+        for row in unreadable:
+            lost, where = row.get("lost_rows") or 1, row["source_path"]
+            fault = Fault.UNREADABLE, row["unreadable"]
+            self.dead_letters.append(DeadLetter(None, where, "plan", *fault, documents=lost))
+
+    def chunk_table(self) -> pa.Table:
+        """The chunks so far as a table; they are no longer held."""
+        chunks, self.chunks = self.chunks, []
+        return pa.Table.from_pylist([asdict(chunk) for chunk in chunks], CHUNKS)
+
+    def _note(self, row: dict[str, Any], today: str | None) -> None:
+        """Count what of a row means nothing; a row whose id does is a dead letter."""
+        unclear = [e for e in row.get("unclear") or () if e["column"] not in ("document_id", "company_id")]
+        date = row["document_date"]
+        if date and today and date > today:
+            unclear.append({"column": "document_date", "why": f"{date} is later than this run"})
+        for each in unclear:
+            place = f"{row['source_path']}#row={row['row']}"
+            counted = self.unclear.setdefault(each["column"], {**each, "place": place, "rows": 0})
+            counted["rows"] += 1
+
+
+def chunk_ids_of(storage: Storage, chunk_files: Sequence[str]) -> Iterator[Digests]:
+    """The ids of the chunks in each file as digests, in the order of rows; several files are read at a time."""
+
+    def read(path: str) -> Digests:
+        return digests(storage.read_table(path, ["chunk_id"])["chunk_id"].to_pylist())
+
+    with ThreadPoolExecutor(CHUNK_FILES_READ) as threads:
+        yield from threads.map(read, chunk_files)
 
 
 def write_dead_letters(run: Run, stage: str, dead: Sequence[DeadLetter]) -> Written:

@@ -25,7 +25,8 @@ def publish(
         raise RunError("the ledger lacks answers that were written to it: nothing is published, run again")
     reduced = reduce.reduce(run, planned, index)
     dead_letters = (*planned.dead_letter_files, *reduced.dead_letters)
-    accounted = reduced.in_profiles + reduced.dead_documents + planned.dead_documents
+    dead_documents = planned.dead_documents + reduced.dead_documents
+    accounted = reduced.in_profiles + dead_documents
     if accounted != planned.documents:
         raise RunError(
             f"{planned.documents:,} documents went in and {accounted:,} came out: nothing is published, "
@@ -38,8 +39,9 @@ def publish(
         chunks_from_ledger=work.answered_of(before),
         companies=sum(file.rows for file in reduced.profiles),
         dead_letters=sum(file.rows for file in dead_letters),
+        dead_documents=dead_documents,
     )
-    published = _replace_manifest(run, counts, tokens, reduced, dead_letters)
+    published = _replace_manifest(run, counts, tokens, planned.notes, reduced, dead_letters)
     try:
         publications.renew_current(run.storage, published, profile_schema(run.model))
     except OSError as error:
@@ -51,7 +53,12 @@ def publish(
 
 
 def _replace_manifest(
-    run: Run, counts: Counts, tokens: Tokens, reduced: reduce.Reduced, dead_letters: Sequence[Written]
+    run: Run,
+    counts: Counts,
+    tokens: Tokens,
+    notes: tuple[str, ...],
+    reduced: reduce.Reduced,
+    dead_letters: Sequence[Written],
 ) -> Manifest:
     """Replace the manifest: from here on readers see this run."""
     last = read_manifest(run.storage)
@@ -69,6 +76,7 @@ def _replace_manifest(
         refused=reduced.refused,
         profiles=tuple(File(**asdict(file)) for file in reduced.profiles),
         dead_letters=tuple(File(**asdict(file)) for file in dead_letters),
+        notes=notes,
         versions=_versions(run),
     )
     run.storage.write(MANIFEST, (published.model_dump_json(indent=2) + "\n").encode())
@@ -82,5 +90,5 @@ def _versions(run: Run) -> dict[str, str]:
 
 
 def too_many_dead_letters(run: Run, counts: Counts) -> bool:
-    """Whether a published run has more dead letters than its settings allow."""
-    return counts.dead_letters > run.settings.max_dead_fraction * max(1, counts.documents)
+    """Whether more documents of a published run are dead than its settings allow."""
+    return counts.dead_documents > run.settings.max_dead_fraction * max(1, counts.documents)

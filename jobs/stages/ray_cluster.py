@@ -16,7 +16,7 @@ from ray.data import DataContext
 
 from actors.servers.supervisor import LOG_MARK
 from extraction.errors import OperatorError, ProfilesError, RunError
-from jobs.state.storage import is_outage
+from jobs.state.storage import is_outage, is_refusal, with_remedy
 
 OBJECT_STORE_BYTES = 1 << 30  # documents pass through in blocks of at most 128 MiB
 OUR_ERRORS: dict[str, type[ProfilesError]] = {kind.__name__: kind for kind in (OperatorError, RunError)}
@@ -57,6 +57,8 @@ def reason(error: BaseException) -> ProfilesError | None:
     while seen is not None:
         if isinstance(seen, ProfilesError):
             return seen
+        if is_refusal(seen):
+            return OperatorError(f"the storage refuses: {with_remedy(seen)}")
         if isinstance(seen, Exception) and is_outage(seen):
             return RunError(f"the storage failed: {seen}. Nothing is published, the ledger is kept: run again")
         cause = getattr(seen, "cause", None)

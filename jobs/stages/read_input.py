@@ -1,11 +1,18 @@
-"""The input: Parquet files found and looked over, then read piece by piece into document rows."""
+"""The input: Parquet files looked over by their footers, then read piece by piece into document rows.
 
-from collections.abc import Iterator, Sequence
+What is odd in a file costs no more than itself: a column that can be done without is left out, a row group that
+can't be read is lost, a file without an id, a company or a text that can be read is a dead letter. All is told.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from itertools import groupby
 from typing import Any
 
-import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -13,14 +20,22 @@ import pyarrow.parquet as pq
 from extraction.config.settings import Columns
 from extraction.documents import DeadLetter
 from extraction.errors import Fault, OperatorError
-from jobs.state.storage import is_outage
+from jobs.stages.input_columns import read_text, read_values, refusal
+from jobs.stages.input_files import files_at, keys_in
+from jobs.state.storage import is_outage, open_file, with_remedy
 from jobs.state.tables import DOCUMENT_ROWS
 
 FOOTER_THREADS = 16
 ROWS_PER_BATCH = 1_000
-GLOB_SIGNS = "*?["
+BYTES_PER_BATCH = 16 << 20  # of rows that are handed on together; a larger row is alone
+ROWS_PER_STEP = 16  # rows decoded at a time: a few bytes of a file may stand for a large text in each of them
 REQUIRED = ("document_id", "text")
 OPTIONAL = ("company_id", "title", "url", "document_type", "document_date", "company_name", "website")
+KEY_COLUMNS = (
+    *REQUIRED,
+    "company_id",
+)  # a file in which one of these can't be read would be taken for something else
+Reasons = dict[str, str]  # by name in the settings, why a column is left out
 
 
 @dataclass(frozen=True)
@@ -37,10 +52,13 @@ class RowGroup:
 
 @dataclass(frozen=True)
 class Input:
-    """What a run reads: its parts in order, and the files that can't be read."""
+    """What a run reads: its parts in order, and the files that can't be read. `notes` tell what is odd in columns,
+    `absent` the columns of the settings that are in no file, though they were named."""
 
     parts: tuple[RowGroup, ...]
     dead_letters: tuple[DeadLetter, ...]
+    notes: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -52,77 +70,189 @@ class Input:
         """Size of the row groups that it is in, not compressed."""
         return sum(part.bytes for part in self.parts)
 
+    @property
+    def dead_documents(self) -> int:
+        """Documents in the files that can't be read, as far as they are known."""
+        return sum(letter.documents for letter in self.dead_letters)
+
+
+@dataclass(frozen=True)
+class FileColumns:
+    """How a file's columns are read: `taken` has their names in the file, `given` values from its path, by names in
+    the settings. `left_out` are optional ones that can't be read; `refused` says why the file can't."""
+
+    names: tuple[str, ...]
+    taken: Mapping[str, str]
+    given: Mapping[str, str | None]
+    left_out: Reasons
+    refused: str | None
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """What a file's footer tells."""
+
+    url: str
+    columns: FileColumns
+    parts: tuple[RowGroup, ...]
+    rows: int
+
 
 def find_input(inputs: Sequence[str], columns: Columns, limit: int | None = None) -> Input:
     """Find the input's Parquet files and read their footers; `limit` keeps the first documents only.
 
-    Raises OperatorError when there is no Parquet file, or none with the required columns.
+    Raises OperatorError when there is no Parquet file, none that can be read, or a column that the settings name is
+    in none.
     """
-    return look_over([url for given in inputs for url in _files(given)], columns, limit)
+    found = look_over([url for given in inputs for url in files_at(given)], columns, limit)
+    if found.absent:
+        raise OperatorError(found.absent[0])
+    return found
 
 
 def look_over(urls: Sequence[str], columns: Columns, limit: int | None = None) -> Input:
-    """The same for files that are already found, at least one."""
+    """The same for files that are already found, at least one; columns that are in none are only told."""
     with ThreadPoolExecutor(FOOTER_THREADS) as pool:
-        looked = list(pool.map(lambda url: _look_over(url, columns), urls))
-    bad = [found for found in looked if isinstance(found, DeadLetter)]
-    if len(bad) == len(looked):
-        raise OperatorError(f"{bad[0].source_path}: {bad[0].message}")
-    parts = [part for found in looked if not isinstance(found, DeadLetter) for part in found]
-    return Input(tuple(_first(parts, limit)), tuple(bad))
-
-
-def _files(given: str) -> list[str]:
-    """The Parquet files that a path, folder, glob or URL stands for, as URLs."""
-    try:
-        filesystem, path = fsspec.url_to_fs(given)
-        if any(sign in path for sign in GLOB_SIGNS):
-            named = path.split("/")
-            found = [p for p in filesystem.glob(path) if is_data(str(p), named=named)]
-        elif filesystem.isdir(path):
-            found = [p for p in filesystem.find(path) if is_data(str(p), path)]
-        elif filesystem.exists(path):
-            found = [path]
+        looked = list(pool.map(lambda url: _look_over(url, columns), dict.fromkeys(urls)))
+    files = [found for found in looked if isinstance(found, FoundFile)]
+    good = [file for file in files if not file.columns.refused]
+    if not good:
+        bad = _dead_letter(looked[0])
+        raise OperatorError(f"{bad.source_path}: {bad.message}")
+    parts: list[RowGroup] = []
+    dead: list[DeadLetter] = []
+    left = limit
+    for found in looked:
+        if left is not None and left <= 0:
+            break
+        if isinstance(found, FoundFile) and not found.columns.refused:
+            kept = list(_first(found.parts, left))
+            parts += kept
+            left = None if left is None else left - sum(part.rows for part in kept)
         else:
-            raise OperatorError(f"--input {given}: there is no such file or folder")
-    except (ImportError, ValueError, OSError) as error:
-        raise OperatorError(f"--input {given} can't be opened: {error}") from None
-    if not found:
-        raise OperatorError(f"--input {given}: there are no Parquet files (*.parquet) there")
-    return [filesystem.unstrip_protocol(str(p)) for p in sorted(found)]
+            letter = _dead_letter(found)
+            letter = letter if left is None else replace(letter, documents=min(left, letter.documents))
+            dead.append(letter)
+            left = None if left is None else left - letter.documents
+    absent, notes = _oddities(good, columns)
+    return Input(tuple(parts), tuple(dead), tuple(notes), tuple(absent))
 
 
-def is_data(path: str, folder: str = "", named: Sequence[str] = ()) -> bool:
-    """Whether a file that was found in a folder is meant as input: no part of its path below there is hidden, save
-    those that were asked for by name."""
-    below = path.removeprefix(folder).split("/")
-    return path.endswith((".parquet", ".pq")) and not any(is_hidden(part) for part in below if part not in named)
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder is no data, as Spark has it: unfinished or about the data, unless it is a key's."""
-    return name.startswith(".") or (name.startswith("_") and "=" not in name)
-
-
-def _look_over(url: str, columns: Columns) -> list[RowGroup] | DeadLetter:
-    """The parts of one file, from its footer; a dead letter where the file can't be read."""
+def _look_over(url: str, columns: Columns) -> FoundFile | DeadLetter:
+    """What the footer of one file tells; a dead letter where it can't be read."""
     try:
-        with fsspec.open(url, "rb") as file:
-            parquet = pq.ParquetFile(file)
-            names, footer = parquet.schema_arrow.names, parquet.metadata
+        with open_file(url) as file:
+            parquet = _parquet(file)
+            schema, footer = parquet.schema_arrow, parquet.metadata
             groups = [footer.row_group(n) for n in range(footer.num_row_groups)]
-            counts = [group.num_rows for group in groups]
+    except PermissionError as error:
+        raise OperatorError(f"{url} can't be read: {with_remedy(error)}") from None
     except (pa.ArrowException, OSError) as error:
         if is_outage(error):
             raise
         why = f"this is no readable Parquet file ({_short(error)})"
         return DeadLetter(None, url, "plan", Fault.UNREADABLE, why)
-    missing = [getattr(columns, name) for name in REQUIRED if getattr(columns, name) not in names]
-    if missing:
-        why = f"there is no column {missing[0]!r} among {', '.join(names)}: map it with --set columns.NAME=COLUMN"
-        return DeadLetter(None, url, "plan", Fault.UNREADABLE, why)
-    starts = [sum(counts[:n]) for n in range(len(counts))]
-    return [RowGroup(url, n, starts[n], g.num_rows, g.total_byte_size) for n, g in enumerate(groups) if g.num_rows]
+    starts = np.cumsum([0, *(group.num_rows for group in groups)]).tolist()
+    parts = [RowGroup(url, n, starts[n], g.num_rows, g.total_byte_size) for n, g in enumerate(groups) if g.num_rows]
+    return FoundFile(url, columns_of(schema, url, columns), tuple(parts), starts[-1])
+
+
+def _parquet(file: Any) -> pq.ParquetFile:
+    """A Parquet file; days far from ours, which Spark writes as INT96, do not fit in nanoseconds."""
+    return pq.ParquetFile(file, coerce_int96_timestamp_unit="us")
+
+
+def _dead_letter(found: FoundFile | DeadLetter) -> DeadLetter:
+    if isinstance(found, DeadLetter):
+        return found
+    why = found.columns.refused or ""
+    return DeadLetter(None, found.url, "plan", Fault.UNREADABLE, why, documents=found.rows)
+
+
+def columns_of(schema: pa.Schema, url: str, columns: Columns) -> FileColumns:
+    """How the columns of a file are read. Of a key in its path and a column of the same name the column counts."""
+    keys = keys_in(url)
+    taken: dict[str, str] = {}
+    given: dict[str, str | None] = {}
+    left_out: Reasons = {}
+    refused: str | None = None
+    for name in (*REQUIRED, *OPTIONAL):
+        column = getattr(columns, name)
+        places = schema.get_all_field_indices(column)
+        if len(places) == 1:
+            why = refusal(name, schema.field(places[0]).type)
+        elif places:
+            why = f"is there {len(places)} times"
+        elif column in keys:
+            given[name], why = keys[column], None
+            continue
+        elif name in REQUIRED:
+            refused = refused or (
+                f"there is no column {column!r} among {', '.join(schema.names)}{_meant(column, schema.names)}: map "
+                "it with --set columns.NAME=COLUMN"
+            )
+            continue
+        else:
+            continue
+        if why is None:
+            taken[name] = column
+        elif name in KEY_COLUMNS:
+            refused = refused or f"column {column!r} {why}: --set columns.{name}=COLUMN names another"
+        else:
+            left_out[name] = why
+    return FileColumns(tuple(schema.names), taken, given, left_out, refused)
+
+
+def _meant(column: str, names: Iterable[str]) -> str:
+    """What may be meant by a column that is not there: one that differs by case and the like, or by a letter."""
+    alike = _alike(column, names) or get_close_matches(column, list(names), 1, 0.75)
+    return f" (did you mean {alike[0]!r}?)" if alike else ""
+
+
+def _alike(column: str, names: Iterable[str]) -> list[str]:
+    return [name for name in dict.fromkeys(names) if _bare(name) == _bare(column)]
+
+
+def _bare(name: str) -> str:
+    return "".join(filter(str.isalnum, name.casefold()))
+
+
+def _oddities(files: Sequence[FoundFile], columns: Columns) -> tuple[list[str], list[str]]:
+    """The columns that the settings name and no file has, and what is odd in others, in words."""
+    absent: list[str] = []
+    notes: list[str] = []
+    for name in OPTIONAL:
+        column = getattr(columns, name)
+        without = [f for f in files if not {name} & {*f.columns.taken, *f.columns.given, *f.columns.left_out}]
+        names = dict.fromkeys(each for file in without for each in (*file.columns.names, *keys_in(file.url)))
+        alike = _alike(column, names)
+        means = "each document is a company of its own" if name == "company_id" else "it is not read"
+        if len(without) == len(files):
+            if column != Columns.model_fields[name].default:
+                absent.append(
+                    f"columns.{name} = {column}: there is no such column{_meant(column, names)}, but "
+                    f"{', '.join(names)}"
+                )
+            elif alike:
+                notes.append(f"there is no column {column!r}, but {alike[0]!r}: --set columns.{name}={alike[0]}")
+        elif without:
+            hint = f", which has {alike[0]!r}" if alike else ""
+            notes.append(
+                f"{len(without):,} of {len(files):,} files have no column {column!r}, such as "
+                f"{without[0].url}{hint}: there {means}"
+            )
+        for why, held in _by_reason(files, name).items():
+            notes.append(f"column {column!r} {why} in {len(held):,} of {len(files):,} files, such as {held[0]}: "
+                         "it is left out there")  # fmt: skip
+    return absent, notes
+
+
+def _by_reason(files: Sequence[FoundFile], name: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        if name in file.columns.left_out:
+            found[file.columns.left_out[name]].append(file.url)
+    return found
 
 
 def _first(parts: Sequence[RowGroup], limit: int | None) -> Iterator[RowGroup]:
@@ -135,101 +265,165 @@ def _first(parts: Sequence[RowGroup], limit: int | None) -> Iterator[RowGroup]:
             left -= part.rows
 
 
-def read_rows_of(part: RowGroup, columns: Columns) -> Iterator[pa.Table]:
-    """The rows of a part as DOCUMENT_ROWS; one row with `unreadable` set where it can't be read."""
-    done = 0
-    try:
-        with fsspec.open(part.url, "rb") as file:
-            parquet = pq.ParquetFile(file)
-            there = set(parquet.schema_arrow.names)
-            wanted = {name: getattr(columns, name) for name in (*REQUIRED, *OPTIONAL)}
-            taken = {name: column for name, column in wanted.items() if column in there}
-            for batch in parquet.iter_batches(
-                ROWS_PER_BATCH, row_groups=[part.row_group], columns=sorted(set(taken.values()))
-            ):
-                batch = batch.slice(0, part.rows - done)
-                if batch.num_rows:
-                    yield _document_rows(batch, taken, part, done)
-                done += batch.num_rows
-                if done >= part.rows:
-                    break
-    except (pa.ArrowException, OSError) as error:
-        if is_outage(error):
-            raise
-        lost = f"rows {part.first_row + done} to {part.first_row + part.rows - 1} can't be read ({_short(error)})"
-        row: dict[str, Any] = dict.fromkeys(DOCUMENT_ROWS.names)
-        row |= {
-            "company_id": part.url,
-            "source_path": part.url,
-            "row": part.first_row + done,
-            "unreadable": lost,
+def document_rows(parts: Iterable[RowGroup], columns: Columns) -> Iterator[pa.Table]:
+    """The rows of parts as DOCUMENT_ROWS, each file opened once; one row with `unreadable` set stands for those of
+    a row group that can't be read."""
+    for url, group in groupby(parts, key=lambda part: part.url):
+        together = list(group)
+        try:
+            with open_file(url) as file:
+                reader = FileReader(_parquet(file), url, columns)
+                for part in together:
+                    yield from reader.rows_of(part)
+        except (pa.ArrowException, OSError) as error:  # the file has changed since it was looked over
+            if is_outage(error):
+                raise
+            yield from (_lost(part, 0, error) for part in together)
+
+
+class FileReader:
+    """Reads document rows from one Parquet file."""
+
+    def __init__(self, parquet: pq.ParquetFile, url: str, columns: Columns) -> None:
+        self.parquet, self.url, self.settings = parquet, url, columns
+        self.columns = columns_of(parquet.schema_arrow, url, columns)
+
+    def rows_of(self, part: RowGroup) -> Iterator[pa.Table]:
+        """The rows of a part. An optional column that can't be read is left out of what is left of it."""
+        done, broken = 0, dict[str, str]()
+        while done < part.rows:
+            try:
+                for batch in self._batches(part, done, broken):
+                    yield self._document_rows(batch, part, done, broken)
+                    done += batch.num_rows
+                return
+            except (pa.ArrowException, OSError) as error:
+                if is_outage(error):
+                    raise
+                found = self._broken(part, broken)
+                if not found:
+                    yield _lost(part, done, error)
+                    return
+                broken |= found
+
+    def _batches(self, part: RowGroup, done: int, broken: Reasons) -> Iterator[pa.RecordBatch]:
+        """The part's rows after the first `done`, as many together as their decoded size allows."""
+        wanted = sorted({column for name, column in self.columns.taken.items() if name not in broken})
+        if not wanted:  # all of it stands in the path
+            yield pa.RecordBatch.from_struct_array(pa.array([{}] * (part.rows - done), pa.struct([])))
+            return
+        held: list[pa.RecordBatch] = []
+        size, seen = 0, 0
+        for step in self.parquet.iter_batches(
+            self._rows_decoded(wanted), row_groups=[part.row_group], columns=wanted
+        ):
+            first, end = max(0, done - seen), min(len(step), part.rows - seen)
+            seen += len(step)
+            for piece in _pieces(step.slice(first, max(0, end - first))):
+                if held and (size + piece.nbytes > BYTES_PER_BATCH or sum(map(len, held)) >= ROWS_PER_BATCH):
+                    yield pa.concat_batches(held)
+                    held, size = [], 0
+                held.append(piece)
+                size += piece.nbytes
+            if seen >= part.rows:
+                break
+        if held:
+            yield pa.concat_batches(held)
+
+    def _rows_decoded(self, wanted: Sequence[str]) -> int:
+        """How many rows are read at a time: few, but where they are dictionaries, which come whole each time."""
+        kinds = (self.parquet.schema_arrow.field(column).type for column in wanted)
+        return ROWS_PER_BATCH if any(map(pa.types.is_dictionary, kinds)) else ROWS_PER_STEP
+
+    def _broken(self, part: RowGroup, known: Reasons) -> Reasons:
+        """The optional columns of a part that can't be read, each with the reason."""
+        found: Reasons = {}
+        for name, column in self.columns.taken.items():
+            if name in KEY_COLUMNS or name in known:
+                continue
+            try:
+                for _ in self.parquet.iter_batches(ROWS_PER_STEP, row_groups=[part.row_group], columns=[column]):
+                    pass
+            except (pa.ArrowException, OSError) as error:
+                if is_outage(error):
+                    raise
+                found[name] = f"can't be read ({_short(error)})"
+        return found
+
+    def _document_rows(self, batch: pa.RecordBatch, part: RowGroup, done: int, broken: Reasons) -> pa.Table:
+        rows, taken, unclear = batch.num_rows, self.columns.taken, dict[int, list[dict[str, str]]]()
+        given = {name: pa.array([value] * rows, pa.string()) for name, value in self.columns.given.items()}
+        for name in (*REQUIRED, *OPTIONAL):
+            if name == "text" or name in broken or name not in {*taken, *given}:
+                continue
+            column = batch[taken[name]] if name in taken else given[name]
+            values = read_values(name, column, self.settings.epoch_unit)
+            given[name] = values.texts
+            for row, why in values.unclear.items():
+                unclear.setdefault(row, []).append({"column": name, "why": why})
+        for name, why in broken.items():
+            for row in range(rows):
+                unclear.setdefault(row, []).append({"column": name, "why": why})
+        text, not_text = read_text(batch[taken["text"]] if "text" in taken else given["text"])
+        number = pa.array(range(part.first_row + done, part.first_row + done + rows), pa.int64())
+        source = pa.array([part.url] * rows, pa.string())
+        nameless = pc.binary_join_element_wise(source, pc.cast(number, pa.string()), "#row=")
+        company = given.pop("company_id", pa.nulls(rows, pa.string()))
+        columns = {
+            **given,
+            "company_id": pc.coalesce(company, given["document_id"], nameless),
+            "text": text,
+            "source_path": source,
+            "row": number,
+            "not_text": not_text,
+            "unclear": pa.array([unclear.get(row) for row in range(rows)], DOCUMENT_ROWS.field("unclear").type),
         }
-        yield pa.Table.from_pylist([row], DOCUMENT_ROWS)
+        arrays = [columns.get(field.name, pa.nulls(rows, field.type)) for field in DOCUMENT_ROWS]
+        return pa.Table.from_arrays(arrays, schema=DOCUMENT_ROWS)
 
 
-def _document_rows(batch: pa.RecordBatch, taken: dict[str, str], part: RowGroup, done: int) -> pa.Table:
-    rows = batch.num_rows
-    ids = _as_text(batch[taken["document_id"]])
-    text, not_text = _text(batch[taken["text"]])
-    number = pa.array(range(part.first_row + done, part.first_row + done + rows), pa.int64())
-    source = pa.array([part.url] * rows, pa.string())
-    nameless = pc.binary_join_element_wise(source, pc.cast(number, pa.string()), "#row=")
-    given = {name: _as_text(batch[taken[name]]) for name in OPTIONAL if name in taken}
-    company = given.pop("company_id", pa.nulls(rows, pa.string()))
-    columns = {
-        "document_id": ids,
-        "company_id": pc.coalesce(company, ids, nameless),
-        "text": text,
-        "source_path": source,
-        "row": number,
-        "not_text": not_text,
-        **given,
+def _lost(part: RowGroup, done: int, error: Exception) -> pa.Table:
+    """The row that stands for those of a part that can't be read."""
+    first, last = part.first_row + done, part.first_row + part.rows - 1
+    row: dict[str, Any] = dict.fromkeys(DOCUMENT_ROWS.names)
+    row |= {
+        "company_id": part.url,
+        "source_path": part.url,
+        "row": first,
+        "unreadable": f"rows {first} to {last} can't be read ({_short(error)})",
+        "lost_rows": part.rows - done,
     }
-    arrays = [columns.get(field.name, pa.nulls(rows, field.type)) for field in DOCUMENT_ROWS]
-    return pa.Table.from_arrays(arrays, schema=DOCUMENT_ROWS)
+    return pa.Table.from_pylist([row], DOCUMENT_ROWS)
 
 
-def _as_text(column: pa.Array) -> pa.Array:
-    """A column of any scalar type as text, its empty values as null."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_null(column.type):
-        return pa.nulls(len(column), pa.string())
-    if pa.types.is_timestamp(column.type):
-        column = pc.strftime(column, "%Y-%m-%d")
-    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
-        return _text(column)[0].cast(pa.string())
-    as_text = pc.cast(column, pa.string())
-    try:
-        as_text.validate(full=True)
-    except pa.ArrowInvalid:
-        as_text = _text(as_text.cast(pa.binary()))[0].cast(pa.string())
-    return pc.if_else(pc.equal(as_text, ""), pa.scalar(None, pa.string()), as_text)
+def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """A batch in pieces of few rows, their dictionaries decoded; one that is large all the same row by row."""
+    for first in range(0, len(batch), ROWS_PER_STEP):
+        piece = batch.slice(first, ROWS_PER_STEP)
+        for number, column in enumerate(piece.columns):
+            if pa.types.is_dictionary(column.type):
+                piece = piece.set_column(number, piece.schema.names[number], column.dictionary_decode())
+        rows = 1 if piece.nbytes > BYTES_PER_BATCH else ROWS_PER_STEP
+        yield from (piece.slice(row, rows) for row in range(0, len(piece), rows))
 
 
-def _text(column: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """A text column, and which of its rows are not valid UTF-8 (those become null)."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    plain = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    binary = pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)
-    if plain or not binary:
-        text = pc.cast(column, pa.large_string())
-        try:
-            text.validate(full=True)
-            return text, pa.array([False] * len(column), pa.bool_())
-        except pa.ArrowInvalid:
-            column = text.cast(pa.large_binary())
-    decoded: list[str | None] = []
-    bad: list[bool] = []
-    for value in column.to_pylist():
-        try:
-            decoded.append(None if value is None else value.decode("utf-8"))
-            bad.append(False)
-        except UnicodeDecodeError:
-            decoded.append(None)
-            bad.append(True)
-    return pa.array(decoded, pa.large_string()), pa.array(bad, pa.bool_())
+def unclear_notes(counted: Iterable[Mapping[str, Any]], columns: Columns) -> list[str]:
+    """What values of the input mean nothing, in words: from mappings of `column`, `why`, `place` and `rows`."""
+    rows: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for each in counted:
+        rows[each["column"]] += each["rows"]
+        examples.setdefault(each["column"], f"such as {each['place']}: {each['why']}")
+    return [
+        f"column {getattr(columns, name)!r} means nothing in {count:,} documents and is left out there, "
+        f"{examples[name]}{REMEDIES.get(name, '')}"
+        for name, count in sorted(rows.items())
+    ]
+
+
+REMEDIES = {
+    "document_date": ". A date is written as YYYY-MM-DD or 20240501; numbers since 1970 take columns.epoch_unit",
+}
 
 
 def _short(error: Exception) -> str:

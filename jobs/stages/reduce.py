@@ -24,9 +24,9 @@ from extraction.merging.evidence import Evidence, Observation
 from extraction.merging.observations import Seen, observe, seen
 from extraction.merging.resolve import Judge, resolve
 from extraction.prompting.reply_parsing import Parsed, ReplyFault, parse
-from jobs.stages.plan import Plan, write_dead_letters
+from jobs.stages.plan import Plan, chunk_ids_of, write_dead_letters
 from jobs.stages.run import Run
-from jobs.state.ledger import Index, digests
+from jobs.state.ledger import Index
 from jobs.state.storage import Written
 from jobs.state.tables import chunks_of, profile_schema, published_table
 
@@ -172,10 +172,10 @@ def reduce(run: Run, plan: Plan, index: Index) -> Reduced:
     """Merge and resolve everything that was planned and answered."""
     profile_schema(run.model)
     items = []
-    for number, path in enumerate(plan.chunk_files):
-        ids = run.storage.read_table(path, ["chunk_id"])["chunk_id"].combine_chunks()
-        places = index.places(digests(ids.to_pylist()))
-        segments = [{"path": segment, "rows": rows} for segment, rows in places.items()]
+    for number, (path, ids) in enumerate(
+        zip(plan.chunk_files, chunk_ids_of(run.storage, plan.chunk_files), strict=True)
+    ):
+        segments = [{"path": segment, "rows": rows} for segment, rows in index.places(ids).items()]
         items.append({"number": number, "path": path, "segments": segments})
     if not items:
         return Reduced((), (), 0, 0, {})

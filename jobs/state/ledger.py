@@ -123,11 +123,11 @@ class Index:
         np.maximum.at(found, question, self._states[place])
         return found
 
-    def places(self, ids: Digests) -> dict[str, list[int]]:
+    def places(self, ids: Digests) -> dict[str, RowNumbers]:
         """Where some chunks stand: row numbers by the path of the segment. A chunk may stand more than once."""
         _, place = find_ids(self._ids, ids)
         segment, row = self._segment[place], self._row[place]
-        return {self.segments[n].path: np.sort(row[segment == n]).tolist() for n in np.unique(segment).tolist()}
+        return {self.segments[n].path: np.sort(row[segment == n]) for n in np.unique(segment).tolist()}
 
 
 LEDGER_COLUMNS: Mapping[str, str] = {
@@ -199,7 +199,7 @@ class Ledger:
             return None
         return Segment.of(path, keys) if keys.schema == KEYS else None
 
-    def read(self, places: Mapping[str, Sequence[int]], chunk_ids: pa.Array) -> pa.Table:
+    def read(self, places: Mapping[str, Sequence[int] | RowNumbers], chunk_ids: pa.Array) -> pa.Table:
         """The answers to some chunks, which an index found in some rows of segments, one each: a profile rather
         than a fault, a fault of the document rather than one of the server. The same rows give the same answers
         in whatever order they stand.

@@ -22,12 +22,15 @@ class ManifestPart(BaseModel):
 class Counts(ManifestPart):
     """Documents and chunks of a run."""
 
-    documents: Natural = Field(description="Documents of the input")
+    documents: Natural = Field(
+        description="Documents of the input, in profiles or dead; rows with the same id and text are one"
+    )
     chunks: Natural = Field(description="Chunks that they make")
     chunks_answered: Natural = Field(description="Chunks with a reply")
     chunks_from_ledger: Natural = Field(description="Those of them whose reply was in the ledger before the run")
     companies: Natural = Field(description="Rows of all profile files")
     dead_letters: Natural = Field(description="Rows of all dead letter files")
+    dead_documents: Natural = Field(default=0, description="Documents that these rows stand for")
 
 
 class Tokens(ManifestPart):
@@ -69,6 +72,10 @@ class Manifest(ManifestPart):
     )
     profiles: tuple[File, ...] = Field(description="The published profile files")
     dead_letters: tuple[File, ...] = Field(description="The published dead letter files")
+    notes: tuple[str, ...] = Field(
+        default=(),
+        description="What of the input's columns was left out, or read in another way than it may be meant",
+    )
     versions: dict[str, str] = Field(
         description="Versions of Python, of the packages and of the engine, and the model's name"
     )

@@ -20,7 +20,7 @@ from extraction.schema.company import CompanyProfile, ShortProfile
 from extraction.schema.profile_model import struct_of
 from jobs.state import manifest
 from jobs.state.ledger import LEDGERS, Ledger, digests
-from jobs.state.storage import Storage
+from jobs.state.storage import Storage, explained
 from jobs.state.tables import chunks_of
 
 MODELS: tuple[type[BaseModel], ...] = (CompanyProfile, ShortProfile)
@@ -42,10 +42,8 @@ class PublishedRun:
     def at(cls, given: str, flag: str = "--profiles") -> "PublishedRun":
         """Open an output folder or URL, which `flag` gave. Raises OperatorError where nothing is published."""
         storage = Storage(given)
-        try:
+        with explained(f"{flag} {given} can't be read"):
             found = manifest.read_manifest(storage)
-        except OSError as error:
-            raise OperatorError(f"{flag} {given} can't be read: {error.strerror or error}") from None
         if found is None:
             raise OperatorError(f"{flag} {given}: there is no {manifest.MANIFEST}, so nothing is published there")
         return cls(storage, found)

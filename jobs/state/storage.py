@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,13 +14,29 @@ from typing import Any, Self
 
 import fsspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from extraction.errors import OperatorError
+from extraction.errors import OperatorError, ProfilesError
 
 PROBE_FILE = ".probe"
+STORE_LIBRARIES = {"botocore", "aiobotocore", "s3fs", "gcsfs", "google", "adlfs", "azure", "aiohttp"}
+MISTAKES = {  # of credentials and regions, by the names that boto and google-auth have for them
+    "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound",
+    "NoRegionError", "InvalidRegionError", "TokenRetrievalError", "SSOTokenLoadError",
+    "UnauthorizedSSOTokenError", "DefaultCredentialsError", "RefreshError",
+}  # fmt: skip
+STORE_REMEDIES = {
+    r"region|redirect|location ?constraint|(must|to) be addressed": "set AWS_DEFAULT_REGION to the bucket's region",
+    r"credential|access key|accesskey|signature|token|profile|denied|forbidden|not authori|\b40[13]\b": "give "
+    "credentials that may read and write there: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role "
+    "for s3://, GOOGLE_APPLICATION_CREDENTIALS for gs://",
+    r"bucket": "make the bucket, or correct its name",
+    r"connect|resolve|endpoint": "see whether the store can be reached from here, and AWS_ENDPOINT_URL",
+    r"no module|install|import": "install what opens it: the extra s3 or gcs of this package",
+}
 
 
 @dataclass(frozen=True)
@@ -44,19 +61,73 @@ def is_outage(error: Exception) -> bool:
     stores, classes of their own: PermissionError, TimeoutError, FileNotFoundError.
     """
     torn = type(error) is OSError and error.errno is None
-    return isinstance(error, OSError) and not torn
+    return is_of_store(error) or (isinstance(error, OSError) and not torn)
+
+
+def is_of_store(error: BaseException) -> bool:
+    """Whether a library of an object store raised it: some of their errors are no OSErrors."""
+    return type(error).__module__.partition(".")[0] in STORE_LIBRARIES
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether a store refuses whoever asks, by its credentials or region: the operator's mistake."""
+    by_store = isinstance(error, PermissionError) and is_of_store(error.__cause__ or error)
+    return by_store or (is_of_store(error) and type(error).__name__ in MISTAKES)
+
+
+def with_remedy(error: BaseException) -> str:
+    """The words of a store's error in one line, and what helps against it."""
+    said = " ".join(str(error).split())[:300] or type(error).__name__
+    for sign, remedy in STORE_REMEDIES.items():
+        if re.search(sign, f"{type(error).__name__} {said}", re.IGNORECASE):
+            return f"{said}: {remedy}"
+    return said
+
+
+@contextlib.contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Raise OperatorError, with `what` and a remedy, for a path or a store that can't be opened in the block."""
+    try:
+        yield
+    except ProfilesError:
+        raise
+    except Exception as error:
+        if not (isinstance(error, (ImportError, ValueError, OSError)) or is_of_store(error)):
+            raise
+        raise OperatorError(f"{what}: {with_remedy(error)}") from None
+
+
+CHAIN_LINK = re.compile(r"[a-z0-9]+|[a-z0-9+]+://.*")
+
+
+def filesystem_at(url: str) -> tuple[Any, str]:
+    """The fsspec filesystem of a path or URL, and the path in it.
+
+    `::` joins filesystems (`simplecache::s3://...`) only where each part is one: else it belongs to a name.
+    """
+    links = url.split("::")
+    if len(links) > 1 and "://" in links[-1] and all(map(CHAIN_LINK.fullmatch, links)):
+        filesystem, path = fsspec.url_to_fs(url)
+        return filesystem, str(path)
+    protocol = fsspec.core.split_protocol(url)[0] or "file"
+    kind = fsspec.get_filesystem_class(protocol)
+    return fsspec.filesystem(protocol, **kind._get_kwargs_from_urls(url)), str(kind._strip_protocol(url))
+
+
+def open_file(url: str) -> Any:
+    """A file to read, by its path or URL."""
+    filesystem, path = filesystem_at(url)
+    return filesystem.open(path, "rb")
 
 
 def storage_at(given: str, flag: str = "--output") -> "Storage":
     """The storage at a path or URL, the same from any working directory. Raises OperatorError, which names the
     flag that gave it, if it can't be written to."""
-    try:
-        filesystem, path = fsspec.url_to_fs(given)
+    with explained(f"{flag} {given} can't be written to"):
+        filesystem, path = filesystem_at(given)
         storage = Storage(str(filesystem.unstrip_protocol(path)))
         storage.write(PROBE_FILE, b"")
         storage.delete([PROBE_FILE])
-    except (ImportError, ValueError, OSError) as error:
-        raise OperatorError(f"{flag} {given} can't be written to: {error}") from None
     return storage
 
 
@@ -68,10 +139,8 @@ class Storage:
 
     @cached_property
     def _root(self) -> tuple[Any, str]:
-        try:
-            filesystem, path = fsspec.url_to_fs(self.url)
-        except (ImportError, ValueError) as error:
-            raise OperatorError(f"{self.url} can't be opened: {error}") from None
+        with explained(f"{self.url} can't be opened"):
+            filesystem, path = filesystem_at(self.url)
         return filesystem, path.rstrip("/")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -134,7 +203,7 @@ class Storage:
         with self.filesystem.open(self.full(path), "rb") as file:
             return pq.read_table(file, columns=columns)
 
-    def read_rows(self, path: str, rows: Sequence[int]) -> pa.Table:
+    def read_rows(self, path: str, rows: Sequence[int] | npt.NDArray[np.int64]) -> pa.Table:
         """Some rows of a Parquet file, by their ascending numbers; row groups without any of them are not read."""
         with self.filesystem.open(self.full(path), "rb") as file:
             parquet = pq.ParquetFile(file)

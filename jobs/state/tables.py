@@ -30,6 +30,8 @@ DOCUMENT_ROWS = pa.schema(
         ("row", pa.int64()),
         ("not_text", pa.bool_()),
         ("unreadable", pa.string()),
+        ("lost_rows", pa.int64()),
+        ("unclear", pa.list_(pa.struct([("column", pa.string()), ("why", pa.string())]))),
     ]
 )
 
@@ -90,6 +92,12 @@ DEAD_LETTERS = pa.schema(
         ("fault", pa.string(), "The reason: a fault such as `empty`"),
         ("message", pa.string(), "The reason in words, with names and limits; never a part of the document"),
         ("attempts", pa.int32(), "Requests that were made for it"),
+        (
+            "documents",
+            pa.int64(),
+            "Documents that it stands for: 1, or the rows of a file or row group that can't be read, where they "
+            "are known",
+        ),
     )
 )
 

@@ -104,7 +104,8 @@ def test_bad_rows_become_dead_letters_with_their_place(tmp_path: Path, fake: Fak
     assert all(d["stage"] == "plan" and d["attempts"] == 0 for d in dead.values())
     counts = manifest(tmp_path / "out")["counts"]
     # Rows 4 and 5 share an id, 6 and 7 are the same document.
-    assert (counts["documents"], counts["companies"], counts["dead_letters"]) == (8, 3, 6)
+    assert (counts["documents"], counts["companies"], counts["dead_letters"]) == (9, 3, 6)
+    assert counts["dead_documents"] == 6
 
 
 def test_an_unreadable_file_among_others_is_a_dead_letter(tmp_path: Path, fake: FakeServer, cluster: None) -> None:
@@ -151,3 +152,53 @@ def test_folders_globs_and_repeated_inputs(tmp_path: Path, fake: FakeServer, clu
     one, glob = tmp_path / "in" / "date=1", tmp_path / "in" / "date=2" / "*.parquet"
     assert job(one, tmp_path / "out", fake.url, "--input", str(glob)) == 0
     census(tmp_path / "out", {"d000", "d001"})
+
+
+def test_what_is_odd_in_columns_is_told_and_counted_in_documents(
+    tmp_path: Path, fake: FakeServer, cluster: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "in [1]", tmp_path / "out::1"
+    dates = ["2024-05-01", "05/01/2024", None]
+    rows = [{**row(n, company=0), "document_date": date} for n, date in enumerate(dates)]
+    del rows[0]["company_id"], rows[1]["company_id"], rows[2]["company_id"]
+    (source / "company_id=acme").mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist([*rows, rows[0]]), source / "company_id=acme" / "a.parquet")
+    lists = pa.table({"document_id": [["x"]] * 40, "text": ["y"] * 40})
+    pq.write_table(lists, source / "b.parquet")
+    assert job(source, out, fake.url) == 3  # 40 of 43 are lost with their file
+    told = capsys.readouterr()
+    assert "note     column 'document_date' means nothing in 1 documents" in told.err
+    assert "a.parquet#row=1: '05/01/2024' is no date of a known form" in told.err
+    assert "1 rows repeat a document" in told.err
+    assert "40 dead of 43 documents are more than max_dead_fraction" in told.err
+    assert "43 in, 1 companies out, 40 dead" in " ".join(told.out.split())
+    said = manifest(out)
+    assert (said["counts"]["documents"], said["counts"]["dead_letters"], said["counts"]["dead_documents"]) == (
+        43,
+        1,
+        40,
+    )
+    assert len(said["notes"]) == 2
+    (dead,) = rows_of(out, "dead_letters")
+    assert dead["documents"] == 40 and dead["message"].startswith("column 'document_id' is list<")
+    census(out, {"d000", "d001", "d002"})
+    assert [profile["company_id"] for profile in rows_of(out, "profiles")] == ["acme"]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--set", "columns.company_id=typo"], "columns.company_id = typo: there is no such column"),
+        (["--set", "columns.compny_id=x"], "--set columns.compny_id: columns.compny_id: Extra inputs are not"),
+        (["--output", "{source}"], "is within --input"),
+        (["--output", "{source}/out"], "is within --input"),
+        (["--ledger", "{source}/ledger"], "--ledger {source}/ledger is within --input"),
+    ],
+)
+def test_mistakes_about_the_input(
+    tmp_path: Path, more: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path / "in" / "a.parquet", [row(0)]).parent
+    more, words = [each.format(source=source) for each in more], words.format(source=source)
+    assert words in complaint(capsys, arguments(source, tmp_path / "out", NOWHERE, *more))
+    assert sorted(path.name for path in source.iterdir()) == ["a.parquet"]

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jobs import preflight
@@ -173,3 +175,24 @@ def test_gpus_get_their_rows_and_a_server_can_be_started(tmp_path: Path, cluster
     assert code == 0, found
     assert "is ready after" in found["server"]["said"]
     assert found["test request"]["state"] == "ok"
+
+
+def test_what_is_odd_in_the_input_is_told(tmp_path: Path, capsys: Captured) -> None:
+    rows = pa.table({"document_id": [1.0, None], "text": ["a", "b"], "document_date": ["2024", "31.12.2019"],
+                     "title": [["x"], []]})  # fmt: skip
+    (tmp_path / "in").mkdir()
+    pq.write_table(rows, tmp_path / "in" / "a.parquet")
+    places = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "in" / "out")]
+    code, found = checked(
+        capsys, *places, "--engine", "endpoint", "--endpoint", "http://127.0.0.1:9", "--model", "m"
+    )
+    assert code == 2
+    assert found["input"]["state"] == "note"
+    for word in (
+        "2 documents",
+        "column 'title' is list<",
+        "of the first 2: column 'document_date'",
+        "'31.12.2019'",
+    ):
+        assert word in found["input"]["said"]
+    assert "is within --input" in found["output"]["said"]

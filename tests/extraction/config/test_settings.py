@@ -7,10 +7,11 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from extraction.config.settings import Limits, Price, Settings, load_settings, parse_override
+from extraction.config.settings import Limits, Price, Settings, load_settings, parse_override, parts_of
 from extraction.errors import OperatorError
 from extraction.prompting.prompt import prompt_digest
 from extraction.schema.company import CompanyProfile
+from jobs.backfills.config import Declaration
 from tests.extraction.merging.test_confidence import calibration
 from tests.extraction.samples import Vineyard
 
@@ -113,6 +114,45 @@ def test_a_wrong_value_is_refused_with_file_key_and_value(
     tmp_path: Path, changes: dict[str, Any], complaint: str
 ) -> None:
     assert complaint in refused(written(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("limits.max_chunk_token", 9, "--set limits.max_chunk_token: limits.max_chunk_token: Extra inputs are not "
+         "permitted (given: 9): did you mean limits.max_chunk_tokens?"),
+        ("limit.max_chunk_tokens", 9, "--set limit.max_chunk_tokens: limit: Extra inputs are not permitted"),
+        ("limits.max_chunk_tokens", 0, "--set limits.max_chunk_tokens: limits.max_chunk_tokens: Input should be"),
+        ("limits", {"colour": 1}, "--set limits: limits.colour: Extra inputs are not permitted"),
+        ("confidence.min_confidence.a.b", 2, "--set confidence.min_confidence.a.b: confidence.min_confidence."),
+        ("trust.b", -1, "--set trust.b: trust.b: Input should be greater than 0"),
+        ("max_dead_fraction.low", 1, "--set max_dead_fraction.low: max_dead_fraction: Input should be"),
+        ("model.name.first", 1, "--set model.name.first: name has no keys of its own (it is 'm')"),
+    ],
+)  # fmt: skip
+def test_a_wrong_override_is_to_blame_itself(tmp_path: Path, key: str, value: Any, complaint: str) -> None:
+    assert refused(written(tmp_path), {"price.gpu_hour": 1, "trust.a": 1, key: value}).startswith(complaint)
+    message = refused(written(tmp_path, limits={"max_tokens": 5}), {"limits.max_chunk_tokens": 9})
+    assert message.startswith(f"{tmp_path / 'run.yaml'}: limits.max_tokens: ")
+
+
+def test_names_with_dots_are_one_name(tmp_path: Path) -> None:
+    laid = {
+        "confidence.min_confidence.identity.legal_name": 0.9,
+        "confidence.min_confidence.default": 0.5,
+        "trust.annual.report": 3,
+        "servers.labels.extract.io/vram": "in(80)",
+        "sglang.flags.kv_cache_dtype": "auto",
+    }
+    settings = load_settings(written(tmp_path), laid)
+    assert settings.confidence.min_confidence == {"identity.legal_name": 0.9, "default": 0.5}
+    assert (settings.trust, settings.servers.labels) == ({"annual.report": 3}, {"extract.io/vram": "in(80)"})
+    assert settings.sglang.flags.kv_cache_dtype == "auto"
+    assert parts_of("extract.set.limits.max_chunk_tokens", Declaration) == [
+        "extract",
+        "set",
+        "limits.max_chunk_tokens",
+    ]
 
 
 @pytest.mark.parametrize(

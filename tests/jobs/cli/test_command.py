@@ -94,6 +94,27 @@ def test_values_are_as_they_are_given() -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "idle"),
+    [
+        ({"scenario": "nope"}, "--scenario nope does nothing with the engine endpoint"),
+        ({"set": {"sglang.scenario": "nope"}}, "--set sglang.scenario does nothing with the engine endpoint"),
+        ({"set": {"llamacpp.slots": 2}}, "--set llamacpp.slots does nothing"),
+        (
+            {"engine": "llamacpp", "model": None, "endpoint": "http://x"},
+            "--endpoint http://x does nothing with the",
+        ),
+        ({"set": {"endpoint.concurrency": 2}}, ""),
+    ],
+)
+def test_what_does_nothing_with_the_engine_is_told(
+    told: dict[str, Any], idle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Options.model_validate({"engine": "endpoint", "endpoint": "http://a", "model": "m", **told}).settings()
+    said = capsys.readouterr().err
+    assert idle in said and said.count("\n") == bool(idle)
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["extract", "--input", "a"], "--output"),

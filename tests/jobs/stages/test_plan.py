@@ -9,12 +9,12 @@ import pytest
 
 from extraction.chunking.chunker import Chunker
 from extraction.chunking.tokenizers import ByteCounter
-from extraction.config.settings import Limits, load_settings
+from extraction.config.settings import Columns, Limits, load_settings
 from extraction.errors import Fault
 from extraction.prompting.prompt import Prompt
 from jobs.stages.engines import fleet
-from jobs.stages.plan import Companies, plan
-from jobs.stages.read_input import find_input
+from jobs.stages.plan import Companies, bundled, plan, plan_parts
+from jobs.stages.read_input import RowGroup, find_input, unclear_notes
 from jobs.stages.run import Run
 from jobs.state.storage import Storage
 from jobs.state.tables import CHUNKS, chunks_of
@@ -30,11 +30,11 @@ def row(number: int, text: str | None, document_id: str | None = "", **more: Any
     return {**blank, **given, "not_text": False, **more}
 
 
-def planned(rows: list[dict[str, Any]]) -> Companies:
+def chunker() -> Chunker:
     limits = Limits(
         max_chunk_tokens=600, system_prompt_overhead=1, group_target_tokens=300, max_chunks_per_document=5
     )
-    chunker = Chunker(
+    return Chunker(
         model=Vineyard,
         prompt=Prompt(instructions="Read."),
         limits=limits,
@@ -42,8 +42,11 @@ def planned(rows: list[dict[str, Any]]) -> Companies:
         template=None,
         fingerprint="f",
     )
+
+
+def planned(rows: list[dict[str, Any]]) -> Companies:
     total = Companies()
-    total.add(rows, chunker, 1_000_000)
+    total.add(rows, chunker(), 1_000_000)
     return total
 
 
@@ -80,7 +83,7 @@ def test_every_document_is_in_chunks_or_in_dead_letters_and_counted_once() -> No
         ("d2", Fault.EMPTY),
         ("d4", Fault.TOO_LARGE),
     ]
-    assert (total.documents, total.dead_documents) == (5, 3)
+    assert (total.documents, total.dead_documents) == (7, 5)
 
 
 def test_a_small_input_is_planned_at_once_as_a_large_one_is(
@@ -104,3 +107,71 @@ def test_a_small_input_is_planned_at_once_as_a_large_one_is(
         monkeypatch.setattr("jobs.stages.plan.PLANNED_AT_ONCE_BYTES", 0)
     assert told[0] == told[1]
     assert told[0][0][:2] == (33, 3) and len(told[0][1]) == 30
+
+
+def test_a_row_whose_id_means_nothing_is_a_dead_letter() -> None:
+    unclear = [{"column": "company_id", "why": "inf is a float"}]
+    total = planned([row(0, "Ana makes wine.", unclear=unclear), row(1, "Rui makes port.")])
+    (letter,) = total.dead_letters
+    assert (letter.fault, letter.message) == (
+        Fault.MISSING_ID,
+        "the document's company_id means nothing: inf is a float",
+    )
+    assert total.unclear == {}
+
+
+def test_values_that_mean_nothing_are_counted() -> None:
+    odd = [{"column": "document_date", "why": "'x' is no date"}]
+    rows = [row(n, f"Note {n}.", unclear=odd) for n in range(3)]
+    rows.append(row(3, "Of tomorrow.", document_date="2999-01-01"))
+    total = Companies()
+    total.add(rows, chunker(), 1_000, today="2026-01-01")
+    assert total.unclear == {"document_date": {**odd[0], "place": "a.parquet#row=0", "rows": 4}}
+    (note,) = unclear_notes(total.unclear.values(), Columns(document_date="day"))
+    assert "column 'day' means nothing in 4 documents" in note and "a.parquet#row=0: 'x' is no date" in note
+    assert "columns.epoch_unit" in note
+
+
+def test_lost_rows_count_as_documents() -> None:
+    total = planned([row(0, None, document_id=None, unreadable="torn", lost_rows=1_000), row(1, "Rui makes port.")])
+    assert (total.documents, total.dead_documents, len(total.dead_letters)) == (1_001, 1_000, 1)
+
+
+def test_a_company_of_any_size_is_planned_in_slices(
+    tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{**document(n, company=0), "text": f"Note {n}. " * 60} for n in range(40)]
+    rows += [rows[7], {**rows[8], "text": "Another text."}, document(99, company=1)]
+    write(tmp_path / "in.parquet", rows)
+    settings = load_settings(
+        Path("configs/demo.yaml"), {"endpoint.url": "http://127.0.0.1:9", "model.name": "fake"}
+    )
+    run = Run("20260101", settings, fleet("endpoint", settings), Storage(str(tmp_path / "out")), tmp_path)
+    parts = find_input([str(tmp_path / "in.parquet")], settings.columns).parts
+    counts = []
+    for held in (1_000, 32 << 20):
+        monkeypatch.setattr("jobs.stages.plan.HELD_BYTES", held)
+        (made,) = plan_parts(run, parts) or []
+        chunks = list(chunks_of(run.storage.read_table(made["path"])))
+        assert {piece.document_id for c in chunks for piece in c.pieces} == {f"d{n:03}" for n in (*range(40), 99)}
+        counts.append((made["documents"], made["dead_documents"], made["repeated"]))
+    assert counts == [(42, 1, 1)] * 2
+
+
+def test_what_is_large_once_it_is_decoded_is_not_planned_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "in.parquet", [document(n) for n in range(20)])
+    settings = load_settings(
+        Path("configs/demo.yaml"), {"endpoint.url": "http://127.0.0.1:9", "model.name": "fake"}
+    )
+    run = Run("20260101", settings, fleet("endpoint", settings), Storage(str(tmp_path / "out")), tmp_path)
+    monkeypatch.setattr("jobs.stages.plan.PLANNED_AT_ONCE_BYTES", 10)
+    assert plan_parts(run, find_input([str(tmp_path / "in.parquet")], settings.columns).parts) is None
+
+
+def test_one_task_reads_neighbours_in_one_file() -> None:
+    parts = [RowGroup(url, n, 0, 1, 6 << 20) for url in ("a", "b") for n in range(3)]
+    assert [[(p.url, p.row_group) for p in bundle] for bundle in bundled(parts)] == [
+        [("a", 0), ("a", 1)], [("a", 2)], [("b", 0), ("b", 1)], [("b", 2)],
+    ]  # fmt: skip

@@ -7,11 +7,19 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from botocore.exceptions import (  # type: ignore[import-untyped]
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from extraction.errors import OperatorError
-from jobs.state.storage import Storage, is_outage
+from jobs.stages.input_files import files_at
+from jobs.stages.ray_cluster import reason
+from jobs.state.published_run import PublishedRun
+from jobs.state.storage import Storage, explained, is_outage, storage_at
 
 TABLE = pa.table({"a": [1, 2, 3]})
 
@@ -102,6 +110,59 @@ def test_it_travels_by_url_alone(storage: Storage) -> None:
     assert copy.read("a.txt") == b"1"
 
 
+@pytest.mark.parametrize("odd", ["a::b", "[1]", "a?b", "100%", "a%20b", "two words", "#", "{x}", "a::b.c::d"])
+def test_a_folder_of_any_name_is_that_folder(tmp_path: Path, odd: str) -> None:
+    for url in (f"{tmp_path}/{odd}/out", f"file://{tmp_path}/{odd}/out", f"memory://{tmp_path.name}/{odd}"):
+        storage = storage_at(url)
+        storage.under("x").write_table("a.parquet", TABLE)
+        assert storage.read_table("x/a.parquet") == Storage(storage.url).read_table("x/a.parquet") == TABLE
+        assert storage.list("x", ".parquet") == ["x/a.parquet"]
+    assert (tmp_path / odd / "out" / "x" / "a.parquet").is_file()
+
+
+def test_a_store_without_credentials_is_the_operators_mistake(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    store = f"s3://{uuid.uuid4().hex}/x"
+    for opened in (storage_at, files_at, PublishedRun.at):
+        with pytest.raises(OperatorError, match="Unable to locate credentials: give credentials that may read"):
+            opened(store)
+    with pytest.raises(NoCredentialsError) as raised:
+        Storage(store).read("a")
+    assert isinstance(reason(raised.value), OperatorError)
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (FileNotFoundError("The specified bucket does not exist"), "make the bucket"),
+        (PermissionError("Access Denied"), "give credentials that may"),
+        (PermissionError("The AWS Access Key Id you provided does not exist in our records."), "give credentials"),
+        (PermissionError("The request signature we calculated does not match"), "give credentials"),
+        (OSError(22, "The authorization header is malformed; the region 'x' is wrong; expecting 'y'"), "REGION"),
+        (OSError(121, "The bucket must be addressed using the specified endpoint."), "AWS_DEFAULT_REGION"),
+        (NoRegionError(), "AWS_DEFAULT_REGION"),
+        (EndpointConnectionError(endpoint_url="http://x"), "AWS_ENDPOINT_URL"),
+        (ImportError("Install s3fs to access S3"), "the extra s3"),
+    ],
+)
+def test_a_stores_refusal_has_a_remedy(error: Exception, remedy: str) -> None:
+    with pytest.raises(OperatorError, match=remedy) as raised, explained("--output x"):
+        raise error
+    assert "\n" not in str(raised.value) and str(raised.value).startswith("--output x: ")
+
+
+def test_what_is_no_stores_error_is_not_explained() -> None:
+    with pytest.raises(ZeroDivisionError), explained("--output x"):
+        raise ZeroDivisionError
+
+
 def test_an_unknown_protocol_is_the_operators_mistake() -> None:
     with pytest.raises(OperatorError, match="nosuch://x can't be opened"):
         Storage("nosuch://x").read("a")
@@ -116,6 +177,8 @@ def test_an_unknown_protocol_is_the_operators_mistake() -> None:
         (PermissionError("Access Denied"), True),
         (TimeoutError("the store took too long"), True),
         (FileNotFoundError("no such key"), True),
+        (NoCredentialsError(), True),
+        (KeyError("x"), False),
     ],
 )
 def test_a_store_that_fails_is_told_from_torn_data(error: Exception, outage: bool) -> None:
