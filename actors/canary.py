@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from actors.http import Dialect
+from actors.http import NEWER_MAX_TOKENS, Dialect
 from actors.retrying_client import Client, Request, Result
 from actors.servers.supervisor import ServerAddress, log_line
 from extraction.config.settings import Settings
@@ -11,7 +11,8 @@ from extraction.errors import Fault, OperatorError
 
 CANARY = "Alder & Finch Ltd makes oak furniture in Galway, Ireland. It was founded in 1998."
 CANARY_TOKENS = 1024
-OF_PARAMETERS = re.compile(r"\(HTTP (?:400|422)\)")  # other refusals are of the model, the key, the address
+# Other refusals are of the model, the key, the address. Some gateways pass a refusal on with HTTP 500.
+OF_PARAMETERS = re.compile(rf"\(HTTP (?:400|422)\)|{NEWER_MAX_TOKENS}")
 
 
 async def canary_result(client: Client) -> Result:
@@ -31,7 +32,7 @@ async def canary_client(
     request in every dialect.
     """
     dialect: Dialect | None = Dialect(logprobs=settings.confidence.logprobs)
-    message = ""
+    message = remedy = ""
     while dialect:
         client = Client(address, settings, schema, dialect=dialect, starting=True)
         try:
@@ -39,14 +40,15 @@ async def canary_client(
         except BaseException:
             await client.close()
             raise
-        if result.fault not in (Fault.REJECTED, Fault.TOO_LONG):
+        message, refused = result.message, result.fault in (Fault.REJECTED, Fault.TOO_LONG)
+        of_parameters = result.fault is not Fault.TOO_LONG and bool(OF_PARAMETERS.search(message))
+        other = dialect.adapted(message) if of_parameters else None
+        if not refused and not other:
             if str(dialect):
                 log_line(f"{name}: asked with {dialect}")
             return client, result
         await client.close()
-        message = result.message
-        dialect = dialect.adapted(message) if OF_PARAMETERS.search(message) else None
-    remedy = ". Does it take response_format json_schema?" if OF_PARAMETERS.search(message) else ""
+        dialect, remedy = other, ". Does it take response_format json_schema?" if of_parameters else ""
     raise OperatorError(f"{name} at {address.url} refuses a test request: {message}{remedy}")
 
 

@@ -92,7 +92,7 @@ class ReplyFault(Exception):
         self.fault = fault
 
 
-CUT_OFF = {"length", "max_tokens", "model_length", "max_output_tokens"}
+CUT_OFF = {"length", "max_tokens", "model_length", "max_output_tokens", "model_context_window_exceeded"}
 GIVEN_UP = {"abort", "aborted", "cancelled", "canceled"}
 FILTERED = {
     "content_filter", "content_filtered", "safety", "sensitive", "refusal", "recitation", "prohibited_content",
@@ -359,7 +359,8 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeated)
+# Not strict: models write line ends into texts as they are.
+DECODER = json.JSONDecoder(strict=False, parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeated)
 
 
 def _without_text(error: Exception) -> str:

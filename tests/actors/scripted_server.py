@@ -43,6 +43,12 @@ class RecordedRequest:
     body: dict[str, Any]
 
 
+class ManyClients(ThreadingHTTPServer):
+    """Accepts connections that come at once."""
+
+    request_queue_size = 64
+
+
 class ScriptedServer:
     """Sends its replies in order, the last one again and again."""
 
@@ -60,8 +66,7 @@ class ScriptedServer:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"null")
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                server.requests.append(RecordedRequest(self.path, headers, body))
-                self.send(server.replies[min(len(server.requests), len(server.replies)) - 1])
+                self.send(server.reply_to(RecordedRequest(self.path, headers, body)))
 
             def send(self, reply: Reply) -> None:
                 self.send_response(reply.status)
@@ -75,10 +80,15 @@ class ScriptedServer:
             def log_message(self, *_: Any) -> None:
                 """Log nothing."""
 
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http = ManyClients(("127.0.0.1", 0), Handler)
         self.thread = threading.Thread(target=self.http.serve_forever, args=(0.02,))
         self.thread.start()
         return self
+
+    def reply_to(self, request: RecordedRequest) -> Reply:
+        """Record a request, and choose its reply."""
+        self.requests.append(request)
+        return self.replies[min(len(self.requests), len(self.replies)) - 1]
 
     def __exit__(self, *_: object) -> None:
         self.http.shutdown()
@@ -98,10 +108,7 @@ class AnsweringServer(ScriptedServer):
         super().__init__()
         self.answer = answer
 
-    @property
-    def replies(self) -> Sequence[Reply]:
-        return [self.answer(self.requests[-1])]
-
-    @replies.setter
-    def replies(self, _: Any) -> None:
-        """The requests say what is replied."""
+    def reply_to(self, request: RecordedRequest) -> Reply:
+        """Record a request, and choose its reply."""
+        self.requests.append(request)
+        return self.answer(request)

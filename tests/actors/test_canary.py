@@ -60,6 +60,12 @@ def test_a_server_is_asked_as_it_wants_to_be(capfd: pytest.CaptureFixture[str]) 
     assert "max_completion_tokens for max_tokens; no frequency_penalty" in line
 
 
+def test_a_refusal_passed_on_as_500_is_understood() -> None:
+    with ScriptedServer(*[refusal(f"Error code: 400 - {NEWER}", 500)] * 3, completion()) as server:
+        dialect, result = ask_test_request(server.address)
+    assert (dialect.max_tokens, result.fault) == ("max_completion_tokens", None)
+
+
 @pytest.mark.parametrize(
     "reply", [refusal("no", 403), refusal("no such model", 404), refusal("no", 400), Reply(b"", 413)]
 )

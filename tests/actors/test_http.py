@@ -1,12 +1,21 @@
 """What a connection sends, and how it classifies each kind of reply."""
 
 import asyncio
+import datetime
 import gzip
+import ipaddress
 import json
+import ssl
 import tracemalloc
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from actors.http import MAX_ERROR_BYTES, MAX_REPLY_BYTES, Completion, Connection, SamplingParams
 from actors.http_errors import MAX_WORDS, Refused, Unreachable, is_too_long, retry_after, words
@@ -155,6 +164,56 @@ def test_no_proxy_of_the_environment_is_asked(fake: FakeServer, monkeypatch: pyt
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     assert send(address_of(fake)).text
+
+
+def test_a_proxy_of_the_environment_is_asked_for_other_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    address = ServerAddress("http://model.example:8000/v1", "a-key", "house", 1)
+    with ScriptedServer() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.address.url.removesuffix("/v1"))
+        assert json.loads(send(address).text) == PROFILE
+        assert proxy.requests[0].path == f"{address.url}/chat/completions"
+    monkeypatch.setenv("http_proxy", "foo://proxy")
+    with pytest.raises(OperatorError, match="HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY can't be used"):
+        send(address)
+
+
+def test_certificates_of_the_environment_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = self_signed(tmp_path)
+    with ScriptedServer() as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server.http.socket = context.wrap_socket(server.http.socket, server_side=True)
+        address = replace(server.address, url=server.address.url.replace("http:", "https:"))
+        for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+            monkeypatch.delenv(name, raising=False)
+        with pytest.raises(OperatorError, match=r"certificate that is not trusted here .*: set SSL_CERT_FILE"):
+            send(address)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert json.loads(send(address).text) == PROFILE
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+        for url in (address.url, "https://model.example/v1"):
+            with pytest.raises(OperatorError, match=r"SSL_CERT_FILE = .*none\.pem: no certificates can be read"):
+                send(replace(address, url=url))
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """The files of a certificate for this machine's loopback address, and of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "house")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    paths = folder / "certificate.pem", folder / "key.pem"
+    paths[0].write_bytes(certificate.public_bytes(form[0]))
+    paths[1].write_bytes(key.private_bytes(*form))
+    return paths
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

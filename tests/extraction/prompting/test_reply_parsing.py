@@ -114,6 +114,10 @@ def test_what_no_column_holds_costs_itself(text: str, left: dict[str, Any]) -> N
     assert [reason.partition(": ")[2] for reason in found.refused] == ["no_column_holds_it"]
 
 
+def test_a_line_end_in_a_text_is_read() -> None:
+    assert parse('{"text": "a\nb\tc"}', "stop", Loose).profile.text == "a\nb\tc"
+
+
 def test_escapes_of_whole_characters_are_read() -> None:
     assert (
         parse('{"text": "\\ud83d\\ude00\\u0000", "whole": -9223372036854775808}', None, Loose).profile.text

@@ -1,5 +1,6 @@
 """A run in which too much fails stops; one in which enough succeeds goes on."""
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,8 +17,17 @@ from actors.retrying_client import Request, Result
 from extraction.config.settings import BreakerSettings as Asked
 from extraction.config.settings import Servers
 from extraction.errors import Fault, RunError
-from jobs.stages.extract import ASKED_AHEAD, WAVES, CircuitBreaker, SuspectFile, pool_size, read_rows
+from jobs.stages.extract import (
+    ASKED_AHEAD,
+    WAVES,
+    CircuitBreaker,
+    SuspectFile,
+    pool_size,
+    read_rows,
+    require_server,
+)
 from jobs.state.storage import Storage
+from tests.actors.clients import make_settings
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import census, job, manifest, row, write
 
@@ -114,6 +124,21 @@ def test_a_fraction_of_one_never_stops() -> None:
     CircuitBreaker(Asked(failed_fraction=1)).add(answers("u" * 300))
 
 
+def test_messages_that_differ_are_of_one_fault() -> None:
+    breaker = CircuitBreaker(Asked(alike=5))
+    table = answers("uuuuu")
+    messages = pa.array([f"request {n}" for n in range(5)])
+    with pytest.raises(RunError, match=r"5 of them with unavailable: request 4\. .*See whether the servers"):
+        breaker.add(table.set_column(table.schema.get_field_index("message"), "message", messages))
+
+
+@pytest.mark.parametrize(("gone", "fraction", "fails"), [(5, 0.5, False), (6, 0.5, True), (6, 1.0, False)])
+def test_a_run_whose_server_was_gone_is_not_published(gone: int, fraction: float, fails: bool) -> None:
+    settings = make_settings(breaker={"failed_fraction": fraction})
+    with pytest.raises(RunError, match="6 of 100 chunks failed") if fails else nullcontext():
+        require_server(gone, 100, settings)
+
+
 def test_a_run_stops_publishes_nothing_and_goes_on_when_the_cause_is_gone(
     tmp_path: Path, cluster: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,6 +155,28 @@ def test_a_run_stops_publishes_nothing_and_goes_on_when_the_cause_is_gone(
         assert job(source, output, server.url, *quick) == 0
     census(output, {r["document_id"] for r in rows})
     assert manifest(output)["counts"]["chunks_from_ledger"] >= 30
+
+
+def test_a_small_run_whose_server_goes_away_publishes_nothing_over_what_is_there(
+    tmp_path: Path, cluster: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A document that always fails is a dead letter all the same: the test request is answered."""
+    rows = [row(n) for n in range(20)] + [row(20, text="Northwind Works. [[fault:500]]")]
+    source, output = write(tmp_path / "in.parquet", rows), tmp_path / "out"
+    quick = ("--set", "requests.attempts=2", "--set", "requests.backoff_max_s=0.1")
+    with FakeServer() as server:
+        assert job(source, output, server.url, *quick) == 0
+        published = manifest(output)
+        assert published["counts"]["dead_letters"] == 1
+        server.order([{"fault": "503", "count": None, "after": 14}])
+        assert job(source, output, server.url, *quick, "--set", "sampling.seed=1") == 1
+        said = capfd.readouterr().err
+        assert "chunks failed because their server was gone" in said and "Nothing is published" in said
+        assert manifest(output) == published
+        server.order([])
+        assert job(source, output, server.url, *quick, "--set", "sampling.seed=1") == 0
+    census(output, {r["document_id"] for r in rows})
+    assert manifest(output)["counts"]["chunks_from_ledger"] >= 10
 
 
 PATH = "work/runs/run/suspects/actor.json"
