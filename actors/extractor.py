@@ -130,6 +130,7 @@ class Extractor:
         make_server: Callable[[], Server],
         make_result_store: Callable[[], ResultStore],
         on_ready: Callable[[ServerReady], None] | None = None,
+        on_end: Callable[[str, float, float], None] | None = None,
         make_suspect_store: Callable[[], SuspectStore] | None = None,
     ) -> None:
         self.settings, self.schema = settings, schema
@@ -140,7 +141,9 @@ class Extractor:
         self.supervisor = ServerSupervisor(make_server(), settings.servers)
         name = self.supervisor.server.name
         if on_ready:
-            self.supervisor.on_ready = partial(_report_ready, on_ready, name)
+            self.supervisor.on_ready = partial(_report_ready, on_ready, self.supervisor)
+        if on_end:
+            self.supervisor.on_end = partial(on_end, PROCESS_NAME)
         self._loop: asyncio.AbstractEventLoop | None = None
         this = weakref.proxy(self)  # a thread with a reference to the actor would keep it from being deleted
         self._metrics = MetricsReporter(name, lambda: this._state())
@@ -149,8 +152,8 @@ class Extractor:
             self._metrics.start()
         self._asking, self._gone_at = asyncio.Lock(), -math.inf
         started = time.monotonic()
-        self.address = self.supervisor.start()
         try:
+            self.address = self.supervisor.start()
             self.dialect = asyncio.run(self._canary())
         except BaseException:
             self.supervisor.stop()
@@ -253,10 +256,16 @@ class Extractor:
 
 
 def _report_ready(
-    on_ready: Callable[[ServerReady], None], name: str, address: ServerAddress, starts: int, seconds: float
+    on_ready: Callable[[ServerReady], None],
+    supervisor: ServerSupervisor,
+    address: ServerAddress,
+    starts: int,
+    seconds: float,
 ) -> None:
     """Report that a server is ready. A report that fails stops nothing."""
+    now, name = time.time(), supervisor.server.name
+    began = supervisor.started_at or now - seconds
     try:
-        on_ready(ServerReady(PROCESS_NAME, name, address.limit, starts, seconds, time.time(), address.facts))
+        on_ready(ServerReady(PROCESS_NAME, name, address.limit, starts, seconds, now, address.facts, began))
     except Exception as error:
         log_line(f"{name}: its start could not be written down ({error})")

@@ -89,7 +89,7 @@ def run(
             published = publish.publish(this, planned, work, before, index, tally.tokens)
             stages.end("reduce")
             with contextlib.suppress(OSError):  # what is published is published
-                record.write(this.storage, stages.seconds)
+                record.write(this.storage, stages.seconds, tally.server_hours if work.missing else None)
             return tell(this, published, tally, stages)
 
 

@@ -41,8 +41,8 @@ class ServerAddress:
 @dataclass(frozen=True)
 class ServerReady:
     """The report of a server that has become ready: the actor that owns it (as in results), the requests that it
-    takes at a time, the number of its starts, the seconds that the last one took, when (seconds since 1970), and
-    the facts of its address."""
+    takes at a time, the number of its starts, the seconds that the last one took, when, the facts of its address,
+    and when its first process was started (seconds since 1970)."""
 
     server: str
     name: str
@@ -51,6 +51,7 @@ class ServerReady:
     start_s: float
     ready_at: float
     facts: Mapping[str, Any]
+    started_at: float
 
 
 class Server(Protocol):
@@ -115,13 +116,17 @@ class ServerSupervisor:
     """Owns one server for the life of its actor. It starts the server in a thread of its own, because that blocks.
 
     `on_ready` is called after each start with the server's address, the number of starts so far, and the seconds
-    that this one took. `on_shutdown` is awaited before the supervisor ends the process.
+    that this one took. `on_shutdown` is awaited before the supervisor ends the process. `on_end` is called when
+    the server has ended for good, if it was ever started: with when its first process was started and when the last
+    one ended (seconds since 1970).
     """
 
     def __init__(self, server: Server, settings: Servers) -> None:
         self.server, self.settings = server, settings
         self.on_ready: Callable[[ServerAddress, int, float], None] | None = None
         self.on_shutdown: Callable[[], Awaitable[None]] | None = None
+        self.on_end: Callable[[float, float], None] | None = None
+        self.started_at: float | None = None
         self.starts = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="supervisor")
         self._crashes: deque[float] = deque(maxlen=settings.max_deaths)
@@ -133,6 +138,7 @@ class ServerSupervisor:
 
     def _start(self) -> ServerAddress:
         started = time.monotonic()
+        self.started_at = self.started_at or time.time()
         address = self.server.start()
         self.starts += 1
         if self.on_ready:
@@ -194,13 +200,20 @@ class ServerSupervisor:
         with contextlib.suppress(Exception):
             if self.on_shutdown:
                 await asyncio.wait_for(self.on_shutdown(), SHUTDOWN_HOOK_S)
-        self.server.stop()  # also what is left of its process group after the watchdog died
+        self._end()  # also what is left of its process group after the watchdog died
         os._exit(1)
 
     def stop(self) -> None:
         """End the server."""
-        self.server.stop()
+        self._end()
         self._thread.shutdown(wait=False)
+
+    def _end(self) -> None:
+        self.server.stop()
+        on_end, self.on_end = self.on_end, None
+        if on_end and self.started_at:
+            with contextlib.suppress(Exception):  # a report that fails stops nothing
+                on_end(self.started_at, time.time())
 
 
 LOG_MARK = "company-profiles: "  # by which the driver knows our lines among all that Ray forwards

@@ -341,7 +341,8 @@ def _distance(found: Found, mentions: Sequence[Span]) -> int:
 
 
 def _reading(answer: GroundedReply, value: GivenValue) -> Iterator[Seen]:
-    """A reading of the model, which stands where its quote does, else nowhere."""
+    """A reading of the model, which stands where its quote does, else nowhere: it is then of all the documents that
+    were read for it."""
     quote = answer.quotes.get(value.field.path[-1])
     signals = _nowhere(answer, value)
     stands = False
@@ -350,7 +351,8 @@ def _reading(answer: GroundedReply, value: GivenValue) -> Iterator[Seen]:
             stands = True
             yield Seen(value, piece, piece.cut(answer.source.content, *span), signals)
     if not stands:
-        yield Seen(value, answer.source.pieces[-1], NO_PLACE, signals)
+        of_documents = {piece.document_id: piece for piece in answer.source.pieces}
+        yield from (Seen(value, piece, NO_PLACE, signals) for piece in of_documents.values())
 
 
 def _value(field: Field, value: Any, logprob: float | None) -> GivenValue | None:

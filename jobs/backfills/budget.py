@@ -28,8 +28,8 @@ class Stop(Exception):
 
 
 class Spent(BaseModel):
-    """What was spent. `requests` holds repeated ones, `prompt_tokens` the cached ones, `gpu_hours` are those in
-    which servers worked."""
+    """What was spent. `requests` holds repeated ones, `prompt_tokens` the cached ones, `gpu_hours` are those from
+    the start of servers to their end."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -91,6 +91,13 @@ class Budget:
         before, self._hours = self._hours, self.gpus * stats.server_hours
         self.spent += Spent.on(results, self._hours - before, self.price)
         return self._hours - before
+
+    def settle(self, stats: RunStats) -> None:
+        """Count the hours of a stage's servers that its results don't tell, to the end of each of them."""
+        hours, self._hours = self.gpus * stats.server_hours - self._hours, self.gpus * stats.server_hours
+        if hours > 0:
+            money = self.price.of(gpu_hours=hours, prompt_tokens=0, output_tokens=0)
+            self.spent += Spent(gpu_hours=hours, money=money)
 
     def check(self) -> None:
         """Raise Stop where a limit is reached."""

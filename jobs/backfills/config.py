@@ -45,7 +45,9 @@ class SpendingLimits(Frozen):
 
     requests: Count | None = Field(default=None, description="Requests")
     tokens: Count | None = Field(default=None, description="Prompt and output tokens")
-    gpu_hours: MaximumAmount | None = Field(default=None, description="GPU-hours in which servers worked")
+    gpu_hours: MaximumAmount | None = Field(
+        default=None, description="GPU-hours, from the start of each server to its end"
+    )
     money: MaximumAmount | None = Field(default=None, description="Cost, by the `price` of the settings")
 
 

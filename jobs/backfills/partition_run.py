@@ -87,7 +87,7 @@ class PartitionRun:
             self.fail(error)
             return
         self.record = record
-        page.leave_report(self.run.storage, shown)
+        self.run.storage.delete([page.REPORT])  # of an earlier run; jobs/report.py writes one where it is wanted
         LOG.print(f"published {self.path}: {self._summary(shown.counts, code)}", markup=False)
 
     def fail(self, error: Exception) -> PartitionRecord:

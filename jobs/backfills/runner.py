@@ -137,8 +137,12 @@ class BackfillRun:
             self.spending.save(self.budget.spent)
             self.budget.check()
 
-        with self._publisher(batch) as publish, progress_of(batch.run, work) as progress:
-            extract.extract(batch.run, work, [progress.watch, count], self.budget.check_deadline)
+        stats = RunStats()
+        try:
+            with self._publisher(batch) as publish, progress_of(batch.run, work) as progress:
+                extract.extract(batch.run, work, [progress.watch, count], self.budget.check_deadline, stats)
+        finally:
+            self.budget.settle(stats)
 
     @contextmanager
     def _publisher(self, batch: Batch) -> Iterator[Callable[[], Future[None]]]:

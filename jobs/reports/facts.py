@@ -226,7 +226,8 @@ def _speed(answers: Answers) -> Figure:
 def _cost(manifest: Manifest, run: RunRecord | None, answers: Answers) -> Figure:
     """What the run cost where it was told prices, else the hours of its GPUs or servers."""
     gpus = run.gpus if run else 0
-    hours = answers.server_hours * (gpus or 1)
+    known = run.server_hours if run else None
+    hours = (answers.server_hours if known is None else known) * (gpus or 1)
     kind = "GPU time" if gpus else "Server time"
     lasted = clock(3600 * hours) if hours < 10 else f"{short(hours)} h"
     price = Price.model_validate(run.settings["price"]) if run and "price" in run.settings else Price()

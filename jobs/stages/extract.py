@@ -8,7 +8,7 @@ import contextlib
 import json
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, NoReturn
@@ -24,7 +24,7 @@ from ray.data._internal.execution.execution_callback import ExecutionCallback  #
 from actors.crash_suspects import SuspectStore
 from actors.extractor import SERVER_GONE, Extractor, ResultStore
 from actors.retrying_client import Request
-from actors.servers.supervisor import Server
+from actors.servers.supervisor import Server, ServerReady
 from extraction.config.settings import BreakerSettings as Asked
 from extraction.config.settings import Servers, Settings
 from extraction.errors import Fault, RunError
@@ -33,7 +33,7 @@ from jobs.stages.plan import Plan, chunk_ids_of
 from jobs.stages.run import Run
 from jobs.stages.run_stats import RunStats
 from jobs.state.ledger import ChunkState, Digests, Index, LedgerWriter, RowNumbers, first_of_each
-from jobs.state.run_record import folder_of, write_server
+from jobs.state.run_record import folder_of, read_server, server_spans, write_end, write_server
 from jobs.state.storage import Storage
 
 WAVES = 2  # a server is worth its start if it gets so many times what it works on at once: minutes of work
@@ -179,14 +179,13 @@ class Work:
 
 
 Watch = Callable[[RunStats, pa.Table], None]  # what came of all requests so far, and the answers that are new
-Check = Callable[[], None]
 
 
 class StepCheck(ExecutionCallback):  # type: ignore[misc]
     """Ray Data calls it at each of its steps. What it raises ends the pipeline between results, in the thread that
     waits for them; a signal's handler would raise anywhere."""
 
-    check: ClassVar[Check]
+    check: ClassVar[Callable[[], None]]
 
     def on_execution_step(self, executor: object) -> None:
         """One more step."""
@@ -205,26 +204,50 @@ def work_of(run: Run, plan: Plan, index: Index, least: ChunkState = ChunkState.S
     return Work(rows, ids[once], len(missing))
 
 
-def extract(run: Run, work: Work, watches: Sequence[Watch] = (), check: Check | None = None) -> RunStats:
-    """Ask for what is missing; nothing is started when nothing is.
+def extract(
+    run: Run,
+    work: Work,
+    watches: Sequence[Watch] = (),
+    check: Callable[[], None] | None = None,
+    stats: RunStats | None = None,
+) -> RunStats:
+    """Ask for what is missing; nothing is started when nothing is. `stats` are filled meanwhile.
 
     Each watch sees the answers as they come in, and ends the stage by raising: what is under way is dropped then,
     what was answered is in the ledger. So does a check, which is called all the time, also while no answer comes.
     """
-    breaker, stats = CircuitBreaker(run.settings.breaker), RunStats()
-    if work.missing:
+    breaker, stats = CircuitBreaker(run.settings.breaker), stats or RunStats()
+    if not work.missing:
+        return stats
+    earlier = server_spans(run.storage, run.run_id)
+    try:
         with contextlib.closing(results(run, work, check=check)) as answered:
             for answers in answered:
+                before = set(stats.servers)
                 stats.add(answers)
+                _tell_starts(run, stats, stats.servers.keys() - before)
                 for watch in watches:
                     watch(stats, answers)
                 breaker.add(answers)
+    finally:
+        with contextlib.suppress(OSError):  # the storage is away: what is known of servers has to do
+            spans = server_spans(run.storage, run.run_id)
+            stats.settle({server: span for server, span in spans.items() if server not in earlier})
     require_server(breaker.gone, work.chunks, run.settings)
     return stats
 
 
+def _tell_starts(run: Run, stats: RunStats, servers: Iterable[str]) -> None:
+    """Tell statistics when servers that are new in them were started: they cost from then on."""
+    for server in servers:
+        with contextlib.suppress(OSError):
+            record = read_server(run.storage, run.run_id, server)
+            if record and record.started_at:
+                stats.started(server, record.started_at)
+
+
 def results(
-    run: Run, work: Work, extractor: type[Extractor] = Extractor, check: Check | None = None
+    run: Run, work: Work, extractor: type[Extractor] = Extractor, check: Callable[[], None] | None = None
 ) -> Generator[pa.Table]:
     """Ask for everything; yields what became of it while it goes on (what `extractor` gives)."""
     fleet, size = run.fleet, size_for(run, work.missing)
@@ -254,7 +277,8 @@ def results(
                 "schema": run.schema,
                 "make_server": partial(_server, run),
                 "make_result_store": partial(_result_store, run),
-                "on_ready": partial(write_server, run.storage, run.run_id),
+                "on_ready": partial(_report_ready, run),
+                "on_end": partial(write_end, run.storage, run.run_id),
                 "make_suspect_store": partial(_suspect_store, run),
             },
         )
@@ -285,6 +309,11 @@ def size_for(run: Run, missing: int) -> PoolSize:
 
 def _server(run: Run) -> Server:
     return run.fleet.make_server(run.logs)
+
+
+def _report_ready(run: Run, ready: ServerReady) -> None:
+    context: Any = ray.get_runtime_context()
+    write_server(run.storage, run.run_id, ready, context.get_actor_id() or "")
 
 
 def _suspect_store(run: Run) -> SuspectStore:

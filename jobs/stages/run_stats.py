@@ -1,6 +1,7 @@
 """Statistics of the extract stage: what came of its requests, and how fast."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -11,8 +12,8 @@ from jobs.state.manifest import Tokens
 
 @dataclass
 class RunStats:
-    """What came of the requests of a run. `servers` has the first and the last moment (seconds since 1970) that
-    each server is known to have worked in."""
+    """What came of the requests of a run. `servers` has the first and the last moment (seconds since 1970) from the
+    start of each server's process that it is known to have run."""
 
     answered: int = 0
     failed: int = 0
@@ -44,9 +45,21 @@ class RunStats:
         spans = pa.table({"server": answers["server"], "began": began, "ended": answers["ended_at"]})
         spans = spans.group_by("server").aggregate([("began", "min"), ("ended", "max")])
         for row in spans.to_pylist():
-            span = row["began_min"], row["ended_max"]
-            first, last = self.servers.get(row["server"], span)
-            self.servers[row["server"]] = min(first, span[0]), max(last, span[1])
+            self._ran(row["server"], row["began_min"], row["ended_max"])
+
+    def _ran(self, server: str, first: float, last: float) -> None:
+        known = self.servers.get(server, (first, last))
+        self.servers[server] = min(first, known[0]), max(last, known[1])
+
+    def started(self, server: str, at: float) -> None:
+        """Take in when a server's process was started."""
+        self._ran(server, at, at)
+
+    def settle(self, spans: Mapping[str, tuple[float, float | None]]) -> None:
+        """Take in from when to when servers ran, those included that gave no answer; one whose end nobody knows ran
+        until now."""
+        for server, (began, ended) in spans.items():
+            self._ran(server, began, time.time() if ended is None else ended)
 
     def _note_fault(self, answers: pa.Table) -> None:
         last = answers.filter(pc.is_valid(answers["fault"])).select(["fault", "message"])
@@ -56,7 +69,8 @@ class RunStats:
 
     @property
     def server_hours(self) -> float:
-        """Hours that servers worked, from the first request of each to its last answer."""
+        """Hours of servers, from the start of each one's process to its last answer, or to its end once `settle` is
+        told of it."""
         return sum(last - first for first, last in self.servers.values()) / 3600
 
     @property

@@ -2,6 +2,7 @@
 
     <output>/work/runs/<run>/run.json                   by the driver, when the plan is made and again at the end
     <output>/work/runs/<run>/servers/<host>-<pid>.json  by each actor, whenever its server is ready
+    <output>/work/runs/<run>/servers/<host>-<pid>.ended by each actor, when its server has ended, ready or not: JSON
 
 Nothing in them is a secret: URLs are stripped of credentials, and settings hold none.
 """
@@ -11,6 +12,7 @@ import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import zip_longest
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -50,10 +52,11 @@ class RunRecord(RecordBase):
     answer_flags: dict[str, Any] = {}
     settings: dict[str, Any]
     seconds: dict[str, float] = {}
+    server_hours: float | None = None
 
-    def write(self, storage: Storage, seconds: Mapping[str, float]) -> None:
-        """Put it in place, with the seconds of each stage so far."""
-        record = self.model_copy(update={"seconds": dict(seconds)})
+    def write(self, storage: Storage, seconds: Mapping[str, float], server_hours: float | None = None) -> None:
+        """Put it in place, with the seconds of each stage so far, and the hours of servers once they are known."""
+        record = self.model_copy(update={"seconds": dict(seconds), "server_hours": server_hours})
         storage.write(f"{folder_of(self.run_id)}/run.json", (record.model_dump_json(indent=2) + "\n").encode())
 
 
@@ -67,6 +70,16 @@ class ServerRecord(RecordBase):
     start_s: float
     ready_at: float
     facts: dict[str, Any] = {}
+    started_at: float | None = None
+    actor: str = ""
+
+
+class ServerEnd(RecordBase):
+    """When a server's first process was started, and when its last one ended (seconds since 1970)."""
+
+    server: str
+    started_at: float
+    ended_at: float
 
 
 def folder_of(run_id: str) -> str:
@@ -79,10 +92,17 @@ def servers_in(run_id: str) -> str:
     return f"{folder_of(run_id)}/servers"
 
 
-def write_server(storage: Storage, run_id: str, ready: ServerReady) -> None:
+def write_server(storage: Storage, run_id: str, ready: ServerReady, actor: str = "") -> None:
     """Put a server's record in place. Called where the server is."""
-    name = UNSAFE.sub("-", ready.server)
-    storage.write(f"{servers_in(run_id)}/{name}.json", (json.dumps(asdict(ready), indent=2) + "\n").encode())
+    name, told = UNSAFE.sub("-", ready.server), {**asdict(ready), "actor": actor}
+    storage.write(f"{servers_in(run_id)}/{name}.json", (json.dumps(told, indent=2) + "\n").encode())
+
+
+def write_end(storage: Storage, run_id: str, server: str, started_at: float, ended_at: float) -> None:
+    """Write down that a server has ended. Called where it was."""
+    ended = ServerEnd(server=server, started_at=started_at, ended_at=ended_at)
+    path = f"{servers_in(run_id)}/{UNSAFE.sub('-', server)}.ended"
+    storage.write(path, (ended.model_dump_json(indent=2) + "\n").encode())
 
 
 def read_run(storage: Storage, run_id: str) -> RunRecord | None:
@@ -92,10 +112,30 @@ def read_run(storage: Storage, run_id: str) -> RunRecord | None:
 
 def read_servers(storage: Storage, run_id: str) -> list[ServerRecord]:
     """The records of a run's servers, in order of their names."""
-    paths = storage.list(servers_in(run_id), ".json")
+    return _read_all(storage, storage.list(servers_in(run_id), ".json"), ServerRecord)
+
+
+def read_server(storage: Storage, run_id: str, server: str) -> ServerRecord | None:
+    """The record of one server; None where it left none that can be read."""
+    return _read(storage, f"{servers_in(run_id)}/{UNSAFE.sub('-', server)}.json", ServerRecord)
+
+
+def server_spans(storage: Storage, run_id: str) -> dict[str, tuple[float, float | None]]:
+    """From when to when each server of a run held its GPUs, by its name; None where no end is known. One that was
+    killed with its actor held them at most until the actor was there again."""
+    ready = sorted(read_servers(storage, run_id), key=lambda server: (server.actor, server.started_at or 0))
+    spans: dict[str, tuple[float, float | None]] = {}
+    for server, following in zip_longest(ready, ready[1:]):
+        again = following.started_at if following and server.actor and following.actor == server.actor else None
+        if server.started_at:
+            spans[server.server] = server.started_at, again
+    ended = _read_all(storage, storage.list(servers_in(run_id), ".ended"), ServerEnd)
+    return spans | {end.server: (end.started_at, end.ended_at) for end in ended}
+
+
+def _read_all(storage: Storage, paths: list[str], kind: type[AnyRecord]) -> list[AnyRecord]:
     with ThreadPoolExecutor(RECORD_READERS) as threads:
-        found = threads.map(lambda path: _read(storage, path, ServerRecord), paths)
-        return [record for record in found if record]
+        return [record for record in threads.map(lambda path: _read(storage, path, kind), paths) if record]
 
 
 def _read(storage: Storage, path: str, kind: type[AnyRecord]) -> AnyRecord | None:

@@ -79,6 +79,7 @@ def test_a_partitions_report_tells_of_its_own_answers(tmp_path: Path, fake: Fake
         assert (answers.own, answers.done, answers.latency.sum()) == (True, len(days[path]), len(days[path]))
         assert answers.total("prompt_tokens") == spent["prompt_tokens"]
         assert answers.total("completion_tokens") == spent["output_tokens"]
+        assert not (tmp_path / "out" / path / "report.html").exists()  # written where it is asked for
 
 
 def test_only_what_changed_is_asked_about(tmp_path: Path, fake: FakeServer, capsys: Captured) -> None:

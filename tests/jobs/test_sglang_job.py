@@ -9,6 +9,9 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from jobs import extract
+from jobs.state.run_record import read_run, read_servers, server_spans
+from jobs.state.storage import Storage
+from tests.fakes.process import eventually
 from tests.jobs.helpers import census, manifest, row, write
 
 FAKE = json.dumps(["python", "-m", "tests.fakes.server", "--latency", "0.05", "--max-running-requests", "4"])
@@ -49,6 +52,10 @@ def test_two_servers_on_two_gpus(tmp_path: Path, model: Path, cluster: None) -> 
     assert len(logs) == 2
     _, alive = psutil.wait_procs(fakes_running(model), timeout=15)
     assert not alive
+    storage, run_id = Storage(str(tmp_path / "out")), manifest(tmp_path / "out")["run_id"]
+    servers, run = read_servers(storage, run_id), read_run(storage, run_id)
+    assert eventually(lambda: all(ended for _, ended in server_spans(storage, run_id).values()), 15)
+    assert run and run.server_hours and run.server_hours > sum(server.start_s for server in servers) / 3600
 
 
 def test_a_server_that_fails_to_start_is_tried_elsewhere(tmp_path: Path, model: Path, cluster: None) -> None:

@@ -1,6 +1,7 @@
 """A supervisor starts, restarts and gives up a server; a server that fails to start leaves no process."""
 
 import asyncio
+import contextlib
 import socket
 import subprocess
 import sys
@@ -444,3 +445,26 @@ def test_the_fake_is_a_server(tmp_path: Path) -> None:
     finally:
         server.stop()
     assert not server.alive
+
+
+@pytest.mark.parametrize("failure", [None, RunError("no")])
+def test_the_end_of_a_server_is_told_once_with_its_first_start(failure: RunError | None) -> None:
+    server, told = StubServer(failure), list[tuple[float, float]]()
+    began = time.time()
+    supervisor = ServerSupervisor(server, LENIENT)
+    supervisor.on_end = lambda started, ended: told.append((started, ended))
+    server.starts = 1 if failure else 0
+    with contextlib.suppress(RunError):
+        supervisor.start()
+    supervisor.stop()
+    supervisor.stop()
+    ((started, ended),) = told
+    assert began <= started <= ended - server.start_s / 2
+    assert ended <= time.time()
+
+
+def test_a_server_that_was_never_started_has_no_end() -> None:
+    supervisor, told = ServerSupervisor(StubServer(), LENIENT), list[float]()
+    supervisor.on_end = lambda *_: told.append(1)
+    supervisor.stop()
+    assert told == []

@@ -147,6 +147,14 @@ def test_a_reading_stands_where_its_quote_does() -> None:
     assert not asked(Inn(mood="calm"), "A calm house.")["mood"].grounded
 
 
+def test_a_reading_of_several_documents_is_of_each_of_them_with_its_trust() -> None:
+    pieces = [piece(document, start, 7, at=start) for document, start in (("d1", 0), ("d1", 7), ("d2", 14))]
+    seen = list(observe(Parsed(Inn(mood="calm")), "c", "A calm house by a lake.", pieces))
+    assert [(o.field, o.document_id, o.grounded) for o in seen] == [("mood", "d1", False), ("mood", "d2", False)]
+    loud = [Observation("mood", "loud", '"loud"', d, "c2", -1, -1, "", "", "", 0.5, False) for d in ("d2",)]
+    assert resolve(Inn, Evidence([*seen, *loud])).values["mood"] == "calm"
+
+
 def test_a_value_stands_where_the_text_writes_it_otherwise_letter_by_letter() -> None:
     class Club(BaseModel):
         land: Annotated[str | None, vote(spellings=lambda land: ("US", "EUA"))]

@@ -54,6 +54,19 @@ def test_requests_tokens_hours_and_money_are_counted() -> None:
     assert one.spent.tokens == 550
 
 
+def test_servers_cost_from_their_start_to_their_end_also_without_an_answer() -> None:
+    one, stats = budget(), RunStats()
+    one.begin()
+    table = answers(1)
+    stats.add(table)
+    one.count(stats, table)
+    stats.settle({"a": (1e9 - 720, 1e9 + 1080), "silent": (1e9, 1e9 + 1800)})
+    one.settle(stats)
+    one.settle(stats)
+    assert one.spent.gpu_hours == pytest.approx(0.5 + 0.5)
+    assert one.spent.money == pytest.approx(2 * 1.0 + 0.1)
+
+
 @pytest.mark.parametrize(
     ("allowed", "before", "said"),
     [

@@ -51,6 +51,20 @@ def test_the_time_of_servers_is_from_their_first_request_to_their_last_answer() 
     assert tally.server_hours == pytest.approx(1.5)
 
 
+def test_the_time_of_servers_has_their_start_and_their_end() -> None:
+    tally = RunStats()
+    table = answers(*(replace(GOOD, server=name, ended_at=2000.0, latency_s=100.0) for name in ("a", "b")))
+    tally.add(table)
+    tally.started("a", 1000.0)
+    assert tally.servers == {"a": (1000.0, 2000.0), "b": (1900.0, 2000.0)}
+    now = time.time()
+    tally.settle({"a": (1000.0, 4600.0), "silent": (100.0, 400.0), "still there": (now - 60, None)})
+    assert tally.servers["a"] == (1000.0, 4600.0)
+    assert tally.servers["silent"] == (100.0, 400.0)
+    first, last = tally.servers["still there"]
+    assert first == now - 60 and last >= now
+
+
 def test_time_left_follows_the_pace() -> None:
     tally = RunStats(began=time.monotonic() - 10)
     tally.add(answers(GOOD))  # of three in flight: half of them are done too
