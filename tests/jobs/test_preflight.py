@@ -103,6 +103,7 @@ WORD = completion('{"word": "heron-4127"}')
         ([Reply(b"no such field", 400)], "structured output", "wrong", "response_format json_schema"),
         ([WORD, completion("{", "length")], "test request", "wrong", "max_output_tokens"),
         ([WORD, completion('{"name": 1}')], "test request", "wrong", "sampling.temperature 0"),
+        ([WORD, completion(profile(founded_year=3000))], "values", "note", "founded_year: less_than_equal"),
         ([WORD, completion(profile()), completion(profile(name="x"))], "same answer", "note", "sampling-defaults"),
         ([WORD, completion(profile()), completion(profile())], "prefix cache", "note", "--enable-cache-report"),
         ([WORD, completion(json.dumps(json.loads(profile()), indent=1))], "white space", "note", "any-whitespace"),
