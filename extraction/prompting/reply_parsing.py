@@ -126,7 +126,10 @@ def parse(reply: str, finish_reason: str | None, model: type[P], scores: Sequenc
     mirrors: dict[int, Any] = {}
     shaped = mirrored(value, scores, mirrors) if scores else None
     profile, refused = _judged(value, model, mirrors)
-    return Parsed(profile, shaped, tuple(refused), span)
+    parsed = Parsed(profile, shaped, tuple(refused), span)
+    if _fails(lambda: parsed.data):
+        raise ReplyFault(Fault.INVALID, f"the answer can't be stored: the serializer of {model.__name__} fails")
+    return parsed
 
 
 def _only_profile(reply: str, model: type[BaseModel], *, cut: bool) -> tuple[int, int] | None:
@@ -216,11 +219,6 @@ def _judged(value: Any, model: type[P], mirrors: dict[int, Any]) -> tuple[P, lis
         if first is None and not has_shape(value, model):
             raise _invalid(model, refusals[0])
         first = first or refusals[0]
-        gone = {r.place for r in refusals if r.kind == "missing"} & {f.path for f in fields(model)}
-        if gone:  # it was asked for, so it was taken out
-            for place in gone:
-                model = _spared(model, place)
-            continue
         places = {tuple(key for _, key in p): (p, r) for p, r in zip(paths, refusals, strict=True) if p}
         inner = [place for place in places if not any(place == p[: len(place)] for p in places if p != place)]
         if not inner:
@@ -230,15 +228,19 @@ def _judged(value: Any, model: type[P], mirrors: dict[int, Any]) -> tuple[P, lis
             parent, key = steps[-1]
             if parent[key] is not None and id(parent[key]) not in touched:
                 refused.append(_named(steps, refusal))
+            if parent[key] is None and any(place == field.path for field in fields(model)):
+                model = _spared(model, place)
             touched.add(id(parent))
             _take_out(parent, key, mirrors)
 
 
 @lru_cache(maxsize=256)
 def _spared(model: type[P], place: tuple[str, ...]) -> type[P]:
-    """A profile model one field of which is null where it is not given."""
+    """A profile model one field of which may be left out: it is null then, if it has no default."""
     name, inner = place[0], place[1:]
     info = model.model_fields[name]
+    if not inner and not info.is_required():
+        return model
     annotation: Any = info.annotation
     if inner and (part := model_among(options_of(annotation))):
         annotation = _spared(part, inner)
@@ -283,31 +285,34 @@ def _validated(value: Any, model: type[P]) -> tuple[P | None, list[Refusal]]:
     except ValidationError as error:
         errors = error.errors(include_input=False, include_url=False)
         return None, [Refusal(e["loc"], e["type"], e.get("ctx", {}).get("max_length")) for e in errors]
-    except Exception as error:
-        return None, [Refusal(place, type(error).__name__) for place in _raising(value, model)]
+    except Exception:
+        return None, _raising(value, model)
 
 
-def _raising(value: Any, model: type[BaseModel]) -> list[tuple[Part, ...]]:
+def _raising(value: Any, model: type[BaseModel]) -> list[Refusal]:
     """The leaves of a reply on which a validator raises what pydantic takes for no error of a value: those that it
     can't have beside the others. The whole reply where it raises without any."""
     out = {place for place, _ in _leaves(value)}
-    if _breaks(_without(value, out), model):
-        return [()]
+    if kind := _raised(_without(value, out), model):
+        return [Refusal((), kind)]
+    found = []
     for place, _ in _leaves(value):
         out.remove(place)
-        if _breaks(_without(value, out), model):
+        if kind := _raised(_without(value, out), model):
             out.add(place)
-    return sorted(out, key=str)
+            found.append(Refusal(place, kind))
+    return found
 
 
-def _breaks(value: Any, model: type[BaseModel]) -> bool:
+def _raised(value: Any, model: type[BaseModel]) -> str | None:
+    """The kind of exception that a validator raises on a reply, if it raises one."""
     try:
         model.model_validate_json(json.dumps(value), by_alias=True, by_name=True)
     except ValidationError:
-        return False
-    except Exception:
-        return True
-    return False
+        return None
+    except Exception as error:
+        return type(error).__name__
+    return None
 
 
 def _leaves(value: Any, place: tuple[Part, ...] = ()) -> Iterator[tuple[tuple[Part, ...], Any]]:

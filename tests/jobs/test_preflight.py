@@ -134,6 +134,7 @@ WORD = completion('{"word": "heron-4127"}')
         ([Reply(b"no such field", 400)], "test request", "wrong", "response_format json_schema"),
         ([completion("{", "length")], "test request", "wrong", "max_output_tokens"),
         ([completion('{"name": 1}')], "test request", "wrong", "sampling.temperature 0"),
+        ([completion(profile(founded_year=3000))], "values", "note", "founded_year: less_than_equal"),
         ([completion(profile()), completion(profile(name="x")), WORD], "same answer", "note", "sampling-defaults"),
         ([completion(profile()), completion(profile()), WORD], "prefix cache", "note", "--enable-cache-report"),
         ([completion(json.dumps(json.loads(profile()), indent=1))], "white space", "note", "any-whitespace"),

@@ -1,13 +1,14 @@
 """What is said to the model: the same for every chunk but for the last message."""
 
+import datetime
 import json
 import re
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from extraction.errors import OperatorError
 from extraction.prompting.prompt import Example, Prompt, content_of, defused, field_guide
@@ -65,6 +66,32 @@ def test_an_example_has_to_fit_the_model() -> None:
     wrong = EXAMPLE.model_copy(update={"profile": {**PROFILE, "cellar": {"town": 3, "opened": None}}})
     with pytest.raises(OperatorError, match=r"example 2 of the prompt is no Vineyard: cellar\.town: "):
         Prompt(instructions="x", examples=(EXAMPLE, wrong)).check(Vineyard)
+
+
+class Filing(BaseModel):
+    filed: datetime.date | None = Field(alias="Datum", description="when it was filed")
+    seen: list[datetime.datetime]
+    listed: bool | None
+    form: Literal["10-K"] | None
+
+
+def test_fields_are_listed_by_name_with_the_form_of_what_is_no_free_text() -> None:
+    assert field_guide(Filing).splitlines() == [
+        "- filed: when it was filed (YYYY-MM-DD)",
+        "- seen[]: (YYYY-MM-DDThh:mm:ss)",
+        "- listed: (true | false)",
+        "- form: (10-K)",
+    ]
+
+
+def test_an_example_is_written_as_the_reply_is_asked_for() -> None:
+    profile = {"filed": datetime.date(2024, 3, 12), "seen": [], "listed": None, "form": None}  # as YAML reads it
+    prompt = Prompt(instructions="x", examples=(Example(text="x", profile=profile),))
+    prompt.check(Filing)
+    assert json.loads(prompt.messages(Filing, "")[2]["content"]) == {**profile, "filed": "2024-03-12"}
+    aliased = Example(text="x", profile={**profile, "Datum": "2024-03-12"})
+    with pytest.raises(OperatorError, match="example 1 of the prompt is no Filing: 'Datum' is no field's name"):
+        Prompt(instructions="x", examples=(aliased,)).check(Filing)
 
 
 def test_fields_are_listed_with_descriptions_and_choices() -> None:

@@ -1,20 +1,32 @@
 """A reply is a profile that the model type accepts, or a fault; whatever the reply, nothing else."""
 
+import datetime
 import json
 from contextlib import suppress
 from itertools import count
 from random import Random
-from typing import Any
+from typing import Annotated, Any, Self
 
 import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    ConfigDict,
+    Field,
+    computed_field,
+    field_validator,
+    model_validator,
+)
 
 from extraction.errors import Fault
 from extraction.prompting.reply_parsing import MAX_REPLY_CHARACTERS, ReplyFault, loops, parse
 from extraction.schema.company import CompanyProfile, ShortProfile
+from extraction.schema.merge_rules import latest, union
 from extraction.schema.profile_model import struct_of
 from tests.extraction.samples import Vineyard
 
@@ -384,3 +396,128 @@ def test_only_an_answer_that_met_its_limit_is_judged_by_it(said: str, fault: Fau
     with pytest.raises(ReplyFault) as caught:
         parse(BEGUN + said, "stop", ShortProfile)
     assert caught.value.fault is Fault.INVALID
+
+
+def _code(code: str) -> str:
+    return {"a": "A", "b": "B"}[code]
+
+
+def _inverse(number: float) -> float:
+    return 1 / number
+
+
+Code = Annotated[str, AfterValidator(_code)]
+Even = Annotated[int, Field(multiple_of=2)]
+
+
+class Shed(BaseModel):
+    name: Annotated[str, Field(pattern="^[a-z]+$")]
+    built: datetime.date | None
+
+
+class Judged(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    code: Code | None = None
+    codes: list[Code] = []
+    ratio: Annotated[float, AfterValidator(_inverse)] = 0.5
+    even: Even | None = None
+    day: datetime.date | None = None
+    shed: Annotated[Shed | None, latest(anchor="name")] = None
+    sheds: Annotated[list[Shed], union(anchor="name")] = []
+
+    @computed_field
+    def double(self) -> float:
+        return 2 / (self.even or 1) if self.even != 4 else 1 / 0
+
+
+@pytest.mark.parametrize(
+    ("given_", "left", "refused"),
+    [
+        ({"code": "a", "codes": ["a", "b"]}, {"code": "A", "codes": ["A", "B"]}, []),
+        ({"code": "x", "ratio": 2.0}, {"ratio": 0.5}, ["code: KeyError"]),
+        ({"code": "x", "ratio": 0.0}, {"ratio": 0.5}, ["code: KeyError", "ratio: ZeroDivisionError"]),
+        ({"codes": ["x", "a", "y"]}, {"codes": ["A"]}, ["codes: KeyError"] * 2),
+        ({"even": 3, "day": "2024-02-30"}, {}, ["even: multiple_of", "day: date_parsing"]),
+        ({"day": "2024-03-12"}, {"day": "2024-03-12"}, []),
+        (
+            {"shed": {"name": "a", "built": "soon"}},
+            {"shed": {"name": "a", "built": None}},
+            ["shed.built: date_from_datetime_parsing"],
+        ),
+        ({"shed": {"name": "A", "built": None}}, {}, ["shed.name: string_pattern_mismatch"]),
+        (
+            {"sheds": [{"name": "a", "built": None}, {"name": "B", "built": None}]},
+            {"sheds": [{"name": "a", "built": None}]},
+            ["sheds.name: string_pattern_mismatch"],
+        ),
+        ({"even": 4, "code": "a"}, {"even": 4, "code": "A"}, []),
+    ],
+)
+def test_what_a_schema_can_not_ask_for_costs_itself(
+    given_: dict[str, Any], left: dict[str, Any], refused: list[str]
+) -> None:
+    found = parse(json.dumps(given_), "stop", Judged)
+    usual: dict[str, Any] = {
+        "code": None,
+        "codes": [],
+        "ratio": 0.5,
+        "even": None,
+        "day": None,
+        "shed": None,
+        "sheds": [],
+    }
+    assert {name: value for name, value in found.data.items() if name != "double"} == {**usual, **left}
+    assert sorted(found.refused) == sorted(refused)
+    assert found.data.get("double") == (None if left.get("even") == 4 else 2.0)
+
+
+class Needed(BaseModel):
+    name: str
+    day: datetime.date
+    cellar: Shed
+
+    @field_validator("name")
+    @classmethod
+    def known(cls, name: str) -> str:
+        return _code(name)
+
+
+def test_a_field_that_has_to_be_there_is_null_where_its_value_is_refused() -> None:
+    said = {"name": "a", "day": "in March", "cellar": {"name": "UPPER", "built": "2024-03-12"}}
+    found = parse(json.dumps(said), "stop", Needed)
+    assert found.data == {"name": "A", "day": None, "cellar": {"name": None, "built": "2024-03-12"}}
+    assert isinstance(found.profile, Needed)
+
+
+class Together(Needed):
+    @model_validator(mode="after")
+    def dated(self) -> Self:
+        if self.day.year < 1990:
+            raise ValueError("too old")
+        return self
+
+
+@pytest.mark.parametrize("day", ["in March", "1989-01-01"])
+def test_a_reply_that_the_whole_model_refuses_is_invalid(day: str) -> None:
+    said = {"name": "a", "day": day, "cellar": {"name": "a", "built": None}}
+    assert fault_of(json.dumps(said), Together).fault is Fault.INVALID
+
+
+def test_scores_follow_values_that_are_taken_out() -> None:
+    said = {"codes": ["x", "a"], "ratio": 0.0, "even": 2}
+    found = parse(json.dumps(said), "stop", Judged, [-1.0, -2.0, -3.0, -4.0])
+    assert found.scores == {"codes": [-2.0], "even": -4.0}
+
+
+def test_a_reply_may_use_names_or_aliases() -> None:
+    class Aliased(BaseModel):
+        model_config = ConfigDict(serialize_by_alias=True)
+
+        name: str = Field(alias="Firma", pattern="^[A-Z]")
+        town: str | None = Field(validation_alias=AliasChoices("Ort", AliasPath("Orte", 0)))
+
+    by_name = {"name": "Ana", "town": "Ulm"}
+    for said in (by_name, {"Firma": "Ana", "Ort": "Ulm"}, {"Firma": "Ana", "Orte": ["Ulm"]}):
+        assert parse(json.dumps(said), "stop", Aliased).data == by_name
+    assert parse('{"name": "ana", "town": "Ulm"}', "stop", Aliased).data == {"name": None, "town": "Ulm"}

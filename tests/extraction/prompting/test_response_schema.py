@@ -1,11 +1,14 @@
 """The wire schema is the model's schema without what costs a grammar and tells it nothing."""
 
+import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import jsonschema
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, HttpUrl
 
 from extraction.prompting.response_schema import judging_schema, wire_schema
 from extraction.schema.company import CompanyProfile, ShortProfile
@@ -97,3 +100,44 @@ def test_replies_are_judged_by_bounds_that_are_not_sent() -> None:
     judging = judging_schema(Vineyard)
     assert {"maximum", "maxLength", "exclusiveMinimum"} <= keywords(judging)
     assert not keywords(judging) & {"title", "description", "default", "$ref", "$defs"}
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+
+
+class Typed(BaseModel):
+    day: datetime.date | None = Field(alias="Tag", description="when")
+    at: datetime.datetime
+    id: UUID
+    link: HttpUrl
+    price: Annotated[Decimal, Field(ge=0, decimal_places=2)] | None
+    tags: set[str]
+    pet: Annotated[Cat | Dog, Field(discriminator="kind")]
+
+
+def test_types_are_asked_for_as_all_grammars_know_them() -> None:
+    schema = wire_schema(Typed, bounded=False)
+    assert schema["properties"] == {
+        "day": {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]},
+        "at": {"type": "string", "format": "date-time"},
+        "id": {"type": "string", "format": "uuid"},
+        "link": {"type": "string"},
+        "price": {"anyOf": [{"type": "number"}, {"type": "null"}]},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "pet": {
+            "anyOf": [
+                {
+                    "type": "object",
+                    "properties": {"kind": {"type": "string", "const": kind}},
+                    "required": ["kind"],
+                    "additionalProperties": False,
+                }
+                for kind in ("cat", "dog")
+            ]
+        },
+    }

@@ -1,14 +1,17 @@
 """A model's annotations say how each of its fields merges."""
 
 import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Literal
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel, computed_field
 
 from extraction.errors import OperatorError
 from extraction.schema.company import CompanyProfile, ShortProfile
-from extraction.schema.merge_rules import latest, quoted, subject, union, vote
+from extraction.schema.merge_rules import latest, medoid, quoted, subject, union, vote
 from extraction.schema.profile_model import facts, fields
 from tests.extraction.samples import Plot, Vineyard
 
@@ -141,3 +144,83 @@ def test_the_parts_of_an_item_have_to_stand_in_the_text_unless_they_are_readings
     (field,) = fields(Farm)
     assert field.parts == (("name", False), ("area", True))
     assert field.rule.quote_of({"name": None, "area": 2.0}) == 2.0
+
+
+class Soil(StrEnum):
+    CHALK = "chalk"
+
+
+class Chosen(BaseModel):
+    soil: Soil | None
+    soils: list[Soil]
+    latest_soil: Annotated[Soil | None, latest()]
+    copied_soil: Annotated[Soil | None, vote(verbatim=True)]
+    style: Annotated[Literal["red"] | None, vote()]
+    flags: Annotated[list[bool], union()]
+    open: Annotated[bool | None, latest()]
+    name: Annotated[str, medoid()] | None
+    day: datetime.date
+    plots: Annotated[list[Plot], union(anchor="name")]
+
+    @computed_field
+    def long(self) -> bool:
+        return len(self.name or "") > 9
+
+    @computed_field
+    def words(self) -> list[str]:
+        return (self.name or "").split()
+
+
+def test_what_is_chosen_is_a_reading_unless_the_rule_says_otherwise() -> None:
+    found = {field.name: (field.rule.kind, field.rule.verbatim) for field in fields(Chosen)}
+    assert found == {
+        "soil": ("vote", False),
+        "soils": ("union", False),
+        "latest_soil": ("latest", False),
+        "copied_soil": ("vote", True),
+        "style": ("vote", False),
+        "flags": ("union", False),
+        "open": ("latest", False),
+        "name": ("medoid", False),
+        "day": ("vote", True),
+        "plots": ("union", True),
+        "long": ("vote", False),
+        "words": ("union", False),
+    }
+
+
+class Uncallable(BaseModel):
+    name: str
+    hook: Callable[[int], int]
+
+
+class Unfinished(BaseModel):
+    name: str
+    other: "Nowhere"  # type: ignore[name-defined]  # noqa: F821
+
+
+class Rows(RootModel[list[str]]):
+    pass
+
+
+@dataclass
+class Box:
+    name: str
+
+
+class Boxed(BaseModel):
+    boxes: list[Box]
+
+
+@pytest.mark.parametrize(
+    ("model", "complaint"),
+    [
+        (Uncallable, r"Uncallable\.hook can't be asked for as JSON"),
+        (Unfinished, r"Unfinished\.other can't be asked for as JSON: .*Nowhere"),
+        (Rows, "Rows is no object with fields"),
+        (Boxed, r"Boxed\.boxes holds something with parts that is no pydantic model"),
+    ],
+)
+def test_a_model_that_can_not_be_asked_for_is_refused_by_name(model: type[BaseModel], complaint: str) -> None:
+    with pytest.raises(OperatorError, match=complaint):
+        fields(model)
