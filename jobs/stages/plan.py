@@ -30,6 +30,8 @@ PLANNED_AT_ONCE_BYTES = (
 PART_BYTES = 16 << 20  # of row groups of one file that one task reads
 DECODED_RATIO = 4  # of the bytes that a footer tells, which are encoded
 CHUNK_FILES_READ = 16  # at a time
+BLOCK_BYTES = 64 << 20  # of documents that one task plans, more only where one company has more
+PARTS_SAMPLED = 16
 HELD_BYTES = 32 << 20  # of documents that a task has as Python objects at a time
 UNCLEAR = pa.struct([("column", pa.string()), ("why", pa.string()), ("place", pa.string()), ("rows", pa.int64())])
 PLANNED = pa.schema(
@@ -91,15 +93,29 @@ def _planned(run: Run, found: Input) -> list[dict[str, Any]]:
 def _shuffled(run: Run, found: Input) -> list[dict[str, Any]]:
     """What `plan_block` tells of all companies, which are brought together from all parts."""
     bundles = [{"parts": [asdict(part) for part in bundle]} for bundle in bundled(found.parts)]
+    blocks = max(len(bundles), -(-decoded_bytes(run, found.parts) // BLOCK_BYTES))
     documents = ray.data.from_items(bundles, override_num_blocks=len(bundles)).map_batches(
         read_parts, batch_size=1, batch_format="pyarrow", fn_kwargs={"columns": run.settings.columns}
     )
-    # A sorted block holds all rows of its companies, and is handed over whole.
-    planned = documents.sort("company_id").map_batches(
+    # A block holds all rows of its companies, and is handed over whole; one of `sort` would be split at 128 MiB.
+    planned = documents.repartition(blocks, keys=["company_id"]).map_batches(
         plan_block, batch_size=None, batch_format="pyarrow", fn_kwargs={"run": run}
     )
     rows: list[dict[str, Any]] = planned.take_all()
     return rows
+
+
+def decoded_bytes(run: Run, parts: Sequence[RowGroup]) -> int:
+    """The size of parts as documents, by the first rows of some: of their encoded size it may be any multiple."""
+    some = parts[:: -(-len(parts) // PARTS_SAMPLED)]
+    rows, size = ray.get(ray.remote(sample).remote(run, some))
+    return int(sum(part.rows for part in parts) * size / max(1, rows))
+
+
+def sample(run: Run, parts: Sequence[RowGroup]) -> tuple[int, int]:
+    """Ray: rows and bytes of the first documents of some parts."""
+    first = [next(document_rows([part], run.settings.columns)) for part in parts]
+    return sum(table.num_rows for table in first), sum(table.nbytes for table in first)
 
 
 def bundled(parts: Sequence[RowGroup]) -> Iterator[list[RowGroup]]:

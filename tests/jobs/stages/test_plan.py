@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from ray.data import DataContext
 
 from extraction.chunking.chunker import Chunker
 from extraction.chunking.tokenizers import ByteCounter
@@ -100,7 +101,7 @@ def test_a_small_input_is_planned_at_once_as_a_large_one_is(
     for folder in ("small", "large"):
         run = Run(folder, settings, fleet("endpoint", settings), Storage(str(tmp_path / folder)), tmp_path)
         made = plan(run, found)
-        assert len(made.chunk_files) == (1 if folder == "small" else 3)
+        assert len(made.chunk_files) == 1 if folder == "small" else 1 < len(made.chunk_files) <= 3
         chunks = [each for path in made.chunk_files for each in chunks_of(run.storage.read_table(path))]
         counts = made.documents, made.dead_documents, made.prompt_tokens
         told.append((counts, sorted(chunks, key=lambda chunk: chunk.chunk_id)))
@@ -168,6 +169,23 @@ def test_what_is_large_once_it_is_decoded_is_not_planned_at_once(
     run = Run("20260101", settings, fleet("endpoint", settings), Storage(str(tmp_path / "out")), tmp_path)
     monkeypatch.setattr("jobs.stages.plan.PLANNED_AT_ONCE_BYTES", 10)
     assert plan_parts(run, find_input([str(tmp_path / "in.parquet")], settings.columns).parts) is None
+
+
+def test_a_company_is_in_one_chunk_file(tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{**document(n, company=n % 3), "text": f"Note {n}. " * 40} for n in range(60)]
+    write(tmp_path / "in.parquet", rows)
+    settings = load_settings(
+        Path("configs/demo.yaml"), {"endpoint.url": "http://127.0.0.1:9", "model.name": "fake"}
+    )
+    run = Run("20260101", settings, fleet("endpoint", settings), Storage(str(tmp_path / "out")), tmp_path)
+    monkeypatch.setattr("jobs.stages.plan.PLANNED_AT_ONCE_BYTES", 10)
+    monkeypatch.setattr("jobs.stages.plan.BLOCK_BYTES", 1 << 12)
+    monkeypatch.setattr(DataContext.get_current(), "target_max_block_size", 1 << 11)
+    made = plan(run, find_input([str(tmp_path / "in.parquet")], settings.columns))
+    tables = [run.storage.read_table(path) for path in made.chunk_files]
+    companies = [set(table["company_id"].to_pylist()) for table in tables]
+    assert sum(map(len, companies)) == len(set().union(*companies)) == 3
+    assert (len(companies) > 1, made.documents) == (True, 60)
 
 
 def test_one_task_reads_neighbours_in_one_file() -> None:
