@@ -139,7 +139,6 @@ def test_more_tokens_end_with_the_context() -> None:
         (completion(None), Fault.INVALID),
         (completion(["a list"]), Fault.INVALID),
         (completion("[" * 100_000), Fault.INVALID),
-        (completion(json.dumps({**PROFILE, "name": "\ud800"})), Fault.INVALID),
         (completion(json.dumps({**PROFILE, "more": 1})), Fault.INVALID),
         (completion("1.0." * 400, "length"), Fault.REPETITION),
         (completion(" " * 2000, "length"), Fault.REPETITION),

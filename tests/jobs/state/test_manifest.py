@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from extraction.config.settings import Columns
@@ -9,11 +10,13 @@ from extraction.errors import RunError
 from jobs.state import manifest
 from jobs.state.storage import Storage
 from tests.fakes.process import FakeServer
-from tests.jobs.helpers import job, row, write
+from tests.jobs.helpers import TEXT, job, row, write
 
 
 def test_it_reads_back_and_its_paths_are_relative(tmp_path: Path, fake: FakeServer, cluster: None) -> None:
-    job(write(tmp_path / "in.parquet", [row(0)]), tmp_path / "out", fake.url, "--set", "columns.title=heading")
+    schema = TEXT.append(pa.field("heading", pa.string()))
+    source = write(tmp_path / "in.parquet", [{**row(0), "heading": "About us"}], schema)
+    job(source, tmp_path / "out", fake.url, "--set", "columns.title=heading")
     found = manifest.read_manifest(Storage(str(tmp_path / "out")))
     assert found is not None
     assert found.columns == Columns(title="heading")
