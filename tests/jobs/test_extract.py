@@ -4,7 +4,7 @@ import datetime
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import duckdb
 import pandas
@@ -12,16 +12,14 @@ import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, computed_field
-from pydantic.alias_generators import to_camel
 
-from extraction.schema.merge_rules import latest, vote
 from extraction.schema.profile_model import struct_of
 from jobs import extract
 from jobs.cli.command import parse_words
 from tests.actors.scripted_server import ScriptedServer, completion
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import arguments, census, job, manifest, row, rows_of, write
+from tests.jobs.models import Filing
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -266,30 +264,12 @@ def test_arguments_are_the_documented_ones(tmp_path: Path) -> None:
     assert isinstance(run, partial) and run.keywords["engine"].engine == "endpoint"
 
 
-class Filing(BaseModel):
-    """A user's model with what a text does not say letter by letter, and names of two sorts."""
-
-    model_config = ConfigDict(strict=True, alias_generator=to_camel)
-
-    company: Annotated[str | None, vote(identifies=True)]
-    filed: datetime.date
-    until: Annotated[datetime.date | None, latest()] = Field(validation_alias=AliasChoices("u", AliasPath("v", 0)))
-    standing: Literal["good", "bad"] | None = Field(serialization_alias="state")
-    listed: bool | None
-    form: Annotated[str, Field(pattern="^10-[KQ]$")]
-
-    @computed_field
-    def open(self) -> bool:
-        """Whether it has no end."""
-        return self.until is None
-
-
 def test_a_users_dates_choices_and_aliases_are_published(tmp_path: Path) -> None:
     reply = {"company": "Oak Ltd", "filed": "2024-03-12", "until": None, "standing": "good", "listed": True}
     rows = [row(n, text=f"Oak Ltd filed on 12 March 2024. Note {n}.") for n in range(2)]
     source = write(tmp_path / "in.parquet", rows)
     with ScriptedServer(completion(json.dumps({**reply, "form": "8-K"}))) as server:
-        given = ["--schema", "tests.jobs.test_extract:Filing", "--set", "prompt={instructions: 'Read. {fields}'}"]
+        given = ["--schema", "tests.jobs.models:Filing", "--set", "prompt={instructions: 'Read. {fields}'}"]
         assert job(source, tmp_path / "out", server.address.url, *given) == 0
     census(tmp_path / "out", ids(rows))
     for profile in rows_of(tmp_path / "out", "profiles"):
