@@ -152,7 +152,7 @@ class Requests(Frozen):
     attempts: Count = Field(
         default=5,
         description="Attempts at a chunk, or at each part of one that is asked in parts; a server's death costs "
-        "none",
+        "none, nor does a request that the server wants later",
     )
     backoff_s: Seconds = Field(
         default=0.5,
@@ -180,7 +180,9 @@ class Servers(Frozen):
         description="Ray labels of the nodes that servers may be placed on, such as "
         "`{extract/vram-gb: in(80,141)}`",
     )
-    start_timeout_s: Seconds = Field(default=900, description="Seconds that a server may take until it is ready")
+    start_timeout_s: Seconds = Field(
+        default=900, description="Seconds that a server may take until it is ready, or may ask to be left alone"
+    )
     drain_s: Seconds = Field(
         default=60,
         description="Seconds that requests under way get when their node is taken away, unless it goes sooner",

@@ -141,7 +141,7 @@ LEDGER_COLUMNS: Mapping[str, str] = {
     "prompt_tokens": "Prompt tokens of all attempts",
     "cached_tokens": "Those of them that came from the prefix cache",
     "completion_tokens": "Output tokens of all attempts",
-    "latency_s": "Seconds from the first attempt to the result, waiting included",
+    "latency_s": "Seconds that the server had its requests, in all attempts; waits between them are not counted",
     "in_flight": "Requests that the server worked on when the last one ended, this one included",
     "truncated": "Attempts whose reply was cut off",
     "looped": "Attempts whose reply repeated itself",
