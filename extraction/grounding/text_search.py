@@ -40,7 +40,10 @@ ADDRESS_REACH = 60  # characters before a place in which the sign of an address 
 FUZZY = 90  # of 100, rapidfuzz's partial_ratio
 FUZZY_LENGTH = 8  # characters; in less, one letter makes another word
 RUN_TOGETHER = re.compile(rf"[^\W\d_]{{{FUZZY_LENGTH},}}|[{UNSPACED}]{{3,}}")  # words with or without their spaces
-HYPHEN_AT_END = re.compile(r"(?<=[^\W_])[-\u2010\u00ad\u00ac](?=\s+[^\W_])")
+HYPHEN_AT_END = re.compile(
+    r"(?:(?<=[^\W\d_])|(?<=[^\W\d_]\n))[-\u2010\u00ad\u00ac](?=\s*[^\W\d_])"
+)  # or where one was
+LEAST_BROKEN = 4  # letters of a word that may be broken
 WORD_WITH_HYPHEN = re.compile(r"(\w+)([-\u2010\u00ad\u00ac])(\s*)(\w+)")
 LINE_IN_A_RUN = re.compile(rf"(?<=[{UNSPACED}])\s*\n\s*(?=[{UNSPACED}])")  # a script without spaces breaks anywhere
 BREAK = "\x01"  # stands for a hyphen at the end of a line
@@ -231,10 +234,11 @@ class Text:
     def _rejoined(self, value: str) -> Iterator[Span]:
         """Words of which some are broken at the end of a line, with a hyphen that may be their own."""
         wanted = " ".join(fold_text(value).split())
-        if not wanted or self._broken is None or UNBROKEN.sub("", wanted) not in self._unbroken:
+        letters = UNBROKEN.sub("", wanted)
+        if len(letters) < LEAST_BROKEN or self._broken is None or letters not in self._unbroken:
             return
         text = self._broken.text
-        pattern = f"(?:{BREAK} )?".join(f"(?:-|{BREAK} )" if c == "-" else re.escape(c) for c in wanted)
+        pattern = f"(?: ?{BREAK} ?)?".join(f"(?:-| ?{BREAK} ?)" if c == "-" else re.escape(c) for c in wanted)
         for match in re.finditer(pattern, text):
             start, end = match.span()
             whole = not SPACED.match(text[max(0, start - 1) : start]) and not SPACED.match(text[end : end + 1])

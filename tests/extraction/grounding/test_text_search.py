@@ -58,7 +58,12 @@ def test_any_span_lies_in_the_text_and_says_the_value(text: str, value: Any) -> 
         if isinstance(value, str):
             said, meant = flat(text[start:end]), flat(value)
             same_digits = re.findall(r"\d", said) == re.findall(r"\d", meant)
-            assert said in map(flat, spellings(value)) or (same_digits and nearly(said, meant))
+            letters = [re.sub("[-¬ ]", "", each) for each in (said, meant)]
+            assert (
+                said in map(flat, spellings(value))
+                or (same_digits and nearly(said, meant))
+                or len(set(letters)) == 1
+            )
         else:
             assert any(c.isdigit() for c in text[start:end])
 
@@ -276,6 +281,10 @@ def test_the_opposite_is_not_nearly_the_same() -> None:
             "Acme Manufac-\nturing Ltda",
             "Acme Manufacturing Ltda",
         ),
+        ("met Justice Ken-nedy", "Justice Kennedy", "Justice Ken-nedy", None),  # the line end is lost
+        ("the Mini\n-\nCons", "Mini-Cons", "Mini\n-\nCons", None),
+        ("Καμπή της Λανθάνουσας Δυ-\nνατότητας", "Λανθάνουσας Δυνατότητας", "Λανθάνουσας Δυ-\nνατότητας", None),
+        ("permit\nted by the price-\ndetermining", "price-determining", "price-\ndetermining", None),
         ("トヨタ自\n動車は", "トヨタ自動車", "トヨタ自\n動車", None),
         ("삼성전자는", "삼성 전자", "삼성전자", "삼성전자"),
     ],
@@ -300,7 +309,7 @@ def test_more_than_a_broken_word_is_none(value: str) -> None:
 )
 def test_a_name_is_found_wherever_its_words_are_broken(parts: list[str], hyphen: str, width: int) -> None:
     broken = [f"{part[:width]}{hyphen}\n{part[width:]}" if len(part) > width else part for part in parts]
-    text, value = f"by {' '.join(broken)}.", " ".join(parts)
+    text, value = f"by Brandt {' '.join(broken)}.", f"Brandt {' '.join(parts)}"
     found = Text(text)
     span = found.find(value)
     assert span
