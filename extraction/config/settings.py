@@ -332,7 +332,7 @@ class Settings(Frozen):
         default=0.05,
         ge=0,
         le=1,
-        description="Dead letters, as a share of the documents, above which the exit code is 3",
+        description="Dead documents, as a share of all, above which the exit code is 3",
     )
 
     def profile_model(self) -> type[BaseModel]:

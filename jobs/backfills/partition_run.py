@@ -1,6 +1,7 @@
 """One partition in a run of the backfill: its plan, its results so far, and the record of its end."""
 
 import datetime
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,7 +38,7 @@ class PartitionRun:
     `gone` of these none because their server was gone.
     record: how it ended; None while it has not.
     error: why it could not be planned.
-    absent: columns that the settings name and its input has not, in words.
+    absent: columns that the settings name and its input has not, with what to say of them.
     """
 
     status: PartitionStatus
@@ -53,7 +54,7 @@ class PartitionRun:
     spent: Spent = field(default_factory=Spent)
     record: PartitionRecord | None = None
     error: Exception | None = None
-    absent: tuple[str, ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def path(self) -> str:

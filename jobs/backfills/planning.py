@@ -114,9 +114,9 @@ class Backfill:
                 statuses = statuses[PLANNERS:]
                 if time.monotonic() - began > seconds:
                     break
-        absent = set.intersection(*(set(each.absent) for each in partitions)) if partitions else set()
-        if absent:
-            raise OperatorError(min(absent))
+        for name, message in partitions[0].absent.items() if partitions else ():
+            if all(name in each.absent for each in partitions):
+                raise OperatorError(message)
         return Batch(run, index, least, partitions), statuses
 
 
@@ -126,7 +126,7 @@ def _planned(run: Run, status: PartitionStatus, index: Index, least: ChunkState)
         documents = read_input.look_over(sorted(status.partition.files), run.settings.columns)
         partition.absent = documents.absent
         partition.planned = plan.plan(partition.run, documents)
-        for note in (*documents.absent, *partition.planned.notes):
+        for note in (*documents.absent.values(), *partition.planned.notes):
             LOG.print(f"note     {partition.path}: {note}", markup=False)
         partition.work = extract.work_of(partition.run, partition.planned, index, least)
         partition.left = partition.work.missing

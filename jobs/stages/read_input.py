@@ -7,7 +7,7 @@ can't be read is lost, a file without an id, a company or a text that can be rea
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from itertools import groupby
 from typing import Any
@@ -53,12 +53,12 @@ class RowGroup:
 @dataclass(frozen=True)
 class Input:
     """What a run reads: its parts in order, and the files that can't be read. `notes` tell what is odd in columns,
-    `absent` the columns of the settings that are in no file, though they were named."""
+    `absent` has a complaint for each column that the settings name and no file has."""
 
     parts: tuple[RowGroup, ...]
     dead_letters: tuple[DeadLetter, ...]
     notes: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -105,8 +105,8 @@ def find_input(inputs: Sequence[str], columns: Columns, limit: int | None = None
     in none.
     """
     found = look_over([url for given in inputs for url in files_at(given)], columns, limit)
-    if found.absent:
-        raise OperatorError(found.absent[0])
+    for message in found.absent.values():
+        raise OperatorError(message)
     return found
 
 
@@ -135,7 +135,7 @@ def look_over(urls: Sequence[str], columns: Columns, limit: int | None = None) -
             dead.append(letter)
             left = None if left is None else left - letter.documents
     absent, notes = _oddities(good, columns)
-    return Input(tuple(parts), tuple(dead), tuple(notes), tuple(absent))
+    return Input(tuple(parts), tuple(dead), tuple(notes), absent)
 
 
 def _look_over(url: str, columns: Columns) -> FoundFile | DeadLetter:
@@ -217,9 +217,9 @@ def _bare(name: str) -> str:
     return "".join(filter(str.isalnum, name.casefold()))
 
 
-def _oddities(files: Sequence[FoundFile], columns: Columns) -> tuple[list[str], list[str]]:
+def _oddities(files: Sequence[FoundFile], columns: Columns) -> tuple[dict[str, str], list[str]]:
     """The columns that the settings name and no file has, and what is odd in others, in words."""
-    absent: list[str] = []
+    absent: dict[str, str] = {}
     notes: list[str] = []
     for name in OPTIONAL:
         column = getattr(columns, name)
@@ -229,7 +229,7 @@ def _oddities(files: Sequence[FoundFile], columns: Columns) -> tuple[list[str], 
         means = "each document is a company of its own" if name == "company_id" else "it is not read"
         if len(without) == len(files):
             if column != Columns.model_fields[name].default:
-                absent.append(
+                absent[name] = (
                     f"columns.{name} = {column}: there is no such column{_meant(column, names)}, but "
                     f"{', '.join(names)}"
                 )

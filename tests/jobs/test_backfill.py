@@ -319,7 +319,11 @@ def test_a_dry_run_tells_the_size_and_leaves_nothing(tmp_path: Path, fake: FakeS
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--set", "concurency=3"], "backfill.yaml: concurency: Extra inputs are not permitted"),
+        (
+            ["--set", "concurency=3"],
+            "--set concurency: concurency: Extra inputs are not permitted (given: 3): did you mean concurrency?",
+        ),
+        (["--set", "output={folder}/documents"], "is within input: "),
         (["--set", "window={days: 3, first: 2026-01-01}"], "give first, or days back from today, not both"),
         (["--set", "budgets.run.euros=3"], "budgets.run.euros: Extra inputs are not permitted"),
         (["--set", "extract.engin=sglang"], "extract.engin: Extra inputs are not permitted"),
@@ -334,8 +338,24 @@ def test_mistakes_in_the_declaration_are_told(
     tmp_path: Path, capsys: Captured, more: list[str], message: str
 ) -> None:
     write_days(tmp_path, 1)
+    more = [each.replace("{folder}", str(tmp_path)) for each in more]
     assert run(declare(tmp_path, "http://127.0.0.1:9"), *more) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_column_that_is_in_no_partition_is_a_mistake_and_one_that_some_lack_is_told(
+    tmp_path: Path, cluster: None, fake: FakeServer, capsys: Captured
+) -> None:
+    write_days(tmp_path, 1)
+    titled = pa.Table.from_pylist([{**each, "headline": "Northwind Works"} for each in documents(1)])
+    (tmp_path / "documents" / day(1)).mkdir()
+    pq.write_table(titled, tmp_path / "documents" / day(1) / "part.parquet")
+    assert run(declare(tmp_path, fake.url, {"columns.title": "hedline"})) == 2
+    assert "columns.title = hedline: there is no such column" in capsys.readouterr().err
+    assert run(declare(tmp_path, fake.url, {"columns.title": "headline"})) == 0
+    assert f"note {day(0)}: columns.title = headline: there is no such column" in " ".join(
+        capsys.readouterr().err.split()
+    )
 
 
 def test_the_example_is_a_declaration_and_the_help_says_how_to_schedule(capsys: Captured) -> None:
