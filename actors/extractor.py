@@ -93,6 +93,7 @@ class BatchedWriter:
 
 
 BLAMED = (Fault.REJECTED, Fault.UNAVAILABLE, Fault.DEADLINE)  # of a request, or of a server that fails at all
+OF_THE_SERVER = (Fault.UNAVAILABLE, Fault.DEADLINE, Fault.ABORTED, Fault.POISON)  # it has not answered
 SERVER_GONE = "; nor does the server answer a test request"
 
 RESULTS = pa.schema(
@@ -188,13 +189,15 @@ class Extractor:
             if client.passed_at > failed_at - result.latency_s / max(1, result.attempts):
                 return result
             if self._gone_at < failed_at:
-                try:
-                    async with asyncio.timeout(self.settings.requests.deadline_s):
-                        answered = not (await canary.canary_result(client)).fault
-                except TimeoutError:
-                    answered = False
+                # It is never cancelled: it may be the request that restarts the server.
+                asked = asyncio.ensure_future(canary.canary_result(client))
+                await asyncio.wait([asked], timeout=self.settings.requests.deadline_s)
+                answered = asked.done() and asked.result().fault not in OF_THE_SERVER
                 self._gone_at = self._gone_at if answered else time.monotonic()
-        return result if self._gone_at < failed_at else replace(result, message=result.message + SERVER_GONE)
+        if self._gone_at < failed_at:
+            return result
+        fault = Fault.UNAVAILABLE if result.fault is Fault.REJECTED else result.fault  # the next run asks again
+        return replace(result, fault=fault, message=result.message + SERVER_GONE)
 
     @property
     def _starving(self) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import openai
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
@@ -274,6 +275,7 @@ def _http_client(url: str) -> DefaultAsyncHttpxClient:
     options: dict[str, Any] = {"follow_redirects": False, "event_hooks": {"response": [_raise_for_status]}}
     try:
         if not _is_loopback(url):
+            _check_proxies()
             return DefaultAsyncHttpxClient(**options)
         if url.startswith("https:"):
             options["verify"] = ssl.create_default_context(
@@ -286,6 +288,18 @@ def _http_client(url: str) -> DefaultAsyncHttpxClient:
     except (ImportError, ValueError) as error:
         proxies = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY"
         raise OperatorError(f"what the environment has as {proxies} can't be used: {error}") from None
+
+
+def _check_proxies() -> None:
+    """Raise OperatorError for a proxy whose URL can't be read; the message has nothing of it, for its password."""
+    for scheme, url in getproxies().items():
+        try:
+            _ = urlsplit(url).port
+        except ValueError:
+            raise OperatorError(
+                f"{scheme.upper()}_PROXY is no URL: http://USER:PASSWORD@HOST:PORT is expected, with / and # of "
+                "the password as %2F and %23"
+            ) from None
 
 
 def _is_loopback(url: str) -> bool:

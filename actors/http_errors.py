@@ -44,6 +44,7 @@ TOO_LONG = re.compile(
 OF_THE_SCHEMA = re.compile(
     r"schema|grammar|\benums?\b|propert(?:y|ies)|nest(?:ed|ing)|regex|pattern|response_format", re.IGNORECASE
 )
+NO_LENGTH = re.compile(r"deadline|time-?d? ?out|rate limit|quota|policy|overload", re.IGNORECASE)
 NO_CREDIT = re.compile(r"insufficient_quota|insufficient (?:credits|balance|funds)", re.IGNORECASE)
 TRY_AGAIN = re.compile(
     r"(?:(?:try again|retry) (?:in|after) |retryDelay\W+)((?:\d[\d.]* ?(?:ms|[hms])[a-z]*,? ?)+)", re.IGNORECASE
@@ -153,6 +154,8 @@ def is_too_long(status: int, said: str) -> bool:
     if status == 429:
         return "request too large" in said.lower()
     if OF_THE_SCHEMA.search(said) and "context" not in said.lower():
+        return False
+    if NO_LENGTH.search(said):
         return False
     return status == 413 or bool(TOO_LONG.search(said))
 
@@ -303,9 +306,9 @@ def _duration(said: str) -> float | None:
 def _date(said: str) -> datetime | None:
     try:
         moment = email.utils.parsedate_to_datetime(said)
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, TypeError, IndexError, OverflowError):
         try:
             moment = datetime.fromisoformat(said)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -22,7 +22,7 @@ complete, and the next one goes on; a partition that fails does not stop the oth
     Kubernetes: a CronJob with concurrencyPolicy Forbid that runs either of them
 
 Exit codes: 0 done, stopped at a budget or deadline, or another run is at work; 1 a partition failed, safe to run
-again; 2 the operator's mistake; 3 published, but partitions with more dead letters than `max_dead_fraction` allows.
+again; 2 the operator's mistake; 3 published, but more dead documents in a partition than `max_dead_fraction`.
 """
 
 import sys

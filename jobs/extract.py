@@ -3,8 +3,8 @@
     python jobs/extract.py --input documents/ --output out/                    on this machine
     python jobs/extract.py --input s3://... --output s3://... --engine sglang  on a cluster: through RAY_ADDRESS
 
-Exit codes: 0 published; 1 failed, safe to run again; 2 the operator's mistake; 3 published, but more dead
-letters than `max_dead_fraction` allows.
+Exit codes: 0 published; 1 failed, safe to run again; 2 the operator's mistake; 3 published, but more of
+the documents are dead than `max_dead_fraction`.
 """
 
 import contextlib

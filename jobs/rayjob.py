@@ -3,7 +3,7 @@
 python jobs/rayjob.py jobs/extract.py --input ... --output ...
 
 KubeRay sees no exit codes: it runs whatever FAILED again, on a new cluster. So a job that ends with 2 (the
-operator's mistake) or 3 (more dead letters than allowed) is stopped: a RayJob whose Ray job is STOPPED is not
+operator's mistake) or 3 (more dead documents than allowed) is stopped: a RayJob whose Ray job is STOPPED is not
 retried, and not called a success either.
 """
 

@@ -220,5 +220,5 @@ LOG_MARK = "company-profiles: "  # by which the driver knows our lines among all
 
 
 def log_line(text: str) -> None:
-    """Print a line to the actor's log, from which the driver shows it."""
-    print(f"{LOG_MARK}{text}", file=sys.stderr, flush=True)
+    """Print a line, or several, to the actor's log, from which the driver shows them."""
+    print("\n".join(LOG_MARK + line for line in text.splitlines()), file=sys.stderr, flush=True)

@@ -2,8 +2,8 @@
 
     in בחיפה stands חיפה        in Espoossa stands Espoo        in Москве stands Москва
 
-Which of them may stand there follows from the script. In Latin letters a letter of the language has to stand in the
-text, such as the ı of Turkish or the ő of Hungarian, but for long endings, which few other words have. All is
+Which of them may stand there follows from the script. In Latin letters the text has to be of the language: it
+holds letters such as the ı of Turkish or the ő of Hungarian again and again, not only in a foreign name. All is
 written as `fold_text` leaves it: in lower case, without accents.
 """
 
@@ -15,14 +15,17 @@ from typing import NamedTuple
 from extraction.grounding.text_folding import everywhere
 
 LEAST_STEM = 3  # letters
+LONGEST_PREFIX = 6
+SHOWN_WITHIN = 200
 LATIN = "[a-zıəøłđßæþ]"
 
 
 class Affixes(NamedTuple):
     """What languages with a script glue to names, as regular expressions.
 
-    shown: what a text in such a language holds. before, after: what stands before and behind the name in its word.
-    replaced: the end of a name that `after` may stand in place of. least: letters of a name.
+    shown: what a text in such a language holds, once in SHOWN_WITHIN characters. before, after: what stands before
+    and behind the name in its word. replaced: the end of a name that `after` may stand in place of. least: letters
+    of a name.
     """
 
     script: str
@@ -55,18 +58,11 @@ FAMILIES = (
         "[őűŐŰ]",
         after="(?:[aeo]?[nt]|[bvtsrnkg][ae]l|b[ae]n?|r[ae]|h[eo]z|n[ae]k|[btr]ol|ig|i|kent)",
     ),
-    Affixes(LATIN, after="(?:b[ae]n|[btr]ol|n[ae][kl]|h[eo]z|v[ae]l)", least=5),
     Affixes(  # Finnish, Estonian: the consonant before an ending is often another
         LATIN,
-        r"(?s)\A(?=.*?[äõ]).*?(?:ää|öö|üü|yy|uu|ii|õ)",
+        "ää|öö|yy|äi|äy|iö|yö|õ",
         after="[gvdmnlr]?[aeiouy]?(?:h?[aeiouy]?n|ss[ae]|st?a?|ll?[ae]|lta?|lt|t?ta|ksi?|seen|ga|[aeiu])",
         replaced="[kpt]?[aeiouy]$",
-    ),
-    Affixes(
-        LATIN,
-        after="[gvdmnlr]?[aeiouy]?(?:ssa|sta|lla|lta|lle|ksi|seen)",
-        replaced="[kpt]?[aeiouy]$",
-        least=5,
     ),
     Affixes(  # Polish, Czech, Slovak, Slovenian, Croatian
         LATIN,
@@ -100,7 +96,7 @@ def glued(name: str, text: str, family: Affixes) -> Iterator[tuple[int, int]]:
     article = first.removesuffix(stem) if first.endswith(stem) else ""
     for at in everywhere(stem, text):
         start = begin = at
-        while family.before and start and text[start - 1].isalnum():
+        while family.before and start and at - start <= LONGEST_PREFIX and text[start - 1].isalnum():
             start -= 1
         if text[start:at].endswith(article):
             begin -= len(article)

@@ -81,20 +81,31 @@ def _date_at(text: str, numbers: Numbers) -> tuple[int, list[datetime.date], Spa
         return 0, [], first.span()
     second = rest[0]
     gap = text[first.end() : second.start()]
-    if months := _months_in(gap):
+    behind = text[second.end() : rest[1].start()] if len(rest) == 2 else ""
+    year_follows = len(rest) == 2 and len(rest[1][0]) == 4
+    if (months := _months_in(gap)) and not (
+        year_follows and len(second[0]) < 4 and BETWEEN_NUMBERS.fullmatch(behind)
+    ):
         span = (first.start(), second.end())
         return _read(2, span, _with_month(first[0], second[0], months))
-    if len(rest) == 2 and all(map(BETWEEN_NUMBERS.fullmatch, (gap, text[second.end() : rest[1].start()]))):
+    if len(rest) == 2 and _joins(gap, behind):
         sign = DAY_SIGN.match(text, rest[1].end())
         span = (first.start(), sign.end() if sign else rest[1].end())
         read = _read(3, span, _numeric(*(number[0] for number in numbers)))
         if read[0]:
             return read
-    named = _month_beside(text, first, second) if _short(gap) else None
+    own_month = year_follows and _months_in(behind)  # of the second and the third number
+    named = _month_beside(text, first, second) if _short(gap) and not own_month else None
     if named is None:
         return 0, [], first.span()
     months, start, end = named
     return _read(2, (start, end), _with_month(first[0], second[0], months))
+
+
+def _joins(gap: str, behind: str) -> bool:
+    """Whether three numbers with this between them are one date: the same sign twice, or words."""
+    signs = not any(map(str.isalpha, gap + behind))
+    return all(map(BETWEEN_NUMBERS.fullmatch, (gap, behind))) and (gap == behind or not signs)
 
 
 def _month_beside(text: str, first: re.Match[str], second: re.Match[str]) -> tuple[frozenset[int], int, int] | None:

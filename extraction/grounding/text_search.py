@@ -17,7 +17,7 @@ from unicodedata import normalize
 
 from rapidfuzz import fuzz
 
-from extraction.grounding.affixes import Affixes, families, glued
+from extraction.grounding.affixes import SHOWN_WITHIN, Affixes, families, glued
 from extraction.grounding.amounts import MINUS_SIGNS, NO_DIGIT, numerals
 from extraction.grounding.dates import dates, is_moment, places_of
 from extraction.grounding.text_folding import (
@@ -40,9 +40,9 @@ ADDRESS_REACH = 60  # characters before a place in which the sign of an address 
 FUZZY = 90  # of 100, rapidfuzz's partial_ratio
 FUZZY_LENGTH = 8  # characters; in less, one letter makes another word
 RUN_TOGETHER = re.compile(rf"[^\W\d_]{{{FUZZY_LENGTH},}}|[{UNSPACED}]{{3,}}")  # words with or without their spaces
-HYPHEN_AT_END = re.compile(
-    r"(?:(?<=[^\W\d_])|(?<=[^\W\d_]\n))[-\u2010\u00ad\u00ac](?=\s*[^\W\d_])"
-)  # or where one was
+HYPHEN_AT_END = re.compile(  # or where one was; not that of a list's item
+    r"(?<=[^\W\d_])[-\u2010\u00ad\u00ac](?=\s*[^\W\d_])|(?<=[^\W\d_]\n)[-\u2010\u00ad\u00ac](?=\n*[^\W\d_])"
+)
 LEAST_BROKEN = 4  # letters of a word that may be broken
 WORD_WITH_HYPHEN = re.compile(r"(\w+)([-\u2010\u00ad\u00ac])(\s*)(\w+)")
 LINE_IN_A_RUN = re.compile(rf"(?<=[{UNSPACED}])\s*\n\s*(?=[{UNSPACED}])")  # a script without spaces breaks anywhere
@@ -257,9 +257,10 @@ class Text:
                     yield span
 
     def _shows(self, family: Affixes) -> bool:
-        """Whether it shows letters of a family of languages."""
+        """Whether it shows letters of a family of languages often enough to be in one of them."""
         if family.shown not in self._shown:
-            self._shown[family.shown] = bool(re.search(family.shown, self.text))
+            times = len(re.findall(family.shown, self.text)) if family.shown else len(self.text)
+            self._shown[family.shown] = times * SHOWN_WITHIN >= len(self.text)
         return self._shown[family.shown]
 
     def _fuzzy(self, value: str) -> Iterator[Span]:

@@ -2,6 +2,7 @@
 signals."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
@@ -90,7 +91,10 @@ class Source:
     def places(self, value: GivenValue, quote: str | None) -> Iterator[FoundPlace]:
         """Where a value stands, once in each piece: in the words quoted for it, if it stands there."""
         rule = value.field.rule
-        wanted = float(value.value) if value.field.number else rule.quote_of(value.value)
+        wanted = rule.quote_of(value.value)
+        if value.field.number:
+            with suppress(ValueError):  # an own serializer may write more than the number
+                wanted = float(value.value)
         for number, text in enumerate(self.texts):
             quoted = text.find(quote) if quote else None
             span = text.find(wanted, within=quoted) if quoted else None
@@ -139,7 +143,7 @@ class GroundedReply:
         found = (
             _value(field, value, score)
             for field in facts(type(self.parsed.profile))
-            for value, score in _scored(self.data, self.parsed.scores, field)
+            for value, score in _scored(self.data, self.parsed, field)
         )
         return [value for value in found if value]
 
@@ -182,7 +186,7 @@ class GroundedReply:
             return None
         for field in fields(type(self.parsed.profile)):
             if field.rule.kind == "subject":
-                return next((score for _, score in _scored(self.data, self.parsed.scores, field)), None)
+                return next((score for _, score in _scored(self.data, self.parsed, field)), None)
         return None
 
     @cached_property
@@ -372,7 +376,7 @@ def _as_it_stands(value: GivenValue, text: Text, span: Span) -> GivenValue | Non
     """A value as a place bears it out: words the way they are written there, an item without those of its
     parts that do not stand near; None where one of these may not be null."""
     said = value.value
-    if isinstance(said, str):
+    if isinstance(said, str) and not value.field.number:
         return value.saying(text.as_written(said, span))
     if not value.field.parts or not isinstance(said, dict):
         return value
@@ -388,18 +392,34 @@ def _as_it_stands(value: GivenValue, text: Text, span: Span) -> GivenValue | Non
     return value.saying(there)
 
 
-def _scored(data: Mapping[str, Any], scores: Any, field: Field) -> Iterator[tuple[Any, float | None]]:
-    """The values of a field with their scores; of a structured item the score of what stands for it."""
-    values, node = values_of(data, field), scores
+def _scored(data: Mapping[str, Any], parsed: Parsed[Any], field: Field) -> Iterator[tuple[Any, float | None]]:
+    """The values of a field with their scores; of a structured item the score of what stands for it. An item of a
+    list has the score of its equal in the reply: a profile may hold them in another order."""
+    values, scores, given = values_of(data, field), parsed.scores, parsed.given
     if not values:
         return
     for part in field.path:
-        node = node.get(part) if isinstance(node, dict) else None
-    nodes = node if isinstance(node, list) else [node]
-    if len(nodes) != len(values):
+        scores = scores.get(part) if isinstance(scores, dict) else None
+        given = given.get(part) if isinstance(given, dict) else None
+    nodes = scores if isinstance(scores, list) else [scores]
+    if isinstance(given, list) and len(given) == len(nodes) and given != values:
+        nodes = [next((n for g, n in zip(given, nodes, strict=True) if _alike(g, v, field)), None) for v in values]
+    elif len(nodes) != len(values):
         nodes = [None] * len(values)
     for value, scored in zip(values, nodes, strict=True):
         if isinstance(value, dict):
-            parts = (part for part in field.rule.anchor if value.get(part) is not None)
-            scored = scored.get(next(parts, ""), None) if isinstance(scored, dict) else None
+            scored = scored.get(_anchor(value, field), None) if isinstance(scored, dict) else None
         yield value, scored if isinstance(scored, float) else None
+
+
+def _alike(given: Any, value: Any, field: Field) -> bool:
+    """Whether an item of a reply is one of a profile: by what stands for it."""
+    if isinstance(given, dict) and isinstance(value, dict):
+        anchor = _anchor(value, field)
+        return bool(anchor) and given.get(anchor) == value[anchor]
+    return bool(given == value)
+
+
+def _anchor(item: Mapping[str, Any], field: Field) -> str:
+    """The attribute that stands for a structured item."""
+    return next((part for part in field.rule.anchor if item.get(part) is not None), "")

@@ -100,4 +100,4 @@ def token_pairs(content: Any) -> Iterable[Token]:
         token, logprob = (entry.get("token"), entry.get("logprob")) if isinstance(entry, dict) else (None, None)
         if not isinstance(token, str) or not isinstance(logprob, int | float):
             return
-        yield token, float(logprob)
+        yield token, float(max(LEAST_LOGPROB, min(logprob, 0.0)))  # an integer may be of any size

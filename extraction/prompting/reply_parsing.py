@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError, create_model
@@ -57,6 +57,7 @@ P = TypeVar("P", bound=BaseModel)
 P_co = TypeVar("P_co", bound=BaseModel, covariant=True)
 
 MAX_REPLY_CHARACTERS = 200_000
+MOST_TRIED = 200  # values of a reply on which a validator fails, each tried alone
 Part = int | str
 Parts = list[tuple[Any, Part]]  # the containers and keys down to a place in a reply
 
@@ -65,12 +66,14 @@ Parts = list[tuple[Any, Part]]  # the containers and keys down to a place in a r
 class Parsed(Generic[P_co]):
     """A profile, and the scores of its values (see `extraction.prompting.logprobs`) in the shape of the reply's
     JSON, as far as that came to be the profile; None where the server gave none. `refused` names the values that
-    the reply gave and the model did not take, with the reasons. `span` is where in the reply the JSON stands."""
+    the reply gave and the model did not take, with the reasons. `span` is where in the reply the JSON stands,
+    `given` that JSON without what was refused."""
 
     profile: P_co
     scores: Any = None
     refused: tuple[str, ...] = ()
     span: tuple[int, int] = (0, 0)
+    given: Any = None
 
     @cached_property
     def data(self) -> dict[str, Any]:
@@ -126,7 +129,7 @@ def parse(reply: str, finish_reason: str | None, model: type[P], scores: Sequenc
     mirrors: dict[int, Any] = {}
     shaped = mirrored(value, scores, mirrors) if scores else None
     profile, refused = _judged(value, model, mirrors)
-    parsed = Parsed(profile, shaped, tuple(refused), span)
+    parsed = Parsed(profile, shaped, tuple(refused), span, value)
     if _fails(lambda: parsed.data):
         raise ReplyFault(Fault.INVALID, f"the answer can't be stored: the serializer of {model.__name__} fails")
     return parsed
@@ -209,7 +212,7 @@ def _judged(value: Any, model: type[P], mirrors: dict[int, Any]) -> tuple[P, lis
         if profile is not None:
             return profile, refused
         paths = [_path(value, refusal.place) for refusal in refusals]
-        if longer := [(p, r) for p, r in zip(paths, refusals, strict=True) if p and r.kind == "too_long"]:
+        if longer := [(p, r) for p, r in zip(paths, refusals, strict=True) if p and _is_longer(p, r)]:
             for steps, refusal in longer:
                 refused.append(_named(steps, refusal))
                 items = steps[-1][0][steps[-1][1]]
@@ -220,10 +223,11 @@ def _judged(value: Any, model: type[P], mirrors: dict[int, Any]) -> tuple[P, lis
             raise _invalid(model, refusals[0])
         first = first or refusals[0]
         places = {tuple(key for _, key in p): (p, r) for p, r in zip(paths, refusals, strict=True) if p}
-        inner = [place for place in places if not any(place == p[: len(place)] for p in places if p != place)]
+        ordered = sorted(places)  # what is within a place follows it
+        inner = [place for place, after in pairwise([*ordered, ()]) if after[: len(place)] != place]
         if not inner:
             raise _invalid(model, first)
-        for place in sorted(inner, reverse=True):  # from the back, so that the indices before it stay right
+        for place in reversed(inner):  # from the back, so that the indices before it stay right
             steps, refusal = places[place]
             parent, key = steps[-1]
             if parent[key] is not None and id(parent[key]) not in touched:
@@ -232,6 +236,12 @@ def _judged(value: Any, model: type[P], mirrors: dict[int, Any]) -> tuple[P, lis
                 model = _spared(model, place)
             touched.add(id(parent))
             _take_out(parent, key, mirrors)
+
+
+def _is_longer(steps: Parts, refusal: Refusal) -> bool:
+    """Whether a refused value is a list that can be cut: a validator may have made one of another value."""
+    value = steps[-1][0][steps[-1][1]]
+    return refusal.kind == "too_long" and isinstance(value, list) and len(value) > (refusal.limit or len(value))
 
 
 @lru_cache(maxsize=256)
@@ -292,11 +302,12 @@ def _validated(value: Any, model: type[P]) -> tuple[P | None, list[Refusal]]:
 def _raising(value: Any, model: type[BaseModel]) -> list[Refusal]:
     """The leaves of a reply on which a validator raises what pydantic takes for no error of a value: those that it
     can't have beside the others. The whole reply where it raises without any."""
-    out = {place for place, _ in _leaves(value)}
-    if kind := _raised(_without(value, out), model):
+    leaves = [place for place, _ in _leaves(value)]
+    out = set(leaves)
+    if kind := _raised(value if len(leaves) > MOST_TRIED else _without(value, out), model):
         return [Refusal((), kind)]
     found = []
-    for place, _ in _leaves(value):
+    for place in leaves:
         out.remove(place)
         if kind := _raised(_without(value, out), model):
             out.add(place)

@@ -141,7 +141,6 @@ def report_facts(published: PublishedRun, room: int, reliability: Sequence[Bin] 
         "fields": [{"name": f.name, "rule": f.rule, "reading": f.reading} for f in fields.fields],
         "companies": shown.companies,
         "letters": [{**letter, "text": shown.dead.get(letter["document_id"])} for letter in failed.letters],
-        "dead": failed.total,
     }
     sure = _sureness(manifest, run, fields, own=bool(reliability))
     told = {
@@ -201,7 +200,7 @@ def _figures(manifest: Manifest, run: RunRecord | None, answers: Answers, flow: 
     allowed = run.settings.get("max_dead_fraction") if run else None
     alive = f"from {counts.documents - dead:,} of {counts.documents:,} documents"
     lost = f"{percent(share)} of documents" + (f", {percent(allowed)} allowed" if allowed is not None else "")
-    found = [Figure("Companies", f"{counts.companies:,}", alive), Figure("Dead letters", f"{dead:,}", lost)]
+    found = [Figure("Companies", f"{counts.companies:,}", alive), Figure("Dead documents", f"{dead:,}", lost)]
     if answers.own:
         found.insert(1, _speed(answers))
     asked = answers.total("prompt_tokens")

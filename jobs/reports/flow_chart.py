@@ -46,7 +46,7 @@ class Flow:
             ],
             [
                 Band(planned - self.lost, f"documents in {counts.companies:,} profiles", "done"),
-                Band(self.lost + self.unread, "dead letters", "dead"),
+                Band(self.lost + self.unread, "dead documents", "dead"),
             ],
         ]
 

@@ -14,6 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
 from extraction.errors import OperatorError
+from jobs.state.publications import current_file
 from jobs.state.storage import Storage, explained, filesystem_at
 
 GLOB_SIGNS = re.compile(r"[*?[]")
@@ -24,7 +25,13 @@ TABLE_LOGS = {"_delta_log": "Delta Lake", ".hoodie": "Hudi", "metadata": "Iceber
 EXPORTS = {"Delta Lake": "delta_scan", "Iceberg": "iceberg_scan", "Hudi": "hudi_scan"}
 MOST_ABOVE = 2  # folders in which a table may begin: its own, and one for its data in that
 WRITTEN_FILE = "profiles/RUN/0.parquet"
-WRITTEN = (WRITTEN_FILE, "dead_letters/RUN/0.parquet", "work/runs/RUN/chunks/0.parquet", "FINGERPRINT/0.parquet")
+WRITTEN = (
+    WRITTEN_FILE,
+    "dead_letters/RUN/0.parquet",
+    *map(current_file, ("profiles", "dead_letters")),
+    "work/runs/RUN/chunks/0.parquet",
+    "FINGERPRINT/0.parquet",
+)
 
 
 def files_at(given: str) -> list[str]:

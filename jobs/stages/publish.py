@@ -12,7 +12,7 @@ from jobs.stages.run import Run
 from jobs.state import publications
 from jobs.state.ledger import Index
 from jobs.state.manifest import MANIFEST, Counts, File, Manifest, Tokens, read_manifest
-from jobs.state.storage import Written
+from jobs.state.storage import Written, is_outage
 from jobs.state.tables import profile_schema
 
 
@@ -44,7 +44,9 @@ def publish(
     published = _replace_manifest(run, counts, tokens, planned.notes, reduced, dead_letters)
     try:
         publications.renew_current(run.storage, published, profile_schema(run.model))
-    except OSError as error:
+    except Exception as error:
+        if not is_outage(error):
+            raise
         raise RunError(
             f"published, but {run.storage.full(publications.CURRENT)} is still the run before: {error}. Run again"
         ) from None
@@ -62,6 +64,8 @@ def _replace_manifest(
 ) -> Manifest:
     """Replace the manifest: from here on readers see this run."""
     last = read_manifest(run.storage)
+    if last and last.run_id[:16] > run.run_id[:16]:  # it has deleted what this run had written so far
+        raise RunError(f"run {last.run_id}, which began later, has published meanwhile: run again")
     previous = (last.run_id, *last.previous) if last else ()
     published = Manifest(
         run_id=run.run_id,

@@ -59,7 +59,8 @@ def reason(error: BaseException) -> ProfilesError | None:
             return seen
         if is_refusal(seen):
             return OperatorError(f"the storage refuses: {with_remedy(seen)}")
-        if isinstance(seen, Exception) and is_outage(seen):
+        # A timeout of Ray's own is an OSError too; what a task met stands behind its error.
+        if isinstance(seen, Exception) and not isinstance(seen, ray.exceptions.RayError) and is_outage(seen):
             return RunError(f"the storage failed: {seen}. Nothing is published, the ledger is kept: run again")
         cause = getattr(seen, "cause", None)
         seen = cause if isinstance(cause, BaseException) else seen.__cause__

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.state.manifest import File, Manifest
-from jobs.state.storage import Storage
+from jobs.state.storage import Storage, suppress_outage
 from jobs.state.tables import DEAD_LETTERS
 
 CURRENT = "current"
@@ -53,6 +53,7 @@ def delete_old(storage: Storage, manifest: Manifest) -> None:
     """
     kept = {manifest.run_id, *manifest.previous}
     for parent in OF_RUNS:
-        for run_id in storage.folders(parent):
-            if RUN_ID.fullmatch(run_id) and run_id not in kept and run_id < manifest.run_id:
-                storage.delete_folder(f"{parent}/{run_id}")
+        with suppress_outage():
+            for run_id in storage.folders(parent):
+                if RUN_ID.fullmatch(run_id) and run_id not in kept and run_id < manifest.run_id:
+                    storage.delete_folder(f"{parent}/{run_id}")

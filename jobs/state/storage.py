@@ -69,6 +69,16 @@ def is_of_store(error: BaseException) -> bool:
     return type(error).__module__.partition(".")[0] in STORE_LIBRARIES
 
 
+@contextlib.contextmanager
+def suppress_outage() -> Iterator[None]:
+    """What a store refuses or fails to do is not done."""
+    try:
+        yield
+    except Exception as error:
+        if not is_outage(error):
+            raise
+
+
 def is_refusal(error: BaseException) -> bool:
     """Whether a store refuses whoever asks, by its credentials or region: the operator's mistake."""
     by_store = isinstance(error, PermissionError) and is_of_store(error.__cause__ or error)
@@ -247,7 +257,7 @@ class Storage:
 
     def delete_folder(self, folder: str) -> None:
         """Delete a folder with all that is in it, as far as that can be."""
-        with contextlib.suppress(OSError):
+        with suppress_outage():
             self.filesystem.rm(self.full(folder), recursive=True)
 
     def list(self, folder: str, suffix: str) -> list[str]:

@@ -134,6 +134,13 @@ def test_a_server_that_is_gone_is_told_of() -> None:
         assert sum(not is_document(request) for request in server.requests) <= 1 + 3 * 3
 
 
+def test_a_refusal_by_what_stands_before_a_server_that_is_gone_is_no_refusal() -> None:
+    with ScriptedServer(completion(), refusal("no route", 404), refusal("gone", 500)) as server:
+        (result,) = results(server.address.url, TEXT)
+    assert result.fault is Fault.UNAVAILABLE  # the next run asks again
+    assert "no route" in result.message
+
+
 class RateLimited(AnsweringServer):
     """A server that takes a number of requests in a window of time, and says when the next begins, or not."""
 

@@ -179,6 +179,16 @@ def test_a_proxy_of_the_environment_is_asked_for_other_hosts(monkeypatch: pytest
         send(address)
 
 
+@pytest.mark.parametrize(
+    "proxy", ["http://user:sec/ret@proxy:80", "http://user:sec#ret@proxy:80", "http://proxy:abc"]
+)
+def test_a_proxy_that_is_no_url_is_told_without_its_password(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(OperatorError, match="HTTPS_PROXY is no URL") as refused:
+        send(ServerAddress("https://example.test/v1", "none", "m", 1))
+    assert "sec" not in str(refused.value)
+
+
 def test_certificates_of_the_environment_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate, key = self_signed(tmp_path)
     with ScriptedServer() as server:
@@ -336,6 +346,11 @@ NOT_TOO_LONG = [
     "Failed to compile json grammar",
     "the request took too long",
     "context deadline exceeded",
+    "text generation request: context deadline exceeded",
+    "input stream read timeout exceeded",
+    "Overloaded: input token rate limit exceeded",
+    "messages: text exceeds the safety policy",
+    "prompt quota exceeded",
     "The request queue is full",
     "Rate limit exceeded",
     "",
@@ -433,6 +448,7 @@ NOW = "Wed, 21 Oct 2026 07:28:00 GMT"
         ({}, "Rate limit reached. Please try again in 6m1.5s.", 361.5),
         ({}, '{"retryDelay": "34s"}', 34.0),
         ({}, "Please retry after 10 seconds", 10.0),
+        ({"retry-after": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"}, "", None),
         ({}, "no", None),
     ],
 )  # fmt: skip

@@ -428,7 +428,8 @@ def test_thirty_days_killed_three_times(tmp_path: Path) -> None:
             census(output / path, ids(rows))
             assert record(tmp_path, path)["exit_code"] == 0
         known, counts = messages(output), sent(server)
-        assert len(known) == 3 * DAYS + 2
+        # The plans of runs that were killed are gone; what they asked is in the ledger.
+        assert len(known) in (3 * DAYS + 1, 3 * DAYS + 2)
         assert len(held(output)) in (3 * DAYS + 1, 3 * DAYS + 2)  # the last day's old text may not have been sent
         for chunk_id, message in known.items():
             assert (chunk_id in held(output)) <= counts[message] <= 1 + lost[message]

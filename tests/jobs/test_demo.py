@@ -45,8 +45,10 @@ def test_the_small_model_reads_them(tmp_path: Path, cluster: None) -> None:
     asked = [row for row in ROWS if row["document_id"] in ("drosselbach-directory", "oxbarrow-tull-directory")]
     source = write(tmp_path / "documents.parquet", asked)
     argv = ["--engine", "llamacpp", "--input", str(source), "--output", str(tmp_path / "out")]
-    # One slot, so that no answer depends on what stands beside it in a batch.
-    assert extract.main([*argv, "--set", "llamacpp.slots=1", "--set", "max_dead_fraction=0.5"]) == 0
+    # One slot, so that no answer depends on what stands beside it in a batch; one thread, because several wait for
+    # each other by spinning, and other tests have the cores.
+    small = [part for key in ("slots", "threads") for part in ("--set", f"llamacpp.{key}=1")]
+    assert extract.main([*argv, *small, "--set", "max_dead_fraction=0.5"]) == 0
     census(tmp_path / "out", {row["document_id"] for row in asked})
     assert manifest(tmp_path / "out")["counts"]["chunks_answered"] == 2
     names = {p["company_id"]: p["name"] for p in rows_of(tmp_path / "out", "profiles")}

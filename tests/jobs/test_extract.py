@@ -40,6 +40,7 @@ def test_publishes_a_profile_a_company_with_its_documents(tmp_path: Path, fake: 
     said = manifest(tmp_path / "out")
     assert said["counts"] == {
         "documents": 12, "chunks": 12, "chunks_answered": 12, "chunks_from_ledger": 0, "companies": 4,
+        "dead_documents": 0,
         "dead_letters": 0,
     }  # fmt: skip
     assert said["tokens"]["prompt"] > said["tokens"]["cached"] > 0

@@ -115,3 +115,15 @@ def test_places_are_in_the_text_and_in_order(before: str, day: datetime.date, af
     for spans in dates(text).values():
         assert all(0 <= start < end <= len(text) for start, end in spans)
         assert spans == sorted(spans)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Annual report 2023, 12.03.2024", "Invoice 7, 12.03.2024", "3\t12.03.2024\t4500", "1. 12.03.2024 signed",
+        "14:30, 12.03.2024", "Room 3, 12/03/2024", "in 2023, 12 March 2024", "No 4 March 12, 2024",
+    ],
+)  # fmt: skip
+def test_a_number_before_a_date_is_no_part_of_it(text: str) -> None:
+    assert DAY in dates(text), dates(text)
+    assert {day.year for day in dates(text)} == {2024}

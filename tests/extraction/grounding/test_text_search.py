@@ -333,10 +333,10 @@ GLUED = [  # a text, a name as it is told, and the form of it that stands there 
     ("Nokian pääkonttori sijaitsee", "Nokia", None),
     ("Yhtiö sijaitsee Helsingissä", "Helsinki", "Helsingissä"),
     ("Outokummun pääkonttori yhtyy", "Outokumpu", "Outokummun"),
-    ("Tampereella", "Tampere", None),
+    ("Yhtiö toimii Tampereella", "Tampere", None),
     ("Firma Tartus õppinud", "Tartu", None),
     ("A cég Győrben működik", "Győr", None),
-    ("A Richternek", "Richter", None),
+    ("A Richternek új szűrője van", "Richter", None),
     ("в Нижнем Новгороде", "Нижний Новгород", "Нижнем Новгород"),
     ("офис в Москве", "Москва", "Москве"),
     ("Алматыда", "Алматы", None),
@@ -377,3 +377,19 @@ def test_what_a_language_glues_to_a_name_does_not_hide_it(text: str, value: str,
 )
 def test_what_only_begins_like_a_name_is_none(text: str, value: str) -> None:
     assert cut(text, value) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Jackson", "The Jacksonville plant of Umbrella Corp. opened in La Rochelle."),
+        ("Roche", "The Jacksonville plant of Umbrella Corp. opened in La Rochelle."),
+        ("Umbra", "The Jacksonville plant of Umbrella Corp. opened in La Rochelle."),
+        ("Niger", f"The office in Nigeria is led by Łukasz Nowak. {'It sells pumps to farms and towns. ' * 10}"),
+        ("Berg", "Das Werk in Bergen hält das Vakuum, und es läuft gut."),
+        ("Inter", "Interval training is what it sells."),
+        ("PumpValve", "Products:\nPump\n- Valve\n- Seal"),
+    ],
+)
+def test_a_name_within_another_word_is_none(name: str, text: str) -> None:
+    assert Text(text).find(name) is None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.prompting.logprobs import leaf_scores, leaves, mirrored, token_pairs
+from extraction.prompting.logprobs import LEAST_LOGPROB, leaf_scores, leaves, mirrored, token_pairs
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.sampled_from('a"\\é漢{}[]:, 1')),
@@ -64,3 +64,8 @@ def test_scores_of_another_number_of_leaves_are_none(count: int) -> None:
 @pytest.mark.parametrize("content", [None, 3, "x", [None], [{"token": 1, "logprob": 0}], [{"token": "a"}]])
 def test_nonsense_is_no_token(content: Any) -> None:
     assert list(token_pairs(content)) == []
+
+
+def test_a_log_probability_of_any_size_is_bounded() -> None:
+    given = [{"token": "a", "logprob": number} for number in (-(10**400), 10**400, -0.5)]
+    assert [logprob for _, logprob in token_pairs(given)] == [LEAST_LOGPROB, 0.0, -0.5]

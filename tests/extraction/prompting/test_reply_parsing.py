@@ -16,9 +16,11 @@ from pydantic import (
     AliasChoices,
     AliasPath,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     computed_field,
+    create_model,
     field_validator,
     model_validator,
 )
@@ -521,3 +523,26 @@ def test_a_reply_may_use_names_or_aliases() -> None:
     for said in (by_name, {"Firma": "Ana", "Ort": "Ulm"}, {"Firma": "Ana", "Orte": ["Ulm"]}):
         assert parse(json.dumps(said), "stop", Aliased).data == by_name
     assert parse('{"name": "ana", "town": "Ulm"}', "stop", Aliased).data == {"name": None, "town": "Ulm"}
+
+
+def _split(goods: Any) -> Any:
+    return [part for text in goods for part in text.split(";")] if isinstance(goods, list) else goods.split(";")
+
+
+class Split(BaseModel):
+    """A list that a validator may make longer than it was given."""
+
+    name: str
+    goods: Annotated[list[str], Field(max_length=3), BeforeValidator(_split)] = []
+
+
+def test_a_list_that_a_validator_makes_too_long_costs_itself() -> None:
+    assert parse(json.dumps({"name": "a", "goods": ["a;b;c;d"]}), "stop", Split).profile == Split(name="a")
+    with pytest.raises(ReplyFault, match="goods: too_long"):  # nor is a text the list that was asked for
+        parse(json.dumps({"name": "a", "goods": "a;b;c;d"}), "stop", Split)
+
+
+def test_many_refused_values_take_no_long_time() -> None:
+    goods = [f"{'x' * 20}{n}" for n in range(6_000)]
+    short = create_model("Short", name=(str, ...), goods=(list[Annotated[str, Field(max_length=9)]], []))
+    assert parse(json.dumps({"name": "a", "goods": goods}), "stop", short).profile.model_dump()["goods"] == []

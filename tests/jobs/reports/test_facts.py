@@ -129,7 +129,7 @@ def test_failures_are_counted_by_class_with_examples(out: Path) -> None:
 def test_the_page_tells_the_run(out: Path) -> None:
     said, counts = page(out), manifest(out)["counts"]
     assert figures(out)["Companies"] == str(counts["companies"])
-    assert figures(out)["Dead letters"] == str(counts["dead_letters"])
+    assert figures(out)["Dead documents"] == str(counts["dead_documents"])
     assert "30 documents became" in " ".join(said.split())
     assert f"{counts['chunks_answered']}</tspan> chunks answered" in said
     for told in (manifest(out)["fingerprint"], "max_chunk_tokens: 4200", "1 × endpoint", "http://127.0.0.1"):

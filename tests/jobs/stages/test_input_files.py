@@ -97,6 +97,9 @@ def test_a_folder_named_as_a_log_is_none(tmp_path: Path) -> None:
         ("in/**/*.parquet", "in/out", True),
         ("in/*/*/*/*.parquet", "in/out", True),
         ("in/out/profiles", "in/out", True),
+        ("in/out/current", "in/out", True),
+        ("in/*/profiles.parquet", "in/out", False),
+        ("in/out/*/profiles.parquet", "in/out", True),
         ("in", "out", False),
         ("in", "in2", False),
         ("in", "in/_out", False),
@@ -108,6 +111,8 @@ def test_a_folder_named_as_a_log_is_none(tmp_path: Path) -> None:
 def test_an_output_within_the_input_is_refused(tmp_path: Path, given: str, output: str, *, within: bool) -> None:
     write(tmp_path / "in" / "a.parquet", [row(0)])
     write(tmp_path / "in" / "out" / "profiles" / "r" / "a.parquet", [row(0)])
+    write(tmp_path / "in" / "out" / "current" / "profiles.parquet", [row(0)])
+    write(tmp_path / "in" / "other" / "profiles.parquet", [row(0)])
     (tmp_path / "link").symlink_to(tmp_path / "in")
     source = given.format(root=tmp_path) if "://" in given else f"{tmp_path}/{given}"
     folder = output if "://" in output else f"{tmp_path}/{output}"

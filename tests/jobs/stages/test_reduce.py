@@ -117,7 +117,7 @@ def test_profiles_stand_in_order_of_their_ids_over_many_files(tmp_path: Path, fa
 def test_work_and_publication_are_files_that_a_person_can_read(tmp_path: Path, fake: FakeServer) -> None:
     job(write(tmp_path / "in.parquet", [row(0)]), tmp_path / "out", fake.url)
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"manifest.json", "profiles", "report.html", "work"}
+    assert names == {"current", "manifest.json", "profiles", "report.html", "work"}
     (chunks,) = (tmp_path / "out" / "work" / "runs").glob("*/chunks/*.parquet")
     (chunk,) = pq.read_table(chunks).to_pylist()
     assert row(0)["text"] in chunk["content"]
