@@ -366,9 +366,9 @@ def test_the_example_is_a_declaration_and_the_help_says_how_to_schedule(capsys: 
     assert all(word in said for word in ("cron:", "ray job submit", "CronJob", "--dry-run", "--again"))
 
 
-DAYS = 30
+DAYS = 20
 IN_FLIGHT = 4
-KILLS = (15, 40, 65)  # requests that have come in when the first, second and third kill follow
+KILLS = (10, 36, 50)  # requests that have come in when the first, second and third kill follow
 COMMAND = [sys.executable, str(ROOT / "jobs" / "backfill.py")]
 
 
@@ -401,7 +401,7 @@ def published(output: Path) -> int:
     return len(list(output.glob("date=*/manifest.json")))
 
 
-def test_thirty_days_killed_three_times(tmp_path: Path) -> None:
+def test_twenty_days_killed_three_times(tmp_path: Path) -> None:
     days, output = write_days(tmp_path, DAYS), tmp_path / "out"
     lost: Counter[str] = Counter()  # by message: the kills at which it was on its way
     with FakeServer("--latency", "0.25", "--max-running-requests", str(IN_FLIGHT)) as server:
