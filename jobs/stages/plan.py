@@ -163,7 +163,7 @@ def plan_block(rows: pa.Table, run: Run) -> pa.Table:
         seen: SeenDocuments = {}
         for some in slices(company):
             total.add(some.to_pylist(), chunker, run.settings.limits.max_document_bytes, seen, run.date)
-            if sum(len(chunk.content) for chunk in total.chunks) > HELD_BYTES:
+            if total.held > HELD_BYTES:
                 chunks.append(total.chunk_table())
     chunks.append(total.chunk_table())
     table = pa.concat_tables(chunks)
@@ -214,6 +214,7 @@ class Companies:
     """What the companies of a block come to: each document is in chunks, or stands for a dead letter."""
 
     chunks: list[Chunk] = field(default_factory=list)
+    held: int = 0  # characters of these chunks
     dead_letters: list[DeadLetter] = field(default_factory=list)
     alive: set[tuple[str, str]] = field(default_factory=set)
     prompt_tokens: int = 0
@@ -246,6 +247,7 @@ class Companies:
         chunks, refused = chunker.chunks(intake.documents)
         self.alive |= {(chunk.company_id, piece.document_id) for chunk in chunks for piece in chunk.pieces}
         self.chunks += chunks
+        self.held += sum(len(chunk.content) for chunk in chunks)
         self.prompt_tokens += sum(chunk.prompt_tokens for chunk in chunks)
         self.repeated += intake.repeated
         self.dead_letters += [*intake.dead_letters, *refused]
@@ -256,7 +258,7 @@ class Companies:
 
     def chunk_table(self) -> pa.Table:
         """The chunks so far as a table; they are no longer held."""
-        chunks, self.chunks = self.chunks, []
+        chunks, self.chunks, self.held = self.chunks, [], 0
         return pa.Table.from_pylist([asdict(chunk) for chunk in chunks], CHUNKS)
 
     def _note(self, row: dict[str, Any], today: str | None) -> None:
