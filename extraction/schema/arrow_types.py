@@ -21,7 +21,7 @@ SCALAR_TYPES: dict[str, pa.DataType] = {
     "integer": pa.int64(),
     "number": pa.float64(),
 }
-TYPES_OF_MEMBERS: dict[type, pa.DataType] = {
+TYPES_OF_VALUES: dict[type, pa.DataType] = {
     str: pa.string(),
     bool: pa.bool_(),
     int: pa.int64(),
@@ -43,7 +43,7 @@ def type_of(node: Node, definitions: Node, where: str, inside: frozenset[str] = 
         given = (o for o in options if o.get("type") != "null")
         return _common({type_of(o, definitions, where, inside) for o in given}, where)
     if members := members_of(node):
-        kinds = {TYPES_OF_MEMBERS.get(type(m), pa.null()) for m in members if m is not None}
+        kinds = {TYPES_OF_VALUES.get(type(m), pa.null()) for m in members if m is not None}
         return _common(kinds, where)
     kind = node.get("type")
     if kind == "array":
@@ -109,6 +109,8 @@ def holds(kind: pa.DataType, value: Any) -> bool:
     """Whether a column of a type can hold a JSON value. A serializer or a finder may give what it does not say."""
     if value is None:
         return True
+    if TYPES_OF_VALUES.get(type(value)) == kind:  # most values; Arrow takes ten times as long to say the same
+        return storable(value)
     if pa.types.is_list(kind):
         return isinstance(value, list) and all(holds(kind.value_type, item) for item in value)
     if pa.types.is_struct(kind):

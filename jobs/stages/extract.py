@@ -219,7 +219,6 @@ def extract(
     breaker, stats = CircuitBreaker(run.settings.breaker), stats or RunStats()
     if not work.missing:
         return stats
-    earlier = server_spans(run.storage, run.run_id)
     try:
         with contextlib.closing(results(run, work, check=check)) as answered:
             for answers in answered:
@@ -231,8 +230,7 @@ def extract(
                 breaker.add(answers)
     finally:
         with contextlib.suppress(OSError):  # the storage is away: what is known of servers has to do
-            spans = server_spans(run.storage, run.run_id)
-            stats.settle({server: span for server, span in spans.items() if server not in earlier})
+            stats.settle(server_spans(run.storage, run.run_id))
     require_server(breaker.gone, work.chunks, run.settings)
     return stats
 
