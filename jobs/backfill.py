@@ -29,9 +29,9 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated
 
+from jobs.backfills.batches import Backfill
 from jobs.backfills.config import load_backfill
-from jobs.backfills.estimate import show_estimate
-from jobs.backfills.planning import Backfill
+from jobs.backfills.cost_estimate import show_estimate
 from jobs.backfills.runner import run_backfill
 from jobs.cli.command import FAILED, LOG, command, enter
 from jobs.cli.flags import NOTHING, FilePath, Overrides, flag

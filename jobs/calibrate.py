@@ -35,7 +35,7 @@ from extraction.prompting.prompt import prompt_digest
 from extraction.schema.profile_model import facts
 from jobs.cli.command import DONE, command, enter
 from jobs.cli.flags import NOTHING, FilePath, LabelKeys, ProfileModel, Published, flag
-from jobs.cli.tables import console
+from jobs.cli.terminal_output import console
 from jobs.stages.reduce import seen_in
 from jobs.state import run_record
 from jobs.state.published_run import NO_KIND, PublishedRun

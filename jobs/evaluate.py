@@ -21,7 +21,7 @@ from extraction.evaluation.labels import load_labels
 from jobs.cli import flags
 from jobs.cli.command import DONE, command, enter
 from jobs.cli.flags import flag
-from jobs.cli.tables import console
+from jobs.cli.terminal_output import console
 from jobs.reports.score_table import show_mistakes, show_score
 from jobs.reports.scores import Score, score
 from jobs.state.published_run import PublishedRun

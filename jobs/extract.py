@@ -13,21 +13,22 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from extraction.errors import OperatorError
-from jobs.cli import flags, tables
+from jobs.cli import flags, terminal_output
 from jobs.cli.command import DONE, FAILED, LOG, OVER_BUDGET, Options, command, enter
 from jobs.cli.flags import flag
 from jobs.cli.progress import progress_of
-from jobs.reports import page
-from jobs.stages import extract, plan, publish, ray_cluster, read_input
-from jobs.stages.input_files import refuse_own_output
+from jobs.inputs import document_reader
+from jobs.inputs.file_discovery import refuse_own_output
+from jobs.reports import html_page
+from jobs.stages import extract, plan, publish, ray_cluster
 from jobs.stages.run import Run, Stages, logs_of, new_run_id
 from jobs.stages.run_stats import RunStats
 from jobs.state.lease import lease
 from jobs.state.ledger import ChunkState
 from jobs.state.ledger_compaction import compact
 from jobs.state.manifest import Manifest
+from jobs.state.parquet_schemas import profile_schema
 from jobs.state.storage import storage_at
-from jobs.state.tables import profile_schema
 
 app = command("extract.py", __doc__)
 
@@ -95,12 +96,12 @@ def run(
 
 def prepare(
     inputs: list[str], output: str, ledger: str | None, limit: int | None, options: Options
-) -> tuple[Run, read_input.Input]:
+) -> tuple[Run, document_reader.Input]:
     """The run that is asked for, and its input. What is the operator's mistake shows here."""
     if limit is not None and limit < 0:
         raise OperatorError(f"--limit {limit}: a number of documents is expected")
     settings, servers = options.resolve()
-    found = read_input.find_input(inputs, settings.columns, limit)
+    found = document_reader.find_input(inputs, settings.columns, limit)
     refuse_own_output(inputs, output, "--output")
     refuse_own_output(inputs, ledger, "--ledger")
     run_id = new_run_id()
@@ -112,11 +113,11 @@ def prepare(
 
 def tell(run: Run, published: Manifest, tally: RunStats, stages: Stages) -> int:
     """Show what is published, leave the report beside it, and return the exit code."""
-    out, counts = tables.console(), published.counts
-    where = page.leave_report(run.storage, published)
-    tables.show_profiles(out, run.storage, published, run.model)
+    out, counts = terminal_output.console(), published.counts
+    where = html_page.leave_report(run.storage, published)
+    terminal_output.show_profiles(out, run.storage, published, run.model)
     limit = None if run.fleet.gpus else run.fleet.limit  # GPU servers differ, each has its own
-    tables.show_counts(out, run, published, tally, limit, stages.total, where)
+    terminal_output.show_counts(out, run, published, tally, limit, stages.total, where)
     code = OVER_BUDGET if publish.too_many_dead_letters(run, counts) else DONE
     if code == OVER_BUDGET:
         LOG.print(

@@ -21,7 +21,7 @@ from extraction.chunking.chunker import originals
 from extraction.errors import OperatorError
 from jobs.cli.command import DONE, command, enter
 from jobs.cli.flags import Published, WholeNumber, flag
-from jobs.cli.tables import console, profile_table, show_profile
+from jobs.cli.terminal_output import console, profile_table, show_profile
 from jobs.state.published_run import PublishedRun
 
 ROWS_SHOWN_AT_ONCE = 500  # profiles read at a time

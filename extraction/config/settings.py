@@ -11,12 +11,12 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from extraction.base import Amount, Count, Frozen, Seconds
 from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError
 from extraction.merging.confidence import Calibration, Minima, Probability, minimum_of
 from extraction.prompting.prompt import Prompt, prompt_digest
 from extraction.schema.profile_model import fields
+from extraction.settings_base import Amount, Count, Frozen, Seconds
 
 Engine = Literal["sglang", "llamacpp", "endpoint"]
 

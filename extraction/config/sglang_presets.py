@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from extraction.base import Count, Frozen
 from extraction.errors import OperatorError
+from extraction.settings_base import Count, Frozen
 
 
 class Flags(Frozen):

@@ -19,7 +19,7 @@ from extraction.evaluation.scoring import FloatArray, Matcher
 from extraction.merging.confidence import Bin, Calibration, ChunkModels, Fitted, Logistic, Minima, features
 from extraction.merging.evidence import Evidence
 from extraction.merging.observations import Seen
-from extraction.merging.resolve import agreement, candidates, rank
+from extraction.merging.publish_decision import agreement, candidates, rank
 from extraction.schema.profile_model import Field, facts
 
 BINS = 10

@@ -19,7 +19,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
-from extraction.base import Frozen
+from extraction.settings_base import Frozen
 
 SOFTENED = 0.02  # log-probabilities nearer to 0 than this are equally sure
 NO_LOGPROB = -8.0  # taken for the log-probability of what the answer does not hold

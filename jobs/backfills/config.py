@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from extraction.base import Count, Frozen, Seconds
 from extraction.config.settings import override, read_yaml, refused
+from extraction.settings_base import Count, Frozen, Seconds
 from jobs.cli.command import Options
 
 MaximumAmount = Annotated[float, Field(gt=0)]

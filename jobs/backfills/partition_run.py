@@ -12,7 +12,7 @@ from extraction.errors import OperatorError
 from jobs.backfills.budget import Spent
 from jobs.backfills.partition_state import PartitionRecord, PartitionStatus, recipe_of
 from jobs.cli.command import DONE, FAILED, LOG, MISTAKE, OVER_BUDGET
-from jobs.reports import page
+from jobs.reports import html_page
 from jobs.stages import extract, publish, ray_cluster
 from jobs.stages.extract import Work
 from jobs.stages.plan import Plan
@@ -88,7 +88,8 @@ class PartitionRun:
             self.fail(error)
             return
         self.record = record
-        self.run.storage.delete([page.REPORT])  # of an earlier run; jobs/report.py writes one where it is wanted
+        # An earlier run's; jobs/report.py writes one where it is wanted.
+        self.run.storage.delete([html_page.REPORT])
         LOG.print(f"published {self.path}: {self._summary(shown.counts, code)}", markup=False)
 
     def fail(self, error: Exception) -> PartitionRecord:

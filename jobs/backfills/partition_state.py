@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from extraction.errors import RunError
-from extraction.merging.resolve import MERGING_VERSION
+from extraction.merging.publish_decision import MERGING_VERSION
 from extraction.schema.profile_model import fields
 from jobs.backfills.budget import Spent
 from jobs.backfills.partitions import Partition

@@ -15,10 +15,10 @@ from functools import partial
 import pyarrow as pa
 
 from extraction.errors import OperatorError, RunError
+from jobs.backfills.batches import Backfill, Batch
 from jobs.backfills.budget import Budget, Spending, Spent, Stop, spent_before
 from jobs.backfills.partition_run import EMPTY_PLAN, PartitionRun
 from jobs.backfills.partition_state import PartitionRecord, PartitionStatus
-from jobs.backfills.planning import Backfill, Batch
 from jobs.cli.command import DONE, FAILED, LOG, MISTAKE, OVER_BUDGET
 from jobs.cli.progress import progress_of
 from jobs.stages import extract, ray_cluster

@@ -25,8 +25,8 @@ from jobs.stages.engines import fleet
 from jobs.stages.plan import Plan
 from jobs.stages.reduce import reduce
 from jobs.stages.run import Run, new_run_id
+from jobs.state.parquet_schemas import CHUNKS
 from jobs.state.storage import storage_at
-from jobs.state.tables import CHUNKS
 
 NO_ENDPOINT = "http://127.0.0.1:9/v1"  # nobody is asked
 FILE_ROWS = 5_000  # about what a block of the plan holds

@@ -18,9 +18,9 @@ from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from actors.servers.endpoint import endpoint_url, url_in_environment
-from extraction.base import Frozen
 from extraction.config.settings import Engine, Settings, load_settings
 from extraction.errors import OperatorError, ProfilesError
+from extraction.settings_base import Frozen
 from jobs.cli.flags import FLAGS, HELP, EngineChoice, EngineFlags
 from jobs.stages import ray_cluster
 from jobs.stages.engines import Fleet, choose_engine, fleet, version_of

@@ -31,9 +31,9 @@ from extraction.evaluation.scoring import (
 from extraction.grounding.text_search import Text
 from extraction.merging.confidence import Bin
 from extraction.merging.evidence import Evidence
-from extraction.merging.resolve import resolve
+from extraction.merging.publish_decision import resolve
 from extraction.schema.profile_model import Field, facts
-from jobs.stages import read_input
+from jobs.inputs import document_reader
 from jobs.stages.reduce import NOT_ASKED, Answered, observed
 from jobs.state.published_run import NO_KIND, PublishedRun, Values
 
@@ -346,7 +346,7 @@ def _texts(documents: str, columns: Columns, company_ids: Collection[str]) -> di
     """The documents of some companies."""
     wanted = pa.array(sorted(company_ids), pa.string())
     texts: dict[str, list[Text]] = defaultdict(list)
-    for rows in read_input.document_rows(read_input.find_input([documents], columns).parts, columns):
+    for rows in document_reader.document_rows(document_reader.find_input([documents], columns).parts, columns):
         rows = rows.filter(pc.is_in(rows["company_id"], value_set=wanted)).select(["company_id", "text"])
         for row in rows.to_pylist():
             texts[row["company_id"]].append(Text(row["text"] or ""))

@@ -18,11 +18,11 @@ from extraction.chunking.chunker import Chunk, Chunker
 from extraction.config.settings import Columns
 from extraction.documents import DeadLetter, SeenDocuments, admit
 from extraction.errors import Fault
-from jobs.stages.read_input import Input, RowGroup, document_rows, unclear_notes
+from jobs.inputs.document_reader import Input, RowGroup, document_rows, unclear_notes
 from jobs.stages.run import Run
 from jobs.state.ledger import Digests, digests
+from jobs.state.parquet_schemas import CHUNKS, DEAD_LETTERS, DOCUMENT_ROWS
 from jobs.state.storage import Storage, Written
-from jobs.state.tables import CHUNKS, DEAD_LETTERS, DOCUMENT_ROWS
 
 PLANNED_AT_ONCE_BYTES = (
     32 << 20

@@ -22,13 +22,13 @@ from extraction.errors import Fault
 from extraction.merging.confidence import Calibration
 from extraction.merging.evidence import Evidence, Observation
 from extraction.merging.observations import Seen, observe, seen
-from extraction.merging.resolve import Judge, resolve
+from extraction.merging.publish_decision import Judge, resolve
 from extraction.prompting.reply_parsing import Parsed, ReplyFault, parse
 from jobs.stages.plan import Plan, chunk_ids_of, write_dead_letters
 from jobs.stages.run import Run
 from jobs.state.ledger import Index
+from jobs.state.parquet_schemas import chunks_of, profile_schema, published_table
 from jobs.state.storage import Written
-from jobs.state.tables import chunks_of, profile_schema, published_table
 
 Answered = dict[str, Any]  # a row of the ledger, or what stands for one
 

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.state.manifest import File, Manifest
+from jobs.state.parquet_schemas import DEAD_LETTERS
 from jobs.state.storage import Storage, suppress_outage
-from jobs.state.tables import DEAD_LETTERS
 
 CURRENT = "current"
 OF_RUNS = ("profiles", "dead_letters", "work/runs")  # have a folder for each run

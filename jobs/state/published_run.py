@@ -20,8 +20,8 @@ from extraction.schema.company import CompanyProfile, ShortProfile
 from extraction.schema.profile_model import struct_of
 from jobs.state import manifest
 from jobs.state.ledger import LEDGERS, Ledger, digests
+from jobs.state.parquet_schemas import chunks_of
 from jobs.state.storage import Storage, explained
-from jobs.state.tables import chunks_of
 
 MODELS: tuple[type[BaseModel], ...] = (CompanyProfile, ShortProfile)
 CHUNKS_READ_AT_ONCE = 500  # at a time

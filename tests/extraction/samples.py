@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from extraction.grounding.company_names import company_key, same_company
 from extraction.grounding.text_folding import digits_key
 from extraction.merging.evidence import Evidence, Observation
-from extraction.merging.resolve import Resolved, resolve
+from extraction.merging.publish_decision import Resolved, resolve
 from extraction.schema.merge_rules import latest, medoid, union, vote
 from extraction.schema.profile_model import fields
 

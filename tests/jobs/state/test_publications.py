@@ -11,8 +11,8 @@ import pytest
 from extraction.schema.company import ShortProfile
 from jobs.state import publications
 from jobs.state.manifest import MANIFEST, Counts, File, Manifest, Tokens
+from jobs.state.parquet_schemas import DEAD_LETTERS, profile_schema
 from jobs.state.storage import Storage
-from jobs.state.tables import DEAD_LETTERS, profile_schema
 from tests.chaos import faulty
 
 SCHEMA = profile_schema(ShortProfile)

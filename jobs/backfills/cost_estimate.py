@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from extraction.config.settings import Price
+from jobs.backfills.batches import Backfill
 from jobs.backfills.budget import Spent, spent_before
 from jobs.backfills.partition_run import PartitionRun
 from jobs.backfills.partition_state import PartitionStatus
-from jobs.backfills.planning import Backfill
-from jobs.cli import tables
+from jobs.cli import terminal_output
 from jobs.cli.command import DONE
 from jobs.stages import ray_cluster
 from jobs.stages.run import Run
@@ -84,7 +84,7 @@ def show_estimate(backfill: Backfill, chunks_per_s: float | None) -> int:
         documents, chunks, total = documents + size[0], chunks + size[1], total + size[2]
     cells = rates.cells(documents, chunks, total)
     table.add_row(f"{len(due):,} of {len(statuses):,} to do", "", *cells, style="bold")
-    out = tables.console()
+    out = terminal_output.console()
     out.print(table)
     out.print(rates.text, style="dim")
     return DONE

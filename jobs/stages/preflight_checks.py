@@ -22,9 +22,10 @@ from extraction.config.settings import Columns, Settings
 from extraction.config.sglang_presets import choose_preset, load_matrix
 from extraction.errors import Fault, ProfilesError, RunError
 from extraction.prompting.reply_parsing import ReplyFault, parse
-from jobs.stages import ray_cluster, read_input
+from jobs.inputs import document_reader
+from jobs.inputs.file_discovery import refuse_own_output
+from jobs.stages import ray_cluster
 from jobs.stages.engines import SCENARIOS, Fleet
-from jobs.stages.input_files import refuse_own_output
 from jobs.state.storage import storage_at
 
 MOST_S = 120  # for one answer
@@ -168,7 +169,7 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 def check_input(given: list[str], columns: Columns) -> Check:
     """Whether documents can be read, and how many there are."""
     try:
-        found = read_input.find_input(given, columns)
+        found = document_reader.find_input(given, columns)
         odd = (*found.notes, *_sampled(found, columns))
     except Exception as error:
         reason = ray_cluster.reason(error)
@@ -185,9 +186,9 @@ def check_input(given: list[str], columns: Columns) -> Check:
     return Check("input", "note" if odd or remedy else "ok", "; ".join((said, *odd)), remedy)
 
 
-def _sampled(found: read_input.Input, columns: Columns) -> list[str]:
+def _sampled(found: document_reader.Input, columns: Columns) -> list[str]:
     """What values mean nothing in the first rows, in words."""
-    rows = next(read_input.document_rows(found.parts[:1], columns), None)
+    rows = next(document_reader.document_rows(found.parts[:1], columns), None)
     if rows is None:
         return []
     unclear = [
@@ -195,7 +196,7 @@ def _sampled(found: read_input.Input, columns: Columns) -> list[str]:
         for row in rows.select(["source_path", "row", "unclear"]).to_pylist()
         for each in row["unclear"] or ()
     ]
-    return [f"of the first {rows.num_rows:,}: {note}" for note in read_input.unclear_notes(unclear, columns)]
+    return [f"of the first {rows.num_rows:,}: {note}" for note in document_reader.unclear_notes(unclear, columns)]
 
 
 def check_folder(name: str, given: str, flag: str, nodes: int, inputs: Sequence[str] = ()) -> Check:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 
 from extraction.merging.evidence import Evidence, Observation
-from extraction.merging.resolve import resolve
+from extraction.merging.publish_decision import resolve
 from extraction.schema.profile_model import fields
 from tests.extraction.samples import RULES, VALUES, Vineyard, evidence_sets, observation
 

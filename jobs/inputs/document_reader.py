@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 from extraction.config.settings import Columns
 from extraction.documents import DeadLetter
 from extraction.errors import Fault, OperatorError
-from jobs.stages.input_columns import read_text, read_values, refusal
-from jobs.stages.input_files import files_at, keys_in
+from jobs.inputs.column_types import read_text, read_values, refusal
+from jobs.inputs.file_discovery import files_at, keys_in
+from jobs.state.parquet_schemas import DOCUMENT_ROWS
 from jobs.state.storage import is_outage, open_file, with_remedy
-from jobs.state.tables import DOCUMENT_ROWS
 
 FOOTER_THREADS = 16
 ROWS_PER_BATCH = 1_000

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from extraction.chunking.chunker import Chunk, originals
+from jobs.state.parquet_schemas import chunks_of
 from jobs.state.published_run import CHUNKS_READ_AT_ONCE, PublishedRun
-from jobs.state.tables import chunks_of
 
 ProfileRow = dict[str, Any]
 NumberOf = Mapping[str, int]

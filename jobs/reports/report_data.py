@@ -13,10 +13,10 @@ from extraction.merging.confidence import Bin, Calibration
 from extraction.prompting.prompt import prompt_digest
 from jobs.cli.number_format import clock, percent, seconds, short
 from jobs.reports import charts
-from jobs.reports.coverage import Coverage, coverage
+from jobs.reports.company_sample import sample_companies
+from jobs.reports.field_coverage import Coverage, coverage
 from jobs.reports.flow_chart import Flow
 from jobs.reports.request_stats import Answers, ServerWork, answers_of
-from jobs.reports.sample import sample_companies
 from jobs.state import run_record
 from jobs.state.manifest import Manifest
 from jobs.state.published_run import PublishedRun
