@@ -33,7 +33,8 @@ from jobs.backfills.batches import Backfill
 from jobs.backfills.config import load_backfill
 from jobs.backfills.cost_estimate import show_estimate
 from jobs.backfills.runner import run_backfill
-from jobs.cli.command import FAILED, LOG, command, enter
+from jobs.cli.command import LOG, command, enter
+from jobs.cli.exit_codes import FAILED
 from jobs.cli.flags import NOTHING, FilePath, Overrides, flag
 
 RETRY_FAILED = "ask again for chunks that failed by their document's fault, in partitions with dead letters"

@@ -33,7 +33,8 @@ from extraction.evaluation.labels import Labels, load_labels
 from extraction.merging.confidence import Calibration, Fitted, minimum_of
 from extraction.prompting.prompt import prompt_digest
 from extraction.schema.profile_model import facts
-from jobs.cli.command import DONE, command, enter
+from jobs.cli.command import command, enter
+from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import NOTHING, FilePath, LabelKeys, ProfileModel, Published, flag
 from jobs.cli.terminal_output import console
 from jobs.stages.reduce import seen_in

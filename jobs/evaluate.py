@@ -19,7 +19,8 @@ from extraction.config.settings import profile_model
 from extraction.errors import OperatorError
 from extraction.evaluation.labels import load_labels
 from jobs.cli import flags
-from jobs.cli.command import DONE, command, enter
+from jobs.cli.command import command, enter
+from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import flag
 from jobs.cli.terminal_output import console
 from jobs.reports.score_table import show_mistakes, show_score

@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 
 from extraction.errors import OperatorError
 from jobs.cli import flags, terminal_output
-from jobs.cli.command import DONE, FAILED, LOG, OVER_BUDGET, Options, command, enter
+from jobs.cli.command import LOG, Options, command, enter
+from jobs.cli.exit_codes import DONE, FAILED, OVER_BUDGET
 from jobs.cli.flags import flag
 from jobs.cli.progress import progress_of
 from jobs.inputs import document_reader

@@ -27,7 +27,8 @@ from extraction.config.settings import Columns, Settings
 from extraction.errors import ProfilesError
 from extraction.prompting.response_schema import wire_schema
 from jobs.cli import flags
-from jobs.cli.command import DONE, MISTAKE, Options, command, enter
+from jobs.cli.command import Options, command, enter
+from jobs.cli.exit_codes import DONE, MISTAKE
 from jobs.cli.flags import flag
 from jobs.stages import preflight_checks, ray_cluster
 from jobs.stages.engines import Fleet, fleet

@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 
 from extraction.chunking.chunker import originals
 from extraction.errors import OperatorError
-from jobs.cli.command import DONE, command, enter
+from jobs.cli.command import command, enter
+from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import Published, WholeNumber, flag
 from jobs.cli.terminal_output import console, profile_table, show_profile
 from jobs.state.published_run import PublishedRun

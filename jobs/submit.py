@@ -19,7 +19,8 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from extraction.errors import OperatorError, RunError
-from jobs.cli.command import DONE, FAILED, LOG, command, enter
+from jobs.cli.command import LOG, command, enter
+from jobs.cli.exit_codes import DONE, FAILED
 from jobs.cli.flags import Name, flag
 
 JOB_POLL_S = 2.0

@@ -17,6 +17,7 @@ FLOORS = (
     "extraction.settings_base",
     "extraction.errors",
     "extraction.documents",
+    "extraction.document_validation",
     "extraction.grounding",
     "extraction.schema",
     "extraction.prompting",

@@ -11,7 +11,7 @@ from jobs.backfills.budget import Spent, spent_before
 from jobs.backfills.partition_run import PartitionRun
 from jobs.backfills.partition_state import PartitionStatus
 from jobs.cli import terminal_output
-from jobs.cli.command import DONE
+from jobs.cli.exit_codes import DONE
 from jobs.stages import ray_cluster
 from jobs.stages.run import Run
 

@@ -18,7 +18,8 @@ from actors.retrying_client import Result
 from extraction.config.settings import load_settings
 from extraction.documents import Piece
 from extraction.prompting.logprobs import leaves
-from jobs.cli.command import CONFIGS, DONE, command
+from jobs.cli.command import CONFIGS, command
+from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import NumbersFile, WholeNumber, flag
 from jobs.stages import ray_cluster
 from jobs.stages.engines import fleet

@@ -22,7 +22,8 @@ from rich.table import Table
 from extraction.errors import OperatorError
 from jobs.benchmarks.measurement import CpuClock, CpuSeconds
 from jobs.cli import demo_documents
-from jobs.cli.command import CONFIGS, DONE, LOG, Options, command
+from jobs.cli.command import CONFIGS, LOG, Options, command
+from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import FilePath, Name, NumbersFile, WholeNumbers, flag
 from jobs.inputs import document_reader
 from jobs.stages import plan, ray_cluster

@@ -30,7 +30,8 @@ from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError, RunError
 from jobs.benchmarks import paths
 from jobs.benchmarks.measurement import AskedBy, Measurement, Wire, table
-from jobs.cli.command import CONFIGS, DONE, FAILED, LOG, command
+from jobs.cli.command import CONFIGS, LOG, command
+from jobs.cli.exit_codes import DONE, FAILED
 from jobs.cli.flags import FLAGS, FilePath, Name, NumbersFile, Overrides, WholeNumber, WholeNumbers, flag
 from jobs.inputs import document_reader
 from jobs.stages import plan, ray_cluster

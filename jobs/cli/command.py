@@ -1,4 +1,4 @@
-"""The command line: how it is parsed, exit codes, error messages, and the options that several commands share.
+"""The command line: how it is parsed, error messages, and the options that several commands share.
 
 A backfill's YAML has the same options, as keys.
 """
@@ -21,13 +21,13 @@ from actors.servers.endpoint import endpoint_url, url_in_environment
 from extraction.config.settings import Engine, Settings, load_settings
 from extraction.errors import OperatorError, ProfilesError
 from extraction.settings_base import Frozen
+from jobs.cli.exit_codes import DONE, exit_code_of
 from jobs.cli.flags import FLAGS, HELP, EngineChoice, EngineFlags
 from jobs.stages import ray_cluster
 from jobs.stages.engines import Fleet, choose_engine, fleet, version_of
 from jobs.state.storage import is_of_store
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-DONE, FAILED, MISTAKE, OVER_BUDGET = 0, 1, 2, 3
 HELP_FLAGS = {"--help", "-h"}
 LOG = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -91,7 +91,7 @@ def complain(error: BaseException) -> int:
     if ours is None:
         raise error
     LOG.print(Text.assemble(("error: ", "bold red"), str(ours).replace("\n", "\n  ")))
-    return MISTAKE if isinstance(ours, OperatorError) else FAILED
+    return exit_code_of(ours)
 
 
 DEFAULTS: dict[Engine, str] = {"sglang": "extract.yaml", "endpoint": "extract.yaml", "llamacpp": "demo.yaml"}

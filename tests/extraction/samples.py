@@ -131,3 +131,7 @@ def resolved_in_a_set_order() -> str:
         for _ in range(40)
     }
     return told(resolve(Vineyard, Evidence(many)))
+
+
+def resolved(*observations: Observation) -> dict[str, Any]:
+    return resolve(Vineyard, Evidence(observations)).values

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from extraction.config.settings import Columns
-from extraction.documents import admit
+from extraction.document_validation import admit
 from extraction.errors import OperatorError
 from jobs.inputs.column_types import refusal
 from jobs.inputs.document_reader import document_rows, find_input
