@@ -116,7 +116,7 @@ def tell(run: Run, published: Manifest, tally: RunStats, stages: Stages) -> int:
     """Show what is published, leave the report beside it, and return the exit code."""
     out, counts = terminal_output.console(), published.counts
     where = html_page.leave_report(run.storage, published)
-    terminal_output.show_profiles(out, run.storage, published, run.model)
+    terminal_output.show_profiles(out, run.storage, published, profile_schema(run.model))
     limit = None if run.fleet.gpus else run.fleet.limit  # GPU servers differ, each has its own
     terminal_output.show_counts(out, run, published, tally, limit, stages.total, where)
     code = OVER_BUDGET if publish.too_many_dead_letters(run, counts) else DONE

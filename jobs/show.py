@@ -78,7 +78,7 @@ def show_some(published: PublishedRun, search: str | None, skip: int, limit: int
     if not shown:
         out.print("no company" + (f" holds {search!r}" if search else ""), markup=False)
         return
-    out.print(profile_table(shown, published.model()))
+    out.print(profile_table(shown, published.schema()))
     if next(found, None):
         of = "" if search else f" of {published.manifest.counts.companies:,}"
         out.print(f"{skip + 1:,} to {skip + len(shown):,}{of}, more with --skip {skip + len(shown)}", style="dim")
@@ -101,7 +101,7 @@ def _find(published: PublishedRun, company_id: str) -> ShownRow:
 def _listed(published: PublishedRun, search: str | None) -> Iterator[ShownRow]:
     """Profiles without their evidence, in order; those that hold a text, where one is searched for."""
     for file in published.manifest.profiles:
-        names = [name for name in published.storage.columns(file.path) if name not in HEAVY]
+        names = [name for name in published.storage.schema(file.path).names if name not in HEAVY]
         for table in published.storage.read_batches(file.path, ROWS_SHOWN_AT_ONCE, names):
             for batch in table.to_batches():
                 rows = batch.to_struct_array()

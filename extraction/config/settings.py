@@ -350,6 +350,9 @@ def profile_model(named: str) -> type[BaseModel]:
     module, _, name = named.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        remedy = "PYTHONPATH has to hold the folder that it is in, here and on every node of a cluster"
+        raise OperatorError(f"profile: {named!r} can't be imported ({error}): {remedy}") from None
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise OperatorError(f"profile: {named!r} can't be imported ({error}): give module:Model") from None
     if not (isinstance(found, type) and issubclass(found, BaseModel)):

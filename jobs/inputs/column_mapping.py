@@ -54,7 +54,7 @@ def columns_of(schema: pa.Schema, url: str, columns: Columns) -> FileColumns:
         elif name in REQUIRED:
             refused = refused or (
                 f"there is no column {column!r} among {', '.join(schema.names)}{_meant(column, schema.names)}: map "
-                "it with --set columns.NAME=COLUMN"
+                f"it with --set columns.{name}=COLUMN"
             )
             continue
         else:

@@ -170,6 +170,7 @@ OWN = pa.schema(
         ("conflicts", pa.list_(CONFLICT), "Fields of one value of which documents say different things"),
     )
 )
+OWN_COLUMNS = frozenset(("company_id", "confidence", *OWN.names))  # what is no field of the profile model
 CONFIDENCE_MEANS = (
     "For each field of the profile, under the same names, the confidence of the published value; of a list that of "
     "its least sure item; null for a reading and where nothing is published"

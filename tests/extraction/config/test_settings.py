@@ -221,7 +221,10 @@ def test_another_model_can_be_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("profile", "complaint"),
     [
-        ("nowhere.at_all:Model", "can't be imported"),
+        (
+            "nowhere.at_all:Model",
+            "can't be imported (No module named 'nowhere'): PYTHONPATH has to hold the folder",
+        ),
         ("extraction.schema.company:Nobody", "can't be imported"),
         ("extraction.schema.company", "can't be imported"),
         ("", "can't be imported"),
