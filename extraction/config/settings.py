@@ -426,7 +426,9 @@ def refused(
     known = _names(_model_at(model, where[:-1])) if first["type"] == "extra_forbidden" else ()
     alike = get_close_matches(where[-1], known, 1) if known else []
     meant = f": did you mean {'.'.join([*where[:-1], *alike])}?" if alike else ""
-    return OperatorError(f"{source}: {'.'.join(where)}: {first['msg']}{given}{meant}")
+    key = ".".join(where)
+    place = source if source == f"--set {key}" else f"{source}: {key}"
+    return OperatorError(f"{place}: {first['msg']}{given}{meant}")
 
 
 def _meet(one: Sequence[str], other: Sequence[str]) -> bool:
