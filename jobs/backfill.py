@@ -31,7 +31,7 @@ from typing import Annotated
 
 from jobs.backfills.batches import Backfill
 from jobs.backfills.config import load_backfill
-from jobs.backfills.cost_estimate import show_estimate
+from jobs.backfills.dry_run import show_estimate
 from jobs.backfills.runner import run_backfill
 from jobs.cli.command import LOG, command, enter
 from jobs.cli.exit_codes import FAILED

@@ -22,6 +22,7 @@ from jobs.inputs import document_reader
 from jobs.inputs.file_discovery import refuse_own_output
 from jobs.reports import html_page
 from jobs.stages import extract, plan, publish, ray_cluster
+from jobs.stages.cost_estimate import Rates, spent_by_published
 from jobs.stages.run import Run, Stages, logs_of, new_run_id
 from jobs.stages.run_stats import RunStats
 from jobs.state.lease import lease
@@ -53,7 +54,10 @@ def run(
         flags.WholeNumber | None, flag("take the first N documents only", group=flags.DOCUMENTS)
     ] = None,
     engine: flags.EngineFlags = flags.AUTOMATIC,
-    plan_only: Annotated[bool, flag("stop after the plan and print its size", name="--plan")] = False,
+    plan_only: Annotated[bool, flag("stop after the plan and print its size and cost", name="--plan")] = False,
+    chunks_per_s: Annotated[
+        float | None, flag("of one GPU, for --plan (default: as the last run here showed)", metavar="X")
+    ] = None,
     retry_failed: Annotated[bool, flag("ask again for chunks that failed in earlier runs")] = False,
     log_format: Annotated[
         Literal["text", "json"],
@@ -70,7 +74,8 @@ def run(
         if plan_only:
             planned = plan.plan(this, found)
             tell_notes(planned)
-            print_plan(planned, extract.work_of(this, planned, this.ledger.index(), least))
+            work = extract.work_of(this, planned, this.ledger.index(), least)
+            print_plan(planned, work, Rates.of(this, spent_by_published(this), chunks_per_s))
             return DONE
         with lease(this.storage, this.run_id):
             planned = plan.plan(this, found)
@@ -143,17 +148,22 @@ def tell_notes(planned: plan.Plan) -> None:
         LOG.print(f"note     {note}", markup=False)
 
 
-def print_plan(planned: plan.Plan, work: extract.Work) -> None:
-    """The size of a run, a number a line."""
+def print_plan(planned: plan.Plan, work: extract.Work, rates: Rates) -> None:
+    """The size of a run and what it would cost, a number a line."""
+    cost = rates.cost_of(work.missing, round(planned.prompt_tokens * work.missing / max(1, work.chunks)))
     sizes = {
         "documents": planned.documents,
         "dead": planned.dead_documents,
         "chunks": work.chunks,
         "prompt tokens": planned.prompt_tokens,
         "requests": work.missing,
+        "output tokens": cost.output_tokens,
     }
     for name, size in sizes.items():
         print(f"{name:<14} {size:>14,}" + (" (estimated)" if name == "prompt tokens" and not planned.exact else ""))
+    for name, amount in zip(("GPU-hours", "cost"), rates.hours_and_money(cost), strict=True):
+        print(f"{name:<14} {amount:>14}")
+    LOG.print(f"note     {rates.text}", markup=False)
 
 
 if __name__ == "__main__":

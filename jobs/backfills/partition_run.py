@@ -8,12 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.backfills.budget import Spent
 from jobs.backfills.partition_state import PartitionRecord, PartitionStatus, recipe_of
 from jobs.cli.command import LOG
 from jobs.cli.exit_codes import DONE, OVER_BUDGET, exit_code_of
 from jobs.reports import html_page
 from jobs.stages import circuit_breaker, publish, ray_cluster
+from jobs.stages.cost_estimate import Spent
 from jobs.stages.extract import Work
 from jobs.stages.plan import Plan
 from jobs.stages.run import Run
