@@ -9,7 +9,7 @@ from extraction.config.settings import Limits, Price
 from jobs.stages.cost_estimate import Rates, Spent
 
 
-def rates(before: Spent | None = None, given: float | None = None, gpus: int = 1, **price: float) -> Rates:
+def rates(before: Spent | None = None, given: float | None = None, gpus: int = 1, **price: Any) -> Rates:
     settings = SimpleNamespace(limits=Limits(max_output_tokens=400), price=Price(**price))
     run: Any = SimpleNamespace(settings=settings, fleet=SimpleNamespace(gpus=gpus))
     return Rates.of(run, before or Spent(), given)
@@ -18,7 +18,7 @@ def rates(before: Spent | None = None, given: float | None = None, gpus: int = 1
 def test_hours_and_money_of_requests() -> None:
     given = rates(given=4.0, gpu_hour=2.5, million_output_tokens=1)
     cost = given.cost_of(144_000, 1_000_000_000)
-    assert (cost.gpu_hours, cost.output_tokens) == (pytest.approx(10), 57_600_000)
+    assert (cost.gpu_hours, cost.output_tokens) == (10.0, 57_600_000)
     assert given.hours_and_money(cost) == ("10.00", "82.60 USD")
     assert "4.00 chunks/s of a GPU (as given), 400 output tokens an answer (at most" in given.text
 
