@@ -61,12 +61,12 @@ def run(
     chunks_per_s: Annotated[
         float | None, flag("of one GPU, for --dry-run (default: as runs so far showed)", metavar="X")
     ] = None,
-    laid: Annotated[
+    overrides: Annotated[
         Overrides, flag("lay a value over the declaration, such as budgets.run.requests=1000", name="--set")
     ] = NOTHING,
 ) -> int:
     """Run the backfill, or print what a run would do."""
-    backfill = Backfill(load_backfill(declaration, laid), again=again, retry_failed=retry_failed)
+    backfill = Backfill(load_backfill(declaration, overrides), again=again, retry_failed=retry_failed)
     return show_estimate(backfill, chunks_per_s) if dry_run else run_backfill(backfill)
 
 

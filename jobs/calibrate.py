@@ -149,14 +149,14 @@ def show_calibration(calibration: Calibration, judged: Sequence[Judged]) -> None
         some = [one for one in judged if kind in (one.kind, "all")]
         kept = [one for one in some if one.confidence >= minimum_of(minima, one.field)]
         right = sum(one.right for one in some)
-        told = sum(one.right for one in kept)
+        right_kept = sum(one.right for one in kept)
         table.add_row(
             kind,
             f"{len(some):,}",
             _share(right, len(some)),
             f"{len(kept):,}",
-            _share(told, len(kept)),
-            _share(told, right),
+            _share(right_kept, len(kept)),
+            _share(right_kept, right),
             f"{calibration_error(reliability_bins(some)):.3f}",
             style="bold" if kind == "all" else None,
         )

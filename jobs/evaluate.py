@@ -65,8 +65,8 @@ def run(
 
 
 def _write(path: Path, published: PublishedRun, found: Score) -> None:
-    told = published.manifest
-    head = {"run_id": told.run_id, "fingerprint": told.fingerprint, "versions": told.versions}
+    manifest = published.manifest
+    head = {"run_id": manifest.run_id, "fingerprint": manifest.fingerprint, "versions": manifest.versions}
     text = json.dumps(_plain({**head, **_plain(found)}), indent=2, ensure_ascii=False, default=str)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

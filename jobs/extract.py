@@ -61,7 +61,7 @@ def run(
     retry_failed: Annotated[bool, flag("ask again for chunks that failed in earlier runs")] = False,
     log_format: Annotated[
         Literal["text", "json"],
-        flag("how progress is told: json is a line of JSON every 10 seconds on stderr, also on a terminal"),
+        flag("format of progress: json is a line of JSON every 10 seconds on stderr, also on a terminal"),
     ] = "text",
 ) -> int:
     """Plan, extract, reduce, publish."""

@@ -76,8 +76,8 @@ def look(
         yield Check("settings", "ok", f"engine {engine}, {settings.profile}, prompt and schema fit together")
     except ProfilesError as error:
         yield Check("settings", "wrong", str(error))
-    told, nodes = preflight_checks.check_ray()
-    yield told
+    check, nodes = preflight_checks.check_ray()
+    yield check
     columns = settings.columns if settings else Columns()
     yield preflight_checks.check_input(inputs, columns) if inputs else Check("input", "skipped", "no --input")
     for name, given in folders.items():
@@ -112,8 +112,10 @@ def started(servers: Fleet, settings: Settings) -> list[Check]:
             asking = ray.remote(ask).options(num_gpus=servers.gpus, max_retries=0).remote(servers, settings)
             found: list[Check] = ray.get(asking, timeout=2 * settings.servers.start_timeout_s)
         except ray.exceptions.RayError as error:
-            said = str(ray_cluster.reason(error) or error)
-            return [Check("server", "wrong", said, "the cluster has to have a node for it, and the server a GPU")]
+            message = str(ray_cluster.reason(error) or error)
+            return [
+                Check("server", "wrong", message, "the cluster has to have a node for it, and the server a GPU")
+            ]
     return found
 
 

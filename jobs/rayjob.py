@@ -34,9 +34,9 @@ def main(argv: Sequence[str]) -> int:
 
 def submission_id() -> str | None:
     """The id of the Ray job that this process is the entrypoint of; None where it is none's."""
-    said = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
-    found = said.get("metadata", {}).get("job_submission_id")
-    return str(found) if found else None
+    config = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    submission = config.get("metadata", {}).get("job_submission_id")
+    return str(submission) if submission else None
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Published companies in the terminal: a list of them, or one profile with its evidence.
 
     python jobs/show.py OUT                    a line a company; --search TEXT keeps those that hold it, case apart
-    python jobs/show.py OUT COMPANY            each field with its value, where that stands, and what else was said
+    python jobs/show.py OUT COMPANY            each field with its value, where that stands, and what else was given
     python jobs/show.py OUT [COMPANY] --json   the same for machines: a line of JSON a company
 
 Exit codes: 0 shown; 1 failed; 2 the operator's mistake, such as a company that is not there.

@@ -135,8 +135,10 @@ class Fitted(Frozen):
     def misfit(self, *, model: str, profile: str, prompt: str) -> str | None:
         """Why it says nothing of answers to this prompt by this model; None where it does."""
         pairs = {"model": (self.model, model), "profile": (self.profile, profile), "prompt": (self.prompt, prompt)}
-        told = (f"the {what} {theirs}, the run has {own}" for what, (theirs, own) in pairs.items() if theirs != own)
-        return next((f"the calibration was fitted for {each}" for each in told), None)
+        differences = (
+            f"the {what} {theirs}, the run has {own}" for what, (theirs, own) in pairs.items() if theirs != own
+        )
+        return next((f"the calibration was fitted for {each}" for each in differences), None)
 
 
 class Calibration(Frozen):

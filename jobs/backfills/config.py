@@ -88,7 +88,7 @@ class Declaration(Frozen):
 
 
 def load_backfill(path: Path, overrides: Mapping[str, Any] | None = None) -> Declaration:
-    """Read a declaration, with overrides by dotted keys laid over it; `extract.config` is found beside it.
+    """Read a declaration, with overrides by dotted keys; `extract.config` is found beside it.
 
     Raises OperatorError with the file, the key and what is wrong.
     """

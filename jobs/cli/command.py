@@ -98,8 +98,8 @@ DEFAULTS: dict[Engine, str] = {"sglang": "extract.yaml", "endpoint": "extract.ya
 
 
 class Options(Frozen):
-    """How to extract: the engine, its settings file, and what is laid over the settings, some by
-    names of their own, all by dotted keys under `set`."""
+    """How to extract: the engine, its settings file, and what overrides these settings, some by names
+    of their own, all by dotted keys under `set`."""
 
     engine: EngineChoice = "auto"
     config: Path | None = None
@@ -107,7 +107,7 @@ class Options(Frozen):
     model: str | None = None
     profile: Annotated[str | None, Field(alias="schema")] = None
     scenario: str | None = None
-    laid: Annotated[Mapping[str, Any], Field(alias="set")] = {}
+    overrides: Annotated[Mapping[str, Any], Field(alias="set")] = {}
 
     @classmethod
     def of(cls, flags: EngineFlags) -> Self:
@@ -134,15 +134,15 @@ class Options(Frozen):
         if self.scenario and engine != "sglang":
             yield f"--scenario {self.scenario}"
         others = set(DEFAULTS) - {engine}
-        yield from (f"--set {key}" for key in self.laid if key.partition(".")[0] in others)
+        yield from (f"--set {key}" for key in self.overrides if key.partition(".")[0] in others)
 
     def _overrides(self, engine: Engine) -> dict[str, Any]:
-        """What is laid over the settings file, the environment's share included."""
-        said = {"model.name": self.model, "profile": self.profile, "sglang.scenario": self.scenario}
+        """What overrides the settings file, by flags and by the environment."""
+        values = {"model.name": self.model, "profile": self.profile, "sglang.scenario": self.scenario}
         if engine == "endpoint":
-            said["model.name"] = self.model or os.environ.get("VLLM_MODEL")
-            said["endpoint.url"] = self.endpoint or url_in_environment()
-        return {key: value for key, value in said.items() if value} | dict(self.laid)
+            values["model.name"] = self.model or os.environ.get("VLLM_MODEL")
+            values["endpoint.url"] = self.endpoint or url_in_environment()
+        return {key: value for key, value in values.items() if value} | dict(self.overrides)
 
 
 def _with_url(settings: Settings) -> Settings:

@@ -119,8 +119,8 @@ def show_counts(
         *([("report", report)] if report else []),
     ]  # fmt: skip
     out.print()
-    for name, told in lines:
-        out.print(Text.assemble((f"{name:<13}", "bold"), told), soft_wrap=True)
+    for name, text in lines:
+        out.print(Text.assemble((f"{name:<13}", "bold"), text), soft_wrap=True)
 
 
 def _refused(refused: Mapping[str, int]) -> str:
@@ -189,10 +189,10 @@ def _show_conflict(out: Console, conflict: PrintedRow, texts: Mapping[str, Origi
 def _show_others(out: Console, others: Sequence[PrintedRow]) -> None:
     """What was given too: what stands in a document, and what in none and was kept out."""
     for grounded, label in ((True, "kept back"), (False, "kept out, in no document")):
-        said = [_readable(value["value"]) + _sure(value) for value in others if value["grounded"] is grounded]
-        if said:
-            more = f" and {len(said) - OTHERS_SHOWN} more" if len(said) > OTHERS_SHOWN else ""
-            _indented(out, Text(f"{label}: {'; '.join(said[:OTHERS_SHOWN])}{more}", "dim"))
+        listed = [_readable(value["value"]) + _sure(value) for value in others if value["grounded"] is grounded]
+        if listed:
+            more = f" and {len(listed) - OTHERS_SHOWN} more" if len(listed) > OTHERS_SHOWN else ""
+            _indented(out, Text(f"{label}: {'; '.join(listed[:OTHERS_SHOWN])}{more}", "dim"))
 
 
 def _sure(value: PrintedRow) -> str:

@@ -1,7 +1,8 @@
 """The input: Parquet files looked over by their footers, then read piece by piece into document rows.
 
 What is odd in a file costs no more than itself: a column that can be done without is left out, a row group that
-can't be read is lost, a file without an id, a company or a text that can be read is a dead letter. All is told.
+can't be read is lost, a file without an id, a company or a text that can be read is a dead letter. The run's
+notes list all of it.
 """
 
 from collections import Counter
@@ -99,7 +100,7 @@ def find_input(inputs: Sequence[str], columns: Columns, limit: int | None = None
 
 
 def look_over(urls: Sequence[str], columns: Columns, limit: int | None = None) -> Input:
-    """The same for files that are already found, at least one; columns that are in none are only told."""
+    """The same for files that are already found, at least one; columns that are in none are only reported."""
     with ThreadPoolExecutor(FOOTER_THREADS) as pool:
         looked = list(pool.map(lambda url: _look_over(url, columns), dict.fromkeys(urls)))
     files = [found for found in looked if isinstance(found, FoundFile)]

@@ -138,7 +138,7 @@ class Threshold:
 
 @dataclass
 class Score:
-    """All that is told of a run. `rates` and `merge_gain` hold what could be known; `notes` says what could not.
+    """All figures of a run. `rates` and `merge_gain` hold what could be known; `notes` says what could not.
 
     `kinds` are by document_type; `thresholds` and `reliability_bins` are of the best value of each labelled field,
     published or not, and `calibration_error` is how far their confidence is from the share that is right (ECE).
@@ -308,8 +308,8 @@ def _thresholds(judged: Sequence[Judged]) -> list[Threshold]:
     found = []
     for least in THRESHOLDS:
         kept = [one for one in judged if one.confidence >= least]
-        told = sum(one.right for one in kept)
-        found.append(Threshold(least, len(kept), told / right, told / len(kept) if kept else math.nan))
+        right_kept = sum(one.right for one in kept)
+        found.append(Threshold(least, len(kept), right_kept / right, right_kept / len(kept) if kept else math.nan))
     return found
 
 

@@ -6,8 +6,7 @@ from typing import NoReturn
 import pyarrow as pa
 
 from actors.extractor import SERVER_GONE
-from extraction.config.settings import BreakerSettings as Asked
-from extraction.config.settings import Settings
+from extraction.config.settings import BreakerSettings, Settings
 from extraction.errors import Fault, RunError
 
 FAULT_REMEDIES = {
@@ -27,22 +26,22 @@ class CircuitBreaker:
     `gone` is the number of chunks that failed with a server that did not answer a test request either.
     """
 
-    def __init__(self, asked: Asked) -> None:
-        self.asked = asked
+    def __init__(self, settings: BreakerSettings) -> None:
+        self.settings = settings
         self.gone = 0
         self._last: deque[str | None] = deque()
         self._failed: Counter[str] = Counter()
-        self._said: dict[str, str] = {}  # by fault, the last message
+        self._messages: dict[str, str] = {}  # by fault, the last message
         self._done = 0
         self._faults: set[str | None] = set()
 
     def add(self, answers: pa.Table) -> None:
         """Take answers in. Raises RunError when too much has failed."""
         self.gone += count_gone(answers)
-        if self.asked.failed_fraction == 1:
+        if self.settings.failed_fraction == 1:
             return
         for fault, message in zip(answers["fault"].to_pylist(), answers["message"].to_pylist(), strict=True):
-            self._said |= {fault: message} if fault else {}
+            self._messages |= {fault: message} if fault else {}
             self._count(fault)
             self._judge()
 
@@ -52,22 +51,22 @@ class CircuitBreaker:
         self._last.append(fault)
         if fault:
             self._failed[fault] += 1
-        if len(self._last) > self.asked.chunks and (old := self._last.popleft()):
+        if len(self._last) > self.settings.chunks and (old := self._last.popleft()):
             self._failed[old] -= 1
 
     def _judge(self) -> None:
         failed = self._failed.total()
-        if self._done == self.asked.alike and len(self._faults) == 1 and failed:
+        if self._done == self.settings.alike and len(self._faults) == 1 and failed:
             self._break(f"all of the first {self._done:,} chunks failed alike")
-        if self._done >= self.asked.chunks and failed > self.asked.failed_fraction * self.asked.chunks:
-            self._break(f"{failed:,} of the last {self.asked.chunks:,} chunks failed")
+        if self._done >= self.settings.chunks and failed > self.settings.failed_fraction * self.settings.chunks:
+            self._break(f"{failed:,} of the last {self.settings.chunks:,} chunks failed")
 
     def _break(self, what: str) -> NoReturn:
         ((fault, times),) = self._failed.most_common(1)
         remedy = FAULT_REMEDIES.get(Fault(fault), OF_THE_ANSWERS)
         raise RunError(
-            f"{what}, {times:,} of them with {fault}: {self._said[fault]}. The run stops, nothing is published, "
-            f"the ledger is kept. {remedy[0].upper()}{remedy[1:]}; --set breaker.failed_fraction=1 goes on"
+            f"{what}, {times:,} of them with {fault}: {self._messages[fault]}. The run stops, nothing is "
+            f"published, the ledger is kept. {remedy[0].upper()}{remedy[1:]}; --set breaker.failed_fraction=1 goes on"
         )
 
 

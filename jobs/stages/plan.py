@@ -174,7 +174,7 @@ def plan_block(rows: pa.Table, run: Run) -> pa.Table:
         path = run.storage.write_table(f"{run.folder}/chunks/{{sha}}.parquet", table).path
     if total.dead_letters:
         dead = write_dead_letters(run.storage, run.run_id, "plan", total.dead_letters)
-    told: dict[str, Any] = {
+    row: dict[str, Any] = {
         "path": path,
         "documents": total.documents,
         "dead_documents": total.dead_documents,
@@ -183,7 +183,7 @@ def plan_block(rows: pa.Table, run: Run) -> pa.Table:
         "unclear": list(total.unclear.values()),
         **{f"dead_{key}": value for key, value in asdict(dead).items()},
     }
-    return pa.Table.from_pylist([told], PLANNED)
+    return pa.Table.from_pylist([row], PLANNED)
 
 
 def companies_of(rows: pa.Table) -> Iterator[pa.Table]:

@@ -108,7 +108,7 @@ class PublishedRun:
         return any(bisect_left(companies, one.min) < bisect_right(companies, one.max) for one in known)
 
     def answers(self, chunk_ids: Collection[str]) -> pa.Table | None:
-        """What the ledger holds of some chunks; None where it is of a version that told less."""
+        """What the ledger holds of some chunks; None where it is of a version that wrote fewer columns."""
         ledger = self.ledger
         ids = sorted(chunk_ids)
         places = ledger.index().places(digests(ids))

@@ -87,11 +87,11 @@ def is_refusal(error: BaseException) -> bool:
 
 def with_remedy(error: BaseException) -> str:
     """The words of a store's error in one line, and what helps against it."""
-    said = " ".join(str(error).split())[:300] or type(error).__name__
+    message = " ".join(str(error).split())[:300] or type(error).__name__
     for sign, remedy in STORE_REMEDIES.items():
-        if re.search(sign, f"{type(error).__name__} {said}", re.IGNORECASE):
-            return f"{said}: {remedy}"
-    return said
+        if re.search(sign, f"{type(error).__name__} {message}", re.IGNORECASE):
+            return f"{message}: {remedy}"
+    return message
 
 
 @contextlib.contextmanager
