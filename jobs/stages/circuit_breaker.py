@@ -66,7 +66,8 @@ class CircuitBreaker:
         remedy = FAULT_REMEDIES.get(Fault(fault), OF_THE_ANSWERS)
         raise RunError(
             f"{what}, {times:,} of them with {fault}: {self._messages[fault]}. The run stops, nothing is "
-            f"published, the ledger is kept. {remedy[0].upper()}{remedy[1:]}; --set breaker.failed_fraction=1 goes on"
+            f"published, the ledger is kept. {remedy[0].upper()}{remedy[1:]}; --set breaker.failed_fraction=1 goes "
+            "on"
         )
 
 
