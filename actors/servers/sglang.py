@@ -137,7 +137,7 @@ class SglangServer(ProcessOwner):
                 if smaller is None or not out_of_memory:
                     cause = NO_MEMORY if out_of_memory else _cause(str(error))
                     raise RunError(f"SGLang with row {self.choice.name}: {cause}{error}") from None
-                changed = {k: v for k, v in smaller.said().items() if v != self.flags.said().get(k)}
+                changed = {k: v for k, v in smaller.explicit().items() if v != self.flags.explicit().get(k)}
                 log_line(f"{self.name}: out of memory, trying {changed}")
                 self.flags = smaller
 
@@ -193,7 +193,7 @@ class SglangServer(ProcessOwner):
             "gpu": self.gpu.name,
             "vram_gib": round(self.gpu.vram_gib, 1),
             "gpus": self.settings.servers.gpus_per_server,
-            "flags": self.flags.said(),
+            "flags": self.flags.explicit(),
         }
 
     def _max_running(self, root: str, key: str) -> int:

@@ -31,9 +31,11 @@ from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError, RunError
 from jobs.benchmarks import paths, ray_data_llm
 from jobs.benchmarks.measurement import AskedBy, Measurement, Wire, span_s, table
-from jobs.cli.command import CONFIGS, DONE, FAILED, LOG, command
+from jobs.cli.command import CONFIGS, LOG, command
+from jobs.cli.exit_codes import DONE, FAILED
 from jobs.cli.flags import FLAGS, FilePath, Name, NumbersFile, Overrides, WholeNumber, WholeNumbers, flag
-from jobs.stages import plan, ray_cluster, read_input
+from jobs.inputs import document_reader
+from jobs.stages import plan, ray_cluster
 from jobs.stages.engines import fleet, version_of
 from jobs.stages.run import Run, logs_of, new_run_id
 from jobs.state.storage import Storage, storage_at
@@ -180,7 +182,7 @@ def overrides(flags: ServingFlags) -> dict[str, Any]:
 
 def planned_chunks(run: Run, inputs: Sequence[str]) -> list[Request]:
     """The chunks of the documents, as the plan stage makes them with the settings of the first row."""
-    found = plan.plan(run, read_input.find_input(inputs, run.settings.columns))
+    found = plan.plan(run, document_reader.find_input(inputs, run.settings.columns))
     columns = list(Request.__slots__)
     tables = [run.storage.read_table(path, columns) for path in found.chunk_files]
     chunks = [Request(**row) for one in tables for row in one.to_pylist()]

@@ -12,8 +12,8 @@ from jobs.stages.run import Run
 from jobs.state import publications
 from jobs.state.ledger import Index
 from jobs.state.manifest import MANIFEST, Counts, File, Manifest, Tokens, read_manifest
+from jobs.state.parquet_schemas import profile_schema
 from jobs.state.storage import Written, is_outage
-from jobs.state.tables import profile_schema
 
 
 def publish(

@@ -33,7 +33,7 @@ from pydantic.alias_generators import to_camel
 from extraction.documents import Piece
 from extraction.merging.evidence import Evidence
 from extraction.merging.observations import observe
-from extraction.merging.resolve import resolve
+from extraction.merging.publish_decision import resolve
 from extraction.prompting.prompt import compact_schema, field_guide
 from extraction.prompting.reply_parsing import Parsed, parse
 from extraction.prompting.response_schema import wire_schema, without_empty

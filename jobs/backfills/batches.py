@@ -17,8 +17,9 @@ from jobs.backfills.partition_run import PartitionRun
 from jobs.backfills.partition_state import PartitionStatus, read_statuses, recipe_of
 from jobs.backfills.partitions import Pattern, partitions_in_window
 from jobs.cli.command import LOG
-from jobs.stages import extract, plan, ray_cluster, read_input
-from jobs.stages.input_files import WRITTEN_FILE
+from jobs.inputs import document_reader
+from jobs.inputs.file_discovery import WRITTEN_FILE
+from jobs.stages import extract, plan, ray_cluster
 from jobs.stages.run import Run, logs_of, new_run_id
 from jobs.state.ledger import (
     LEDGERS,
@@ -30,8 +31,8 @@ from jobs.state.ledger import (
     first_of_each,
     order,
 )
+from jobs.state.parquet_schemas import profile_schema
 from jobs.state.storage import storage_at
-from jobs.state.tables import profile_schema
 
 PLANNERS = 8  # partitions planned at a time
 PLANNING = 0.25  # of the time that is left before a deadline
@@ -123,7 +124,7 @@ class Backfill:
 def _planned(run: Run, status: PartitionStatus, index: Index, least: ChunkState) -> PartitionRun:
     partition = PartitionRun(status, replace(run, storage=run.storage.under(status.path)))
     try:
-        documents = read_input.look_over(sorted(status.partition.files), run.settings.columns)
+        documents = document_reader.look_over(sorted(status.partition.files), run.settings.columns)
         partition.absent = documents.absent
         partition.planned = plan.plan(partition.run, documents)
         for note in (*documents.absent.values(), *partition.planned.notes):
