@@ -122,7 +122,8 @@ def started(servers: Fleet, settings: Settings) -> list[Check]:
 def ask(servers: Fleet, settings: Settings) -> list[Check]:
     """What a server of a fleet says, started here if it is one that is started."""
     server: Server = servers.make_server(logs_of("preflight"))
-    schema, began = wire_schema(settings.profile_model(), bounded=servers.bounded), time.monotonic()
+    model, began = settings.profile_model(), time.monotonic()
+    schema = wire_schema(model, bounded=servers.bounded, optional=settings.prompt.optional)
     try:
         address = server.start()
         ready = Check("server", "ok", f"{server.name} is ready after {time.monotonic() - began:.0f} s")

@@ -125,7 +125,8 @@ def _fault(run: Run, reply: dict[str, Any]) -> str | None:
         return str(Fault.UNAVAILABLE)
     choice = reply["choices"][0]
     try:
-        parse(choice["message"]["content"] or "", choice["finish_reason"], run.model)
+        text, reason = choice["message"]["content"] or "", choice["finish_reason"]
+        parse(text, reason, run.model, optional=run.settings.prompt.optional)
     except ReplyFault as failure:
         return str(failure.fault)
     return None

@@ -128,7 +128,7 @@ async def _answered(client: Client, first: Result) -> list[Check]:
         found.append(
             Check("parameters", "note", f"asked with {client.dialect}", "nothing to do: a run does the same")
         )
-    if refused := parse(first.replies[0], "stop", client.model).refused:
+    if refused := parse(first.replies[0], "stop", client.model, optional=True).refused:
         message = f"it gives values that {client.model.__name__} refuses: {', '.join(refused[:3])}"
         found.append(Check("values", "note", message, "say in the field's description how to write them"))
     if not first.prompt_tokens:

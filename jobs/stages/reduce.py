@@ -139,7 +139,8 @@ def _parsed(model: type[BaseModel], answer: Answered) -> list[Parsed[BaseModel]]
     replies = answer["replies"]
     scores = answer.get("scores") or [()] * len(replies)
     try:
-        return [parse(reply, "stop", model, given) for reply, given in zip(replies, scores, strict=True)]
+        given = zip(replies, scores, strict=True)  # as they were accepted when they came
+        return [parse(reply, "stop", model, scored, optional=True) for reply, scored in given]
     except ReplyFault:
         return None
 
