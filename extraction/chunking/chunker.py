@@ -17,7 +17,7 @@ from extraction.chunking.cleaning import Boilerplate, Clean, clean
 from extraction.chunking.splitting import Outline, Ruler, Splitter
 from extraction.chunking.tokenizers import Counter, render_chat
 from extraction.config.settings import Limits
-from extraction.documents import NOTHING_KNOWN, DeadLetter, Document, Known, Piece
+from extraction.documents import UNKNOWN_COMPANY, DeadLetter, Document, KnownCompany, Piece
 from extraction.errors import Fault, OperatorError
 from extraction.prompting.prompt import Prompt, content_of, defused, known_header
 
@@ -159,7 +159,7 @@ class Chunk:
     prompt_tokens: int
     max_tokens: int
     pieces: tuple[Piece, ...]
-    known: Known = NOTHING_KNOWN
+    known: KnownCompany = UNKNOWN_COMPANY
 
 
 class Chunker:
@@ -210,7 +210,7 @@ class Chunker:
             ruler, line = Ruler(text.text, self.counter.count), separator(document)
             yield Reading(document, text, ruler, line, ruler.total + self.counter.count(f"\n\n{line}\n\n"))
 
-    def _pack(self, pack: Sequence[Reading], known: Known) -> Sequence[Chunk | DeadLetter]:
+    def _pack(self, pack: Sequence[Reading], known: KnownCompany) -> Sequence[Chunk | DeadLetter]:
         """One chunk of several documents, or those of a document that is alone."""
         if len(pack) == 1:
             return self._alone(pack[0], known)
@@ -227,7 +227,7 @@ class Chunker:
             return [*self._pack(pack[:middle], known), *self._pack(pack[middle:], known)]
         return [self._chunk(pack[0].document.company_id, content, tokens, pieces, known)]
 
-    def _alone(self, reading: Reading, known: Known) -> Sequence[Chunk | DeadLetter]:
+    def _alone(self, reading: Reading, known: KnownCompany) -> Sequence[Chunk | DeadLetter]:
         """The chunks of a document in its order, or a dead letter that says why it has none."""
         most = self.limits.max_chunks_per_document
         chunks: list[Chunk] = []
@@ -241,7 +241,7 @@ class Chunker:
             start = reading.next_word(end)
         return chunks
 
-    def _next(self, reading: Reading, start: int, known: Known) -> tuple[int, Chunk]:
+    def _next(self, reading: Reading, start: int, known: KnownCompany) -> tuple[int, Chunk]:
         """The chunk of a document that begins at `start`, and where the next may begin."""
         heading, header = reading.heading(start), known_header(known)
         limit = self.budget - self.counter.count(header + content_of(heading, "")[0])
@@ -257,7 +257,9 @@ class Chunker:
                 return end, self._chunk(reading.document.company_id, header + content, tokens, [piece], known)
             limit = max(1, min(limit - (tokens - self.budget), limit * 19 // 20))
 
-    def _chunk(self, company_id: str, content: str, tokens: int, pieces: Sequence[Piece], known: Known) -> Chunk:
+    def _chunk(
+        self, company_id: str, content: str, tokens: int, pieces: Sequence[Piece], known: KnownCompany
+    ) -> Chunk:
         return Chunk(
             chunk_id=chunk_id(self.fingerprint, content),
             company_id=company_id,
@@ -269,10 +271,10 @@ class Chunker:
         )
 
 
-def known_of(documents: Sequence[Document]) -> Known:
+def known_of(documents: Sequence[Document]) -> KnownCompany:
     """What the input knows of a company: the first name and website that its documents come with, by their ids."""
     ordered = sorted(documents, key=lambda document: document.document_id)
-    return Known(
+    return KnownCompany(
         next((d.company_name for d in ordered if d.company_name), None),
         next((d.website for d in ordered if d.website), None),
     )
