@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from pydantic import BaseModel
 
+from extraction.chunking.chunk_identity import chunk_id
 from extraction.chunking.cleaning import Boilerplate, Clean, clean
 from extraction.chunking.splitting import Outline, Ruler, Splitter
 from extraction.chunking.tokenizers import Counter, render_chat
@@ -278,11 +279,6 @@ def known_of(documents: Sequence[Document]) -> KnownCompany:
         next((d.company_name for d in ordered if d.company_name), None),
         next((d.website for d in ordered if d.website), None),
     )
-
-
-def chunk_id(fingerprint: str, content: str) -> str:
-    """The name of a question: the same fingerprint and content are the same question, wherever asked."""
-    return hashlib.sha256(f"{fingerprint}\n{content}".encode("utf-8", errors="surrogatepass")).hexdigest()
 
 
 def distinct(chunks: Sequence[Chunk]) -> list[Chunk]:

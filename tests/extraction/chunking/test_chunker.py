@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.servers.llamacpp import local_model
-from extraction.chunking.chunker import Chunker, chunk_id, distinct, ends_pack, packs
+from extraction.chunking.chunk_identity import chunk_id
+from extraction.chunking.chunker import Chunker, distinct, ends_pack, packs
 from extraction.chunking.tokenizers import ByteCounter, BytePairCounter, load_counter, render_chat
 from extraction.config.settings import Limits, load_settings
 from extraction.documents import Document, KnownCompany
