@@ -1,7 +1,7 @@
 """What names an answer in the ledger: the fingerprint of a run, and the id of a chunk.
 
-The fingerprint is a digest of everything that changes an answer, and of nothing else. A chunk's id is a digest of the
-fingerprint and of the message that is sent.
+The fingerprint is a digest of everything that changes an answer, and of nothing else. A chunk's id is a digest of
+the fingerprint and of the message that is sent.
 """
 
 import contextlib

@@ -114,8 +114,8 @@ class Item(Protocol):
 Packed = TypeVar("Packed", bound=Item)
 
 
-def packs(items: Iterable[Packed], room: int) -> Iterator[list[Packed]]:
-    """Fill packs of up to `room` tokens in the order given; what is larger is a pack of its own.
+def packs(items: Iterable[Packed], capacity: int) -> Iterator[list[Packed]]:
+    """Fill packs of up to `capacity` tokens in the order given; what is larger is a pack of its own.
 
     A pack that is at least half full also ends behind a document whose id's digest says so. So a document
     that comes, goes or grows moves the bounds of the next few packs only: from the first bound that two
@@ -124,15 +124,15 @@ def packs(items: Iterable[Packed], room: int) -> Iterator[list[Packed]]:
     pack: list[Packed] = []
     filled = 0
     for item in items:
-        if item.tokens > room:
+        if item.tokens > capacity:
             yield [item]
             continue
-        if filled + item.tokens > room:
+        if filled + item.tokens > capacity:
             yield pack
             pack, filled = [], 0
         pack.append(item)
         filled += item.tokens
-        if 2 * filled >= room and ends_pack(item.document_id):
+        if 2 * filled >= capacity and ends_pack(item.document_id):
             yield pack
             pack, filled = [], 0
     if pack:
@@ -179,7 +179,7 @@ class Chunker:
         self.counter, self.limits, self.fingerprint = counter, limits, fingerprint
         self.overhead = counter.count(render_chat(template, prompt.messages(model, "")))
         self.budget = limits.max_chunk_tokens - max(limits.system_prompt_overhead, self.overhead)
-        self.room = min(limits.group_target_tokens or 0, self.budget)
+        self.pack_tokens = min(limits.group_target_tokens or 0, self.budget)
         if self.budget < MIN_BUDGET:
             raise OperatorError(
                 f"limits.max_chunk_tokens = {limits.max_chunk_tokens:,} leaves {self.budget:,} tokens for the "
@@ -199,7 +199,7 @@ class Chunker:
         The documents' order does not matter: they are taken by date, then by id.
         """
         known = known_of(documents)
-        made = [each for pack in packs(self._read(documents), self.room) for each in self._pack(pack, known)]
+        made = [each for pack in packs(self._read(documents), self.pack_tokens) for each in self._pack(pack, known)]
         chunks = [each for each in made if isinstance(each, Chunk)]
         return distinct(chunks), [each for each in made if isinstance(each, DeadLetter)]
 
