@@ -19,13 +19,14 @@ from ray.data._internal.execution.execution_callback import ExecutionCallback  #
 from actors.crash_suspects import SuspectStore
 from actors.extractor import Extractor, ResultStore
 from actors.retrying_client import Request
+from actors.servers.sglang import QUEUED_PER_RUNNING
 from actors.servers.supervisor import Server, ServerReady
 from jobs.stages import ray_cluster
 from jobs.stages.circuit_breaker import CircuitBreaker, require_server
 from jobs.stages.plan import Plan, chunk_ids_of
 from jobs.stages.run import Run
 from jobs.stages.run_stats import RunStats
-from jobs.stages.server_pool_size import size_for
+from jobs.stages.server_pool_size import PoolSize, dealt_order, size_for
 from jobs.state.ledger import ChunkState, Digests, Index, LedgerWriter, RowNumbers, first_of_each
 from jobs.state.run_record import folder_of, read_server, server_spans, write_end, write_server
 from jobs.state.storage import Storage
@@ -128,7 +129,7 @@ def results(
     items = [{"path": path, "rows": numbers} for path, numbers in work.rows.items()]
     answered = (
         ray.data.from_items(items, override_num_blocks=len(items))
-        .map_batches(read_rows, batch_size=1, batch_format="pyarrow", fn_kwargs={"run": run})
+        .map_batches(read_rows, batch_size=1, batch_format="pyarrow", fn_kwargs={"run": run, "size": size})
         .repartition(target_num_rows_per_block=size.rows)
         .map_batches(
             extractor,
@@ -162,12 +163,14 @@ def results(
     yield from answered.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
 
-def read_rows(batch: pa.Table, run: Run) -> Iterator[pa.Table]:
+def read_rows(batch: pa.Table, run: Run, size: PoolSize) -> Iterator[pa.Table]:
     """Ray Data: row numbers of chunk files to questions, the longest first: what is under way at the end, when
     servers run empty, is short then."""
+    at_once = size.wanted * max(1, run.fleet.limit // QUEUED_PER_RUNNING)
     for item in batch.to_pylist():
         table = run.storage.read_table(item["path"], list(Request.__slots__))
-        yield table.take(pa.array(item["rows"], pa.int64())).sort_by([("prompt_tokens", "descending")])
+        longest_first = table.take(pa.array(item["rows"], pa.int64())).sort_by([("prompt_tokens", "descending")])
+        yield longest_first.take(pa.array(dealt_order(longest_first.num_rows, at_once, size.rows)))
 
 
 def _server(run: Run) -> Server:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from extraction.config.settings import Servers
 from jobs.stages import ray_cluster
 from jobs.stages.run import Run
@@ -57,3 +60,18 @@ def size_for(run: Run, missing: int) -> PoolSize:
         return pool_size(missing, fleet.limit, servers, ray_cluster.places(fleet.gpus), grows=ray_cluster.grows())
     most = servers.max_servers or servers.min_servers
     return pool_size(missing, fleet.limit, servers.model_copy(update={"max_servers": most}), most, grows=False)
+
+
+def dealt_order(count: int, at_once: int, rows: int) -> npt.NDArray[np.int64]:
+    """The order of `count` chunks, the longest first, in which those that servers work on at once are dealt out to
+    tasks of `rows` as cards are: no server gets all the long ones.
+
+        dealt_order(8, 4, 2)  # [0, 2, 1, 3, 4, 6, 5, 7]
+    """
+    hand = -(-at_once // rows) * rows
+    order = [np.empty(0, np.int64)]
+    for start in range(0, count, hand):
+        held = np.arange(start, min(count, start + hand))
+        tasks = -(-len(held) // rows)
+        order += [held[task::tasks] for task in range(tasks)]
+    return np.concatenate(order)

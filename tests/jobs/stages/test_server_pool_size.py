@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extraction.config.settings import Servers
-from jobs.stages.server_pool_size import ASKED_AHEAD, WAVES, pool_size
+from jobs.stages.server_pool_size import ASKED_AHEAD, WAVES, dealt_order, pool_size
 
 COUNTS = st.integers(1, 10_000_000)
 
@@ -66,3 +66,19 @@ def test_more_work_never_deserves_fewer_servers(
 def test_examples(missing: int, present: int, grows: bool, wanted: int, most: int) -> None:
     size = pool_size(missing, 256, Servers(), present, grows=grows)
     assert (size.wanted, size.most) == (wanted, most)
+
+
+@given(st.integers(0, 200), st.integers(1, 60), st.integers(1, 9))
+def test_chunks_that_are_worked_on_at_once_are_dealt_out_evenly(count: int, at_once: int, rows: int) -> None:
+    order = dealt_order(count, at_once, rows).tolist()
+    assert sorted(order) == list(range(count))
+    hand = -(-at_once // rows) * rows
+    for start in range(0, count, hand):
+        held = order[start : start + hand]
+        assert set(held) == set(range(start, min(count, start + hand)))  # what is longer is asked before
+        tasks = -(-len(held) // rows)
+        firsts, at = [], 0
+        for task in range(tasks):
+            firsts.append(held[at])
+            at += len(range(task, len(held), tasks))
+        assert firsts == list(range(start, start + tasks))  # each task begins with one of the longest
