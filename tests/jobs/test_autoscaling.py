@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from ray.core.generated.autoscaler_pb2 import AutoscalingState
 
+from jobs.stages import ray_cluster
 from tests.jobs.helpers import census, row, write
 from tests.jobs.nodes import STORE_BYTES, AutoscalingCluster, running
 from tests.jobs.test_nodes import WAIT_S, answered_by, events, wait_for
