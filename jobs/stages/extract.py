@@ -311,8 +311,8 @@ def size_for(run: Run, missing: int) -> PoolSize:
             return size
         possible = max(present, ray_cluster.possible(size.wanted, fleet.gpus, servers.labels))
         if possible < size.wanted:
-            most = servers.model_copy(update={"max_servers": max(1, servers.min_servers, possible)})
-            size = pool_size(missing, fleet.limit, most, possible, grows=False)
+            fewer = servers.model_copy(update={"max_servers": max(1, servers.min_servers, possible)})
+            size = pool_size(missing, fleet.limit, fewer, possible, grows=False)
         return size
     most = servers.max_servers or servers.min_servers
     return pool_size(missing, fleet.limit, servers.model_copy(update={"max_servers": most}), most, grows=False)
