@@ -19,7 +19,7 @@ from actors.servers.supervisor import DIRECT, ServerAddress
 MODEL, KEY = "instant", "none"
 END = b"\r\n\r\n"
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-TOKENS = re.compile(rb'"max_tokens": *(\d+)')
+MAX_TOKENS = re.compile(rb'"max_tokens": *(\d+)')
 
 
 class Protocol(asyncio.Protocol):
@@ -43,7 +43,7 @@ class Protocol(asyncio.Protocol):
             if len(self.buffer) < head + len(END) + length:
                 return
             stats = self.buffer.startswith(b"GET")
-            tokens = TOKENS.search(self.buffer, head, head + len(END) + length) if self.latency_s else None
+            tokens = MAX_TOKENS.search(self.buffer, head, head + len(END) + length) if self.latency_s else None
             latency_s = self.latency_s * int(tokens[1]) if tokens else self.latency_s
             del self.buffer[: head + len(END) + length]
             if stats:

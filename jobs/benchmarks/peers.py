@@ -2,7 +2,7 @@
 
 Both sides get the same documents and the same faulty servers, which are the tests' (a checkout is needed), on one
 Ray that has GPUs by name only. Of ray.data.llm the HTTP processor is run as its documentation has it, and with all
-that its settings and Ray Data's checkpoints can do (`raydata_job.py`); engines are stand-ins that die as SGLang's do.
+that its settings and Ray Data's checkpoints can do (`raydata_job.py`); engines are stand-ins that die as SGLang's.
 
     python jobs/benchmark.py peers               all cases; writes docs/peers.md
     python jobs/benchmark.py peers --case hang   one of them, to the screen
@@ -12,6 +12,7 @@ import contextlib
 import datetime
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -32,6 +33,7 @@ from rich.console import Console
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from actors.servers.process import free_port
 from extraction.errors import OperatorError, RunError
 from jobs.cli.command import DONE, LOG, command
 from jobs.cli.flags import WholeNumber, flag
@@ -46,14 +48,15 @@ HANGS_FOR_S = 10.0  # what a request may take, for those that can be told so
 ENGINES = 4
 KILLED_AFTER = 40  # answers
 JOURNAL = "journal.jsonl"
-START_TIMEOUT_S = 120.0
+UP_WITHIN_S = 120.0
 SHOWN = 160  # characters of an error
+ERROR = re.compile(r"(?:[\w.]+\.)?(?:\w*(?:Error|Exception)|error)\b.*: ")
 
 
 @dataclass(frozen=True)
 class Case:
     """A failure, as `issue` tells of it. `flags` are the faulty server's, `odd` is the text of one document;
-    `engines` are owned by the run instead. `strike` is called with the run's process once some answers have come."""
+    `engines` are owned by the run instead. `strike` is called with the run's process after some answers."""
 
     name: CaseName
     issue: str
@@ -100,7 +103,7 @@ def run(
                 trial = Trial(each, side, Path(folder), documents, patience, environment)
                 rows.append((each, side, trial.outcome()))
                 LOG.print(f"{each.name:<10} {side:<22} {rows[-1][2]}", markup=False)
-    Console(width=160, highlight=False).print(table(rows), markup=False)
+    Console(width=160, highlight=False).print(outcomes_table(rows), markup=False)
     if not case:
         PAGE.write_text(page(rows, documents, patience), encoding="utf-8")
     return DONE
@@ -126,13 +129,13 @@ def ray_head(folder: Path) -> Iterator[dict[str, str]]:
         "FAKE_FLAGS": f"--latency {LATENCY_S} --max-running-requests {AT_A_TIME} --journal {folder / JOURNAL}",
     }
     words = ["--head", "--block", "--include-dashboard=false", "--disable-usage-stats", f"--port={port}"]
-    words += ["--num-cpus=6", f"--num-gpus={ENGINES}", "--object-store-memory=200000000"]
+    words += [f"--temp-dir={folder}", "--num-cpus=6", f"--num-gpus={ENGINES}", "--object-store-memory=200000000"]
     ray = [str(Path(sys.executable).with_name("ray")), "start", *words]
     log = folder / "ray.log"
     with log.open("wb") as file:
         head = subprocess.Popen(ray, env=environment, stdout=file, stderr=file, start_new_session=True)
     try:
-        until = time.monotonic() + START_TIMEOUT_S
+        until = time.monotonic() + UP_WITHIN_S
         while "Ray runtime started" not in log.read_text():
             if head.poll() is not None or time.monotonic() > until:
                 raise RunError(f"a Ray could not be started here: {log.read_text()[-500:]}")
@@ -140,13 +143,6 @@ def ray_head(folder: Path) -> Iterator[dict[str, str]]:
         yield {**environment, "RAY_ADDRESS": f"127.0.0.1:{port}"}
     finally:
         kill_family(head.pid)
-
-
-def free_port() -> int:
-    """A loopback port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def kill_family(pid: int) -> None:
@@ -234,7 +230,7 @@ class Trial:
         words += self.environment["FAKE_FLAGS"].split()
         server = subprocess.Popen(words, cwd=ROOT, env=self.environment)
         try:
-            until = time.monotonic() + START_TIMEOUT_S
+            until = time.monotonic() + UP_WITHIN_S
             while time.monotonic() < until:
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
                     break
@@ -324,7 +320,7 @@ class Trial:
 def last_error(log: str) -> str:
     """The last line of a log that tells of an error, cut to a readable length."""
     lines = [" ".join(line.split()) for line in log.splitlines() if line.strip()]
-    told = [line for line in lines if "rror" in line.split(":")[0]] or lines or ["nothing said"]
+    told = [line for line in lines if ERROR.match(line)] or lines or ["nothing said"]
     return told[-1].replace("|", "/")[:SHOWN]
 
 
@@ -359,7 +355,7 @@ CASES = (
 )
 
 
-def table(rows: Sequence[tuple[Case, Side, Outcome]]) -> str:
+def outcomes_table(rows: Sequence[tuple[Case, Side, Outcome]]) -> str:
     """The outcomes in Markdown."""
     lines = [
         "| failure | side | answered | told of as failed | lost | asked twice | servers | how it ends | seconds |",
@@ -381,7 +377,7 @@ def page(rows: Sequence[tuple[Case, Side, Outcome]], documents: int, patience: i
     told = ", ".join(f"{name} {version}" for name, version in versions.items())
     day, python = datetime.datetime.now(datetime.UTC).date(), ".".join(map(str, sys.version_info[:3]))
     return PAGE_TEXT.format(
-        table=table(rows),
+        table=outcomes_table(rows),
         versions=f"{told}, Python {python}, {os.cpu_count()} cores, {day}",
         documents=documents,
         patience=patience,

@@ -39,8 +39,8 @@ from jobs.state.storage import storage_at
 
 TAIL = 0.05  # of the chunks
 SPREAD = 0.9  # of the logarithm of their lengths: a long one is some ten times a short one
-SHORTEST, LONGEST, MEDIAN = 2, 120, 15
-START_TIMEOUT_S = 120.0
+SHORTEST_CHUNK, LONGEST_CHUNK, MEDIAN_CHUNK = 2, 120, 15
+TOGETHER_WITHIN_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def measure_sharing(flags: SharingFlags, folder: Path) -> Shared:
         "model.load_format": "dummy",  # no test request
         "endpoint.concurrency": flags.requests,
         "endpoint.url": "http://127.0.0.1:9/v1",
-        "limits.max_output_tokens": SHORTEST,  # of a test request
+        "limits.max_output_tokens": SHORTEST_CHUNK,  # of a test request
         "servers.min_servers": count,
         "servers.max_servers": count,
     }
@@ -138,8 +138,8 @@ def measure_sharing(flags: SharingFlags, folder: Path) -> Shared:
 def made_up_lengths(count: int, seed: int) -> list[int]:
     """Lengths of chunks in tokens, most of them short."""
     drawn = random.Random(seed)
-    lengths = (drawn.lognormvariate(np.log(MEDIAN), SPREAD) for _ in range(count))
-    return [max(SHORTEST, min(LONGEST, int(length))) for length in lengths]
+    lengths = (drawn.lognormvariate(np.log(MEDIAN_CHUNK), SPREAD) for _ in range(count))
+    return [max(SHORTEST_CHUNK, min(LONGEST_CHUNK, int(length))) for length in lengths]
 
 
 def _work(this: Run, lengths: Sequence[int]) -> extract.Work:
@@ -156,7 +156,7 @@ def _claimed(addresses: Sequence[ServerAddress], folder: Path, logs: Path) -> Se
     for number, address in enumerate(addresses):
         with contextlib.suppress(FileExistsError):
             (folder / f"claimed-{number}").mkdir()
-            return Together(Lent(address), folder / "ready", len(addresses), START_TIMEOUT_S)
+            return Together(Lent(address), folder / "ready", len(addresses), TOGETHER_WITHIN_S)
     raise RunError("an actor was started again: measure anew")
 
 

@@ -187,14 +187,28 @@ Watch = Callable[[RunStats, pa.Table], None]  # what came of all requests so far
 
 
 class StepCheck(ExecutionCallback):  # type: ignore[misc]
-    """Ray Data calls it at each of its steps. What it raises ends the pipeline between results, in the thread that
-    waits for them; a signal's handler would raise anywhere."""
+    """Ray Data calls it at each of its steps. What a check raises ends the pipeline between results, in the thread
+    that waits for them; a signal's handler would raise anywhere.
 
-    check: ClassVar[Callable[[], None]]
+    It also ends the servers that still wait for a node, or start, when the last chunk is handed out. Ray Data lets
+    go of them, which does not end them: each would get the GPU of the next one that is idle, and hold its node.
+    """
 
-    def on_execution_step(self, executor: object) -> None:
+    check: ClassVar[Callable[[], None] | None]
+
+    def __init__(self) -> None:
+        self._starting: set[Any] = set()
+
+    def on_execution_step(self, executor: Any) -> None:
         """One more step."""
-        type(self).check()
+        if check := type(self).check:
+            check()
+        for operator, state in executor._topology.items():
+            for pool in operator.get_autoscaling_actor_pools():
+                if operator._inputs_complete and not state.total_enqueued_input_blocks():
+                    for actor in self._starting.difference(pool._running_actors):
+                        ray.kill(actor)
+                self._starting = set(pool._pending_actors.values())
 
 
 def work_of(run: Run, plan: Plan, index: Index, least: ChunkState = ChunkState.SETTLED) -> Work:
@@ -286,9 +300,8 @@ def results(
             },
         )
     )
-    if check:
-        StepCheck.check = staticmethod(check)
-        answered.context.custom_execution_callback_classes = [StepCheck]  # this pipeline's, of all that run
+    StepCheck.check = staticmethod(check) if check else None
+    answered.context.custom_execution_callback_classes = [StepCheck]  # this pipeline's, of all that run
     yield from answered.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
 
