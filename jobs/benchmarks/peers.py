@@ -194,13 +194,12 @@ class Trial:
             if self.case.again:
                 ends = f"{ends}; again: {self._run(strike=False)}"
             seconds = time.monotonic() - began
-        answered, failed = self._found()
-        asked = [event for event in self.events() if event["event"] == "request"]
+        answered, failed = self.found()
         return Outcome(
             answered,
             failed,
             self.documents - answered - failed,
-            self._twice(asked),
+            self.twice(),
             len({event["pid"] for event in self.events() if event["event"] == "answer"}),
             ends,
             round(seconds, 1),
@@ -296,7 +295,7 @@ class Trial:
         }
         return ["jobs/benchmarks/raydata_job.py", json.dumps(told)]
 
-    def _found(self) -> tuple[int, int]:
+    def found(self) -> tuple[int, int]:
         """How many documents have an answer, and how many are told of as failed."""
         if self.ours:
             path = self.output / "manifest.json"
@@ -307,9 +306,10 @@ class Trial:
         failed = sum(row["reply"] is None for row in found.values())
         return len(found) - failed, failed
 
-    def _twice(self, asked: list[dict[str, Any]]) -> int:
+    def twice(self) -> int:
         """Requests for what was asked before, beside those that were refused at once and this project's test
         requests, of which the first one is the first request."""
+        asked = [event for event in self.events() if event["event"] == "request"]
         refused = {(e["pid"], e["id"]) for e in self.events() if e["event"] == "answer" and e["status"] == 429}
         paid = Counter(event["sha"] for event in asked if (event["pid"], event["id"]) not in refused)
         if self.ours and asked:

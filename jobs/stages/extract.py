@@ -190,14 +190,21 @@ class StepCheck(ExecutionCallback):  # type: ignore[misc]
     """Ray Data calls it at each of its steps. What a check raises ends the pipeline between results, in the thread
     that waits for them; a signal's handler would raise anywhere.
 
-    It also ends the servers that still wait for a node, or start, when the last chunk is handed out. Ray Data lets
-    go of them, which does not end them: each would get the GPU of the next one that is idle, and hold its node.
+    It also lets idle nodes go while the last chunks are worked on, which Ray Data has no public way for. Servers that
+    still wait for a node, or start, when the last chunk is handed out, are ended: Ray Data lets go of them, and each
+    would get the GPU of the next one that is idle. And Ray Data asks for no GPUs on its own account, which it would
+    go on doing: the servers that a run wants ask for theirs.
     """
 
     check: ClassVar[Callable[[], None] | None]
 
     def __init__(self) -> None:
         self._starting: set[Any] = set()
+
+    def before_execution_starts(self, executor: Any) -> None:
+        """All is built."""
+        scaling = executor._cluster_autoscaler
+        scaling._non_shuffle_ops = [op for op in scaling._non_shuffle_ops if not op.get_autoscaling_actor_pools()]
 
     def on_execution_step(self, executor: Any) -> None:
         """One more step."""

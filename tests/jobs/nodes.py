@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import psutil
+from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 
 from tests.conftest import ROOT
-from tests.fakes.node_provider import FAKE_HEAD_NODE_ID, FakeCloud
 from tests.fakes.process import DIRECT, free_port
 
 BIN = ROOT / ".venv" / "bin"
@@ -26,7 +26,7 @@ STORE_BYTES = 80 << 20
 HEAD_TYPE, HEAD_CPUS = "ray.head.default", 3
 IDLE_S = 3
 # Ray 2.60 asks for a token as soon as a head is started; its clients have to be told so.
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN", secrets.token_hex(32))}
 # Where many share two cores, a node's agents take longer than Ray waits for them.
 PATIENCE = {
     "RAY_agent_register_timeout_ms": "180000",
@@ -74,11 +74,7 @@ class Node:
 
     def family(self) -> list[psutil.Process]:
         """Its processes, the youngest last; none when it has ended."""
-        try:
-            root = psutil.Process(self.process.pid)
-            return [root, *root.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
+        return family_of(self.process.pid)
 
     def terminate(self) -> None:
         """A SIGTERM to `ray start`, as a pod or a spot machine gets it before its end."""
@@ -86,12 +82,26 @@ class Node:
 
     def kill(self) -> None:
         """SIGKILL all of it, as a machine that is gone."""
-        family = self.family()
-        for member in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.kill()
+        kill_family(self.process.pid)
         self.process.wait(30)
-        psutil.wait_procs(family, timeout=30)
+
+
+def family_of(pid: int) -> list[psutil.Process]:
+    """A process and all below it, the youngest last; none when it has ended."""
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def kill_family(pid: int) -> None:
+    """SIGKILL a process and all below it."""
+    family = family_of(pid)
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    psutil.wait_procs(family, timeout=30)
 
 
 class RayCluster:
@@ -183,19 +193,19 @@ class AutoscalingCluster(RayCluster):
     """A head with cores, whose autoscaler starts and ends nodes of the types given, on this machine."""
 
     def __init__(self, logs: Path, version: Literal["v1", "v2"], types: dict[str, dict[str, Any]]) -> None:
-        self.version, self.types, self.journal = version, types, logs / "nodes.jsonl"
+        self.version, self.types = version, types
         super().__init__(logs, cpus=HEAD_CPUS)
 
     def scaling(self) -> tuple[dict[str, Any], dict[str, str]]:
         """The flag of the autoscaler's configuration, and what Ray's fake provider wants in the environment."""
         provider = {
             "type": "external",
-            "module": f"{FakeCloud.__module__}.{FakeCloud.__name__}",
+            "module": "tests.jobs.cloud.FakeCloud",
             "gcs_address": f"127.0.0.1:{self.port}",
             "head_node_id": FAKE_HEAD_NODE_ID,
             "launch_multiple": True,
             "disable_node_updaters": True,
-            "journal": str(self.journal),
+            "folder": f"{self.temporary}/nodes",
         }
         head = {"resources": {"CPU": HEAD_CPUS}, "node_config": {}, "max_workers": 0}
         config = {
@@ -221,13 +231,20 @@ class AutoscalingCluster(RayCluster):
         }
         return {"--autoscaling-config": path}, environment
 
-    def events(self) -> list[dict[str, str]]:
-        """What the provider did: `event` (start, end), `type` and `node`, the node's id."""
-        return [json.loads(line) for line in self.journal.read_text().splitlines()] if self.journal.exists() else []
+    def events(self) -> list[dict[str, Any]]:
+        """What the cloud did: `event` (start, end), `type`, `node`, the node's id, and `pid`."""
+        journal = Path(self.temporary, "nodes", "journal")
+        return [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
+
+    def stop(self) -> None:
+        """End all of it."""
+        self.head.kill()
+        for event in self.events():
+            kill_family(event["pid"])
+        super().stop()
 
     def join(self, log: Path, command: Sequence[str]) -> "subprocess.Popen[bytes]":
-        """Start a job whose driver joins the cluster, as those do that Ray starts: the nodes share one folder, in
-        which they would unpack an uploaded checkout over each other."""
+        """Start a job whose driver joins the cluster, as those do that Ray starts."""
         environment = ENVIRONMENT | {"RAY_ADDRESS": f"127.0.0.1:{self.port}", "PYTHONPATH": str(ROOT)}
         with log.open("wb") as file:
             return subprocess.Popen(
