@@ -8,6 +8,7 @@ the documents are dead than `max_dead_fraction`.
 """
 
 import contextlib
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -39,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run, and say in one line what went wrong."""
     try:
         return enter(app, argv, (OSError,))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as asked:
+        if isinstance(asked, SystemExit) and asked.code != signal.SIGTERM:
+            raise
         LOG.print("interrupted: what was answered is in the ledger, the same command goes on from there")
         return FAILED
 
@@ -59,6 +62,7 @@ def run(
         float | None, flag("of one GPU, for --plan (default: as the last run here showed)", metavar="X")
     ] = None,
     retry_failed: Annotated[bool, flag("ask again for chunks that failed in earlier runs")] = False,
+    wait: Annotated[bool, flag("wait for the end of another run that writes to the output")] = False,
     log_format: Annotated[
         Literal["text", "json"],
         flag("format of progress: json is a line of JSON every 10 seconds on stderr, also on a terminal"),
@@ -77,7 +81,7 @@ def run(
             work = extract.work_of(this, planned, this.ledger.index(), least)
             print_plan(planned, work, Rates.of(this, spent_by_published(this), chunks_per_s))
             return DONE
-        with lease(this.storage, this.run_id):
+        with lease(this.storage, this.run_id, wait=LOG.print if wait else None):
             planned = plan.plan(this, found)
             before = compact(this.ledger, this.ledger.index())
             for path in before.skipped:

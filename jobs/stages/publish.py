@@ -74,6 +74,7 @@ def _replace_manifest(
         profile=run.settings.profile,
         columns=run.settings.columns,
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        attempt=1 + publications.unpublished(run.storage, last, run.run_id),
         previous=previous[: run.settings.publications.keep - 1],
         counts=counts,
         tokens=tokens,
