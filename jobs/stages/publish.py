@@ -1,4 +1,4 @@
-"""Publishing: reduce, check that every document is accounted for, replace the manifest."""
+"""Publishing: reduce, check that every document is accounted for, replace the manifest, commit to tables."""
 
 import datetime
 import platform
@@ -9,7 +9,7 @@ from extraction.errors import RunError
 from jobs.stages import extract, plan, reduce
 from jobs.stages.engines import version_of
 from jobs.stages.run import Run
-from jobs.state import publications
+from jobs.state import output_table, publications
 from jobs.state.ledger import Index
 from jobs.state.manifest import MANIFEST, Counts, File, Manifest, Tokens, read_manifest
 from jobs.state.storage import Written, is_outage
@@ -42,14 +42,17 @@ def publish(
         dead_documents=dead_documents,
     )
     published = _replace_manifest(run, counts, tokens, planned.notes, reduced, dead_letters)
+    schema = profile_schema(run.model)
     try:
-        publications.renew_current(run.storage, published, profile_schema(run.model))
+        publications.renew_current(run.storage, published, schema)
     except Exception as error:
         if not is_outage(error):
             raise
         raise RunError(
             f"published, but {run.storage.full(publications.CURRENT)} is still the run before: {error}. Run again"
         ) from None
+    for table in run.tables:
+        output_table.commit_table(table, run.storage, published, schema)
     publications.delete_old(run.storage, published)
     return published
 
