@@ -27,7 +27,7 @@ from jobs.state.storage import Storage
 
 ROWS_WRITTEN_AT_ONCE = 5_000  # profiles with their evidence: some 20 MB
 DELTA_FILE_BYTES = 128 << 20
-RUN_ID, CONTENT, WRITER = (f"company-profiles.{name}" for name in ("run-id", "content", "output"))
+RUN_MARK, CONTENT_MARK, WRITER_MARK = (f"company-profiles.{name}" for name in ("run-id", "content", "output"))
 EXTRAS = {"iceberg": "pyiceberg", "delta": "deltalake"}
 FORMS = "iceberg:///FOLDER/NAMESPACE.TABLE, iceberg://CATALOG/NAMESPACE.TABLE or delta://PATH-OR-URL is expected"
 
@@ -45,9 +45,8 @@ class Commit:
     def of(cls, storage: Storage, manifest: Manifest, schema: pa.Schema) -> "Commit":
         """What a commit of a publication is to leave."""
         told = [schema.to_string(show_field_metadata=False), *sorted(file.sha256 for file in manifest.profiles)]
-        content = int(
-            hashlib.sha256("\n".join(told).encode()).hexdigest()[:15], 16
-        )  # fits a version of Delta's transactions
+        digest = hashlib.sha256("\n".join(told).encode()).hexdigest()
+        content = int(digest[:15], 16)  # fits a version of Delta's transactions
         return cls(storage.url, int(manifest.run_id[:8] + manifest.run_id[9:15]), content)
 
 
@@ -139,14 +138,15 @@ class IcebergOutput:
     name: str
 
     def _open(self) -> Any:
-        from pyiceberg.catalog import load_catalog
-
         if not self.catalog.startswith("/"):
+            from pyiceberg.catalog import load_catalog
+
             return load_catalog(self.catalog)
+        from pyiceberg.catalog.sql import SqlCatalog
+
         folder = Path(self.catalog)
         folder.mkdir(parents=True, exist_ok=True)
-        uri = f"sqlite:///{folder / 'catalog.db'}"
-        return load_catalog("embedded", type="sql", uri=uri, warehouse=folder.as_uri())
+        return SqlCatalog("default", uri=f"sqlite:///{folder / 'catalog.db'}", warehouse=folder.as_uri())
 
     def last_commit(self, writer: str, schema: pa.Schema) -> Commit | None:
         """What an output committed last."""
@@ -164,8 +164,8 @@ class IcebergOutput:
             except (ValidationError, ValueError) as error:
                 raise _misfit(self.name, error) from None
             told = table.properties
-            if told.get(WRITER) == writer:
-                return Commit(writer, int(told[RUN_ID]), int(told[CONTENT]))
+            if told.get(WRITER_MARK) == writer:
+                return Commit(writer, int(told[RUN_MARK]), int(told[CONTENT_MARK]))
             _require_own(self.name, any(table.scan().plan_files()))
             return None
 
@@ -181,8 +181,10 @@ class IcebergOutput:
             change = table.transaction()
             with change.update_schema() as update:
                 update.union_by_name(schema)
-            change.set_properties({WRITER: commit.writer, RUN_ID: str(commit.began), CONTENT: str(commit.content)})
-            with change.update_snapshot(snapshot_properties={RUN_ID: manifest.run_id}).overwrite() as snapshot:
+            change.set_properties(
+                {WRITER_MARK: commit.writer, RUN_MARK: str(commit.began), CONTENT_MARK: str(commit.content)}
+            )
+            with change.update_snapshot(snapshot_properties={RUN_MARK: manifest.run_id}).overwrite() as snapshot:
                 for file in chain.from_iterable(live[digest] for digest in live.keys() - kept):
                     snapshot.delete_data_file(file)
                 for digest in published.keys() - kept:
@@ -252,7 +254,7 @@ class DeltaOutput:
 
         marks = map(Transaction, _transactions(commit.writer), (commit.began, commit.content))
         # Without retries: of two that make a table at once, the second would add its rows to the first one's.
-        told = CommitProperties({RUN_ID: manifest.run_id}, max_commit_retries=0, app_transactions=list(marks))
+        told = CommitProperties({RUN_MARK: manifest.run_id}, max_commit_retries=0, app_transactions=list(marks))
         write_deltalake(
             self.place,
             pa.RecordBatchReader.from_batches(schema, _batches(storage, manifest.profiles, schema)),
@@ -264,7 +266,7 @@ class DeltaOutput:
 
 
 def _transactions(writer: str) -> tuple[str, str]:
-    return f"{RUN_ID} {writer}", f"{CONTENT} {writer}"
+    return f"{RUN_MARK} {writer}", f"{CONTENT_MARK} {writer}"
 
 
 def _batches(storage: Storage, files: Sequence[File], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
