@@ -16,7 +16,8 @@ from collections.abc import Sequence
 
 from ray.job_submission import JobSubmissionClient
 
-from jobs.cli.command import LOG, MISTAKE, OVER_BUDGET
+from jobs.cli.command import LOG
+from jobs.cli.exit_codes import MISTAKE, OVER_BUDGET
 
 STOPPED_WITHIN_S = 60
 
@@ -33,9 +34,9 @@ def main(argv: Sequence[str]) -> int:
 
 def submission_id() -> str | None:
     """The id of the Ray job that this process is the entrypoint of; None where it is none's."""
-    said = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
-    found = said.get("metadata", {}).get("job_submission_id")
-    return str(found) if found else None
+    config = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    submission = config.get("metadata", {}).get("job_submission_id")
+    return str(submission) if submission else None
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from extraction.errors import OperatorError, RunError
-from jobs.cli.command import DONE, FAILED, LOG, command, enter
+from jobs.cli.command import LOG, command, enter
+from jobs.cli.exit_codes import DONE, FAILED
 from jobs.cli.flags import Name, flag
 
 JOB_POLL_S = 2.0
@@ -79,8 +80,8 @@ def patiently(ask: Callable[[], Answer]) -> Answer:
             raise OperatorError(f"the head {TOKEN}") from None
         except (RuntimeError, OSError) as error:
             if time.monotonic() > until:
-                told = f"the head gave no answer for {AWAY_S:g} s ({_short(error)})"
-                raise RunError(f"{told}: the same command follows the job again") from None
+                cause = f"the head gave no answer for {AWAY_S:g} s ({_short(error)})"
+                raise RunError(f"{cause}: the same command follows the job again") from None
         time.sleep(JOB_POLL_S)
 
 

@@ -14,8 +14,8 @@ import yaml
 from jobs import demo, evaluate, extract, report, show
 from jobs.cli import demo_documents
 from jobs.state.output_table import commit_table
+from jobs.state.parquet_schemas import profile_schema
 from jobs.state.published_run import PublishedRun
-from jobs.state.tables import profile_schema
 from tests.conftest import ROOT
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import job, rows_of

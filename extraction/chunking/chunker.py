@@ -88,8 +88,8 @@ class Reading:
 def separator(document: Document) -> str:
     """The line before a document that shares its chunk with others."""
     named = shown(document.title) or shown(document.url)
-    told = (named, shown(document.document_type), shown(document.document_date))
-    return defused(f"=== {' | '.join(filter(None, told)) or 'document'} ===")
+    labels = (named, shown(document.document_type), shown(document.document_date))
+    return defused(f"=== {' | '.join(filter(None, labels)) or 'document'} ===")
 
 
 def shown(name: str | None) -> str:
@@ -343,9 +343,9 @@ def originals(chunks: Iterable[Chunk]) -> list[Original]:
                 Original(piece.document_id, piece.document_type, piece.document_date, piece.source_path),
             )
             start, _, text = piece.cut(chunk.content, 0, piece.length)
-            said = piece.text(chunk.content)
+            content = piece.text(chunk.content)
             unread = tuple(
-                (edit.start - start, edit.end - start, said[edit.at : edit.at + edit.length])
+                (edit.start - start, edit.end - start, content[edit.at : edit.at + edit.length])
                 for edit in piece.edits
                 if start <= edit.start < edit.end <= start + len(text)
             )

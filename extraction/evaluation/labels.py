@@ -58,10 +58,10 @@ class Labelled:
     values: dict[str, list[Any]] = field(default_factory=dict)
     marks: dict[tuple[str, str], bool] = field(default_factory=dict)
 
-    def add(self, said: Mapping[str, Any] | None) -> None:
+    def add(self, values: Mapping[str, Any] | None) -> None:
         """Join one row: values that differ are all accepted."""
-        flat = dict(_flat(said or {}))
-        self.is_company |= said is not None and flat.get(NO_COMPANY[0]) != NO_COMPANY[1]
+        flat = dict(_flat(values or {}))
+        self.is_company |= values is not None and flat.get(NO_COMPANY[0]) != NO_COMPANY[1]
         for key, value in flat.items():
             outer, _, inner = key.partition(".")
             if inner and outer in MARKS:
@@ -73,8 +73,8 @@ class Labelled:
 
     def stands(self, *names: str) -> bool:
         """Whether the documents hold a label and state it, as far as the file tells by one of a field's names."""
-        told = (next((self.marks[mark, n] for n in names if (mark, n) in self.marks), True) for mark in MARKS)
-        return all(told)
+        marks = (next((self.marks[mark, n] for n in names if (mark, n) in self.marks), True) for mark in MARKS)
+        return all(marks)
 
 
 class Labels:
@@ -84,8 +84,8 @@ class Labels:
     def __init__(self, rows: Iterable[LabelRow], names: Mapping[str, str] | None = None) -> None:
         self.names = dict(names or {})
         self.companies: dict[str, Labelled] = {}
-        for company_id, said in rows:
-            self.companies.setdefault(company_id, Labelled()).add(said)
+        for company_id, values in rows:
+            self.companies.setdefault(company_id, Labelled()).add(values)
         self.keys = frozenset(key for labelled in self.companies.values() for key in labelled.values)
         unknown = set(self.names.values()) - self.keys
         if unknown:
@@ -135,8 +135,8 @@ def _yaml(path: Path) -> Iterator[LabelRow]:
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(raw, dict):
         raise ValueError("`company_id: {field: value}` is expected")
-    for company_id, said in raw.items():
-        yield str(company_id), None if said is None else _mapping(said, str(company_id))
+    for company_id, values in raw.items():
+        yield str(company_id), None if values is None else _mapping(values, str(company_id))
 
 
 def _json_lines(path: Path) -> Iterator[LabelRow]:
@@ -155,11 +155,11 @@ def _parquet(path: Path) -> Iterator[LabelRow]:
 
 
 def _row(row: Any, where: str) -> LabelRow:
-    said = dict(_mapping(row, where))
-    company_id = said.pop("company_id", None)
+    values = dict(_mapping(row, where))
+    company_id = values.pop("company_id", None)
     if company_id is None:
         raise ValueError(f"{where} has no company_id")
-    labels = said.get("labels", said)
+    labels = values.get("labels", values)
     if isinstance(labels, str):
         labels = json.loads(labels)
     return str(company_id), _mapping(labels or {}, where)
@@ -171,9 +171,9 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
     return value
 
 
-def _flat(said: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Labels by dotted path."""
-    for key, value in said.items():
+    for key, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         else:

@@ -14,10 +14,10 @@ from rapidfuzz import fuzz
 from extraction.documents import NOTHING_KNOWN, Known, Piece
 from extraction.grounding.company_names import company_key, same_company
 from extraction.grounding.contacts import country_of_host, website_key
-from extraction.grounding.finders import Found, Hints, find_emails, find_websites
 from extraction.grounding.places import country_code, country_key
 from extraction.grounding.text_folding import Span
 from extraction.grounding.text_search import Text
+from extraction.grounding.value_finders import Found, Hints, find_emails, find_websites
 from extraction.merging.confidence import MOST_SURE, Calibration, Signals, uncalibrated
 from extraction.merging.evidence import Observation, canonical
 from extraction.prompting.reply_parsing import Parsed

@@ -7,15 +7,14 @@ import math
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated
 
 import pyarrow as pa
-import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from extraction.config.settings import Price
 from extraction.errors import OperatorError
 from jobs.backfills.config import Budgets, SpendingLimits
+from jobs.stages.cost_estimate import Spent
 from jobs.stages.run_stats import RunStats
 from jobs.state.storage import Storage
 
@@ -25,50 +24,6 @@ MOST_RESERVED_S = 600
 
 class Stop(Exception):
     """The run has spent what it may: not a failure, the next run goes on."""
-
-
-class Spent(BaseModel):
-    """What was spent. `requests` holds repeated ones, `prompt_tokens` the cached ones, `gpu_hours` are those from
-    the start of servers to their end."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    requests: Annotated[int, Field(ge=0)] = 0
-    prompt_tokens: Annotated[int, Field(ge=0)] = 0
-    cached_tokens: Annotated[int, Field(ge=0)] = 0
-    output_tokens: Annotated[int, Field(ge=0)] = 0
-    gpu_hours: Annotated[float, Field(ge=0)] = 0
-    money: Annotated[float, Field(ge=0)] = 0
-
-    @classmethod
-    def on(cls, results: pa.Table, gpu_hours: float, price: Price) -> "Spent":
-        """What a table of RESULTS cost."""
-        columns = ("attempts", "prompt_tokens", "cached_tokens", "completion_tokens")
-        requests, prompt, cached, output = (pc.sum(results[name]).as_py() or 0 for name in columns)
-        return cls(
-            requests=requests,
-            prompt_tokens=prompt,
-            cached_tokens=cached,
-            output_tokens=output,
-            gpu_hours=gpu_hours,
-            money=price.of(gpu_hours=gpu_hours, prompt_tokens=prompt, output_tokens=output),
-        )
-
-    def __add__(self, other: "Spent") -> "Spent":
-        return Spent(**{name: getattr(self, name) + getattr(other, name) for name in Spent.model_fields})
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of prompts and answers."""
-        return self.prompt_tokens + self.output_tokens
-
-    def reached(self, limits: SpendingLimits) -> str | None:
-        """The limit that is reached, in words; None where there is room."""
-        for name in SpendingLimits.model_fields:
-            limit, spent = getattr(limits, name), getattr(self, name)
-            if limit is not None and spent >= limit:
-                return f"{name} = {limit:,g} is reached ({spent:,.6g} spent)"
-        return None
 
 
 class Budget:
@@ -102,7 +57,7 @@ class Budget:
     def check(self) -> None:
         """Raise Stop where a limit is reached."""
         for name, spent in (("run", self.spent), ("total", self.before + self.spent)):
-            reached = spent.reached(getattr(self.allowed, name))
+            reached = _reached(getattr(self.allowed, name), spent)
             if reached:
                 raise Stop(f"budgets.{name}.{reached}")
         self.check_deadline()
@@ -127,6 +82,15 @@ class Budget:
             return math.inf
         reserve = min(MOST_RESERVED_S, RESERVED * self._deadline_s)
         return self._began + self._deadline_s - reserve - time.monotonic()
+
+
+def _reached(limits: SpendingLimits, spent: Spent) -> str | None:
+    """The limit that is reached, in words; None where there is room."""
+    for name in SpendingLimits.model_fields:
+        limit, amount = getattr(limits, name), getattr(spent, name)
+        if limit is not None and amount >= limit:
+            return f"{name} = {limit:,g} is reached ({amount:,.6g} spent)"
+    return None
 
 
 def _check(allowed: Budgets, price: Price, gpus: int) -> None:

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from extraction.base import Count, Frozen, Seconds
 from extraction.config.settings import override, read_yaml, refused
+from extraction.settings_base import Count, Frozen, Seconds
 from jobs.cli.command import Options
 
 MaximumAmount = Annotated[float, Field(gt=0)]
@@ -103,7 +103,7 @@ class Declaration(Frozen):
 
 
 def load_backfill(path: Path, overrides: Mapping[str, Any] | None = None) -> Declaration:
-    """Read a declaration, with overrides by dotted keys laid over it; `extract.config` is found beside it.
+    """Read a declaration, with overrides by dotted keys; `extract.config` is found beside it.
 
     Raises OperatorError with the file, the key and what is wrong.
     """

@@ -18,10 +18,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from extraction.errors import RunError
-from extraction.merging.resolve import MERGING_VERSION
+from extraction.merging.publish_decision import MERGING_VERSION
 from extraction.schema.profile_model import fields
-from jobs.backfills.budget import Spent
 from jobs.backfills.partitions import Partition
+from jobs.stages.cost_estimate import Spent
 from jobs.stages.run import Run
 from jobs.state import manifest
 from jobs.state.manifest import Counts

@@ -15,14 +15,16 @@ from functools import partial
 import pyarrow as pa
 
 from extraction.errors import OperatorError, RunError
-from jobs.backfills.budget import Budget, Spending, Spent, Stop, spent_before
+from jobs.backfills.batches import Backfill, Batch
+from jobs.backfills.budget import Budget, Spending, Stop, spent_before
 from jobs.backfills.partition_run import EMPTY_PLAN, PartitionRun
 from jobs.backfills.partition_state import PartitionRecord, PartitionStatus
-from jobs.backfills.planning import Backfill, Batch
 from jobs.backfills.window import WINDOW, publish_window, window_due
-from jobs.cli.command import DONE, FAILED, LOG, MISTAKE, OVER_BUDGET
+from jobs.cli.command import LOG
+from jobs.cli.exit_codes import DONE, FAILED, MISTAKE, OVER_BUDGET
 from jobs.cli.progress import progress_of
 from jobs.stages import extract, ray_cluster
+from jobs.stages.cost_estimate import Spent
 from jobs.stages.extract import Work
 from jobs.stages.publish import too_many_dead_letters
 from jobs.stages.run import new_run_id

@@ -41,11 +41,12 @@ from jobs.stages.reduce import (
     gather,
 )
 from jobs.stages.run import Run
+from jobs.state.dead_letters import DEAD_LETTERS
 from jobs.state.ledger import ChunkState, Digests, Index, digests, find_ids, first_of_each, order
 from jobs.state.manifest import Counts, Manifest, Tokens, read_manifest
+from jobs.state.parquet_schemas import published_table
 from jobs.state.run_record import RecordBase, folder_of
 from jobs.state.storage import Storage, Written
-from jobs.state.tables import DEAD_LETTERS, published_table
 
 WINDOW = "window"
 COMPLETE = "complete"
@@ -55,7 +56,7 @@ FILE_READERS = 16
 MERGED_AT_ONCE = 5_000  # companies, without a shuffle
 TASKS_OF_FEW = 16
 PLACES = pa.schema([("high", pa.uint64()), ("low", pa.uint64()), ("file", pa.int32())])
-PARTS = pa.schema(
+COMPANY_PARTS = pa.schema(
     [
         ("bucket", pa.int32()),
         ("company_id", pa.string()),
@@ -74,15 +75,15 @@ COMPANIES = pa.schema(
         ("dead_letters", pa.list_(pa.struct(list(DEAD_LETTERS)))),
     ]
 )
-WRITTEN = [("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()), ("sha256", pa.string())]
+WRITTEN_COLUMNS = [("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()), ("sha256", pa.string())]
 BUCKETS = pa.schema(
     [
         ("merged", pa.int64()),
         *((name, pa.int64()) for name in ("documents", "dead_documents", "chunks", "answered")),
-        *((f"{kind}_{name}", type_) for kind in ("profiles", "dead") for name, type_ in WRITTEN),
+        *((f"{kind}_{name}", type_) for kind in ("profiles", "dead") for name, type_ in WRITTEN_COLUMNS),
     ]
 )
-NOTHING = Written("", 0, 0, "")
+NOT_WRITTEN = Written("", 0, 0, "")
 
 
 class WindowRecord(RecordBase):
@@ -162,7 +163,7 @@ def publish_window(run: Run, output: Storage, partitions: Mapping[str, str], rec
         published = last.manifest
     else:
         published = _publish(run, output, partitions, recipe, index, last)
-    publish.complete(run, published)
+    publish.finish_publication(run, published)
     run.storage.write(COMPLETE, published.run_id.encode())
     return published
 
@@ -335,7 +336,7 @@ def gather_files(
     gc.set_threshold(COLLECTED_AFTER)
     shared: Shared = ray.get(reference[0])
     for item in batch.to_pylist():
-        yield pa.Table.from_pylist([{"bucket": bucket} for bucket in range(item["buckets"])], PARTS)
+        yield pa.Table.from_pylist([{"bucket": bucket} for bucket in range(item["buckets"])], COMPANY_PARTS)
         for file in item["files"]:
             rows = [
                 {
@@ -348,7 +349,7 @@ def gather_files(
                 }
                 for gathered, chunks, answered in _gathered(run, output, file["path"], shared)
             ]
-            yield pa.Table.from_pylist(rows, PARTS)
+            yield pa.Table.from_pylist(rows, COMPANY_PARTS)
 
 
 def bucket_of(company_id: str, buckets: int) -> int:
@@ -407,7 +408,9 @@ def _write_bucket(run: Run, bucket: int, parts: pa.Table, shared: Shared) -> dic
     dead = dead.cast(DEAD_LETTERS)
     names = {"profiles": (f"profiles/{run.run_id}", profiles), "dead": (f"dead_letters/{run.run_id}", dead)}
     written = {
-        kind: run.storage.write_table(f"{folder}/{bucket:06}-{{sha}}.parquet", table) if table.num_rows else NOTHING
+        kind: run.storage.write_table(f"{folder}/{bucket:06}-{{sha}}.parquet", table)
+        if table.num_rows
+        else NOT_WRITTEN
         for kind, (folder, table) in names.items()
     }
     return {

@@ -31,9 +31,9 @@ from extraction.evaluation.scoring import (
 from extraction.grounding.text_search import Text
 from extraction.merging.confidence import Bin
 from extraction.merging.evidence import Evidence
-from extraction.merging.resolve import resolve
+from extraction.merging.publish_decision import resolve
 from extraction.schema.profile_model import Field, facts
-from jobs.stages import read_input
+from jobs.inputs import document_reader
 from jobs.stages.reduce import NOT_ASKED, Answered, observed
 from jobs.state.published_run import NO_KIND, PublishedRun, Values
 
@@ -138,7 +138,7 @@ class Threshold:
 
 @dataclass
 class Score:
-    """All that is told of a run. `rates` and `merge_gain` hold what could be known; `notes` says what could not.
+    """All figures of a run. `rates` and `merge_gain` hold what could be known; `notes` says what could not.
 
     `kinds` are by document_type; `thresholds` and `reliability_bins` are of the best value of each labelled field,
     published or not, and `calibration_error` is how far their confidence is from the share that is right (ECE).
@@ -308,8 +308,8 @@ def _thresholds(judged: Sequence[Judged]) -> list[Threshold]:
     found = []
     for least in THRESHOLDS:
         kept = [one for one in judged if one.confidence >= least]
-        told = sum(one.right for one in kept)
-        found.append(Threshold(least, len(kept), told / right, told / len(kept) if kept else math.nan))
+        right_kept = sum(one.right for one in kept)
+        found.append(Threshold(least, len(kept), right_kept / right, right_kept / len(kept) if kept else math.nan))
     return found
 
 
@@ -346,7 +346,7 @@ def _texts(documents: str, columns: Columns, company_ids: Collection[str]) -> di
     """The documents of some companies."""
     wanted = pa.array(sorted(company_ids), pa.string())
     texts: dict[str, list[Text]] = defaultdict(list)
-    for rows in read_input.document_rows(read_input.find_input([documents], columns).parts, columns):
+    for rows in document_reader.document_rows(document_reader.find_input([documents], columns).parts, columns):
         rows = rows.filter(pc.is_in(rows["company_id"], value_set=wanted)).select(["company_id", "text"])
         for row in rows.to_pylist():
             texts[row["company_id"]].append(Text(row["text"] or ""))

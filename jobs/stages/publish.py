@@ -12,8 +12,8 @@ from jobs.stages.run import Run
 from jobs.state import output_table, publications
 from jobs.state.ledger import Index
 from jobs.state.manifest import MANIFEST, Counts, File, Manifest, Tokens, read_manifest
+from jobs.state.parquet_schemas import profile_schema
 from jobs.state.storage import Written, is_outage
-from jobs.state.tables import profile_schema
 
 
 def publish(
@@ -51,14 +51,14 @@ def publish(
     )
     published = replace_manifest(run, counts, tokens, planned.notes, reduced, dead_letters)
     if merge:
-        complete(run, published)
+        finish_publication(run, published)
     else:
         publications.delete_old(run.storage, published)
         run.storage.delete_folder(publications.CURRENT)
     return published
 
 
-def complete(run: Run, published: Manifest) -> None:
+def finish_publication(run: Run, published: Manifest) -> None:
     """Bring `current/` and the tables to what is published, and delete what is old."""
     schema = profile_schema(run.model)
     try:

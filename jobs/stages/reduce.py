@@ -22,13 +22,14 @@ from extraction.errors import Fault
 from extraction.merging.confidence import Calibration
 from extraction.merging.evidence import Evidence, Observation
 from extraction.merging.observations import Seen, observe, seen
-from extraction.merging.resolve import Judge, resolve
+from extraction.merging.publish_decision import Judge, resolve
 from extraction.prompting.reply_parsing import Parsed, ReplyFault, parse
-from jobs.stages.plan import Plan, chunk_ids_of, write_dead_letters
+from jobs.stages.plan import Plan, chunk_ids_of
 from jobs.stages.run import Run
+from jobs.state.dead_letters import write_dead_letters
 from jobs.state.ledger import Index
+from jobs.state.parquet_schemas import chunks_of, profile_schema, published_table
 from jobs.state.storage import Written
-from jobs.state.tables import chunks_of, profile_schema, published_table
 
 Answered = dict[str, Any]  # a row of the ledger, or what stands for one
 
@@ -147,7 +148,8 @@ def _parsed(model: type[BaseModel], answer: Answered) -> list[Parsed[BaseModel]]
     replies = answer["replies"]
     scores = answer.get("scores") or [()] * len(replies)
     try:
-        return [parse(reply, "stop", model, given) for reply, given in zip(replies, scores, strict=True)]
+        given = zip(replies, scores, strict=True)  # as they were accepted when they came
+        return [parse(reply, "stop", model, scored, optional=True) for reply, scored in given]
     except ReplyFault:
         return None
 
@@ -228,7 +230,7 @@ def reduce_files(batch: pa.Table, run: Run) -> pa.Table:
             documents = sum(len(row["documents"]) for row in profiles)
             told.append({"kind": "profiles", "documents": documents, **asdict(written)})
         if dead:
-            written = write_dead_letters(run, "reduce", dead)
+            written = write_dead_letters(run.storage, run.run_id, "reduce", dead)
             told.append({"kind": "dead_letters", "documents": len(dead), **asdict(written)})
         refused = sum((company.refused for company in companies), Counter[str]())
         told += [{"kind": "refused", "path": reason, "rows": count} for reason, count in refused.items()]

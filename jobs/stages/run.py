@@ -54,7 +54,7 @@ class Run:
     @cached_property
     def schema(self) -> dict[str, Any]:
         """The wire schema for the engine's grammar."""
-        return wire_schema(self.model, bounded=self.fleet.bounded)
+        return wire_schema(self.model, bounded=self.fleet.bounded, optional=self.settings.prompt.optional)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -37,8 +37,8 @@ class RecordBase(BaseModel):
 
 
 class RunRecord(RecordBase):
-    """What a run was told. `seconds` are those of each stage, as far as the run came; `limit` and `gpus` are
-    those of one server."""
+    """The input, engine and settings of a run. `seconds` are those of each stage, as far as the run came; `limit`
+    and `gpus` are those of one server."""
 
     run_id: str
     began_at: str
@@ -94,8 +94,8 @@ def servers_in(run_id: str) -> str:
 
 def write_server(storage: Storage, run_id: str, ready: ServerReady, actor: str = "") -> None:
     """Put a server's record in place. Called where the server is."""
-    name, told = UNSAFE.sub("-", ready.server), {**asdict(ready), "actor": actor}
-    storage.write(f"{servers_in(run_id)}/{name}.json", (json.dumps(told, indent=2) + "\n").encode())
+    name, record = UNSAFE.sub("-", ready.server), {**asdict(ready), "actor": actor}
+    storage.write(f"{servers_in(run_id)}/{name}.json", (json.dumps(record, indent=2) + "\n").encode())
 
 
 def write_end(storage: Storage, run_id: str, server: str, started_at: float, ended_at: float) -> None:

@@ -87,11 +87,11 @@ def is_refusal(error: BaseException) -> bool:
 
 def with_remedy(error: BaseException) -> str:
     """The words of a store's error in one line, and what helps against it."""
-    said = " ".join(str(error).split())[:300] or type(error).__name__
+    message = " ".join(str(error).split())[:300] or type(error).__name__
     for sign, remedy in STORE_REMEDIES.items():
-        if re.search(sign, f"{type(error).__name__} {said}", re.IGNORECASE):
-            return f"{said}: {remedy}"
-    return said
+        if re.search(sign, f"{type(error).__name__} {message}", re.IGNORECASE):
+            return f"{message}: {remedy}"
+    return message
 
 
 @contextlib.contextmanager
@@ -225,11 +225,10 @@ class Storage:
         before = np.cumsum([0, *(counts[n] for n in groups)])  # rows read before those of each group
         return read.take(before[np.searchsorted(groups, holder)] + np.asarray(rows) - starts[holder])
 
-    def columns(self, path: str) -> list[str]:
-        """The names of a Parquet file's columns."""
+    def schema(self, path: str) -> pa.Schema:
+        """The columns of a Parquet file."""
         with self.filesystem.open(self.full(path), "rb") as file:
-            names: list[str] = pq.read_schema(file).names
-        return names
+            return pq.read_schema(file)
 
     def read_batches(self, path: str, rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """A Parquet file's table, a number of rows at a time; `columns` may be leaves (`a.list.element.b`), those

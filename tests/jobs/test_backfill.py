@@ -321,7 +321,7 @@ def test_a_dry_run_tells_the_size_and_leaves_nothing(tmp_path: Path, fake: FakeS
     [
         (
             ["--set", "concurency=3"],
-            "--set concurency: concurency: Extra inputs are not permitted (given: 3): did you mean concurrency?",
+            "--set concurency: Extra inputs are not permitted (given: 3): did you mean concurrency?",
         ),
         (["--set", "output={folder}/documents"], "is within input: "),
         (["--set", "window={days: 3, first: 2026-01-01}"], "give first, or days back from today, not both"),

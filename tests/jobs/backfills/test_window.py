@@ -18,8 +18,8 @@ from jobs.backfills.window import publish_window, window_due, window_run
 from jobs.cli.command import CONFIGS
 from jobs.stages.engines import fleet
 from jobs.stages.run import Run
+from jobs.state.parquet_schemas import CHUNKS
 from jobs.state.storage import Storage
-from jobs.state.tables import CHUNKS
 from tests.jobs.outputs import reply
 
 pytestmark = pytest.mark.usefixtures("cluster")

@@ -15,8 +15,8 @@ from extraction.schema.company import CompanyProfile, ShortProfile
 from jobs.state import output_table
 from jobs.state.manifest import File, Manifest
 from jobs.state.output_table import check_table, commit_table
+from jobs.state.parquet_schemas import profile_schema
 from jobs.state.storage import Storage
-from jobs.state.tables import profile_schema
 from tests.conftest import ROOT
 from tests.jobs.state.test_publications import RUNS, SCHEMA, publish
 

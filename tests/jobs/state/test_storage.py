@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extraction.errors import OperatorError
-from jobs.stages.input_files import files_at
+from jobs.inputs.file_discovery import files_at
 from jobs.stages.ray_cluster import reason
 from jobs.state.published_run import PublishedRun
 from jobs.state.storage import Storage, explained, is_outage, storage_at

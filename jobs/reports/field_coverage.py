@@ -135,15 +135,15 @@ def _batch(batch: pa.Table) -> _Sums:
     by_field = by_company.group_by("field").aggregate(
         [("company", "count"), ("support_sum", "sum"), ("support_count", "sum"), ("confidence_sum", "sum")]
     )
-    told = by_field.to_pydict()
-    names = told["field"]
+    sums = by_field.to_pydict()
+    names = sums["field"]
     loose = rows.filter(pc.invert(pc.or_(rows["grounded"], rows["chosen"])))
     unsure = rows.filter(pc.and_(rows["grounded"], pc.invert(rows["chosen"])))
-    sure = (number or 0.0 for number in told["confidence_sum_sum"])
+    sure = (number or 0.0 for number in sums["confidence_sum_sum"])
     return _Sums(
-        companies=Counter(dict(zip(names, told["company_count"], strict=True))),
-        values=Counter(dict(zip(names, told["support_count_sum"], strict=True))),
-        support=Counter(dict(zip(names, told["support_sum_sum"], strict=True))),
+        companies=Counter(dict(zip(names, sums["company_count"], strict=True))),
+        values=Counter(dict(zip(names, sums["support_count_sum"], strict=True))),
+        support=Counter(dict(zip(names, sums["support_sum_sum"], strict=True))),
         confidence=Counter(dict(zip(names, sure, strict=True))),
         unsure=counted(unsure["field"]),
         loose=counted(loose["field"]),

@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobs.cli.number_format import percent, seconds, short, visible_text
-from jobs.reports import page as page_of
-from jobs.reports.page import embedded
+from jobs.reports import html_page as page_of
+from jobs.reports.html_page import embedded
 from jobs.state.published_run import PublishedRun
 from tests.jobs import outputs
 from tests.jobs.reports.runs import ATTACKS, IDS

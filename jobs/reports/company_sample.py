@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from extraction.chunking.chunker import Chunk, originals
+from jobs.state.parquet_schemas import chunks_of
 from jobs.state.published_run import CHUNKS_READ_AT_ONCE, PublishedRun
-from jobs.state.tables import chunks_of
 
 ProfileRow = dict[str, Any]
 NumberOf = Mapping[str, int]
@@ -48,9 +48,9 @@ def entry(
 
 
 def _evidence(row: ProfileRow, fields: NumberOf, documents: NumberOf) -> list[Any]:
-    told = fields[row["field"]], row["value"], int(row["chosen"]), int(row["grounded"]), row["support"]
+    values = fields[row["field"]], row["value"], int(row["chosen"]), int(row["grounded"]), row["support"]
     sure = None if row["confidence"] is None else round(row["confidence"], 3)
-    return [*told, [_place(place, documents) for place in row["places"]], sure]
+    return [*values, [_place(place, documents) for place in row["places"]], sure]
 
 
 def _conflict(row: ProfileRow, fields: NumberOf, documents: NumberOf) -> list[Any]:
@@ -81,8 +81,8 @@ def texts_of(chunks: Sequence[Chunk], answers: Mapping[str, ProfileRow]) -> Prof
         }
         for document in originals(chunks)
     ]
-    told = [{"tokens": chunk.prompt_tokens, **answers.get(chunk.chunk_id, {})} for chunk in chunks]
-    return {"documents": documents, "chunks": told}
+    outcomes = [{"tokens": chunk.prompt_tokens, **answers.get(chunk.chunk_id, {})} for chunk in chunks]
+    return {"documents": documents, "chunks": outcomes}
 
 
 FILES = 8  # of profiles looked at; more than a page holds stand in them
@@ -146,11 +146,11 @@ def _candidates(published: PublishedRun) -> Iterator[str]:
             lengths = (pc.list_value_length(batch[name]).to_pylist() for name in ("conflicts", "chunks_missing"))
             for company_id, disputed, missing in zip(batch["company_id"].to_pylist(), *lengths, strict=True):
                 (lacking if missing else conflicting if disputed else others).append(company_id)
-    turns = zip_longest(*(sorted(ids, key=_drawn) for ids in (conflicting, lacking, others)))
+    turns = zip_longest(*(sorted(ids, key=_sampling_key) for ids in (conflicting, lacking, others)))
     return (company_id for company_id in chain.from_iterable(turns) if company_id is not None)
 
 
-def _drawn(company_id: str) -> tuple[int, str]:
+def _sampling_key(company_id: str) -> tuple[int, str]:
     return zlib.crc32(company_id.encode("utf-8", errors="surrogatepass")), company_id
 
 

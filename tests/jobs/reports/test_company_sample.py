@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from jobs.reports import page as page_of
-from jobs.reports.sample import CompanySample, sample_companies
+from jobs.reports import html_page as page_of
+from jobs.reports.company_sample import CompanySample, sample_companies
 from jobs.state.published_run import PublishedRun
 from jobs.state.storage import Storage
 from tests.jobs import outputs

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from jobs.reports import page as page_of
+from jobs.reports import html_page as page_of
 from jobs.state.published_run import PublishedRun
 from tests.jobs import outputs
 from tests.jobs.helpers import rows_of

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.grounding.finders import (
+from extraction.grounding.value_finders import (
     Finder,
     Hints,
     find_emails,

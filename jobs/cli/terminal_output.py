@@ -1,23 +1,23 @@
 """What commands print: profiles as a table, one profile with its evidence, counts."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any
 
-from pydantic import BaseModel
+import pyarrow as pa
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from extraction.chunking.chunker import Original
-from extraction.schema.profile_model import facts
 from jobs.cli.number_format import clock
 from jobs.stages.run import Run
 from jobs.stages.run_stats import RunStats
 from jobs.state.manifest import MANIFEST, Manifest
+from jobs.state.parquet_schemas import OWN_COLUMNS
 from jobs.state.publications import current_file
 from jobs.state.storage import Storage
 
@@ -35,29 +35,38 @@ def console() -> Console:
     return wide if wide.is_terminal else Console(highlight=False, width=WIDTH_IN_LOGS)
 
 
-def show_profiles(out: Console, storage: Storage, manifest: Manifest, model: type[BaseModel]) -> None:
+def show_profiles(out: Console, storage: Storage, manifest: Manifest, schema: pa.Schema) -> None:
     """The first profiles, a line each."""
     rows: list[dict[str, Any]] = []
     for file in manifest.profiles:
         rows += storage.read_table(file.path).slice(0, ROWS_SHOWN - len(rows)).to_pylist()
         if len(rows) >= ROWS_SHOWN:
             break
-    out.print(profile_table(rows, model))
+    out.print(profile_table(rows, schema))
     if manifest.counts.companies > ROWS_SHOWN:
         out.print(f"... and {manifest.counts.companies - ROWS_SHOWN:,} more", style="dim")
 
 
-def profile_table(rows: Iterable[dict[str, Any]], model: type[BaseModel]) -> Table:
-    """Profiles, a line each, the first of their columns. Cells are facts alone: what stands in no document is not
-    shown."""
-    shown = facts(model)[:COLUMNS_SHOWN]
+def profile_table(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> Table:
+    """Profiles, a line each, the first of their columns, without what the project adds to them."""
+    shown = list(islice(_leaves(schema), COLUMNS_SHOWN))
     table = Table(header_style="bold", pad_edge=False, box=None)
     table.add_column("company_id", style="dim", no_wrap=True, max_width=WIDTH_OF_CELL)
-    for field in shown:
-        table.add_column(field.path[-1], no_wrap=True, min_width=len(field.path[-1]), max_width=WIDTH_OF_CELL)
+    for path in shown:
+        table.add_column(path[-1], no_wrap=True, min_width=len(path[-1]), max_width=WIDTH_OF_CELL)
     for row in rows:
-        table.add_row(plain(row["company_id"]), *(_cell(row, field.path) for field in shown))
+        table.add_row(plain(row["company_id"]), *(_cell(row, path) for path in shown))
     return table
+
+
+def _leaves(columns: Iterable[pa.Field], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The paths of a profile's values in its columns."""
+    for column in columns:
+        path = (*above, column.name)
+        if pa.types.is_struct(column.type) and path[0] not in OWN_COLUMNS:
+            yield from _leaves(column.type, path)
+        elif path[0] not in OWN_COLUMNS:
+            yield path
 
 
 def _cell(row: dict[str, Any], path: tuple[str, ...]) -> Text:
@@ -110,8 +119,8 @@ def show_counts(
         *([("report", report)] if report else []),
     ]  # fmt: skip
     out.print()
-    for name, told in lines:
-        out.print(Text.assemble((f"{name:<13}", "bold"), told), soft_wrap=True)
+    for name, text in lines:
+        out.print(Text.assemble((f"{name:<13}", "bold"), text), soft_wrap=True)
 
 
 def _refused(refused: Mapping[str, int]) -> str:
@@ -154,7 +163,7 @@ def _show_field(
     out.print()
     out.print(Text.assemble((name, "cyan"), (nothing, "dim")))
     for value in chosen:
-        support = _counted(value["support"], "document") if value["grounded"] else "in no document"
+        support = _counted(value["support"], "document") if value["grounded"] else "the model's reading"
         support += _sure(value)
         _indented(out, Text.assemble((_readable(value["value"]), "bold"), (f"   {support}", "dim")))
         for place in value["places"]:
@@ -180,10 +189,10 @@ def _show_conflict(out: Console, conflict: PrintedRow, texts: Mapping[str, Origi
 def _show_others(out: Console, others: Sequence[PrintedRow]) -> None:
     """What was given too: what stands in a document, and what in none and was kept out."""
     for grounded, label in ((True, "kept back"), (False, "kept out, in no document")):
-        said = [_readable(value["value"]) + _sure(value) for value in others if value["grounded"] is grounded]
-        if said:
-            more = f" and {len(said) - OTHERS_SHOWN} more" if len(said) > OTHERS_SHOWN else ""
-            _indented(out, Text(f"{label}: {'; '.join(said[:OTHERS_SHOWN])}{more}", "dim"))
+        listed = [_readable(value["value"]) + _sure(value) for value in others if value["grounded"] is grounded]
+        if listed:
+            more = f" and {len(listed) - OTHERS_SHOWN} more" if len(listed) > OTHERS_SHOWN else ""
+            _indented(out, Text(f"{label}: {'; '.join(listed[:OTHERS_SHOWN])}{more}", "dim"))
 
 
 def _sure(value: PrintedRow) -> str:

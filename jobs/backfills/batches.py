@@ -19,8 +19,9 @@ from jobs.backfills.partition_state import PartitionStatus, read_statuses, recip
 from jobs.backfills.partitions import Pattern, partitions_in_window
 from jobs.backfills.window import window_run
 from jobs.cli.command import LOG
-from jobs.stages import extract, plan, ray_cluster, read_input
-from jobs.stages.input_files import WRITTEN_FILE
+from jobs.inputs import document_reader
+from jobs.inputs.file_discovery import WRITTEN_FILE
+from jobs.stages import extract, plan, ray_cluster
 from jobs.stages.run import Run, logs_of, new_run_id
 from jobs.state.ledger import (
     LEDGERS,
@@ -33,8 +34,8 @@ from jobs.state.ledger import (
     order,
 )
 from jobs.state.output_table import check_table
+from jobs.state.parquet_schemas import profile_schema
 from jobs.state.storage import storage_at
-from jobs.state.tables import profile_schema
 
 PLANNERS = 8  # partitions planned at a time
 PLANNING = 0.25  # of the time that is left before a deadline
@@ -133,7 +134,7 @@ class Backfill:
 def _planned(partition: PartitionRun, index: Index, least: ChunkState) -> PartitionRun:
     try:
         files, columns = sorted(partition.status.partition.files), partition.run.settings.columns
-        documents = read_input.look_over(files, columns)
+        documents = document_reader.look_over(files, columns)
         partition.absent = documents.absent
         partition.planned = plan.plan(partition.run, documents)
         for note in (*documents.absent.values(), *partition.planned.notes):

@@ -22,9 +22,10 @@ from extraction.config.settings import Columns, Settings
 from extraction.config.sglang_presets import choose_preset, load_matrix
 from extraction.errors import Fault, ProfilesError, RunError
 from extraction.prompting.reply_parsing import ReplyFault, parse
-from jobs.stages import ray_cluster, read_input
+from jobs.inputs import document_reader
+from jobs.inputs.file_discovery import refuse_own_output
+from jobs.stages import ray_cluster
 from jobs.stages.engines import SCENARIOS, Fleet
-from jobs.stages.input_files import refuse_own_output
 from jobs.state.storage import storage_at
 
 MOST_S = 120  # for one answer
@@ -97,14 +98,14 @@ async def _models(address: ServerAddress, settings: Settings) -> list[Check]:
     names = ", ".join(cards) or "nothing"
     found = [Check("endpoint", "ok", f"{address.url}/models answers: {names}")]
     if address.model not in cards:
-        said = f"{address.model!r} is asked for, and it serves {names}"
-        return [*found, Check("model name", "wrong", said, "--model (or VLLM_MODEL) as it stands there")]
+        message = f"{address.model!r} is asked for, and it serves {names}"
+        return [*found, Check("model name", "wrong", message, "--model (or VLLM_MODEL) as it stands there")]
     found.append(Check("model name", "ok", address.model))
     context = cards[address.model].get("max_model_len")
     needed = limits.max_chunk_tokens + limits.max_output_tokens
     if isinstance(context, int) and context < needed:
-        said = f"it takes {context:,} tokens, a chunk and its answer may have {needed:,}"
-        found.append(Check("context", "wrong", said, "--context-length there, or lower limits.max_chunk_tokens"))
+        message = f"it takes {context:,} tokens, a chunk and its answer may have {needed:,}"
+        found.append(Check("context", "wrong", message, "--context-length there, or lower limits.max_chunk_tokens"))
     return found
 
 
@@ -127,21 +128,25 @@ async def _answered(client: Client, first: Result) -> list[Check]:
         found.append(
             Check("parameters", "note", f"asked with {client.dialect}", "nothing to do: a run does the same")
         )
-    if refused := parse(first.replies[0], "stop", client.model).refused:
-        said = f"it gives values that {client.model.__name__} refuses: {', '.join(refused[:3])}"
-        found.append(Check("values", "note", said, "say in the field's description how to write them"))
+    if refused := parse(first.replies[0], "stop", client.model, optional=True).refused:
+        message = f"it gives values that {client.model.__name__} refuses: {', '.join(refused[:3])}"
+        found.append(Check("values", "note", message, "say in the field's description how to write them"))
     if not first.prompt_tokens:
         found.append(Check("usage", "note", "it does not say how many tokens it took", "cost can't be counted"))
     elif not second.cached_tokens:
-        said = "of the same prompt again it had nothing in its prefix cache, or does not tell"
-        found.append(Check("prefix cache", "note", said, "SGLang: --enable-cache-report, no --disable-radix-cache"))
+        message = "of the same prompt again it had nothing in its prefix cache, or does not tell"
+        found.append(
+            Check("prefix cache", "note", message, "SGLang: --enable-cache-report, no --disable-radix-cache")
+        )
     if any(map(WHITE_SPACE.search, first.replies)):
-        said = "it writes white space between JSON's signs, which are tokens"
-        found.append(Check("white space", "note", said, "start it with --constrained-json-disable-any-whitespace"))
+        message = "it writes white space between JSON's signs, which are tokens"
+        found.append(
+            Check("white space", "note", message, "start it with --constrained-json-disable-any-whitespace")
+        )
     if first.replies != second.replies and not client.settings.sampling.temperature:
-        said = "it answers the same question in two ways at temperature 0"
+        message = "it answers the same question in two ways at temperature 0"
         remedy = "SGLang: --sampling-defaults openai, so that the model's own sampling does not mix in"
-        found.append(Check("same answer", "note", said, remedy))
+        found.append(Check("same answer", "note", message, remedy))
     return [await _word(client), *found]
 
 
@@ -156,8 +161,8 @@ async def _word(client: Client) -> Check:
     finally:
         await connection.close()
     if f'"{WORD_SCHEMA_NAME}"' not in text:
-        said = f'the schema leaves it {{"word": "{WORD_SCHEMA_NAME}"}} to say, and it says {text[:60]!r}'
-        return Check("structured output", "note", said, GRAMMAR)
+        message = f'the schema leaves it {{"word": "{WORD_SCHEMA_NAME}"}} to say, and it says {text[:60]!r}'
+        return Check("structured output", "note", message, GRAMMAR)
     return Check("structured output", "ok", "the schema is kept to")
 
 
@@ -168,7 +173,7 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 def check_input(given: list[str], columns: Columns) -> Check:
     """Whether documents can be read, and how many there are."""
     try:
-        found = read_input.find_input(given, columns)
+        found = document_reader.find_input(given, columns)
         odd = (*found.notes, *_sampled(found, columns))
     except Exception as error:
         reason = ray_cluster.reason(error)
@@ -176,18 +181,20 @@ def check_input(given: list[str], columns: Columns) -> Check:
             raise
         return Check("input", "wrong", str(reason))
     files = len({part.url for part in found.parts})
-    said = f"{files:,} files, {found.rows:,} documents, {found.bytes / 1e6:,.1f} MB; the columns are there"
+    message = f"{files:,} files, {found.rows:,} documents, {found.bytes / 1e6:,.1f} MB; the columns are there"
     remedy = ""
     if found.dead_letters:
         first = found.dead_letters[0]
-        said += f"; {len(found.dead_letters):,} files can't be read, such as {first.source_path}: {first.message}"
+        message += (
+            f"; {len(found.dead_letters):,} files can't be read, such as {first.source_path}: {first.message}"
+        )
         remedy = "each of them will be a dead letter: mend them, or leave them out"
-    return Check("input", "note" if odd or remedy else "ok", "; ".join((said, *odd)), remedy)
+    return Check("input", "note" if odd or remedy else "ok", "; ".join((message, *odd)), remedy)
 
 
-def _sampled(found: read_input.Input, columns: Columns) -> list[str]:
+def _sampled(found: document_reader.Input, columns: Columns) -> list[str]:
     """What values mean nothing in the first rows, in words."""
-    rows = next(read_input.document_rows(found.parts[:1], columns), None)
+    rows = next(document_reader.document_rows(found.parts[:1], columns), None)
     if rows is None:
         return []
     unclear = [
@@ -195,7 +202,7 @@ def _sampled(found: read_input.Input, columns: Columns) -> list[str]:
         for row in rows.select(["source_path", "row", "unclear"]).to_pylist()
         for each in row["unclear"] or ()
     ]
-    return [f"of the first {rows.num_rows:,}: {note}" for note in read_input.unclear_notes(unclear, columns)]
+    return [f"of the first {rows.num_rows:,}: {note}" for note in document_reader.unclear_notes(unclear, columns)]
 
 
 def check_folder(name: str, given: str, flag: str, nodes: int, inputs: Sequence[str] = ()) -> Check:
@@ -206,9 +213,9 @@ def check_folder(name: str, given: str, flag: str, nodes: int, inputs: Sequence[
     except ProfilesError as error:
         return Check(name, "wrong", str(error), "give a folder or URL that this user, and every node, may write to")
     if storage.url.startswith("file://") and nodes > 1:
-        said = f"{storage.url} is a local path, and there are {nodes} nodes"
+        message = f"{storage.url} is a local path, and there are {nodes} nodes"
         return Check(
-            name, "note", said, "it must be the same shared folder on each of them, or a URL (s3://, gs://)"
+            name, "note", message, "it must be the same shared folder on each of them, or a URL (s3://, gs://)"
         )
     return Check(name, "ok", f"{storage.url} can be written to")
 
@@ -217,8 +224,8 @@ def check_ray() -> tuple[Check, list[Mapping[str, Any]]]:
     """Whether the cluster answers, and its nodes; none where a run starts a Ray of its own."""
     address = os.environ.get("RAY_ADDRESS")
     if not address and not ray.is_initialized():
-        said = f"RAY_ADDRESS is not set: a run starts a Ray of its own here, with {os.cpu_count()} CPUs"
-        return Check("ray", "ok", said), []
+        message = f"RAY_ADDRESS is not set: a run starts a Ray of its own here, with {os.cpu_count()} CPUs"
+        return Check("ray", "ok", message), []
     try:
         with ray_cluster.connected():
             nodes = [node for node in ray.nodes() if node["Alive"]]
@@ -226,16 +233,16 @@ def check_ray() -> tuple[Check, list[Mapping[str, Any]]]:
         remedy = f"is {address or 'it'} up, its Ray version {ray.__version__}, and RAY_AUTH_TOKEN its token?"
         return Check("ray", "wrong", str(error), remedy), []
     total = {kind: sum(node["Resources"].get(kind, 0) for node in nodes) for kind in ("CPU", "GPU")}
-    said = f"{len(nodes)} nodes, {total['CPU']:g} CPUs, {total['GPU']:g} GPUs, Ray {ray.__version__}"
-    return Check("ray", "ok", said), nodes
+    message = f"{len(nodes)} nodes, {total['CPU']:g} CPUs, {total['GPU']:g} GPUs, Ray {ray.__version__}"
+    return Check("ray", "ok", message), nodes
 
 
 def check_gpus(settings: Settings, nodes: list[Mapping[str, Any]]) -> Iterator[Check]:
     """The GPUs of each node, and the row of the scenario matrix that their servers get, with its reason."""
     owners = [node for node in nodes if node["Resources"].get("GPU")]
     if nodes and not owners:
-        said = "no node with a GPU is up: if the cluster scales, the first run brings one"
-        yield Check("gpus", "note", said, "else add a GPU node, or take --engine endpoint or llamacpp")
+        message = "no node with a GPU is up: if the cluster scales, the first run brings one"
+        yield Check("gpus", "note", message, "else add a GPU node, or take --engine endpoint or llamacpp")
         return
     places: list[Mapping[str, Any] | None] = [*owners] or [None]
     for node in places:
@@ -248,9 +255,9 @@ def check_gpus(settings: Settings, nodes: list[Mapping[str, Any]]) -> Iterator[C
                 load_matrix(SCENARIOS), settings.sglang.scenario, least.name, least.vram_gib, gpus=owned, over=over
             )
         except Exception as error:
-            said = str(ray_cluster.reason(error) or error)
+            message = str(ray_cluster.reason(error) or error)
             remedy = "is the driver there, and --scenario a row that fits? sglang.vram_gib tells what NVML can't"
-            yield Check(name, "wrong", said, remedy)
+            yield Check(name, "wrong", message, remedy)
             continue
         yield Check(name, "ok", f"{len(devices)} x {least.name}: {row.reason}")
         yield from _long_prompts(settings, row.flags.chunked_prefill_size or 8192)
@@ -281,8 +288,8 @@ def devices_here() -> list[sglang.Gpu]:
 def _long_prompts(settings: Settings, piece: int) -> Iterator[Check]:
     longest = settings.limits.max_chunk_tokens
     if longest > 4 * piece:
-        said = f"a prompt of {longest:,} tokens is read in {-(-longest // piece)} pieces of {piece:,}"
-        yield Check("long prompts", "note", said, "slow? Where memory allows --scenario long_prompts")
+        message = f"a prompt of {longest:,} tokens is read in {-(-longest // piece)} pieces of {piece:,}"
+        yield Check("long prompts", "note", message, "slow? Where memory allows --scenario long_prompts")
 
 
 def check_model(settings: Settings, fleet: Fleet, nodes: int) -> Check:
@@ -294,31 +301,35 @@ def check_model(settings: Settings, fleet: Fleet, nodes: int) -> Check:
     if folder.is_dir() and not list(folder.glob("*.safetensors")) and settings.model.load_format != "dummy":
         return Check("model", "wrong", f"{folder} holds no *.safetensors", "download the weights into it")
     if folder.is_dir() and nodes > 1:
-        said = f"{folder} is a local folder, and there are {nodes} nodes"
-        return Check("model", "note", said, "each GPU node needs it at that path, or take its name on the hub")
+        message = f"{folder} is a local folder, and there are {nodes} nodes"
+        return Check("model", "note", message, "each GPU node needs it at that path, or take its name on the hub")
     if fleet.engine == "llamacpp" or folder.is_dir():
         return Check("model", "ok", f"{fleet.model} is here")
     cached = (huggingface_hub.try_to_load_from_cache(settings.model.name, name) for name in WEIGHTS)
     if any(isinstance(path, str) for path in cached):
         return Check("model", "ok", f"{fleet.model}: tokenizer and weights are in this machine's cache")
-    said = f"{fleet.model}: the tokenizer is here, the weights are not: each node downloads them at its first start"
-    return Check("model", "note", said, "a shared cache (HF_HOME) or an image that holds them saves that time")
+    message = f"{fleet.model}: the tokenizer is here, the weights are not: a node downloads them at its first start"
+    return Check("model", "note", message, "a shared cache (HF_HOME) or an image that holds them saves that time")
 
 
 def check_sampling(settings: Settings) -> Iterator[Check]:
     """Temperature 0, no penalties, and room for prompt and answer."""
-    drawn, limits = settings.sampling, settings.limits
-    if drawn.temperature:
-        said = f"sampling.temperature = {drawn.temperature:g}: the same document gets other answers each time"
-        yield Check("temperature", "note", said, "--set sampling.temperature=0")
+    sampling, limits = settings.sampling, settings.limits
+    if sampling.temperature:
+        message = f"sampling.temperature = {sampling.temperature:g}: the same document gets other answers each time"
+        yield Check("temperature", "note", message, "--set sampling.temperature=0")
     else:
         yield Check("temperature", "ok", "sampling.temperature = 0")
-    if drawn.frequency_penalty or drawn.presence_penalty:
-        said = f"frequency_penalty = {drawn.frequency_penalty:g}, presence_penalty = {drawn.presence_penalty:g}"
-        yield Check("penalties", "note", said, "they count against JSON's own signs, too: 0 unless it was measured")
+    if sampling.frequency_penalty or sampling.presence_penalty:
+        message = (
+            f"frequency_penalty = {sampling.frequency_penalty:g}, presence_penalty = {sampling.presence_penalty:g}"
+        )
+        yield Check(
+            "penalties", "note", message, "they count against JSON's own signs, too: 0 unless it was measured"
+        )
     if limits.max_chunk_tokens + limits.max_output_tokens > limits.context_length:
-        said = (
+        message = (
             f"limits.max_chunk_tokens = {limits.max_chunk_tokens:,} and limits.max_output_tokens = "
             f"{limits.max_output_tokens:,} exceed limits.context_length = {limits.context_length:,}"
         )
-        yield Check("limits", "note", said, "lower one of the first two")
+        yield Check("limits", "note", message, "lower one of the first two")

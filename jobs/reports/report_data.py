@@ -13,10 +13,10 @@ from extraction.merging.confidence import Bin, Calibration
 from extraction.prompting.prompt import prompt_digest
 from jobs.cli.number_format import clock, percent, seconds, short
 from jobs.reports import charts
-from jobs.reports.coverage import Coverage, coverage
+from jobs.reports.company_sample import sample_companies
+from jobs.reports.field_coverage import Coverage, coverage
 from jobs.reports.flow_chart import Flow
 from jobs.reports.request_stats import Answers, ServerWork, answers_of
-from jobs.reports.sample import sample_companies
 from jobs.state import run_record
 from jobs.state.manifest import Manifest
 from jobs.state.published_run import PublishedRun
@@ -94,7 +94,7 @@ class Figure:
 
     name: str
     value: str
-    told: str
+    caption: str
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def report_facts(published: PublishedRun, room: int, reliability: Sequence[Bin] 
         "letters": [{**letter, "text": shown.dead.get(letter["document_id"])} for letter in failed.letters],
     }
     sure = _sureness(manifest, run, fields, own=bool(reliability))
-    told = {
+    facts = {
         "manifest": manifest,
         "run": run,
         "flow": flow,
@@ -161,7 +161,7 @@ def report_facts(published: PublishedRun, room: int, reliability: Sequence[Bin] 
         "shown": len(shown.companies),
         "files_shown": FILES_SHOWN,
     }
-    return told, data
+    return facts, data
 
 
 def _sureness(manifest: Manifest, run: RunRecord | None, fields: Coverage, *, own: bool) -> Sureness:
@@ -217,13 +217,13 @@ def _figures(manifest: Manifest, run: RunRecord | None, answers: Answers, flow: 
 
 def _speed(answers: Answers) -> Figure:
     servers = len(answers.servers)
-    told = f"{clock(answers.seconds)} on {servers:,} server{'' if servers == 1 else 's'}"
+    caption = f"{clock(answers.seconds)} on {servers:,} server{'' if servers == 1 else 's'}"
     named, per_s = charts.unit(answers.rate)
-    return Figure(f"Chunks {named}", short(per_s * answers.rate), told)
+    return Figure(f"Chunks {named}", short(per_s * answers.rate), caption)
 
 
 def _cost(manifest: Manifest, run: RunRecord | None, answers: Answers) -> Figure:
-    """What the run cost where it was told prices, else the hours of its GPUs or servers."""
+    """What the run cost where prices are set, else the hours of its GPUs or servers."""
     gpus = run.gpus if run else 0
     known = run.server_hours if run else None
     hours = (answers.server_hours if known is None else known) * (gpus or 1)
@@ -238,8 +238,8 @@ def _cost(manifest: Manifest, run: RunRecord | None, answers: Answers) -> Figure
         output_tokens=answers.total("completion_tokens"),
     )
     each = 1_000 * spent / max(1, manifest.counts.companies)
-    told = f"{lasted} of {kind}; {price.currency} {each:,.2f} for 1,000 companies"
-    return Figure("Cost", f"{price.currency} {spent:,.2f}", told)
+    caption = f"{lasted} of {kind}; {price.currency} {each:,.2f} for 1,000 companies"
+    return Figure("Cost", f"{price.currency} {spent:,.2f}", caption)
 
 
 def _charts(answers: Answers) -> dict[str, charts.Chart]:
@@ -290,7 +290,7 @@ def _servers(answers: Answers, servers: Sequence[ServerRecord]) -> list[Data]:
     """The busiest servers: what each did."""
     known = {server.server: server for server in servers}
 
-    def told(work: ServerWork) -> Data:
+    def row_of(work: ServerWork) -> Data:
         done, lasted = work.answers + work.failed, max(work.last - work.first, 1e-9)
         started = known.get(work.server)
         return {
@@ -304,7 +304,7 @@ def _servers(answers: Answers, servers: Sequence[ServerRecord]) -> list[Data]:
             "restarts": started.starts - 1 if started else None,
         }
 
-    return [told(work) for work in answers.servers[:SERVERS_SHOWN]]
+    return [row_of(work) for work in answers.servers[:SERVERS_SHOWN]]
 
 
 def _settings(run: RunRecord | None) -> dict[str, Any]:

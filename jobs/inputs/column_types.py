@@ -174,7 +174,7 @@ def _each(column: pa.Array, read: Callable[..., str | None], *, numbered: bool =
 
 
 def _number(value: float, shown: str, exact: int) -> str | None:
-    """A whole number as its digits. NaN is missing; one too large to be told from its neighbours means nothing."""
+    """A whole number as its digits. NaN is missing; one too large to differ from its neighbours means nothing."""
     if value != value:
         return None
     if abs(value) >= exact:

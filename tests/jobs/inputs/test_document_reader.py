@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from extraction.config.settings import Columns
-from extraction.documents import admit
+from extraction.document_validation import admit
 from extraction.errors import OperatorError
-from jobs.stages.input_columns import refusal
-from jobs.stages.read_input import document_rows, find_input
-from jobs.state.tables import DOCUMENT_ROWS
+from jobs.inputs.column_types import refusal
+from jobs.inputs.document_reader import document_rows, find_input
+from jobs.state.parquet_schemas import DOCUMENT_ROWS
 from tests.jobs.helpers import row, write
 
 

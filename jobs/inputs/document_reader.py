@@ -1,14 +1,14 @@
 """The input: Parquet files looked over by their footers, then read piece by piece into document rows.
 
 What is odd in a file costs no more than itself: a column that can be done without is left out, a row group that
-can't be read is lost, a file without an id, a company or a text that can be read is a dead letter. All is told.
+can't be read is lost, a file without an id, a company or a text that can be read is a dead letter. The run's
+notes list all of it.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from itertools import groupby
 from typing import Any
 
@@ -20,22 +20,24 @@ import pyarrow.parquet as pq
 from extraction.config.settings import Columns
 from extraction.documents import DeadLetter
 from extraction.errors import Fault, OperatorError
-from jobs.stages.input_columns import read_text, read_values, refusal
-from jobs.stages.input_files import files_at, keys_in
+from jobs.inputs.column_mapping import (
+    KEY_COLUMNS,
+    OPTIONAL,
+    REQUIRED,
+    FileColumns,
+    Reasons,
+    column_notes,
+    columns_of,
+)
+from jobs.inputs.column_types import read_text, read_values
+from jobs.inputs.file_discovery import files_at
+from jobs.state.parquet_schemas import DOCUMENT_ROWS
 from jobs.state.storage import is_outage, open_file, with_remedy
-from jobs.state.tables import DOCUMENT_ROWS
 
 FOOTER_THREADS = 16
 ROWS_PER_BATCH = 1_000
 BYTES_PER_BATCH = 16 << 20  # of rows that are handed on together; a larger row is alone
 ROWS_PER_STEP = 16  # rows decoded at a time: a few bytes of a file may stand for a large text in each of them
-REQUIRED = ("document_id", "text")
-OPTIONAL = ("company_id", "title", "url", "document_type", "document_date", "company_name", "website")
-KEY_COLUMNS = (
-    *REQUIRED,
-    "company_id",
-)  # a file in which one of these can't be read would be taken for something else
-Reasons = dict[str, str]  # by name in the settings, why a column is left out
 
 
 @dataclass(frozen=True)
@@ -77,22 +79,9 @@ class Input:
 
 
 @dataclass(frozen=True)
-class FileColumns:
-    """How a file's columns are read: `taken` has their names in the file, `given` values from its path, by names in
-    the settings. `left_out` are optional ones that can't be read; `refused` says why the file can't."""
-
-    names: tuple[str, ...]
-    taken: Mapping[str, str]
-    given: Mapping[str, str | None]
-    left_out: Reasons
-    refused: str | None
-
-
-@dataclass(frozen=True)
 class FoundFile:
     """What a file's footer tells."""
 
-    url: str
     columns: FileColumns
     parts: tuple[RowGroup, ...]
     rows: int
@@ -111,7 +100,7 @@ def find_input(inputs: Sequence[str], columns: Columns, limit: int | None = None
 
 
 def look_over(urls: Sequence[str], columns: Columns, limit: int | None = None) -> Input:
-    """The same for files that are already found, at least one; columns that are in none are only told."""
+    """The same for files that are already found, at least one; columns that are in none are only reported."""
     with ThreadPoolExecutor(FOOTER_THREADS) as pool:
         looked = list(pool.map(lambda url: _look_over(url, columns), dict.fromkeys(urls)))
     files = [found for found in looked if isinstance(found, FoundFile)]
@@ -134,7 +123,7 @@ def look_over(urls: Sequence[str], columns: Columns, limit: int | None = None) -
             letter = letter if left is None else replace(letter, documents=min(left, letter.documents))
             dead.append(letter)
             left = None if left is None else left - letter.documents
-    absent, notes = _oddities(good, columns)
+    absent, notes = column_notes([file.columns for file in good], columns)
     return Input(tuple(parts), tuple(dead), tuple(notes), absent)
 
 
@@ -154,7 +143,7 @@ def _look_over(url: str, columns: Columns) -> FoundFile | DeadLetter:
         return DeadLetter(None, url, "plan", Fault.UNREADABLE, why)
     starts = np.cumsum([0, *(group.num_rows for group in groups)]).tolist()
     parts = [RowGroup(url, n, starts[n], g.num_rows, g.total_byte_size) for n, g in enumerate(groups) if g.num_rows]
-    return FoundFile(url, columns_of(schema, url, columns), tuple(parts), starts[-1])
+    return FoundFile(columns_of(schema, url, columns), tuple(parts), starts[-1])
 
 
 def _parquet(file: Any) -> pq.ParquetFile:
@@ -166,93 +155,7 @@ def _dead_letter(found: FoundFile | DeadLetter) -> DeadLetter:
     if isinstance(found, DeadLetter):
         return found
     why = found.columns.refused or ""
-    return DeadLetter(None, found.url, "plan", Fault.UNREADABLE, why, documents=found.rows)
-
-
-def columns_of(schema: pa.Schema, url: str, columns: Columns) -> FileColumns:
-    """How the columns of a file are read. Of a key in its path and a column of the same name the column counts."""
-    keys = keys_in(url)
-    taken: dict[str, str] = {}
-    given: dict[str, str | None] = {}
-    left_out: Reasons = {}
-    refused: str | None = None
-    for name in (*REQUIRED, *OPTIONAL):
-        column = getattr(columns, name)
-        places = schema.get_all_field_indices(column)
-        if len(places) == 1:
-            why = refusal(name, schema.field(places[0]).type)
-        elif places:
-            why = f"is there {len(places)} times"
-        elif column in keys:
-            given[name], why = keys[column], None
-            continue
-        elif name in REQUIRED:
-            refused = refused or (
-                f"there is no column {column!r} among {', '.join(schema.names)}{_meant(column, schema.names)}: map "
-                "it with --set columns.NAME=COLUMN"
-            )
-            continue
-        else:
-            continue
-        if why is None:
-            taken[name] = column
-        elif name in KEY_COLUMNS:
-            refused = refused or f"column {column!r} {why}: --set columns.{name}=COLUMN names another"
-        else:
-            left_out[name] = why
-    return FileColumns(tuple(schema.names), taken, given, left_out, refused)
-
-
-def _meant(column: str, names: Iterable[str]) -> str:
-    """What may be meant by a column that is not there: one that differs by case and the like, or by a letter."""
-    alike = _alike(column, names) or get_close_matches(column, list(names), 1, 0.75)
-    return f" (did you mean {alike[0]!r}?)" if alike else ""
-
-
-def _alike(column: str, names: Iterable[str]) -> list[str]:
-    return [name for name in dict.fromkeys(names) if _bare(name) == _bare(column)]
-
-
-def _bare(name: str) -> str:
-    return "".join(filter(str.isalnum, name.casefold()))
-
-
-def _oddities(files: Sequence[FoundFile], columns: Columns) -> tuple[dict[str, str], list[str]]:
-    """The columns that the settings name and no file has, and what is odd in others, in words."""
-    absent: dict[str, str] = {}
-    notes: list[str] = []
-    for name in OPTIONAL:
-        column = getattr(columns, name)
-        without = [f for f in files if not {name} & {*f.columns.taken, *f.columns.given, *f.columns.left_out}]
-        names = dict.fromkeys(each for file in without for each in (*file.columns.names, *keys_in(file.url)))
-        alike = _alike(column, names)
-        means = "each document is a company of its own" if name == "company_id" else "it is not read"
-        if len(without) == len(files):
-            if column != Columns.model_fields[name].default:
-                absent[name] = (
-                    f"columns.{name} = {column}: there is no such column{_meant(column, names)}, but "
-                    f"{', '.join(names)}"
-                )
-            elif alike:
-                notes.append(f"there is no column {column!r}, but {alike[0]!r}: --set columns.{name}={alike[0]}")
-        elif without:
-            hint = f", which has {alike[0]!r}" if alike else ""
-            notes.append(
-                f"{len(without):,} of {len(files):,} files have no column {column!r}, such as "
-                f"{without[0].url}{hint}: there {means}"
-            )
-        for why, held in _by_reason(files, name).items():
-            notes.append(f"column {column!r} {why} in {len(held):,} of {len(files):,} files, such as {held[0]}: "
-                         "it is left out there")  # fmt: skip
-    return absent, notes
-
-
-def _by_reason(files: Sequence[FoundFile], name: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = defaultdict(list)
-    for file in files:
-        if name in file.columns.left_out:
-            found[file.columns.left_out[name]].append(file.url)
-    return found
+    return DeadLetter(None, found.columns.url, "plan", Fault.UNREADABLE, why, documents=found.rows)
 
 
 def _first(parts: Sequence[RowGroup], limit: int | None) -> Iterator[RowGroup]:

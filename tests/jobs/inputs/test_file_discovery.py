@@ -7,7 +7,7 @@ import fsspec
 import pytest
 
 from extraction.errors import OperatorError
-from jobs.stages.input_files import files_at, keys_in, refuse_own_output
+from jobs.inputs.file_discovery import files_at, keys_in, refuse_own_output
 from tests.jobs.helpers import row, write
 
 ODD = ("[1]", "a?b", "a::b", "100%", "a%20b", "two words", "a*b", "x=[é]", "s3:", "#1", "{date}", "~", "!a")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extraction.config.settings import EpochUnit
-from jobs.stages.input_columns import read_text, read_values, refusal
+from jobs.inputs.column_types import read_text, read_values, refusal
 
 DAY = datetime.date(2024, 5, 1)
 NOON = datetime.datetime(2024, 5, 1, 12)

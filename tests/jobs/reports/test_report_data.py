@@ -12,10 +12,10 @@ import pytest
 
 from extraction.errors import Fault
 from jobs import report
-from jobs.reports import page as page_of
-from jobs.reports.coverage import coverage
-from jobs.reports.facts import MEANINGS, failures, report_facts
+from jobs.reports import html_page as page_of
+from jobs.reports.field_coverage import coverage
 from jobs.reports.flow_chart import Flow
+from jobs.reports.report_data import MEANINGS, failures, report_facts
 from jobs.reports.request_stats import answers_of
 from jobs.state import run_record
 from jobs.state.published_run import PublishedRun

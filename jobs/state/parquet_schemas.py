@@ -84,24 +84,6 @@ CHUNKS = pa.schema(
 )
 
 
-DEAD_LETTERS = pa.schema(
-    described(
-        ("document_id", pa.string(), "The document; null where the row has no id or can't be read"),
-        ("source_path", pa.string(), "File or URL and row (`#row=`, from 0) of the input"),
-        ("stage", pa.string(), "The stage that gave it up: `plan`, `extract` or `reduce`"),
-        ("fault", pa.string(), "The reason: a fault such as `empty`"),
-        ("message", pa.string(), "The reason in words, with names and limits; never a part of the document"),
-        ("attempts", pa.int32(), "Requests that were made for it"),
-        (
-            "documents",
-            pa.int64(),
-            "Documents that it stands for: 1, or the rows of a file or row group that can't be read, where they "
-            "are known",
-        ),
-    )
-)
-
-
 def chunks_of(table: pa.Table) -> Iterator[Chunk]:
     """The chunks in a table of CHUNKS."""
     for row in table.to_pylist():
@@ -188,6 +170,7 @@ OWN = pa.schema(
         ("conflicts", pa.list_(CONFLICT), "Fields of one value of which documents say different things"),
     )
 )
+OWN_COLUMNS = frozenset(("company_id", "confidence", *OWN.names))  # what is no field of the profile model
 CONFIDENCE_MEANS = (
     "For each field of the profile, under the same names, the confidence of the published value; of a list that of "
     "its least sure item; null for a reading and where nothing is published"

@@ -21,7 +21,7 @@ from rich.markup import escape
 from extraction.merging.confidence import Bin
 from jobs.cli.command import LOG
 from jobs.cli.number_format import clock, percent, seconds, short, visible_text
-from jobs.reports.facts import report_facts
+from jobs.reports.report_data import report_facts
 from jobs.state.manifest import Manifest
 from jobs.state.published_run import PublishedRun
 from jobs.state.storage import Storage
