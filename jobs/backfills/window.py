@@ -83,7 +83,6 @@ BUCKETS = pa.schema(
         *((f"{kind}_{name}", type_) for kind in ("profiles", "dead") for name, type_ in WRITTEN_COLUMNS),
     ]
 )
-NOT_WRITTEN = Written("", 0, 0, "")
 
 
 class WindowRecord(RecordBase):
@@ -406,12 +405,11 @@ def _write_bucket(run: Run, bucket: int, parts: pa.Table, shared: Shared) -> dic
     run.storage.write_table(f"{run.folder}/buckets/{bucket:06}.parquet", state)
     dead = pa.Table.from_struct_array(pc.list_flatten(state["dead_letters"].combine_chunks()))
     dead = dead.cast(DEAD_LETTERS)
-    names = {"profiles": (f"profiles/{run.run_id}", profiles), "dead": (f"dead_letters/{run.run_id}", dead)}
+    tables = {"profiles": (f"profiles/{run.run_id}", profiles), "dead": (f"dead_letters/{run.run_id}", dead)}
     written = {
         kind: run.storage.write_table(f"{folder}/{bucket:06}-{{sha}}.parquet", table)
+        for kind, (folder, table) in tables.items()
         if table.num_rows
-        else NOT_WRITTEN
-        for kind, (folder, table) in names.items()
     }
     return {
         "merged": len(companies),

@@ -1,5 +1,7 @@
 """The window: of each company what all partitions hold, merged anew only where it changed, killed or not."""
 
+import errno
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from actors.retrying_client import Result
 from extraction.chunking.chunker import Chunk
 from extraction.config.settings import load_settings
 from extraction.documents import Piece
+from extraction.errors import RunError
 from jobs.backfills import window
 from jobs.backfills.window import publish_window, window_due, window_run
 from jobs.cli.command import CONFIGS
@@ -64,15 +67,16 @@ class World:
     def ordered(self) -> dict[str, str]:
         return dict(sorted(self.partitions.items()))
 
-    def publish(self, folder: str = "window") -> dict[str, Any]:
-        """Publish the window in a folder; the names of its companies."""
+    def publish(self, folder: str = "window", storage: type[Storage] = Storage) -> dict[str, Any]:
+        """Publish the window in a folder; what readers find then."""
         self.runs += 1
-        run = replace(self.run(folder), run_id=f"20260101T0001{self.runs:02}Z-000000")
+        output = storage(self.storage.under(folder).url)
+        run = replace(self.whole, storage=output, run_id=f"20260101T0001{self.runs:02}Z-000000")
         publish_window(run, self.storage, self.ordered, "recipe", self.whole.ledger.index())
         return self.published(folder)
 
-    def run(self, folder: str = "window") -> Run:
-        return replace(window_run(self.whole, ()), storage=self.storage.under(folder))
+    def due(self) -> bool:
+        return window_due(window_run(self.whole, ()), self.ordered, "recipe")
 
     def published(self, folder: str = "window") -> dict[str, Any]:
         """What readers find: all rows of profiles and dead letters."""
@@ -117,9 +121,68 @@ def test_of_each_company_what_all_partitions_hold(tmp_path: Path) -> None:
             del world.partitions[path]
         else:
             world.write(path, day)
-        assert window_due(world.run(), world.ordered, "recipe")
+        assert world.due()
         tick = world.publish()
         expected |= changes
         assert {c: n for c, (n, _) in names(tick).items()} == {c: n for c, n in expected.items() if n}
         assert tick == world.publish(f"whole-{world.runs}")
-        assert not window_due(world.run(), world.ordered, "recipe")
+        assert not world.due()
+
+
+def test_companies_that_did_not_change_are_not_merged_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    world.write("date=1", {company: {f"{company}1": "Harrow"} for company in "abcdefg"})
+    before = names(world.publish())
+    monkeypatch.setattr(window, "MERGED_AT_ONCE", 0)  # as where there are many
+    assert names(world.publish("many")) == before
+    shutil.rmtree(tmp_path / "out" / "ledger")  # without answers there would be no profile
+    world.write("date=2", {"x": {"x1": "Tull"}})
+    assert names(world.publish()) == before | {"x": ("Tull", ["x1"])}
+
+
+class Dying(Storage):
+    """A storage that fails at one of the driver's writes; tasks get one that does not."""
+
+    left = 0
+
+    def write(self, path: str, data: bytes) -> None:
+        self._count()
+        super().write(path, data)
+
+    def put(self, path: str, local: Path) -> None:
+        self._count()
+        super().put(path, local)
+
+    @classmethod
+    def _count(cls) -> None:
+        cls.left -= 1
+        if not cls.left:
+            raise OSError(errno.EIO, "the run dies")
+
+
+def test_a_run_that_dies_at_any_write_changes_nothing_or_all(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.write("date=1", {"a": {"a1": "Harrow"}, "b": {"b1": "Tull"}})
+    before = world.publish()
+    world.write("date=2", {"a": {"a2": "Harrow"}, "c": {"c1": "Lis"}})
+    expected, deaths = world.publish("expected"), 0
+    start = tmp_path / "out" / "window"
+    shutil.copytree(start, tmp_path / "start")
+    for at in range(1, 20):
+        shutil.rmtree(start)
+        shutil.copytree(tmp_path / "start", start)
+        Dying.left = at
+        try:
+            world.publish(storage=Dying)
+        except (OSError, RunError):
+            deaths += 1
+            assert world.published() in (before, expected)
+            assert world.due()
+            assert world.publish() == expected
+        assert not world.due()
+        if Dying.left > 0:
+            break
+    assert deaths >= 6
+    assert world.published() == expected
