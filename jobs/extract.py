@@ -30,6 +30,7 @@ from jobs.state.lease import lease
 from jobs.state.ledger import ChunkState
 from jobs.state.ledger_compaction import compact
 from jobs.state.manifest import Manifest
+from jobs.state.output_table import check_table
 from jobs.state.parquet_schemas import profile_schema
 from jobs.state.storage import storage_at
 
@@ -53,6 +54,7 @@ def run(
     input: flags.Inputs,
     output: flags.OutputFolder,
     ledger: flags.LedgerFolder = None,
+    output_table: flags.OutputTables = (),
     limit: Annotated[
         flags.WholeNumber | None, flag("take the first N documents only", group=flags.DOCUMENTS)
     ] = None,
@@ -70,7 +72,7 @@ def run(
 ) -> int:
     """Plan, extract, reduce, publish."""
     stages = Stages()
-    this, found = prepare(input, output, ledger, limit, Options.of(engine))
+    this, found = prepare(input, output, ledger, limit, Options.of(engine), output_table)
     record = this.record(input, limit)
     with ray_cluster.connected():
         ray_cluster.require_gpus(this.fleet.gpus)
@@ -105,7 +107,12 @@ def run(
 
 
 def prepare(
-    inputs: list[str], output: str, ledger: str | None, limit: int | None, options: Options
+    inputs: list[str],
+    output: str,
+    ledger: str | None,
+    limit: int | None,
+    options: Options,
+    tables: Sequence[str] = (),
 ) -> tuple[Run, document_reader.Input]:
     """The run that is asked for, and its input. What is the operator's mistake shows here."""
     if limit is not None and limit < 0:
@@ -116,8 +123,10 @@ def prepare(
     refuse_own_output(inputs, ledger, "--ledger")
     run_id = new_run_id()
     ledgers = storage_at(ledger, "--ledger") if ledger else None
-    this = Run(run_id, settings, servers, storage_at(output), logs_of(run_id), ledgers)
-    profile_schema(this.model)
+    this = Run(run_id, settings, servers, storage_at(output), logs_of(run_id), ledgers, tuple(tables))
+    schema = profile_schema(this.model)
+    for table in tables:
+        check_table(table, this.storage, schema)
     return this, found
 
 
