@@ -104,7 +104,7 @@ def replace_manifest(
         notes=notes,
         versions=_versions(run),
     )
-    run.storage.write(MANIFEST, (published.model_dump_json(indent=2) + "\n").encode())
+    run.storage.write_record(MANIFEST, published)
     return published
 
 

@@ -235,7 +235,7 @@ def best_of(tables: Sequence[pa.Table], chunk_ids: pa.Array | None = None) -> pa
 
 @dataclass
 class LedgerWriter:
-    """The journal of one actor in one run. It folds its own small segments as they become many."""
+    """Writes the segments of one actor in one run. It folds its own small segments as they become many."""
 
     ledger: Ledger
     run_id: str
