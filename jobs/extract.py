@@ -8,6 +8,7 @@ the documents are dead than `max_dead_fraction`.
 """
 
 import contextlib
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -29,6 +30,7 @@ from jobs.state.lease import lease
 from jobs.state.ledger import ChunkState
 from jobs.state.ledger_compaction import compact
 from jobs.state.manifest import Manifest
+from jobs.state.output_table import check_table
 from jobs.state.parquet_schemas import profile_schema
 from jobs.state.storage import storage_at
 
@@ -39,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run, and say in one line what went wrong."""
     try:
         return enter(app, argv, (OSError,))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as asked:
+        if isinstance(asked, SystemExit) and asked.code != signal.SIGTERM:
+            raise
         LOG.print("interrupted: what was answered is in the ledger, the same command goes on from there")
         return FAILED
 
@@ -50,6 +54,7 @@ def run(
     input: flags.Inputs,
     output: flags.OutputFolder,
     ledger: flags.LedgerFolder = None,
+    output_table: flags.OutputTables = (),
     limit: Annotated[
         flags.WholeNumber | None, flag("take the first N documents only", group=flags.DOCUMENTS)
     ] = None,
@@ -59,6 +64,7 @@ def run(
         float | None, flag("of one GPU, for --plan (default: as the last run here showed)", metavar="X")
     ] = None,
     retry_failed: Annotated[bool, flag("ask again for chunks that failed in earlier runs")] = False,
+    wait: Annotated[bool, flag("wait for the end of another run that writes to the output")] = False,
     log_format: Annotated[
         Literal["text", "json"],
         flag("format of progress: json is a line of JSON every 10 seconds on stderr, also on a terminal"),
@@ -66,7 +72,7 @@ def run(
 ) -> int:
     """Plan, extract, reduce, publish."""
     stages = Stages()
-    this, found = prepare(input, output, ledger, limit, Options.of(engine))
+    this, found = prepare(input, output, ledger, limit, Options.of(engine), output_table)
     record = this.record(input, limit)
     with ray_cluster.connected():
         ray_cluster.require_gpus(this.fleet.gpus)
@@ -77,7 +83,7 @@ def run(
             work = extract.work_of(this, planned, this.ledger.index(), least)
             print_plan(planned, work, Rates.of(this, spent_by_published(this), chunks_per_s))
             return DONE
-        with lease(this.storage, this.run_id):
+        with lease(this.storage, this.run_id, wait=LOG.print if wait else None):
             planned = plan.plan(this, found)
             before = compact(this.ledger, this.ledger.index())
             for path in before.skipped:
@@ -101,7 +107,12 @@ def run(
 
 
 def prepare(
-    inputs: list[str], output: str, ledger: str | None, limit: int | None, options: Options
+    inputs: list[str],
+    output: str,
+    ledger: str | None,
+    limit: int | None,
+    options: Options,
+    tables: Sequence[str] = (),
 ) -> tuple[Run, document_reader.Input]:
     """The run that is asked for, and its input. What is the operator's mistake shows here."""
     if limit is not None and limit < 0:
@@ -112,8 +123,10 @@ def prepare(
     refuse_own_output(inputs, ledger, "--ledger")
     run_id = new_run_id()
     ledgers = storage_at(ledger, "--ledger") if ledger else None
-    this = Run(run_id, settings, servers, storage_at(output), logs_of(run_id), ledgers)
-    profile_schema(this.model)
+    this = Run(run_id, settings, servers, storage_at(output), logs_of(run_id), ledgers, tuple(tables))
+    schema = profile_schema(this.model)
+    for table in tables:
+        check_table(table, this.storage, schema)
     return this, found
 
 

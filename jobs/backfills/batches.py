@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from jobs.backfills.config import Declaration
 from jobs.backfills.partition_run import PartitionRun
 from jobs.backfills.partition_state import PartitionStatus, read_statuses, recipe_of
 from jobs.backfills.partitions import Pattern, partitions_in_window
+from jobs.backfills.window import window_run
 from jobs.cli.command import LOG
 from jobs.inputs import document_reader
 from jobs.inputs.file_discovery import WRITTEN_FILE
@@ -31,6 +33,7 @@ from jobs.state.ledger import (
     first_of_each,
     order,
 )
+from jobs.state.output_table import check_table
 from jobs.state.parquet_schemas import profile_schema
 from jobs.state.storage import storage_at
 
@@ -85,7 +88,9 @@ class Backfill:
                     "that a run writes there: give a place beside the input"
                 )
         self.whole = Run(run_id, settings, servers, output, logs_of(run_id), output.under(LEDGERS))
-        profile_schema(self.whole.model)
+        schema, self.window = profile_schema(self.whole.model), window_run(self.whole, declared.output_table)
+        for table in declared.output_table:
+            check_table(table, self.window.storage, schema)
 
     @property
     def least(self) -> ChunkState:
@@ -94,8 +99,12 @@ class Backfill:
 
     def statuses(self) -> list[PartitionStatus]:
         """The partitions of the window, in the order in which they are run, each with its state."""
-        recipe = recipe_of(self.whole)
-        return read_statuses(self.whole.storage, self._partitions, recipe, self.declared.attempts)
+        return read_statuses(self.whole.storage, self._partitions, self.recipe, self.declared.attempts)
+
+    @cached_property
+    def recipe(self) -> str:
+        """The digest of all that decides what is published."""
+        return recipe_of(self.whole, self.declared.publish)
 
     def due(self, statuses: Sequence[PartitionStatus]) -> list[PartitionStatus]:
         """Those of some partitions that are to be run."""
@@ -108,11 +117,12 @@ class Backfill:
         are left for another batch."""
         run, began, partitions = replace(self.whole, run_id=new_run_id()), time.monotonic(), list[PartitionRun]()
         most = min(MOST_REQUESTS, budget.requests_left) if budget else MOST_REQUESTS
-        seconds = PLANNING * budget.seconds_left if budget else math.inf
+        seconds, publishes = PLANNING * budget.seconds_left if budget else math.inf, self.declared.publish
         with ThreadPoolExecutor(PLANNERS) as threads:
             while statuses and sum(each.left for each in partitions) < most:
-                partitions += threads.map(lambda status: _planned(run, status, index, least), statuses[:PLANNERS])
-                statuses = statuses[PLANNERS:]
+                some, statuses = statuses[:PLANNERS], statuses[PLANNERS:]
+                runs = [PartitionRun(s, replace(run, storage=run.storage.under(s.path)), publishes) for s in some]
+                partitions += threads.map(lambda partition: _planned(partition, index, least), runs)
                 if time.monotonic() - began > seconds:
                     break
         for name, message in partitions[0].absent.items() if partitions else ():
@@ -121,10 +131,10 @@ class Backfill:
         return Batch(run, index, least, partitions), statuses
 
 
-def _planned(run: Run, status: PartitionStatus, index: Index, least: ChunkState) -> PartitionRun:
-    partition = PartitionRun(status, replace(run, storage=run.storage.under(status.path)))
+def _planned(partition: PartitionRun, index: Index, least: ChunkState) -> PartitionRun:
     try:
-        documents = document_reader.look_over(sorted(status.partition.files), run.settings.columns)
+        files, columns = sorted(partition.status.partition.files), partition.run.settings.columns
+        documents = document_reader.look_over(files, columns)
         partition.absent = documents.absent
         partition.planned = plan.plan(partition.run, documents)
         for note in (*documents.absent.values(), *partition.planned.notes):

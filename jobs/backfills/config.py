@@ -78,6 +78,15 @@ class Declaration(Frozen):
         "server answered",
     )
     deadline_s: Seconds | None = Field(default=None, description="Seconds that one call may take")
+    publish: Literal["partition", "window", "both"] = Field(
+        default="partition",
+        description="What is published: each partition for itself, the window (`window/` in the output) with one "
+        "profile a company over all its partitions, or both",
+    )
+    output_table: tuple[str, ...] = Field(
+        default=(),
+        description="Tables that hold the window, too, as `--output-table` of `jobs/extract.py` gives them",
+    )
     budgets: Budgets = Budgets()
     extract: Options = Field(
         default=Options(),
@@ -85,6 +94,12 @@ class Declaration(Frozen):
         "`scenario`, and `set` with a mapping of dotted keys to values. A relative path in `config` is looked up "
         "beside the declaration",
     )
+
+    @model_validator(mode="after")
+    def _tables_of_a_window(self) -> Self:
+        if self.output_table and self.publish == "partition":
+            raise ValueError("output_table holds the window: give publish: window or both")
+        return self
 
 
 def load_backfill(path: Path, overrides: Mapping[str, Any] | None = None) -> Declaration:

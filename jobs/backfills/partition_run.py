@@ -38,11 +38,13 @@ class PartitionRun:
     `gone` of these none because their server was gone.
     record: how it ended; None while it has not.
     error: why it could not be planned.
+    publishes: the declaration's `publish`.
     absent: columns that the settings name and its input has not, with what to say of them.
     """
 
     status: PartitionStatus
     run: Run
+    publishes: str = "partition"
     began_at: str = field(default_factory=now)
     planned: Plan = EMPTY_PLAN
     work: Work = NO_WORK
@@ -79,7 +81,8 @@ class PartitionRun:
         tokens = Tokens(prompt=spent.prompt_tokens, cached=spent.cached_tokens, completion=spent.output_tokens)
         try:
             circuit_breaker.require_server(self.gone, self.work.chunks, self.run.settings)
-            shown = publish.publish(self.run, self.planned, self.work, before, index, tokens)
+            merge = self.publishes != "window"
+            shown = publish.publish(self.run, self.planned, self.work, before, index, tokens, merge)
             code = OVER_BUDGET if publish.too_many_dead_letters(self.run, shown.counts) else DONE
             unanswered = int((index.states(self.work.ids) == ChunkState.FAILED).sum())
             record = self._make_record(code, counts=shown.counts, unanswered=unanswered)
@@ -104,7 +107,8 @@ class PartitionRun:
         return self.record
 
     def _make_record(self, exit_code: int, **more: Any) -> PartitionRecord:
-        partition, last, recipe = self.status.partition, self.status.record, recipe_of(self.run)
+        partition, last = self.status.partition, self.status.record
+        recipe = recipe_of(self.run, self.publishes)
         again = last is not None and last.is_of(partition, recipe)
         return PartitionRecord(
             input=partition.digest,

@@ -93,8 +93,9 @@ class PartitionStatus:
         return self.record.counts.dead_letters if self.record and self.record.counts else 0
 
 
-def recipe_of(run: Run) -> str:
-    """A digest of all that decides what is published of an input: settings, merge rules, how this version merges.
+def recipe_of(run: Run, publish: str = "partition") -> str:
+    """A digest of all that decides what is published of an input: settings, merge rules, how this version merges,
+    and whether it is published for itself.
 
     Confidence counts as it is applied: by the calibration that fits the run, and the minima that follow.
     """
@@ -106,6 +107,7 @@ def recipe_of(run: Run) -> str:
         "min_confidence": run.minima,
         "rules": [[field.name, field.parts, vars(field.rule)] for field in fields(run.model)],
         "merging": MERGING_VERSION,
+        **({"publish": publish} if publish == "window" else {}),
     }
     text = json.dumps([run.fingerprint, judging], sort_keys=True, default=_told)
     return hashlib.sha256(text.encode()).hexdigest()

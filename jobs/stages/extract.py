@@ -58,14 +58,35 @@ Watch = Callable[[RunStats, pa.Table], None]  # what came of all requests so far
 
 
 class StepCheck(ExecutionCallback):  # type: ignore[misc]
-    """Ray Data calls it at each of its steps. What it raises ends the pipeline between results, in the thread that
-    waits for them; a signal's handler would raise anywhere."""
+    """Ray Data calls it at each of its steps. What a check raises ends the pipeline between results, in the thread
+    that waits for them; a signal's handler would raise anywhere.
 
-    check: ClassVar[Callable[[], None]]
+    It also lets idle nodes go while the last chunks are worked on, which Ray Data has no public way for. Servers
+    that still wait for a node, or start, when the last chunk is handed out, are ended: Ray Data lets go of them,
+    and each would get the GPU of the next one that is idle. And Ray Data asks for no GPUs on its own account, which
+    it would go on doing: the servers that a run wants ask for theirs.
+    """
 
-    def on_execution_step(self, executor: object) -> None:
+    check: ClassVar[Callable[[], None] | None]
+
+    def __init__(self) -> None:
+        self._starting: set[Any] = set()
+
+    def before_execution_starts(self, executor: Any) -> None:
+        """All is built."""
+        scaling = executor._cluster_autoscaler
+        scaling._non_shuffle_ops = [op for op in scaling._non_shuffle_ops if not op.get_autoscaling_actor_pools()]
+
+    def on_execution_step(self, executor: Any) -> None:
         """One more step."""
-        type(self).check()
+        if check := type(self).check:
+            check()
+        for operator, state in executor._topology.items():
+            for pool in operator.get_autoscaling_actor_pools():
+                if operator._inputs_complete and not state.total_enqueued_input_blocks():
+                    for actor in self._starting.difference(pool._running_actors):
+                        ray.kill(actor)
+                self._starting = set(pool._pending_actors.values())
 
 
 def work_of(run: Run, plan: Plan, index: Index, least: ChunkState = ChunkState.SETTLED) -> Work:
@@ -157,9 +178,8 @@ def results(
             },
         )
     )
-    if check:
-        StepCheck.check = staticmethod(check)
-        answered.context.custom_execution_callback_classes = [StepCheck]  # this pipeline's, of all that run
+    StepCheck.check = staticmethod(check) if check else None
+    answered.context.custom_execution_callback_classes = [StepCheck]  # this pipeline's, of all that run
     yield from answered.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
 

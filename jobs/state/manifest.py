@@ -55,6 +55,10 @@ class Manifest(StoredRecord):
     profile: str | None = Field(default=None, description="The profile model as `module:Model`")
     columns: Columns = Field(default=Columns(), description="Names of the input's columns")
     created_at: str = Field(description="When it was published (UTC)")
+    attempt: Annotated[int, Field(ge=1)] = Field(
+        default=1,
+        description="Which attempt this was: runs on this output since the publication before, this one included",
+    )
     previous: tuple[str, ...] = Field(
         default=(), description="Earlier runs whose files are kept, the newest first: `publications.keep`"
     )

@@ -280,3 +280,15 @@ def test_a_users_dates_choices_and_aliases_are_published(tmp_path: Path) -> None
         (quote,) = (e["places"][0]["quote"] for e in profile["evidence"] if e["field"] == "filed")
         assert quote == "12 March 2024"
     assert manifest(tmp_path / "out")["refused"] == {"form: string_pattern_mismatch": 2}
+
+
+def test_tables_hold_what_is_published_and_are_committed_once(tmp_path: Path, fake: FakeServer) -> None:
+    pytest.importorskip("pyiceberg")
+    pytest.importorskip("deltalake")
+    tables = f"iceberg://{tmp_path}/warehouse/a.profiles", f"delta://{tmp_path}/table"
+    flags = [word for table in tables for word in ("--output-table", table)]
+    for documents, commits in ((2, 1), (3, 2), (3, 2)):  # the last is a rerun
+        source = write(tmp_path / "in.parquet", [row(n) for n in range(documents)])
+        assert job(source, tmp_path / "out", fake.url, *flags) == 0
+        assert len([*tmp_path.rglob("snap-*.avro")]) == commits
+        assert len([*tmp_path.glob("table/_delta_log/*.json")]) == commits
