@@ -45,8 +45,8 @@ from jobs.state.dead_letters import DEAD_LETTERS
 from jobs.state.ledger import ChunkState, Digests, Index, digests, find_ids, first_of_each, order
 from jobs.state.manifest import Counts, Manifest, Tokens, read_manifest
 from jobs.state.parquet_schemas import published_table
-from jobs.state.run_record import RecordBase, folder_of
-from jobs.state.storage import Storage, Written
+from jobs.state.run_record import folder_of
+from jobs.state.storage import Storage, StoredRecord, Written
 
 WINDOW = "window"
 COMPLETE = "complete"
@@ -85,7 +85,7 @@ BUCKETS = pa.schema(
 )
 
 
-class WindowRecord(RecordBase):
+class WindowRecord(StoredRecord):
     """What a publication of a window was made of: by what recipe, the run of each partition, the oldest first, and
     each chunk file with its partition."""
 
@@ -130,8 +130,10 @@ class LastWindow:
     def read(cls, storage: Storage) -> "LastWindow | None":
         """None where nothing is published yet, or its record is gone."""
         published = read_manifest(storage)
-        data = storage.read(f"{folder_of(published.run_id)}/window.json") if published else None
-        return cls(published, WindowRecord.model_validate_json(data)) if published and data else None
+        if published is None:
+            return None
+        record = storage.read_record(f"{folder_of(published.run_id)}/window.json", WindowRecord)
+        return cls(published, record) if record else None
 
     @property
     def profiles(self) -> dict[int, str]:
@@ -181,7 +183,7 @@ def _publish(
         reduced, counts = _reduce(run, output, record, places, changed, len(first_of_each(there)), index, last)
     else:
         reduced, counts = _reduce(run, output, record, places, None, len(first_of_each(places.ids)), index, None)
-    run.storage.write(f"{run.folder}/window.json", record.model_dump_json().encode())
+    run.storage.write_record(f"{run.folder}/window.json", record)
     places.write(run.storage, f"{run.folder}/places.parquet")
     return publish.replace_manifest(run, counts, Tokens(), (), reduced, reduced.dead_letters)
 
