@@ -50,7 +50,7 @@ class Work:
         return int((index.states(self.ids) == ChunkState.ANSWERED).sum())
 
     def known_to(self, index: Index, required: ChunkState = ChunkState.FAILED) -> bool:
-        """Whether a ledger's index knows what became of every one of them, or has at least the required state of each."""
+        """Whether a ledger's index has at least the required state of every one of them."""
         return bool((index.states(self.ids) >= required).all())
 
 
