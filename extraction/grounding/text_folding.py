@@ -95,9 +95,11 @@ def _fold_one(character: str) -> str:
 ASCII = {n: _fold_one(chr(n)) for n in range(128)}
 FOLDED_ASCII = {chr(n): fold for n, fold in ASCII.items() if fold != chr(n)}
 SPACES = re.compile("  +")
-ODD = "\0"  # stands for a character that folds to none or several
+FOLDED = "\0"  # stands for a character that folds to none or several
 FEW = 100
-ODD_RUN = re.compile(f"[ {ODD}](?:(?<! )[ {ODD}]*|[ {ODD}]+)")  # of these and spaces, but not one space alone
+FOLDED_RUN = re.compile(
+    f"[ {FOLDED}](?:(?<! )[ {FOLDED}]*|[ {FOLDED}]+)"
+)  # of these and spaces, but not one space alone
 
 
 class Folded:
@@ -120,7 +122,7 @@ class Folded:
         run of spaces made one, the first of them."""
         parts: list[str] = []
         length = reached = 0
-        marked, runs = _replaced(text, dict.fromkeys(folds, ODD)), ODD_RUN if folds else SPACES
+        marked, runs = _replaced(text, dict.fromkeys(folds, FOLDED)), FOLDED_RUN if folds else SPACES
         for match in runs.finditer(marked):
             start, end = match.span()
             parts.append(text[reached:start])
