@@ -95,9 +95,10 @@ def _fold_one(character: str) -> str:
 ASCII = {n: _fold_one(chr(n)) for n in range(128)}
 FOLDED_ASCII = {chr(n): fold for n, fold in ASCII.items() if fold != chr(n)}
 SPACES = re.compile("  +")
-ODD = "\0"  # stands for a character that folds to none or several
+UNALIKE = "\0"  # stands for a character that folds to none or several
 FEW = 100
-ODD_RUN = re.compile(f"[ {ODD}](?:(?<! )[ {ODD}]*|[ {ODD}]+)")  # of these and spaces, but not one space alone
+# Of these and spaces, but not one space alone.
+UNALIKE_RUN = re.compile(f"[ {UNALIKE}](?:(?<! )[ {UNALIKE}]*|[ {UNALIKE}]+)")
 
 
 class Folded:
@@ -120,7 +121,7 @@ class Folded:
         run of spaces made one, the first of them."""
         parts: list[str] = []
         length = reached = 0
-        marked, runs = _replaced(text, dict.fromkeys(folds, ODD)), ODD_RUN if folds else SPACES
+        marked, runs = _replaced(text, dict.fromkeys(folds, UNALIKE)), UNALIKE_RUN if folds else SPACES
         for match in runs.finditer(marked):
             start, end = match.span()
             parts.append(text[reached:start])
