@@ -15,9 +15,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jobs.state.dead_letters import DEAD_LETTERS
 from jobs.state.manifest import File, Manifest
 from jobs.state.storage import Storage, suppress_outage
-from jobs.state.tables import DEAD_LETTERS
 
 CURRENT = "current"
 OF_RUNS = ("profiles", "dead_letters", "work/runs")  # have a folder for each run
@@ -44,6 +44,12 @@ def _write_one(storage: Storage, name: str, files: Sequence[File], schema: pa.Sc
                 for table in storage.read_batches(file.path, ROWS_AT_ONCE):
                     writer.write_table(table.cast(schema))
         storage.put(current_file(name), whole)
+
+
+def unpublished(storage: Storage, last: Manifest | None, run_id: str) -> int:
+    """How many runs began after the last publication and before this run, and published nothing."""
+    since = last.run_id if last else ""
+    return sum(bool(RUN_ID.fullmatch(each)) and since < each < run_id for each in storage.folders("work/runs"))
 
 
 def delete_old(storage: Storage, manifest: Manifest) -> None:
