@@ -169,8 +169,9 @@ class Text:
         """Whether a place is a part of a web or mail address, where a name is no name."""
         start, end = span
         lead = self.text[max(0, start - ADDRESS_REACH) : start]
-        here = lowered(lead[max(lead.rfind(" "), lead.rfind("\n")) + 1 :])
-        return any(sign in here for sign in SIGNS_OF_ADDRESS) or self.text.startswith("@", end)
+        here = lead[max(lead.rfind(" "), lead.rfind("\n")) + 1 :]
+        signed = bool(here) and any(sign in lowered(here) for sign in SIGNS_OF_ADDRESS)
+        return signed or self.text.startswith("@", end)
 
     def _folded_places(self, value: str) -> Iterator[Span]:
         for start, end in _wholes(" ".join(fold_text(value).split()), self._folded.text):
