@@ -35,7 +35,7 @@ NUMBER_KINDS = (
 SHORTEST_NUMBER, LONGEST_NUMBER = 8, 22  # letters and digits of such a number
 LEAST_DIGITS = 7
 MOST_NUMBER_WORDS = 5  # that a number is written in: GB 123 4567 89, 552 100 554 00013
-SHAPES = Shapes(string.ascii_uppercase + string.digits, "- \u00a0./–")
+NUMBER_SHAPES = Shapes(string.ascii_uppercase + string.digits, "- \u00a0./–")
 NUMBER_RUN = re.compile(rb"A(?:-?A){7,}")  # in which a number may stand
 NO_NUMBER = r"\s(){}\[\]<>,;:|\"'"  # characters around a word of a number
 NUMBER_WORD = re.compile(  # with a digit, or two capitals; a word is looked at once, from its begin
@@ -75,7 +75,7 @@ def _written() -> tuple[ModuleType, ...]:
 def numbers_in(text: str, countries: tuple[str, ...]) -> Iterator[Number]:
     """The numbers in a text that follow a standard: international ones, those with their country's prefix, those
     written the way their standard writes them, and those that are valid in one of some countries."""
-    for run in NUMBER_RUN.finditer(SHAPES.of(text)):
+    for run in NUMBER_RUN.finditer(NUMBER_SHAPES.of(text)):
         yield from _numbers_in_run(text, run.start(), run.end(), countries)
 
 
