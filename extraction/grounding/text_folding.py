@@ -94,11 +94,11 @@ def _fold_one(character: str) -> str:
 
 ASCII = {n: _fold_one(chr(n)) for n in range(128)}
 FOLDED_ASCII = {chr(n): fold for n, fold in ASCII.items() if fold != chr(n)}
-RUN_OF_SPACES = re.compile("  +")
-IRREGULAR = "\0"  # stands for a character that folds to none or several
-REPLACED_SINGLY = 100
-# A run of these and of spaces, but not one space alone.
-IRREGULAR_RUN = re.compile(f"[ {IRREGULAR}](?:(?<! )[ {IRREGULAR}]*|[ {IRREGULAR}]+)")
+SPACES = re.compile("  +")
+UNALIKE = "\0"  # stands for a character that folds to none or several
+FEW = 100
+# Of these and spaces, but not one space alone.
+UNALIKE_RUN = re.compile(f"[ {UNALIKE}](?:(?<! )[ {UNALIKE}]*|[ {UNALIKE}]+)")
 
 
 class Folded:
@@ -121,7 +121,7 @@ class Folded:
         run of spaces made one, the first of them."""
         parts: list[str] = []
         length = reached = 0
-        marked, runs = _replaced(text, dict.fromkeys(folds, IRREGULAR)), IRREGULAR_RUN if folds else RUN_OF_SPACES
+        marked, runs = _replaced(text, dict.fromkeys(folds, UNALIKE)), UNALIKE_RUN if folds else SPACES
         for match in runs.finditer(marked):
             start, end = match.span()
             parts.append(text[reached:start])
@@ -131,7 +131,7 @@ class Folded:
             run = "".join(folded)
             if "  " in run:
                 places = [place for n, place in enumerate(places) if not run.startswith("  ", n - 1)]
-                run = RUN_OF_SPACES.sub(" ", run)
+                run = SPACES.sub(" ", run)
             self._starts.extend(range(length, length + len(run) + 1))
             self._origins.extend((*places, end))
             parts.append(run)
@@ -154,7 +154,7 @@ class Folded:
 def _replaced(text: str, others: Mapping[str, str]) -> str:
     """A text with some characters replaced. Few are replaced much faster one after the other."""
     changed = {character: other for character, other in others.items() if character != other}
-    if len(changed) > REPLACED_SINGLY:
+    if len(changed) > FEW:
         return text.translate({ord(character): other for character, other in changed.items()})
     for character, other in changed.items():
         text = text.replace(character, other)

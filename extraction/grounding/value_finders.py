@@ -32,7 +32,7 @@ BETWEEN_DIGITS = (  # of a telephone number, as phonenumbers joins them
     "-x\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fc\uff0d\uff0e\uff0f \u00a0\u00ad\u200b\u2060\u3000()"
     "\uff08\uff09\uff3b\uff3d.[]/~\u2053\u223c\uff5e"
 )
-PHONE_SHAPES = Shapes("".join(filter(str.isdecimal, map(chr, range(sys.maxunicode + 1)))), BETWEEN_DIGITS)
+DIGIT_SHAPES = Shapes("".join(filter(str.isdecimal, map(chr, range(sys.maxunicode + 1)))), BETWEEN_DIGITS)
 DIGIT_RUN = re.compile(rb"0(?:-{0,4}0){6,}")
 BEFORE_A_PHONE, BEHIND_A_PHONE = 12, 40  # characters: of a bracket or a plus sign, of an extension
 
@@ -75,7 +75,7 @@ def _phones(text: str, countries: tuple[str, ...]) -> tuple[tuple[int, str], ...
 def _digit_runs(text: str) -> list[tuple[int, int]]:
     """Where telephone numbers may stand, with what the matcher looks at around them: it is slow on all else."""
     found: list[tuple[int, int]] = []
-    for match in DIGIT_RUN.finditer(PHONE_SHAPES.of(text)):
+    for match in DIGIT_RUN.finditer(DIGIT_SHAPES.of(text)):
         start, end = max(0, match.start() - BEFORE_A_PHONE), match.end() + BEHIND_A_PHONE
         if found and start <= found[-1][1]:
             start, _ = found.pop()

@@ -109,11 +109,11 @@ def recipe_of(run: Run, publish: str = "partition") -> str:
         "merging": MERGING_VERSION,
         **({"publish": publish} if publish == "window" else {}),
     }
-    text = json.dumps([run.fingerprint, judging], sort_keys=True, default=_told)
+    text = json.dumps([run.fingerprint, judging], sort_keys=True, default=_description)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _told(part: Any) -> Any:
+def _description(part: Any) -> Any:
     """What tells a function of a rule, or what it works with, from another, the same in any process: its source,
     and the values that it is bound to."""
     part = inspect.unwrap(part) if callable(part) else part

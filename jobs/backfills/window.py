@@ -239,7 +239,7 @@ def _within(ids: Digests, ordered: Digests) -> npt.NDArray[np.bool_]:
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedWindow:
     """What the tasks of a window share: the ledger's index, the companies to merge, in order (None for all), and of
     the publication before its run and its profiles by bucket."""
 
@@ -271,7 +271,9 @@ def _reduce(
     files = [{"path": record.files[n][1], "partition": rank[record.files[n][0]]} for n in np.unique(numbers)]
     groups = [{"files": files[n : n + FILES_A_TASK], "buckets": 0} for n in range(0, len(files), FILES_A_TASK)]
     groups.append({"files": [], "buckets": record.buckets})
-    shared = ray.put(Shared(index, changed, last.manifest.run_id if last else None, last.profiles if last else {}))
+    shared = ray.put(
+        SharedWindow(index, changed, last.manifest.run_id if last else None, last.profiles if last else {})
+    )
     gathering, merging = (run, output, record.buckets, [shared]), (run, [shared])
     if companies <= MERGED_AT_ONCE:
         rows = _few(groups, gathering, merging)
@@ -335,7 +337,7 @@ def gather_files(
     """Ray Data: chunk files of partitions to what their companies' chunks come to. A row without a company stands
     for each bucket that is to be written."""
     gc.set_threshold(COLLECTED_AFTER)
-    shared: Shared = ray.get(reference[0])
+    shared: SharedWindow = ray.get(reference[0])
     for item in batch.to_pylist():
         yield pa.Table.from_pylist([{"bucket": bucket} for bucket in range(item["buckets"])], COMPANY_PARTS)
         for file in item["files"]:
@@ -358,7 +360,7 @@ def bucket_of(company_id: str, buckets: int) -> int:
     return int(digests([company_id])[0, 0]) % buckets
 
 
-def _gathered(run: Run, output: Storage, path: str, shared: Shared) -> Iterator[tuple[Gathered, int, int]]:
+def _gathered(run: Run, output: Storage, path: str, shared: SharedWindow) -> Iterator[tuple[Gathered, int, int]]:
     """What the chunks of a file come to, by company, with the number of them and of those that have an answer."""
     keys = output.read_table(path, ["company_id", "chunk_id"])
     companies = pc.unique(keys["company_id"])
@@ -382,13 +384,13 @@ def _gathered(run: Run, output: Storage, path: str, shared: Shared) -> Iterator[
 def merge_buckets(block: pa.Table, run: Run, reference: Sequence[Any]) -> pa.Table:
     """Ray Data: the parts of some buckets' companies to rows that tell what was written for each bucket."""
     gc.set_threshold(COLLECTED_AFTER)
-    shared: Shared = ray.get(reference[0])
+    shared: SharedWindow = ray.get(reference[0])
     buckets = pc.unique(block["bucket"]).to_pylist()
     told = [_write_bucket(run, n, block.filter(pc.equal(block["bucket"], n)), shared) for n in buckets]
     return pa.Table.from_pylist(told, BUCKETS)
 
 
-def _write_bucket(run: Run, bucket: int, parts: pa.Table, shared: Shared) -> dict[str, Any]:
+def _write_bucket(run: Run, bucket: int, parts: pa.Table, shared: SharedWindow) -> dict[str, Any]:
     """Write a bucket: companies that were merged, and the others as they were."""
     rows, companies = [], []
     parts = parts.filter(pc.is_valid(parts["company_id"]))
@@ -421,7 +423,7 @@ def _write_bucket(run: Run, bucket: int, parts: pa.Table, shared: Shared) -> dic
     }
 
 
-def _united(shared: Shared, before: pa.Table, now: pa.Table) -> pa.Table:
+def _united(shared: SharedWindow, before: pa.Table, now: pa.Table) -> pa.Table:
     """The rows of companies that did not change, and those that were merged, in order."""
     same = before.filter(pc.invert(shared.is_changed(before["company_id"])))
     return pa.concat_tables([same.cast(now.schema), now]).sort_by("company_id")

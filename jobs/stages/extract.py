@@ -49,9 +49,9 @@ class Work:
         """How many of them a ledger's index has an answer to."""
         return int((index.states(self.ids) == ChunkState.ANSWERED).sum())
 
-    def known_to(self, index: Index, least: ChunkState = ChunkState.FAILED) -> bool:
-        """Whether a ledger's index knows what became of every one of them, or has at least a state of each."""
-        return bool((index.states(self.ids) >= least).all())
+    def known_to(self, index: Index, required: ChunkState = ChunkState.FAILED) -> bool:
+        """Whether a ledger's index has at least the required state of every one of them."""
+        return bool((index.states(self.ids) >= required).all())
 
 
 Watch = Callable[[RunStats, pa.Table], None]  # what came of all requests so far, and the answers that are new
@@ -89,13 +89,13 @@ class StepCheck(ExecutionCallback):  # type: ignore[misc]
                 self._starting = set(pool._pending_actors.values())
 
 
-def work_of(run: Run, plan: Plan, index: Index, least: ChunkState = ChunkState.SETTLED) -> Work:
+def work_of(run: Run, plan: Plan, index: Index, required: ChunkState = ChunkState.SETTLED) -> Work:
     """The questions of which the ledger has less than a state, each once however often the plan holds it."""
     held = list(chunk_ids_of(run.storage, plan.chunk_files))
     ids = np.concatenate([np.empty((0, 2), np.uint64), *held])
     ends = np.cumsum([0, *map(len, held)])
     once = first_of_each(ids)
-    missing = once[index.states(ids[once]) < least]
+    missing = once[index.states(ids[once]) < required]
     files = np.searchsorted(ends, missing, "right") - 1
     rows = {plan.chunk_files[n]: missing[files == n] - ends[n] for n in np.unique(files).tolist()}
     return Work(rows, ids[once], len(missing))
@@ -146,7 +146,7 @@ def results(
 ) -> Generator[pa.Table]:
     """Ask for everything; yields what became of it while it goes on (what `extractor` gives)."""
     fleet, size = run.fleet, size_for(run, work.missing)
-    ray_cluster.bear_failed_starts(size.wanted)
+    ray_cluster.bear_failed_starts(size.initial)
     items = [{"path": path, "rows": numbers} for path, numbers in work.rows.items()]
     answered = (
         ray.data.from_items(items, override_num_blocks=len(items))
@@ -161,9 +161,9 @@ def results(
             num_gpus=fleet.gpus or None,
             label_selector=run.settings.servers.labels or None,
             compute=ActorPoolStrategy(
-                min_size=size.wanted,
-                max_size=size.most,
-                initial_size=size.wanted,
+                min_size=size.initial,
+                max_size=size.maximum,
+                initial_size=size.initial,
                 max_concurrent_calls_per_actor=size.calls,
                 max_tasks_in_flight_per_actor=size.tasks,
             ),
@@ -186,7 +186,7 @@ def results(
 def read_rows(batch: pa.Table, run: Run, size: PoolSize) -> Iterator[pa.Table]:
     """Ray Data: row numbers of chunk files to questions, the longest first: what is under way at the end, when
     servers run empty, is short then."""
-    at_once = size.wanted * max(1, run.fleet.limit // QUEUED_PER_RUNNING)
+    at_once = size.initial * max(1, run.fleet.limit // QUEUED_PER_RUNNING)
     for item in batch.to_pylist():
         table = run.storage.read_table(item["path"], list(Request.__slots__))
         longest_first = table.take(pa.array(item["rows"], pa.int64())).sort_by([("prompt_tokens", "descending")])

@@ -24,12 +24,12 @@ TASKS_PER_WAITING = 4  # for so many tasks that an actor works on, one waits the
 
 @dataclass(frozen=True)
 class PoolSize:
-    """Servers: `wanted` from the start, whether their nodes are there or not, and at `most`. Chunks: `rows` a
-    task, `calls` tasks that an actor works on, `tasks` that it holds.
+    """Servers: `initial` from the start, whether their nodes are there or not, and at most `maximum`. Chunks:
+    `rows` a task, `calls` tasks that an actor works on, `tasks` that it holds.
     """
 
-    wanted: int
-    most: int
+    initial: int
+    maximum: int
     rows: int
     calls: int
     tasks: int
@@ -64,10 +64,10 @@ def size_for(run: Run, missing: int) -> PoolSize:
     if fleet.gpus:
         present = ray_cluster.places(fleet.gpus)
         size = pool_size(missing, fleet.limit, servers, present, grows=ray_cluster.grows())
-        if size.wanted <= present:
+        if size.initial <= present:
             return size
-        possible = max(present, ray_cluster.possible(size.wanted, fleet.gpus, servers.labels))
-        if possible < size.wanted:
+        possible = max(present, ray_cluster.possible(size.initial, fleet.gpus, servers.labels))
+        if possible < size.initial:
             fewer = servers.model_copy(update={"max_servers": max(1, servers.min_servers, possible)})
             size = pool_size(missing, fleet.limit, fewer, possible, grows=False)
         return size

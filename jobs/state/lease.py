@@ -24,7 +24,7 @@ BEATS_MISSED = 4  # after so many its holder counts as gone
 CLOCK_S = 5.0  # by which a process's start seems to move when the clock is set
 
 
-class Taken(RunError):
+class LeaseHeld(RunError):
     """Another run writes to the output."""
 
 
@@ -66,7 +66,7 @@ class Holder(BaseModel):
 def lease(
     storage: Storage, run_id: str, beat_s: float = BEAT_S, wait: Callable[[str], None] | None = None
 ) -> Iterator[None]:
-    """Hold an output's lease. Raises Taken while another run does; with `wait`, tells it of that run, once, and
+    """Hold an output's lease. Raises LeaseHeld while another run does; with `wait`, tells it of that run, once, and
     waits for its end.
 
     Whether that one lives is judged by its beats over time measured here, never by comparing clocks.
@@ -83,7 +83,7 @@ def lease(
     while (held := _read(storage)) and not held.gone and _beats(storage, held, beat_s):
         who = f"run {held.run_id} ({held.process}) writes to {storage.url}"
         if not wait:
-            raise Taken(
+            raise LeaseHeld(
                 f"{who}: wait for its end, or stop it with {held.remedy}, and run the same command again. --wait "
                 "waits. Nothing was asked"
             )

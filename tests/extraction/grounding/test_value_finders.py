@@ -10,7 +10,7 @@ from extraction.grounding.contacts import is_url
 from extraction.grounding.value_finders import (
     BETWEEN_DIGITS,
     DIGIT_RUN,
-    PHONE_SHAPES,
+    DIGIT_SHAPES,
     WEB,
     Finder,
     Hints,
@@ -71,7 +71,7 @@ def test_whatever_is_found_is_a_place_of_the_text(text: str, countries: tuple[st
 @given(st.text(st.sampled_from("0123٣४-x –—．\u00a0()[]./~∼+ab漢\nA\ud800,")))
 def test_digits_that_stand_together_are_those_of_a_pattern(text: str) -> None:
     runs = re.finditer(rf"\d(?:[{re.escape(BETWEEN_DIGITS)}]{{0,4}}\d){{6,}}", text)
-    assert [match.span() for match in DIGIT_RUN.finditer(PHONE_SHAPES.of(text))] == [match.span() for match in runs]
+    assert [match.span() for match in DIGIT_RUN.finditer(DIGIT_SHAPES.of(text))] == [match.span() for match in runs]
 
 
 @given(st.lists(st.sampled_from(["www.", "http://", "hTTps://", *"Wws:/ )é", "acme.de"])).map("".join))

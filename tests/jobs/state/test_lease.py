@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.state.lease import LEASE, Holder, Taken, lease
+from jobs.state.lease import LEASE, Holder, LeaseHeld, lease
 from jobs.state.storage import Storage
 from tests.conftest import ROOT
 from tests.fakes.process import FakeServer
@@ -65,7 +65,10 @@ def test_it_is_there_while_it_is_held_and_beats(storage: Storage) -> None:
 def test_a_second_run_leaves_and_says_who_is_there(storage: Storage) -> None:
     process = other(storage)
     try:
-        with pytest.raises(Taken, match=rf"run theirs \(process {process.pid} on "), lease(storage, "mine", BEAT_S):
+        with (
+            pytest.raises(LeaseHeld, match=rf"run theirs \(process {process.pid} on "),
+            lease(storage, "mine", BEAT_S),
+        ):
             raise AssertionError("there are two")
     finally:
         process.kill()
@@ -95,7 +98,7 @@ def test_another_hosts_holder_is_gone_when_its_beat_stands_still(storage: Storag
 def test_another_hosts_holder_that_beats_is_there(storage: Storage) -> None:
     storage.write(LEASE, elsewhere())
     threading.Timer(BEAT_S, storage.write, (LEASE, elsewhere(beat=1))).start()
-    with pytest.raises(Taken, match=r"on another\.example"), lease(storage, "mine", BEAT_S):
+    with pytest.raises(LeaseHeld, match=r"on another\.example"), lease(storage, "mine", BEAT_S):
         raise AssertionError("there are two")
 
 
@@ -116,7 +119,7 @@ def test_the_message_names_the_ray_job_that_holds_it(storage: Storage, monkeypat
     with lease(storage, "theirs", BEAT_S):
         monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR")
         message = r"`ray job stop extract-x7k2p`, and run .* again"
-        with pytest.raises(Taken, match=message), lease(storage, "mine", BEAT_S):
+        with pytest.raises(LeaseHeld, match=message), lease(storage, "mine", BEAT_S):
             raise AssertionError("there are two")
 
 
