@@ -266,7 +266,7 @@ class Trial:
             "requests.attempts": 2,
         }
         if self.case.engines:
-            fake = ["python", "-m", "tests.fakes.server", *self.environment["FAKE_FLAGS"].split()]
+            fake = [sys.executable, "-m", "tests.fakes.server", *self.environment["FAKE_FLAGS"].split()]
             settings |= {"sglang.command": json.dumps(fake), "sglang.vram_gib": 79.6}
             settings |= {"servers.max_servers": self.case.engines, "sglang.flags.max_running_requests": AT_A_TIME}
             engine = ["--engine", "sglang", "--model", str(self._model())]

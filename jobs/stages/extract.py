@@ -190,10 +190,10 @@ class StepCheck(ExecutionCallback):  # type: ignore[misc]
     """Ray Data calls it at each of its steps. What a check raises ends the pipeline between results, in the thread
     that waits for them; a signal's handler would raise anywhere.
 
-    It also lets idle nodes go while the last chunks are worked on, which Ray Data has no public way for. Servers that
-    still wait for a node, or start, when the last chunk is handed out, are ended: Ray Data lets go of them, and each
-    would get the GPU of the next one that is idle. And Ray Data asks for no GPUs on its own account, which it would
-    go on doing: the servers that a run wants ask for theirs.
+    It also lets idle nodes go while the last chunks are worked on, which Ray Data has no public way for. Servers
+    that still wait for a node, or start, when the last chunk is handed out, are ended: Ray Data lets go of them,
+    and each would get the GPU of the next one that is idle. And Ray Data asks for no GPUs on its own account, which
+    it would go on doing: the servers that a run wants ask for theirs.
     """
 
     check: ClassVar[Callable[[], None] | None]
