@@ -32,6 +32,7 @@ PATIENCE = {
     "RAY_agent_register_timeout_ms": "180000",
     "RAY_gcs_rpc_server_connect_timeout_s": "60",
     "RAY_worker_niceness": "0",
+    "RAY_JOB_STOP_WAIT_TIME_S": "60",
     "RAY_metrics_report_interval_ms": "1000",
 }
 ENVIRONMENT = {**os.environ, **TOKEN, **PATIENCE, "PATH": f"{BIN}:{os.environ['PATH']}"}
