@@ -418,8 +418,6 @@ python jobs/benchmark.py peers --case hang
 
 - It is a library: any prompt, any row, any sink of Ray Data, in ten lines and in the middle of a pipeline. This
   project extracts one record a document, with a ledger, and publishes it.
-- A driver that is killed costs less with its checkpoints where the rows of a block are few: they need no second
-  look at the input's text, only at ids.
 - It starts no server of its own for an engine: vLLM's and SGLang's run in the actor, with their Python
   settings, over several nodes too. `should_continue_on_error` of its vLLM processor, which needs a GPU and was
   not run here, keeps a bad row from ending a run.
