@@ -213,7 +213,8 @@ class Client:
             tried_at, tries = time.monotonic(), tries + 1
             try:
                 completion = await self._send(request, params, cost)
-                text, span = completion.text, parse(completion.text, completion.finish_reason, self.model).span
+                text, reason = completion.text, completion.finish_reason
+                span = parse(text, reason, self.model, optional=self.settings.prompt.optional).span
                 scores = leaf_scores(text, completion.logprobs, span) if completion.logprobs else ()
                 return Reply(text[slice(*span)], tuple(scores))
             except ServerCrashed:

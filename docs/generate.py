@@ -28,10 +28,11 @@ from extraction.schema.merge_rules import Rule
 from extraction.schema.profile_model import facts, struct_of
 from jobs.backfills.config import Declaration
 from jobs.cli.command import Options
-from jobs.reports.facts import MEANINGS
+from jobs.reports.report_data import MEANINGS
+from jobs.state.dead_letters import DEAD_LETTERS
 from jobs.state.ledger import LEDGER_COLUMNS
 from jobs.state.manifest import Manifest
-from jobs.state.tables import CHUNKS, DEAD_LETTERS, profile_schema
+from jobs.state.parquet_schemas import CHUNKS, profile_schema
 
 DOCS = Path(__file__).resolve().parent
 PLACE = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -1,24 +1,17 @@
-"""Documents and their pieces.
+"""Documents, their pieces, and dead letters.
 
-A row of the input becomes a Document, or a DeadLetter with the fault that keeps it out. A Piece is what a chunk
-holds of a document; it maps the chunk's characters back to the document's.
+A Piece is what a chunk holds of a document; it maps the chunk's characters back to the document's. A DeadLetter is
+a document that gave nothing, with the fault that kept it out.
 """
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from extraction.errors import Fault
 
-CONTROL_CHARACTER = {*range(0x20), *range(0x7F, 0xA0), 0xFEFF, *range(0xFFF9, 0xFFFD)}
-INVISIBLE = "".join(
-    c for c in map(chr, range(0x10000)) if c.isspace() or ord(c) in CONTROL_CHARACTER or c in "\u200b\u2060"
-)
-
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownCompany:
     """What the input knows of the company that a document is about, before anything is read."""
 
     name: str | None = None
@@ -28,7 +21,7 @@ class Known:
         return bool(self.name or self.website)
 
 
-NOTHING_KNOWN = Known()
+UNKNOWN_COMPANY = KnownCompany()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +41,9 @@ class Document:
     website: str | None = None
 
     @property
-    def known(self) -> Known:
+    def known(self) -> KnownCompany:
         """What the input knows of its company."""
-        return Known(self.company_name, self.website)
+        return KnownCompany(self.company_name, self.website)
 
     @property
     def place(self) -> str:
@@ -72,65 +65,6 @@ class DeadLetter:
     message: str
     attempts: int = 0
     documents: int = 1
-
-
-@dataclass(slots=True)
-class Intake:
-    """What came of a company's rows: its documents, a dead letter for each of the others, and how many rows repeat
-    a document."""
-
-    documents: list[Document] = field(default_factory=list)
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-    repeated: int = 0
-
-
-SeenDocuments = dict[str, tuple[str, bytes]]  # by id: where a document stands, and a digest of its text
-
-
-def admit(rows: list[dict[str, Any]], max_bytes: int, seen: SeenDocuments | None = None) -> Intake:
-    """Sort rows of one company into documents and dead letters; `seen` are its documents in rows before these.
-
-    Rows that repeat a document's id and text are the same document. A row that repeats the id with
-    another text is a dead letter: which of the two is meant can't be known, and none is lost silently.
-    """
-    intake, seen = Intake(), {} if seen is None else seen
-    for row in sorted(rows, key=lambda r: (r["source_path"], r["row"])):
-        fault = _fault(row, max_bytes)
-        if fault is None:
-            document = Document(**{name: row[name] for name in Document.__slots__ if name in row})
-            digest = hashlib.blake2b(document.text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-            if document.document_id not in seen:
-                seen[document.document_id] = f"{document.source_path} row {document.row}", digest
-                intake.documents.append(document)
-                continue
-            place, of_first = seen[document.document_id]
-            if of_first == digest:
-                intake.repeated += 1
-                continue
-            fault = (
-                Fault.DUPLICATE_ID,
-                f"the id stands at {place} with another text: give each document its own",
-            )
-        where = f"{row['source_path']}#row={row['row']}"
-        intake.dead_letters.append(DeadLetter(row["document_id"], where, "plan", *fault))
-    return intake
-
-
-def _fault(row: dict[str, Any], max_bytes: int) -> tuple[Fault, str] | None:
-    for each in row.get("unclear") or ():
-        if each["column"] in ("document_id", "company_id"):
-            return Fault.MISSING_ID, f"the document's {each['column']} means nothing: {each['why']}"
-    if row["document_id"] is None:
-        return Fault.MISSING_ID, "the document has no document_id"
-    if row.get("not_text"):
-        return Fault.NOT_TEXT, "the text is not valid UTF-8"
-    text = row["text"]
-    if text is None or not text.strip(INVISIBLE):
-        return Fault.EMPTY, "the text is null, empty or only white space and control characters"
-    size = len(text.encode("utf-8", errors="replace"))
-    if size > max_bytes:
-        return Fault.TOO_LARGE, f"{size:,} bytes are more than limits.max_document_bytes = {max_bytes:,}"
-    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What can go wrong, told by who is at fault and whether asking again can help.
+"""What can go wrong: who is at fault, and whether asking again can help.
 
     ProfilesError
     ├── OperatorError   configuration, input or credentials are wrong: one line, exit 2, do not retry

@@ -29,11 +29,12 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated
 
+from jobs.backfills.batches import Backfill
 from jobs.backfills.config import load_backfill
-from jobs.backfills.estimate import show_estimate
-from jobs.backfills.planning import Backfill
+from jobs.backfills.dry_run import show_estimate
 from jobs.backfills.runner import run_backfill
-from jobs.cli.command import FAILED, LOG, command, enter
+from jobs.cli.command import LOG, command, enter
+from jobs.cli.exit_codes import FAILED
 from jobs.cli.flags import NOTHING, FilePath, Overrides, flag
 
 RETRY_FAILED = "ask again for chunks that failed by their document's fault, in partitions with dead letters"
@@ -60,12 +61,12 @@ def run(
     chunks_per_s: Annotated[
         float | None, flag("of one GPU, for --dry-run (default: as runs so far showed)", metavar="X")
     ] = None,
-    laid: Annotated[
+    overrides: Annotated[
         Overrides, flag("lay a value over the declaration, such as budgets.run.requests=1000", name="--set")
     ] = NOTHING,
 ) -> int:
     """Run the backfill, or print what a run would do."""
-    backfill = Backfill(load_backfill(declaration, laid), again=again, retry_failed=retry_failed)
+    backfill = Backfill(load_backfill(declaration, overrides), again=again, retry_failed=retry_failed)
     return show_estimate(backfill, chunks_per_s) if dry_run else run_backfill(backfill)
 
 

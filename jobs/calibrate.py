@@ -33,9 +33,10 @@ from extraction.evaluation.labels import Labels, load_labels
 from extraction.merging.confidence import Calibration, Fitted, minimum_of
 from extraction.prompting.prompt import prompt_digest
 from extraction.schema.profile_model import facts
-from jobs.cli.command import DONE, command, enter
+from jobs.cli.command import command, enter
+from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import NOTHING, FilePath, LabelKeys, ProfileModel, Published, flag
-from jobs.cli.tables import console
+from jobs.cli.terminal_output import console
 from jobs.stages.reduce import seen_in
 from jobs.state import run_record
 from jobs.state.published_run import NO_KIND, PublishedRun
@@ -148,14 +149,14 @@ def show_calibration(calibration: Calibration, judged: Sequence[Judged]) -> None
         some = [one for one in judged if kind in (one.kind, "all")]
         kept = [one for one in some if one.confidence >= minimum_of(minima, one.field)]
         right = sum(one.right for one in some)
-        told = sum(one.right for one in kept)
+        right_kept = sum(one.right for one in kept)
         table.add_row(
             kind,
             f"{len(some):,}",
             _share(right, len(some)),
             f"{len(kept):,}",
-            _share(told, len(kept)),
-            _share(told, right),
+            _share(right_kept, len(kept)),
+            _share(right_kept, right),
             f"{calibration_error(reliability_bins(some)):.3f}",
             style="bold" if kind == "all" else None,
         )

@@ -9,8 +9,9 @@ import sys
 from functools import partial
 from typing import Annotated
 
-from jobs.cli.command import DONE, command, enter
+from jobs.cli.command import command, enter
 from jobs.cli.demo_documents import write_demo
+from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import FilePath, flag
 
 app = command("demo.py", __doc__)

@@ -19,9 +19,10 @@ from extraction.config.settings import profile_model
 from extraction.errors import OperatorError
 from extraction.evaluation.labels import load_labels
 from jobs.cli import flags
-from jobs.cli.command import DONE, command, enter
+from jobs.cli.command import command, enter
+from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import flag
-from jobs.cli.tables import console
+from jobs.cli.terminal_output import console
 from jobs.reports.score_table import show_mistakes, show_score
 from jobs.reports.scores import Score, score
 from jobs.state.published_run import PublishedRun
@@ -64,8 +65,8 @@ def run(
 
 
 def _write(path: Path, published: PublishedRun, found: Score) -> None:
-    told = published.manifest
-    head = {"run_id": told.run_id, "fingerprint": told.fingerprint, "versions": told.versions}
+    manifest = published.manifest
+    head = {"run_id": manifest.run_id, "fingerprint": manifest.fingerprint, "versions": manifest.versions}
     text = json.dumps(_plain({**head, **_plain(found)}), indent=2, ensure_ascii=False, default=str)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,21 +14,25 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from extraction.errors import OperatorError
-from jobs.cli import flags, tables
-from jobs.cli.command import DONE, FAILED, LOG, OVER_BUDGET, Options, command, enter
+from jobs.cli import flags, terminal_output
+from jobs.cli.command import LOG, Options, command, enter
+from jobs.cli.exit_codes import DONE, FAILED, OVER_BUDGET
 from jobs.cli.flags import flag
 from jobs.cli.progress import progress_of
-from jobs.reports import page
-from jobs.stages import extract, plan, publish, ray_cluster, read_input
-from jobs.stages.input_files import refuse_own_output
+from jobs.inputs import document_reader
+from jobs.inputs.file_discovery import refuse_own_output
+from jobs.reports import html_page
+from jobs.stages import extract, plan, publish, ray_cluster
+from jobs.stages.cost_estimate import Rates, spent_by_published
 from jobs.stages.run import Run, Stages, logs_of, new_run_id
 from jobs.stages.run_stats import RunStats
 from jobs.state.lease import lease
 from jobs.state.ledger import ChunkState
 from jobs.state.ledger_compaction import compact
 from jobs.state.manifest import Manifest
+from jobs.state.output_table import check_table
+from jobs.state.parquet_schemas import profile_schema
 from jobs.state.storage import storage_at
-from jobs.state.tables import profile_schema
 
 app = command("extract.py", __doc__)
 
@@ -50,21 +54,25 @@ def run(
     input: flags.Inputs,
     output: flags.OutputFolder,
     ledger: flags.LedgerFolder = None,
+    output_table: flags.OutputTables = (),
     limit: Annotated[
         flags.WholeNumber | None, flag("take the first N documents only", group=flags.DOCUMENTS)
     ] = None,
     engine: flags.EngineFlags = flags.AUTOMATIC,
-    plan_only: Annotated[bool, flag("stop after the plan and print its size", name="--plan")] = False,
+    plan_only: Annotated[bool, flag("stop after the plan and print its size and cost", name="--plan")] = False,
+    chunks_per_s: Annotated[
+        float | None, flag("of one GPU, for --plan (default: as the last run here showed)", metavar="X")
+    ] = None,
     retry_failed: Annotated[bool, flag("ask again for chunks that failed in earlier runs")] = False,
     wait: Annotated[bool, flag("wait for the end of another run that writes to the output")] = False,
     log_format: Annotated[
         Literal["text", "json"],
-        flag("how progress is told: json is a line of JSON every 10 seconds on stderr, also on a terminal"),
+        flag("format of progress: json is a line of JSON every 10 seconds on stderr, also on a terminal"),
     ] = "text",
 ) -> int:
     """Plan, extract, reduce, publish."""
     stages = Stages()
-    this, found = prepare(input, output, ledger, limit, Options.of(engine))
+    this, found = prepare(input, output, ledger, limit, Options.of(engine), output_table)
     record = this.record(input, limit)
     with ray_cluster.connected():
         ray_cluster.require_gpus(this.fleet.gpus)
@@ -72,7 +80,8 @@ def run(
         if plan_only:
             planned = plan.plan(this, found)
             tell_notes(planned)
-            print_plan(planned, extract.work_of(this, planned, this.ledger.index(), least))
+            work = extract.work_of(this, planned, this.ledger.index(), least)
+            print_plan(planned, work, Rates.of(this, spent_by_published(this), chunks_per_s))
             return DONE
         with lease(this.storage, this.run_id, wait=LOG.print if wait else None):
             planned = plan.plan(this, found)
@@ -98,29 +107,36 @@ def run(
 
 
 def prepare(
-    inputs: list[str], output: str, ledger: str | None, limit: int | None, options: Options
-) -> tuple[Run, read_input.Input]:
+    inputs: list[str],
+    output: str,
+    ledger: str | None,
+    limit: int | None,
+    options: Options,
+    tables: Sequence[str] = (),
+) -> tuple[Run, document_reader.Input]:
     """The run that is asked for, and its input. What is the operator's mistake shows here."""
     if limit is not None and limit < 0:
         raise OperatorError(f"--limit {limit}: a number of documents is expected")
     settings, servers = options.resolve()
-    found = read_input.find_input(inputs, settings.columns, limit)
+    found = document_reader.find_input(inputs, settings.columns, limit)
     refuse_own_output(inputs, output, "--output")
     refuse_own_output(inputs, ledger, "--ledger")
     run_id = new_run_id()
     ledgers = storage_at(ledger, "--ledger") if ledger else None
-    this = Run(run_id, settings, servers, storage_at(output), logs_of(run_id), ledgers)
-    profile_schema(this.model)
+    this = Run(run_id, settings, servers, storage_at(output), logs_of(run_id), ledgers, tuple(tables))
+    schema = profile_schema(this.model)
+    for table in tables:
+        check_table(table, this.storage, schema)
     return this, found
 
 
 def tell(run: Run, published: Manifest, tally: RunStats, stages: Stages) -> int:
     """Show what is published, leave the report beside it, and return the exit code."""
-    out, counts = tables.console(), published.counts
-    where = page.leave_report(run.storage, published)
-    tables.show_profiles(out, run.storage, published, run.model)
+    out, counts = terminal_output.console(), published.counts
+    where = html_page.leave_report(run.storage, published)
+    terminal_output.show_profiles(out, run.storage, published, profile_schema(run.model))
     limit = None if run.fleet.gpus else run.fleet.limit  # GPU servers differ, each has its own
-    tables.show_counts(out, run, published, tally, limit, stages.total, where)
+    terminal_output.show_counts(out, run, published, tally, limit, stages.total, where)
     code = OVER_BUDGET if publish.too_many_dead_letters(run, counts) else DONE
     if code == OVER_BUDGET:
         LOG.print(
@@ -145,17 +161,22 @@ def tell_notes(planned: plan.Plan) -> None:
         LOG.print(f"note     {note}", markup=False)
 
 
-def print_plan(planned: plan.Plan, work: extract.Work) -> None:
-    """The size of a run, a number a line."""
+def print_plan(planned: plan.Plan, work: extract.Work, rates: Rates) -> None:
+    """The size of a run and what it would cost, a number a line."""
+    cost = rates.cost_of(work.missing, round(planned.prompt_tokens * work.missing / max(1, work.chunks)))
     sizes = {
         "documents": planned.documents,
         "dead": planned.dead_documents,
         "chunks": work.chunks,
         "prompt tokens": planned.prompt_tokens,
         "requests": work.missing,
+        "output tokens": cost.output_tokens,
     }
     for name, size in sizes.items():
         print(f"{name:<14} {size:>14,}" + (" (estimated)" if name == "prompt tokens" and not planned.exact else ""))
+    for name, amount in zip(("GPU-hours", "cost"), rates.hours_and_money(cost), strict=True):
+        print(f"{name:<14} {amount:>14}")
+    LOG.print(f"note     {rates.text}", markup=False)
 
 
 if __name__ == "__main__":

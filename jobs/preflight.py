@@ -27,11 +27,12 @@ from extraction.config.settings import Columns, Settings
 from extraction.errors import ProfilesError
 from extraction.prompting.response_schema import wire_schema
 from jobs.cli import flags
-from jobs.cli.command import DONE, MISTAKE, Options, command, enter
+from jobs.cli.command import Options, command, enter
+from jobs.cli.exit_codes import DONE, MISTAKE
 from jobs.cli.flags import flag
-from jobs.stages import checks, ray_cluster
-from jobs.stages.checks import Check, check_server
+from jobs.stages import preflight_checks, ray_cluster
 from jobs.stages.engines import Fleet, fleet
+from jobs.stages.preflight_checks import Check, check_server
 from jobs.stages.run import logs_of
 
 STATE_SIGNS = {"ok": ("✔", "green"), "note": ("!", "yellow"), "wrong": ("✘", "bold red"), "skipped": ("-", "dim")}
@@ -53,7 +54,7 @@ def run(
 ) -> int:
     """Print each check, or all as JSON."""
     found = []
-    for check in look(input, {"output": output, "ledger": ledger}, Options.of(engine), start=start):
+    for check in run_checks(input, {"output": output, "ledger": ledger}, Options.of(engine), start=start):
         found.append(check)
         if not as_json:
             show_checks(check)
@@ -65,7 +66,7 @@ def run(
     return MISTAKE if wrong else DONE
 
 
-def look(
+def run_checks(
     inputs: list[str] | None, folders: Mapping[str, str | None], options: Options, *, start: bool
 ) -> Iterator[Check]:
     """All checks, one after the other; what depends on what is wrong is left out."""
@@ -75,51 +76,56 @@ def look(
         yield Check("settings", "ok", f"engine {engine}, {settings.profile}, prompt and schema fit together")
     except ProfilesError as error:
         yield Check("settings", "wrong", str(error))
-    told, nodes = checks.check_ray()
-    yield told
+    check, nodes = preflight_checks.check_ray()
+    yield check
     columns = settings.columns if settings else Columns()
-    yield checks.check_input(inputs, columns) if inputs else Check("input", "skipped", "no --input")
+    yield preflight_checks.check_input(inputs, columns) if inputs else Check("input", "skipped", "no --input")
     for name, given in folders.items():
         if given:
-            yield checks.check_folder(name, given, f"--{name}", len(nodes), inputs or ())
+            yield preflight_checks.check_folder(name, given, f"--{name}", len(nodes), inputs or ())
     if settings is None:
         return
-    yield from checks.check_sampling(settings)
+    yield from preflight_checks.check_sampling(settings)
     try:
         servers = fleet(engine, settings)
     except ProfilesError as error:
         yield Check("model", "wrong", str(error))
         return
-    yield checks.check_model(settings, servers, len(nodes))
+    yield preflight_checks.check_model(settings, servers, len(nodes))
     if misfit := settings.misfit(servers.model):
         remedy = "jobs/calibrate.py fits one on labels; until then values have a score, and none is left out for it"
         yield Check("confidence", "note", misfit, remedy)
     if engine == "sglang":
-        yield from checks.check_gpus(settings, nodes)
+        yield from preflight_checks.check_gpus(settings, nodes)
     if engine == "endpoint":
-        yield from ask(servers, settings)
+        yield from check_servers(servers, settings)
     elif start:
-        yield from started(servers, settings)
+        yield from check_started_server(servers, settings)
     else:
         yield Check("server", "skipped", "--start starts one and asks it")
 
 
-def started(servers: Fleet, settings: Settings) -> list[Check]:
+def check_started_server(servers: Fleet, settings: Settings) -> list[Check]:
     """Start a server where a run would, ask it, and end it."""
     with ray_cluster.connected():
         try:
-            asking = ray.remote(ask).options(num_gpus=servers.gpus, max_retries=0).remote(servers, settings)
+            asking = (
+                ray.remote(check_servers).options(num_gpus=servers.gpus, max_retries=0).remote(servers, settings)
+            )
             found: list[Check] = ray.get(asking, timeout=2 * settings.servers.start_timeout_s)
         except ray.exceptions.RayError as error:
-            said = str(ray_cluster.reason(error) or error)
-            return [Check("server", "wrong", said, "the cluster has to have a node for it, and the server a GPU")]
+            message = str(ray_cluster.reason(error) or error)
+            return [
+                Check("server", "wrong", message, "the cluster has to have a node for it, and the server a GPU")
+            ]
     return found
 
 
-def ask(servers: Fleet, settings: Settings) -> list[Check]:
+def check_servers(servers: Fleet, settings: Settings) -> list[Check]:
     """What a server of a fleet says, started here if it is one that is started."""
     server: Server = servers.make_server(logs_of("preflight"))
-    schema, began = wire_schema(settings.profile_model(), bounded=servers.bounded), time.monotonic()
+    model, began = settings.profile_model(), time.monotonic()
+    schema = wire_schema(model, bounded=servers.bounded, optional=settings.prompt.optional)
     try:
         address = server.start()
         ready = Check("server", "ok", f"{server.name} is ready after {time.monotonic() - began:.0f} s")

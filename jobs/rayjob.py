@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 from ray.job_submission import JobSubmissionClient
 
-from jobs.cli.command import LOG, MISTAKE, OVER_BUDGET
+from jobs.cli.command import LOG
+from jobs.cli.exit_codes import MISTAKE, OVER_BUDGET
 from jobs.state.lease import submission_id
 
 STOPPED_WITHIN_S = 60

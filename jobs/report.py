@@ -17,9 +17,10 @@ from typing import Annotated
 from extraction.errors import RunError
 from extraction.evaluation.labels import load_labels
 from extraction.merging.confidence import Bin
-from jobs.cli.command import DONE, command, enter
+from jobs.cli.command import command, enter
+from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import FilePath, Published, flag
-from jobs.reports.page import REPORT, write_report
+from jobs.reports.html_page import REPORT, write_report
 from jobs.reports.scores import score
 from jobs.state.published_run import PublishedRun
 

@@ -1,7 +1,7 @@
 """Published companies in the terminal: a list of them, or one profile with its evidence.
 
     python jobs/show.py OUT                    a line a company; --search TEXT keeps those that hold it, case apart
-    python jobs/show.py OUT COMPANY            each field with its value, where that stands, and what else was said
+    python jobs/show.py OUT COMPANY            each field with its value, where that stands, and what else was given
     python jobs/show.py OUT [COMPANY] --json   the same for machines: a line of JSON a company
 
 Exit codes: 0 shown; 1 failed; 2 the operator's mistake, such as a company that is not there.
@@ -19,9 +19,10 @@ import pyarrow.compute as pc
 
 from extraction.chunking.chunker import originals
 from extraction.errors import OperatorError
-from jobs.cli.command import DONE, command, enter
+from jobs.cli.command import command, enter
+from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import Published, WholeNumber, flag
-from jobs.cli.tables import console, profile_table, show_profile
+from jobs.cli.terminal_output import console, profile_table, show_profile
 from jobs.state.published_run import PublishedRun
 
 ROWS_SHOWN_AT_ONCE = 500  # profiles read at a time
@@ -77,7 +78,7 @@ def show_some(published: PublishedRun, search: str | None, skip: int, limit: int
     if not shown:
         out.print("no company" + (f" holds {search!r}" if search else ""), markup=False)
         return
-    out.print(profile_table(shown, published.model()))
+    out.print(profile_table(shown, published.schema()))
     if next(found, None):
         of = "" if search else f" of {published.manifest.counts.companies:,}"
         out.print(f"{skip + 1:,} to {skip + len(shown):,}{of}, more with --skip {skip + len(shown)}", style="dim")
@@ -100,7 +101,7 @@ def _find(published: PublishedRun, company_id: str) -> ShownRow:
 def _listed(published: PublishedRun, search: str | None) -> Iterator[ShownRow]:
     """Profiles without their evidence, in order; those that hold a text, where one is searched for."""
     for file in published.manifest.profiles:
-        names = [name for name in published.storage.columns(file.path) if name not in HEAVY]
+        names = [name for name in published.storage.schema(file.path).names if name not in HEAVY]
         for table in published.storage.read_batches(file.path, ROWS_SHOWN_AT_ONCE, names):
             for batch in table.to_batches():
                 rows = batch.to_struct_array()

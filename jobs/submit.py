@@ -19,7 +19,8 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from extraction.errors import OperatorError, RunError
-from jobs.cli.command import DONE, FAILED, LOG, command, enter
+from jobs.cli.command import LOG, command, enter
+from jobs.cli.exit_codes import DONE, FAILED
 from jobs.cli.flags import Name, flag
 
 JOB_POLL_S = 2.0
@@ -54,19 +55,19 @@ def connect(address: str) -> JobSubmissionClient:
 
 def follow(client: JobSubmissionClient, name: str, command: str) -> int:
     """Find or start the job, print what it prints, and return its exit code."""
-    submission = patiently(partial(attempt, client, name, command))
+    submission = with_retries(partial(attempt, client, name, command))
     LOG.print(f"job      {submission}")
     try:
         asyncio.run(_print_logs(client, submission))
     except (RuntimeError, OSError, aiohttp.ClientError) as error:  # the connection broke; the job goes on
         LOG.print(f"job      its log is no longer to be had ({type(error).__name__})")
-    while not (job := patiently(partial(client.get_job_info, submission))).status.is_terminal():
+    while not (job := with_retries(partial(client.get_job_info, submission))).status.is_terminal():
         time.sleep(JOB_POLL_S)
     LOG.print(f"job      {submission} {job.status.value.lower()}")
     return exit_code(job)
 
 
-def patiently(ask: Callable[[], Answer]) -> Answer:
+def with_retries(ask: Callable[[], Answer]) -> Answer:
     """What the head says, asked again while it is away.
 
     Raises RunError where it stays away, OperatorError where it refuses the token.
@@ -79,8 +80,8 @@ def patiently(ask: Callable[[], Answer]) -> Answer:
             raise OperatorError(f"the head {TOKEN}") from None
         except (RuntimeError, OSError) as error:
             if time.monotonic() > until:
-                told = f"the head gave no answer for {AWAY_S:g} s ({_short(error)})"
-                raise RunError(f"{told}: the same command follows the job again") from None
+                cause = f"the head gave no answer for {AWAY_S:g} s ({_short(error)})"
+                raise RunError(f"{cause}: the same command follows the job again") from None
         time.sleep(JOB_POLL_S)
 
 

@@ -24,6 +24,7 @@ from ray.scripts.scripts import cli as ray_commands
 from extraction.config.settings import Settings, load_settings, parse_override
 from extraction.errors import OperatorError
 from jobs import main
+from jobs.backfills.config import load_backfill
 from jobs.cli.command import parse_words
 from tests.conftest import ROOT
 
@@ -119,7 +120,7 @@ def check_words(module: ModuleType, words: Sequence[str], name: str) -> None:
     check_paths(words)
     for flag, given in pairwise(words):
         if flag == "--set":
-            check_setting(given)
+            check_setting(given, backfill=name.endswith("backfill.py"))
 
 
 def check_module(words: Sequence[str]) -> list[Script]:
@@ -137,11 +138,14 @@ def check_paths(words: Sequence[str]) -> None:
             raise Wrong(f"there is no {path}")
 
 
-def check_setting(given: str) -> None:
-    """A `key=value` is one that settings take, with some configuration."""
+def check_setting(given: str, *, backfill: bool = False) -> None:
+    """A `key=value` is one that settings take, with some configuration, or a backfill's declaration does."""
     try:
         key, value = parse_override(given)
-        load_settings(ROOT / "configs" / "extract.yaml", {key: value})
+        if backfill:
+            load_backfill(ROOT / "configs" / "backfill.yaml", {key: value})
+        else:
+            load_settings(ROOT / "configs" / "extract.yaml", {key: value})
     except OperatorError as error:
         raise Wrong(f"--set {given}: {error}") from None
 

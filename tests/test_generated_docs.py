@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from docs import generate
 from docs.generate import DocumentationError, Documented, describe, with_tables
-from jobs.state.tables import described
+from jobs.state.parquet_schemas import described
 
 
 def test_the_pages_are_up_to_date() -> None:

@@ -14,9 +14,10 @@ from tests.conftest import ROOT
 
 # From the ground up. A module imports from its own folder and from those before it.
 FLOORS = (
-    "extraction.base",
+    "extraction.settings_base",
     "extraction.errors",
     "extraction.documents",
+    "extraction.document_validation",
     "extraction.grounding",
     "extraction.schema",
     "extraction.prompting",
@@ -27,6 +28,7 @@ FLOORS = (
     "actors.servers",
     "actors",
     "jobs.state",
+    "jobs.inputs",
     "jobs.stages",
     "jobs.cli",
     "jobs.reports",

@@ -121,6 +121,7 @@ class SglangServer(ProcessOwner):
         self.gpu = gpu = min(gpus, key=attrgetter("vram_gib"))
         self.choice = choose_preset(matrix, config.scenario, gpu.name, gpu.vram_gib, gpus=count, over=config.flags)
         self.flags: Flags = self.choice.flags
+        self.more_flags: dict[str, Any] = {}  # that no preset may set
         self.name = f"sglang-{self.choice.name}"
         self.log = logs / f"sglang-{uuid.uuid4().hex[:8]}.log"
         log_line(f"scenario {self.choice.reason}")
@@ -136,7 +137,7 @@ class SglangServer(ProcessOwner):
                 if smaller is None or not out_of_memory:
                     cause = NO_MEMORY if out_of_memory else _cause(str(error))
                     raise RunError(f"SGLang with row {self.choice.name}: {cause}{error}") from None
-                changed = {k: v for k, v in smaller.said().items() if v != self.flags.said().get(k)}
+                changed = {k: v for k, v in smaller.explicit().items() if v != self.flags.explicit().get(k)}
                 log_line(f"{self.name}: out of memory, trying {changed}")
                 self.flags = smaller
 
@@ -167,6 +168,7 @@ class SglangServer(ProcessOwner):
         model, limit = self.settings.model, self.settings.limits.context_length
         options: dict[str, Any] = {
             **self.flags.arguments(),
+            **{name.replace("_", "-"): value for name, value in self.more_flags.items()},
             "context-length": min(self.flags.context_length or limit, limit),
             "model-path": os.path.expanduser(model.name),
             "revision": model.revision,
@@ -191,7 +193,7 @@ class SglangServer(ProcessOwner):
             "gpu": self.gpu.name,
             "vram_gib": round(self.gpu.vram_gib, 1),
             "gpus": self.settings.servers.gpus_per_server,
-            "flags": self.flags.said(),
+            "flags": self.flags.explicit(),
         }
 
     def _max_running(self, root: str, key: str) -> int:

@@ -1,4 +1,8 @@
-"""The fingerprint of a run: a digest of everything that changes an answer, and of nothing else."""
+"""What names an answer in the ledger: the fingerprint of a run, and the id of a chunk.
+
+The fingerprint is a digest of everything that changes an answer, and of nothing else. A chunk's id is a digest of
+the fingerprint and of the message that is sent.
+"""
 
 import contextlib
 import hashlib
@@ -35,7 +39,7 @@ def fingerprint(
     holds on another. So do limits of chunks, whose content is in a chunk's id, and `requests.attempts`, how often a
     chunk is halved and `limits.context_length`: they decide whether a chunk is answered, not what it is asked.
     """
-    told = {
+    identity = {
         "model": None if weights else served,
         "revision": revision,
         "weights": weights,
@@ -48,7 +52,7 @@ def fingerprint(
         "flags": dict(flags or {}),
         "parser": PARSER_VERSION,
     }
-    canonical = json.dumps(told, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    canonical = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode("utf-8", errors="surrogatepass")).hexdigest()
 
 
@@ -64,10 +68,10 @@ def weights_digest(folder: Path) -> str:
     loaded = (*MODEL_FILES, *[kind for kind in KINDS_OF_WEIGHTS if kind in kinds][:1])
     files = [path for path in files if path.suffix in loaded or path.name in VOCABULARIES]
     with ThreadPoolExecutor() as threads:
-        told = [
+        lines = [
             f"{path.name}:{digest}\n" for path, digest in zip(files, threads.map(file_digest, files), strict=True)
         ]
-    return hashlib.sha256("".join(told).encode()).hexdigest()
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:
@@ -86,3 +90,8 @@ def file_digest(path: Path) -> str:
         memory.parent.mkdir(parents=True, exist_ok=True)
         memory.write_text(digest)
     return digest
+
+
+def chunk_id(fingerprint: str, content: str) -> str:
+    """The name of a question: the same fingerprint and content are the same question, wherever asked."""
+    return hashlib.sha256(f"{fingerprint}\n{content}".encode("utf-8", errors="surrogatepass")).hexdigest()

@@ -150,26 +150,26 @@ def _mended(text: str, left_out: Sequence[tuple[int, int]]) -> Iterator[Change]:
     if not ODD.search(text) and unicodedata.is_normalized("NFC", text):
         return
     for segment in SEGMENT.finditer(text):
-        said, at = segment[0], segment.start()
+        original, at = segment[0], segment.start()
         number = bisect_right(left_out, at, key=lambda span: span[0])
         if number and at < left_out[number - 1][1]:
             continue
-        if ODD.search(said):
-            read = ftfy.fix_and_explain(said.replace("\x0b", " "), MEND).text
+        if ODD.search(original):
+            read = ftfy.fix_and_explain(original.replace("\x0b", " "), MEND).text
         else:
-            read = unicodedata.normalize("NFC", said)
-        for start, end, new in _differences(said, read) if read != said else ():
+            read = unicodedata.normalize("NFC", original)
+        for start, end, new in _differences(original, read) if read != original else ():
             yield at + start, at + end, new
 
 
-def _differences(said: str, read: str) -> list[Change]:
+def _differences(original: str, read: str) -> list[Change]:
     """Where two lines differ. What is changed within a word and at most two letters apart is one change."""
     found: list[list[int]] = []
-    for step in Levenshtein.opcodes(said, read):
+    for step in Levenshtein.opcodes(original, read):
         if step.tag == "equal":
             continue
         start, end, new_start, new_end = step.src_start, step.src_end, step.dest_start, step.dest_end
-        between = said[found[-1][1] : start] if found else " "
+        between = original[found[-1][1] : start] if found else " "
         if len(between) <= 2 and not any(map(str.isspace, between)):
             found[-1][1], found[-1][3] = end, new_end
         else:

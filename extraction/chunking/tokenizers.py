@@ -108,13 +108,13 @@ class BytePairCounter:
 
     exact = True
 
-    def __init__(self, tokenizer: Tokenizer, form: str, ranks: dict[bytes, int], told: Mapping[str, Any]) -> None:
-        self._tokenizer, self._seams, self._nfc = tokenizer, SEAMS[form], told["normalizer"] is not None
+    def __init__(self, tokenizer: Tokenizer, form: str, ranks: dict[bytes, int], config: Mapping[str, Any]) -> None:
+        self._tokenizer, self._seams, self._nfc = tokenizer, SEAMS[form], config["normalizer"] is not None
         self._encoding = tiktoken.Encoding("bytepairs", pat_str=form, mergeable_ranks=ranks, special_tokens={})
-        specials = sorted((token["content"] for token in told["added_tokens"]), key=len, reverse=True)
+        specials = sorted((token["content"] for token in config["added_tokens"]), key=len, reverse=True)
         self._specials = re.compile("|".join(map(re.escape, specials)) or r"(?!)")
         letters = _byte_of_letter().items()
-        self._nameless = bytes(byte for letter, byte in letters if letter not in told["model"]["vocab"])
+        self._nameless = bytes(byte for letter, byte in letters if letter not in config["model"]["vocab"])
         self._kept = lru_cache(BLOCKS_KEPT)(self._count_block)
 
     def count(self, text: str) -> int:
@@ -152,23 +152,23 @@ def _cut(text: str, seams: re.Pattern[str]) -> list[str]:
 
 def byte_pair_counter(tokenizer: Tokenizer) -> BytePairCounter | None:
     """A fast counter that agrees with a tokenizer; None where its form is not one of those known."""
-    told = json.loads(tokenizer.to_str())
-    form, ranks = _form(told["pre_tokenizer"]), _ranks(told["model"])
-    if form is None or ranks is None or told["normalizer"] not in (None, {"type": "NFC"}):
+    config = json.loads(tokenizer.to_str())
+    form, ranks = _form(config["pre_tokenizer"]), _ranks(config["model"])
+    if form is None or ranks is None or config["normalizer"] not in (None, {"type": "NFC"}):
         return None
-    added = told["added_tokens"]
+    added = config["added_tokens"]
     if any(token["lstrip"] or token["rstrip"] or token["single_word"] for token in added):
         return None
-    counter = BytePairCounter(tokenizer, form, ranks, told)
+    counter = BytePairCounter(tokenizer, form, ranks, config)
     whole = CHECK + "".join(f"{token['content']}a {token['content']}\n" for token in added[:32])
     texts = [whole, *whole.splitlines(keepends=True)]
     same = all(counter.count(text) == len(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts)
     return counter if same else None
 
 
-def _form(told: Mapping[str, Any] | None) -> str | None:
+def _form(pre_tokenizer: Mapping[str, Any] | None) -> str | None:
     """The regular expression that cuts a text into words, if the pre-tokenizer is of a known form."""
-    match told:
+    match pre_tokenizer:
         case {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}:
             return GPT2
         case {
@@ -186,15 +186,15 @@ def _form(told: Mapping[str, Any] | None) -> str | None:
     return None
 
 
-def _ranks(told: Mapping[str, Any]) -> dict[bytes, int] | None:
+def _ranks(model: Mapping[str, Any]) -> dict[bytes, int] | None:
     """The rank of every token's bytes: first the 256 bytes, then the merges in their order."""
     plain = {"dropout": None, "byte_fallback": False, "continuing_subword_prefix": "", "end_of_word_suffix": ""}
-    if told["type"] != "BPE" or any((told[key] or value) != value for key, value in plain.items()):
+    if model["type"] != "BPE" or any((model[key] or value) != value for key, value in plain.items()):
         return None
     letters = _byte_of_letter()
     ranks = {bytes([byte]): byte for byte in range(256)}
     try:
-        for left, right in told["merges"]:
+        for left, right in model["merges"]:
             ranks.setdefault(bytes(letters[letter] for letter in left + right), len(ranks))
     except KeyError:  # a vocabulary of characters, not of bytes
         return None

@@ -11,12 +11,12 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from extraction.base import Amount, Count, Frozen, Seconds
 from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError
 from extraction.merging.confidence import Calibration, Minima, Probability, minimum_of
 from extraction.prompting.prompt import Prompt, prompt_digest
 from extraction.schema.profile_model import fields
+from extraction.settings_base import Amount, Count, Frozen, Seconds
 
 Engine = Literal["sglang", "llamacpp", "endpoint"]
 
@@ -203,7 +203,7 @@ class LlamaCpp(Frozen):
 
 
 class Sglang(Frozen):
-    """SGLang on GPUs; `flags` are laid over the preset's."""
+    """SGLang on GPUs; `flags` take precedence over the preset's."""
 
     scenario: str = Field(
         default="auto",
@@ -299,7 +299,7 @@ class Confidence(Frozen):
 
 
 class Settings(Frozen):
-    """Everything that a run is told."""
+    """All settings of a run."""
 
     profile: str = Field(
         default="extraction.schema.company:CompanyProfile", description="The profile model as `module:Model`"
@@ -350,6 +350,9 @@ def profile_model(named: str) -> type[BaseModel]:
     module, _, name = named.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        remedy = "PYTHONPATH has to hold the folder that it is in, here and on every node of a cluster"
+        raise OperatorError(f"profile: {named!r} can't be imported ({error}): {remedy}") from None
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise OperatorError(f"profile: {named!r} can't be imported ({error}): give module:Model") from None
     if not (isinstance(found, type) and issubclass(found, BaseModel)):
@@ -358,22 +361,22 @@ def profile_model(named: str) -> type[BaseModel]:
 
 
 def load_settings(path: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Read a configuration file, with overrides such as {"limits.max_chunk_tokens": 8000} laid over it.
+    """Read a configuration file, with overrides such as {"limits.max_chunk_tokens": 8000} applied to it.
 
     `prompt` and `confidence.calibration` name files beside it. Raises OperatorError with the file, the key and what
     is wrong.
     """
-    raw, laid = read_yaml(path), dict(overrides or {})
-    if "prompt" in laid:
-        raw["prompt"] = laid.pop("prompt")
+    raw, pending = read_yaml(path), dict(overrides or {})
+    if "prompt" in pending:
+        raw["prompt"] = pending.pop("prompt")
     if isinstance(raw.get("prompt"), str):  # first, so that overrides reach into it
         raw["prompt"] = read_yaml(path.parent / raw["prompt"])
-    if "confidence.calibration" in laid:
-        override(raw, "confidence.calibration", laid.pop("confidence.calibration"), Settings)
+    if "confidence.calibration" in pending:
+        override(raw, "confidence.calibration", pending.pop("confidence.calibration"), Settings)
     confidence = raw.get("confidence")
     if isinstance(confidence, dict) and isinstance(confidence.get("calibration"), str):
         raw["confidence"] = {**confidence, "calibration": read_yaml(path.parent / confidence["calibration"])}
-    for key, value in laid.items():
+    for key, value in pending.items():
         override(raw, key, value, Settings)
     try:
         settings = Settings.model_validate(raw)
@@ -416,14 +419,16 @@ def refused(
     first = error.errors()[0]
     where = tuple(map(str, first["loc"]))
     depth = next(n for n in range(len(where), 0, -1) if _names(_model_at(model, where[: n - 1])))
-    laid = [key for key in overrides if _meet(parts_of(key, model), where[:depth])]
-    laid.sort(key=lambda key: not _meet(parts_of(key, model), where))  # of several keys of a mapping the one
-    source = next((f"--set {key}" for key in laid), path)
+    keys = [key for key in overrides if _meet(parts_of(key, model), where[:depth])]
+    keys.sort(key=lambda key: not _meet(parts_of(key, model), where))  # of several keys of a mapping the one
+    source = next((f"--set {key}" for key in keys), path)
     given = "" if first["type"] == "missing" else f" (given: {first['input']!r:.80})"
     known = _names(_model_at(model, where[:-1])) if first["type"] == "extra_forbidden" else ()
     alike = get_close_matches(where[-1], known, 1) if known else []
     meant = f": did you mean {'.'.join([*where[:-1], *alike])}?" if alike else ""
-    return OperatorError(f"{source}: {'.'.join(where)}: {first['msg']}{given}{meant}")
+    key = ".".join(where)
+    place = source if source == f"--set {key}" else f"{source}: {key}"
+    return OperatorError(f"{place}: {first['msg']}{given}{meant}")
 
 
 def _meet(one: Sequence[str], other: Sequence[str]) -> bool:

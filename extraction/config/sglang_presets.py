@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from extraction.base import Count, Frozen
 from extraction.errors import OperatorError
+from extraction.settings_base import Count, Frozen
 
 
 class Flags(Frozen):
@@ -61,10 +61,10 @@ class Flags(Frozen):
     )
 
     def over(self, other: "Flags") -> "Flags":
-        """These flags, with the other's where these say nothing."""
-        return Flags(**{**other.said(), **self.said()})
+        """These flags, with the other's where these set nothing."""
+        return Flags(**{**other.explicit(), **self.explicit()})
 
-    def said(self) -> dict[str, Any]:
+    def explicit(self) -> dict[str, Any]:
         """The flags that are set."""
         return self.model_dump(exclude_none=True)
 
@@ -75,8 +75,8 @@ class Flags(Frozen):
         false is left out.
         """
         names = {"cuda_graph_max_bs": "cuda-graph-max-bs-decode"}
-        said = {names.get(key, key.replace("_", "-")): value for key, value in self.said().items()}
-        return {key: value for key, value in said.items() if value is not False}
+        arguments = {names.get(key, key.replace("_", "-")): value for key, value in self.explicit().items()}
+        return {key: value for key, value in arguments.items() if value is not False}
 
 
 MIB_PER_GIB = 1024
@@ -132,7 +132,7 @@ def choose_preset(
 ) -> Choice:
     """The row for a GPU of `vram_gib` GiB, by name or `auto`, with as much static memory as fits.
 
-    `over` are flags that are laid over the row's.
+    `over` are flags that take precedence over the row's.
 
     Raises OperatorError for an unknown row, a GPU that no row is for, or a row that cannot hold.
     """
@@ -182,14 +182,14 @@ def fit_flags(flags: Flags, vram_gib: float, gpus: int = 1) -> tuple[Flags, str 
     most = int((1 - reserved / vram_gib) * 1000) / 1000
     if asked <= most:
         return flags, None
-    told = (
+    reason = (
         f"mem_fraction_static {asked:g} leaves {(1 - asked) * vram_gib:.1f} of {vram_gib:.1f} GiB, "
         f"SGLang reserves {reserved:.1f} for a prefill chunk of {flags.chunked_prefill_size} "
         f"and graphs up to {flags.cuda_graph_max_bs}"
     )
     if most < LEAST_STATIC:
-        raise OperatorError(f"the row cannot hold: {told}: take a smaller row")
-    return flags.model_copy(update={"mem_fraction_static": most}), f"stepped down to {most:g}, as {told}"
+        raise OperatorError(f"the row cannot hold: {reason}: take a smaller row")
+    return flags.model_copy(update={"mem_fraction_static": most}), f"stepped down to {most:g}, as {reason}"
 
 
 def step_down(flags: Flags) -> Flags | None:

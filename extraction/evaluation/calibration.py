@@ -16,10 +16,10 @@ from pydantic import BaseModel
 from extraction.errors import OperatorError
 from extraction.evaluation.labels import Label
 from extraction.evaluation.scoring import FloatArray, Matcher
+from extraction.merging.candidate_ranking import agreement, candidates, rank
 from extraction.merging.confidence import Bin, Calibration, ChunkModels, Fitted, Logistic, Minima, features
 from extraction.merging.evidence import Evidence
 from extraction.merging.observations import Seen
-from extraction.merging.resolve import agreement, candidates, rank
 from extraction.schema.profile_model import Field, facts
 
 BINS = 10

@@ -36,15 +36,15 @@ LabelRow = tuple[str, Mapping[str, Any] | None]
 class Label:
     """The accepted values of a field, or the items of its list; none where any value is an invention.
 
-    `standing` are those of them that stand in the company's documents.
+    `grounded` are those of them that stand in the company's documents.
     """
 
     values: tuple[Any, ...] = ()
-    standing: tuple[Any, ...] = ()
+    grounded: tuple[Any, ...] = ()
 
-    def found_by(self, stands: Callable[[Any], bool]) -> "Label":
+    def grounded_by(self, is_grounded: Callable[[Any], bool]) -> "Label":
         """The same label, its values looked up anew."""
-        return replace(self, standing=tuple(filter(stands, self.values)))
+        return replace(self, grounded=tuple(filter(is_grounded, self.values)))
 
 
 NO_VALUES = Label()
@@ -58,10 +58,10 @@ class Labelled:
     values: dict[str, list[Any]] = field(default_factory=dict)
     marks: dict[tuple[str, str], bool] = field(default_factory=dict)
 
-    def add(self, said: Mapping[str, Any] | None) -> None:
+    def add(self, values: Mapping[str, Any] | None) -> None:
         """Join one row: values that differ are all accepted."""
-        flat = dict(_flat(said or {}))
-        self.is_company |= said is not None and flat.get(NO_COMPANY[0]) != NO_COMPANY[1]
+        flat = dict(_flat(values or {}))
+        self.is_company |= values is not None and flat.get(NO_COMPANY[0]) != NO_COMPANY[1]
         for key, value in flat.items():
             outer, _, inner = key.partition(".")
             if inner and outer in MARKS:
@@ -71,10 +71,10 @@ class Labelled:
             if not key.startswith(OTHERS_PREFIX):
                 known += [v for v in _listed(value) if v not in known]
 
-    def stands(self, *names: str) -> bool:
+    def is_grounded(self, *names: str) -> bool:
         """Whether the documents hold a label and state it, as far as the file tells by one of a field's names."""
-        told = (next((self.marks[mark, n] for n in names if (mark, n) in self.marks), True) for mark in MARKS)
-        return all(told)
+        marks = (next((self.marks[mark, n] for n in names if (mark, n) in self.marks), True) for mark in MARKS)
+        return all(marks)
 
 
 class Labels:
@@ -84,8 +84,8 @@ class Labels:
     def __init__(self, rows: Iterable[LabelRow], names: Mapping[str, str] | None = None) -> None:
         self.names = dict(names or {})
         self.companies: dict[str, Labelled] = {}
-        for company_id, said in rows:
-            self.companies.setdefault(company_id, Labelled()).add(said)
+        for company_id, values in rows:
+            self.companies.setdefault(company_id, Labelled()).add(values)
         self.keys = frozenset(key for labelled in self.companies.values() for key in labelled.values)
         unknown = set(self.names.values()) - self.keys
         if unknown:
@@ -107,10 +107,10 @@ class Labels:
         if key not in labelled.values:
             return None
         values = tuple(labelled.values[key])
-        return Label(values, values if labelled.stands(key, of.name, of.path[-1]) else ())
+        return Label(values, values if labelled.is_grounded(key, of.name, of.path[-1]) else ())
 
     @property
-    def tell_standing(self) -> bool:
+    def mark_grounded(self) -> bool:
         """Whether the file says of any label if it stands in the text."""
         return any(labelled.marks for labelled in self.companies.values())
 
@@ -135,8 +135,8 @@ def _yaml(path: Path) -> Iterator[LabelRow]:
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(raw, dict):
         raise ValueError("`company_id: {field: value}` is expected")
-    for company_id, said in raw.items():
-        yield str(company_id), None if said is None else _mapping(said, str(company_id))
+    for company_id, values in raw.items():
+        yield str(company_id), None if values is None else _mapping(values, str(company_id))
 
 
 def _json_lines(path: Path) -> Iterator[LabelRow]:
@@ -155,11 +155,11 @@ def _parquet(path: Path) -> Iterator[LabelRow]:
 
 
 def _row(row: Any, where: str) -> LabelRow:
-    said = dict(_mapping(row, where))
-    company_id = said.pop("company_id", None)
+    values = dict(_mapping(row, where))
+    company_id = values.pop("company_id", None)
     if company_id is None:
         raise ValueError(f"{where} has no company_id")
-    labels = said.get("labels", said)
+    labels = values.get("labels", values)
     if isinstance(labels, str):
         labels = json.loads(labels)
     return str(company_id), _mapping(labels or {}, where)
@@ -171,9 +171,9 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
     return value
 
 
-def _flat(said: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Labels by dotted path."""
-    for key, value in said.items():
+    for key, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         else:

@@ -3,7 +3,7 @@
     company_key("The Acme Pump Co., Inc.") == company_key("ACME PUMP CO") == "acme pump"
     same_company("acme", "acme pump")      # a name and its longer form, its initials
 
-No name is refused: what is no company's name is told by its confidence.
+No name is refused: what is no company's name gets a low confidence.
 """
 
 from functools import cache, lru_cache

@@ -19,7 +19,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
-from extraction.base import Frozen
+from extraction.settings_base import Frozen
 
 SOFTENED = 0.02  # log-probabilities nearer to 0 than this are equally sure
 NO_LOGPROB = -8.0  # taken for the log-probability of what the answer does not hold
@@ -135,8 +135,10 @@ class Fitted(Frozen):
     def misfit(self, *, model: str, profile: str, prompt: str) -> str | None:
         """Why it says nothing of answers to this prompt by this model; None where it does."""
         pairs = {"model": (self.model, model), "profile": (self.profile, profile), "prompt": (self.prompt, prompt)}
-        told = (f"the {what} {theirs}, the run has {own}" for what, (theirs, own) in pairs.items() if theirs != own)
-        return next((f"the calibration was fitted for {each}" for each in told), None)
+        differences = (
+            f"the {what} {theirs}, the run has {own}" for what, (theirs, own) in pairs.items() if theirs != own
+        )
+        return next((f"the calibration was fitted for {each}" for each in differences), None)
 
 
 class Calibration(Frozen):

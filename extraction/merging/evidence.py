@@ -6,7 +6,7 @@ of a company with 10,000 chunks is bounded by the distinct values that it has.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any, NamedTuple
 
 PLACES_SAMPLED = 16  # documents of each value whose observation is kept whole
@@ -132,6 +132,18 @@ class Evidence:
 
     def _describe(self, document_id: str, told: tuple[str, str]) -> None:
         self.documents[document_id] = max(told, self.documents.get(document_id, told))
+
+    def drop(self, documents: Set[str]) -> None:
+        """Leave out what some documents say."""
+        for document_id in documents & self.documents.keys():
+            del self.documents[document_id]
+        for values in self.supports.values():
+            for value, support in list(values.items()):
+                for document_id in documents & support.documents.keys():
+                    del support.documents[document_id]
+                    support.sample.pop(document_id, None)
+                if not support.documents:
+                    del values[value]
 
     def of(self, field: str) -> Mapping[ValueKey, Support]:
         """The values that a field was given."""

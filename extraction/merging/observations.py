@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 from rapidfuzz import fuzz
 
-from extraction.documents import NOTHING_KNOWN, Known, Piece
+from extraction.documents import UNKNOWN_COMPANY, KnownCompany, Piece
 from extraction.grounding.company_names import company_key, same_company
 from extraction.grounding.contacts import country_of_host, website_key
-from extraction.grounding.finders import Found, Hints, find_emails, find_websites
 from extraction.grounding.places import country_code, country_key
 from extraction.grounding.text_folding import Span
 from extraction.grounding.text_search import Text
+from extraction.grounding.value_finders import Found, Hints, find_emails, find_websites
 from extraction.merging.confidence import MOST_SURE, Calibration, Signals, uncalibrated
 from extraction.merging.evidence import Observation, canonical
 from extraction.prompting.reply_parsing import Parsed
@@ -114,7 +114,7 @@ class GroundedReply:
 
     parsed: Parsed[BaseModel]
     source: Source
-    known: Known
+    known: KnownCompany
 
     @cached_property
     def data(self) -> dict[str, Any]:
@@ -258,7 +258,7 @@ def observe(
     chunk_id: str,
     content: str,
     pieces: Iterable[Piece],
-    known: Known = NOTHING_KNOWN,
+    known: KnownCompany = UNKNOWN_COMPANY,
     calibration: Calibration | None = None,
 ) -> list[Observation]:
     """The observations in one answer; none where it abstains."""
@@ -274,7 +274,7 @@ def _probability(one: Seen, calibration: Calibration | None) -> float:
 
 
 def seen(
-    parsed: Parsed[BaseModel], content: str, pieces: Iterable[Piece], known: Known = NOTHING_KNOWN
+    parsed: Parsed[BaseModel], content: str, pieces: Iterable[Piece], known: KnownCompany = UNKNOWN_COMPANY
 ) -> Iterator[Seen]:
     """What one answer and its text say, a value in each piece in which it stands. Of an answer that abstains
     nothing counts, but what finders read in a piece that names the known company does."""

@@ -3,19 +3,20 @@
 All but the last message is the same for every request of a run, so a server's prefix cache holds it.
 """
 
+import copy
 import hashlib
 import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_jsonable_python
 
-from extraction.documents import Known
+from extraction.documents import KnownCompany
 from extraction.errors import OperatorError
-from extraction.prompting.response_schema import FORMATS, unknown_keys
+from extraction.prompting.response_schema import FORMATS, complete, unknown_keys, without_empty
 from extraction.schema.arrow_types import Node, members_of
 from extraction.schema.profile_model import json_schema, shape_of
 
@@ -54,6 +55,11 @@ class Prompt(BaseModel):
     examples: tuple[Example, ...] = Field(
         default=(), description="Worked examples, each sent as a user message and the reply to it"
     )
+    unstated: Literal["null", "omitted"] = Field(
+        default="null",
+        description="How a reply says that the text does not state a field: by `null` (`[]` for a list), or by "
+        "leaving it out (`omitted`), which takes fewer tokens; the instructions have to say the same",
+    )
     shown: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         default=None,
         description="Numbers of the examples that are sent, from 1, in this order; `null` sends all",
@@ -68,12 +74,21 @@ class Prompt(BaseModel):
                 instructions = instructions.replace(place, tell(model))
         turns: list[Message] = [{"role": "system", "content": instructions}]
         for example in self._shown():
-            profile = json.dumps(example.profile, ensure_ascii=False)
-            known = Known(example.company_name, example.website)
+            profile = json.dumps(self._written(example.profile, model), ensure_ascii=False)
+            known = KnownCompany(example.company_name, example.website)
             shown = known_header(known) + content_of(example.title, defused(example.text.strip()))[0]
             turns.append({"role": "user", "content": shown})
             turns.append({"role": "assistant", "content": profile})
         return [*turns, {"role": "user", "content": content}]
+
+    @property
+    def optional(self) -> bool:
+        """Whether a reply may leave fields out."""
+        return self.unstated == "omitted"
+
+    def _written(self, profile: Any, model: type[BaseModel]) -> Any:
+        """An example's profile as a reply is to be written."""
+        return without_empty(profile, model) if self.optional else profile
 
     def _shown(self) -> list[Example]:
         """The examples in the order in which they are shown."""
@@ -86,7 +101,10 @@ class Prompt(BaseModel):
         if last > len(self.examples):
             raise OperatorError(f"prompt.shown: there is no example {last}, the last is {len(self.examples)}")
         for number, example in enumerate(self.examples, start=1):
-            if reason := _misfit(example.profile, model):
+            profile = copy.deepcopy(example.profile)
+            if self.optional:
+                complete(profile, model, {})
+            if reason := _misfit(profile, model):
                 raise OperatorError(f"example {number} of the prompt is no {model.__name__}: {reason}")
 
 
@@ -118,7 +136,7 @@ def content_of(title: str | None, text: str) -> tuple[str, int]:
     return header + text, len(header)
 
 
-def known_header(known: Known) -> str:
+def known_header(known: KnownCompany) -> str:
     """The line before a text whose company the input knows; nothing where it knows none."""
     told = ", ".join(" ".join(part.split()) for part in (known.name, known.website) if part)
     return defused(f"COMPANY: {told}\n\n") if told else ""

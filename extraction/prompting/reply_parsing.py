@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from extraction.errors import Fault
 from extraction.prompting.logprobs import mirrored
-from extraction.prompting.response_schema import has_shape
+from extraction.prompting.response_schema import complete, has_shape
 from extraction.schema.arrow_types import storable
 from extraction.schema.profile_model import fields, model_among, options_of
 
@@ -106,9 +106,11 @@ JSON_START = re.compile(r"\s*(?:\{|\[\s*[{\[])")
 OBJECT_START = re.compile(r'\{(?=\s*["}])')
 
 
-def parse(reply: str, finish_reason: str | None, model: type[P], scores: Sequence[float] = ()) -> Parsed[P]:
+def parse(
+    reply: str, finish_reason: str | None, model: type[P], scores: Sequence[float] = (), *, optional: bool = False
+) -> Parsed[P]:
     """The profile in a reply, which is complete where its JSON is, whatever the finish reason. `scores` has one for
-    each leaf of its JSON, or none.
+    each leaf of its JSON, or none. `optional` says that a reply may leave out what the text does not state.
 
     Raises ReplyFault; whatever the bytes, nothing else.
     """
@@ -122,12 +124,15 @@ def parse(reply: str, finish_reason: str | None, model: type[P], scores: Sequenc
     except (ValueError, RecursionError) as error:
         value, broken = None, _without_text(error)
     if not isinstance(value, dict):
-        span = _only_profile(reply, model, cut=bool(broken and JSON_START.match(reply))) or span
+        cut = bool(broken and JSON_START.match(reply))
+        span = _only_profile(reply, model, cut=cut, optional=optional) or span
         if broken and span == (0, len(reply)):
             raise _unreadable(reply, finish_reason, broken)
         value = DECODER.decode(reply[slice(*span)])
     mirrors: dict[int, Any] = {}
     shaped = mirrored(value, scores, mirrors) if scores else None
+    if optional:
+        complete(value, model, mirrors)
     profile, refused = _judged(value, model, mirrors)
     parsed = Parsed(profile, shaped, tuple(refused), span, value)
     if _fails(lambda: parsed.data):
@@ -135,7 +140,7 @@ def parse(reply: str, finish_reason: str | None, model: type[P], scores: Sequenc
     return parsed
 
 
-def _only_profile(reply: str, model: type[BaseModel], *, cut: bool) -> tuple[int, int] | None:
+def _only_profile(reply: str, model: type[BaseModel], *, cut: bool, optional: bool) -> tuple[int, int] | None:
     """Where the one JSON object stands that is a profile; None where there are none or several. What follows a
     model's thoughts counts before them.
 
@@ -145,13 +150,15 @@ def _only_profile(reply: str, model: type[BaseModel], *, cut: bool) -> tuple[int
         return None
     ends = [match.end() for match in THOUGHTS_END.finditer(reply)]
     for begin in (ends[-1], 0) if ends else (0,):
-        profiles = [span for value, span in _objects(reply, begin) if _is_profile(value, model)]
+        profiles = [span for value, span in _objects(reply, begin) if _is_profile(value, model, optional)]
         if profiles:
             return profiles[0] if len(profiles) == 1 else None
     return None
 
 
-def _is_profile(value: Any, model: type[BaseModel]) -> bool:
+def _is_profile(value: Any, model: type[BaseModel], optional: bool) -> bool:
+    if optional:
+        complete(value, model, {})
     try:
         _judged(value, model, {})
     except ReplyFault:

@@ -29,14 +29,82 @@ FORMATS = {  # that grammars know, and how a prompt tells them
 }
 
 
-def wire_schema(model: type[BaseModel], *, bounded: bool) -> dict[str, Any]:
+def wire_schema(model: type[BaseModel], *, bounded: bool, optional: bool = False) -> dict[str, Any]:
     """The schema to send: `bounded` keeps the lengths of strings; list limits and the form of dates stay in any
-    case.
+    case. `optional` requires only what can't be empty, so that a reply may leave out what the text does not state.
 
     Bounds on numbers never go out: xgrammar 0.2.1 accepts 121 for 5..120 and refuses 0.5 for at least 0.
     """
     kept = SHAPE | LIST_BOUNDS | (STRING_BOUNDS if bounded else frozenset())
-    return _light(model, lambda key, value: key in kept or (key == "format" and value in FORMATS))
+    schema = _light(model, lambda key, value: key in kept or (key == "format" and value in FORMATS))
+    return _with_optional(schema) if optional else schema
+
+
+def _with_optional(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_with_optional(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    made = {key: _with_optional(value) for key, value in node.items()}
+    if isinstance(node.get("properties"), dict) and isinstance(node.get("required"), list):
+        made["required"] = [name for name, inner in node["properties"].items() if _empty(inner) is Ellipsis]
+    return made
+
+
+def _empty(node: Node) -> Any:
+    """What says that a value is not stated: null, [], or an object of such values; Ellipsis where nothing does."""
+    options = node.get("anyOf", [node])
+    if any(option.get("type") == "null" for option in options):
+        return None
+    if len(options) > 1:
+        return ...
+    kind, parts = options[0].get("type"), options[0].get("properties", {})
+    if kind == "array" and not options[0].get("minItems"):
+        return []
+    return {} if kind == "object" and all(_empty(inner) is not Ellipsis for inner in parts.values()) else ...
+
+
+def complete(value: Any, model: type[BaseModel], mirrors: dict[int, Any]) -> None:
+    """Write into a reply what it leaves out, as null, [] or an object of such; `mirrors` has its scores."""
+    _complete(value, _shape(model), mirrors)
+
+
+def _complete(value: Any, node: Node, mirrors: dict[int, Any]) -> None:
+    shape = _only_option(node)
+    if isinstance(value, list):
+        for item in value:
+            _complete(item, shape.get("items", {}), mirrors)
+    properties = shape.get("properties", {})
+    if not isinstance(value, dict) or not value.keys() <= properties.keys():  # one of aliases says what it means
+        return
+    scores = mirrors.get(id(value), {})
+    for name, inner in properties.items():
+        if name not in value and (empty := _empty(inner)) is not Ellipsis:
+            value[name], scores[name] = empty, None
+        if name in value:
+            _complete(value[name], inner, mirrors)
+
+
+def without_empty(value: Any, model: type[BaseModel]) -> Any:
+    """A profile without what a reply may leave out."""
+    return _without_empty(value, _shape(model))
+
+
+def _without_empty(value: Any, node: Node) -> Any:
+    shape = _only_option(node)
+    if isinstance(value, list):
+        return [_without_empty(item, shape.get("items", {})) for item in value]
+    if not isinstance(value, dict):
+        return value
+    properties = shape.get("properties", {})
+    left = {name: _without_empty(inner, properties.get(name, {})) for name, inner in value.items()}
+    return {k: v for k, v in left.items() if k not in properties or v != _empty(properties[k])}
+
+
+def _only_option(node: Node) -> Node:
+    """The one shape of a value that is not null; none where it may have several."""
+    options = [option for option in node.get("anyOf", [node]) if option.get("type") != "null"]
+    return options[0] if len(options) == 1 else {}
 
 
 def judging_schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -45,14 +113,19 @@ def judging_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 @cache
-def _shape(model: type[BaseModel]) -> Draft202012Validator:
-    return Draft202012Validator(_light(model, lambda key, value: key in SHAPE, closed=False))
+def _shape(model: type[BaseModel]) -> Node:
+    return _light(model, lambda key, value: key in SHAPE, closed=False)
+
+
+@cache
+def _shape_validator(model: type[BaseModel]) -> Draft202012Validator:
+    return Draft202012Validator(_shape(model))
 
 
 def has_shape(value: Any, model: type[BaseModel]) -> bool:
     """Whether a reply has the fields and JSON types that were asked for; what grammars can't be asked for (bounds,
     patterns, dates, validators) does not count."""
-    return bool(_shape(model).is_valid(value))
+    return bool(_shape_validator(model).is_valid(value))
 
 
 def unknown_keys(value: Any, model: type[BaseModel]) -> list[str]:

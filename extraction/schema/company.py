@@ -21,13 +21,6 @@ from extraction.grounding.contacts import (
     url_key,
     website_key,
 )
-from extraction.grounding.finders import (
-    find_emails,
-    find_identifiers,
-    find_phones,
-    find_tax_ids,
-    find_websites,
-)
 from extraction.grounding.identifiers import (
     identifier_key,
     industry_code_key,
@@ -38,6 +31,13 @@ from extraction.grounding.identifiers import (
 )
 from extraction.grounding.places import country_key, country_spellings
 from extraction.grounding.text_folding import text_key
+from extraction.grounding.value_finders import (
+    find_emails,
+    find_identifiers,
+    find_phones,
+    find_tax_ids,
+    find_websites,
+)
 from extraction.schema.merge_rules import latest, medoid, quoted, subject, union, vote
 
 Short = Annotated[str, StringConstraints(max_length=60)]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, TypedDict, Unpack
 
-from extraction.grounding.finders import Finder
 from extraction.grounding.text_folding import text_key
+from extraction.grounding.value_finders import Finder
 
 Key = Callable[[Any], str]
 Alike = Callable[[str, str], bool]
@@ -33,7 +33,7 @@ class Rule:
         reading (see `extraction.schema.profile_model`).
     check: a standard (check digits, a public suffix) by which a value can be none; False refuses it.
     find: reads values from the text by their standard, whatever the model made of it (see
-    `extraction.grounding.finders`).
+    `extraction.grounding.value_finders`).
     spellings: how else a text may write a value, letter by letter (United States: US, USA).
     identifies: the value tells which company a text is about; a company without any such value is none.
     about: of a `subject`, the answers that mean a text about such a company.

@@ -88,7 +88,7 @@ def fields(model: type[BaseModel]) -> tuple[Field, ...]:
     if root.get("type") != "object":
         raise OperatorError(f"{model.__name__} is no object with fields, as a profile is: use it as a field")
     found: list[Field] = []
-    for name, annotation, said in _declared(model):
+    for name, annotation, declared in _declared(model):
         if name not in root["properties"]:  # it is left out of what is stored
             continue
         where, node = f"{model.__name__}.{name}", shape_of(root["properties"][name], definitions)
@@ -99,11 +99,11 @@ def fields(model: type[BaseModel]) -> tuple[Field, ...]:
         structure = model_among(items)
         if pa.types.is_struct(column.value_type if listed else column) and structure is None:
             raise OperatorError(f"{where} holds something with parts that is no pydantic model: make it one")
-        if structure is not None and not listed and said is None:
+        if structure is not None and not listed and declared is None:
             found += [replace(field, path=(name, *field.path)) for field in fields(structure)]
             continue
         value = shape_of(node.get("items", {}), definitions) if listed else node
-        rule = said or (union() if listed else vote())
+        rule = declared or (union() if listed else vote())
         if rule.verbatim is None:  # what is chosen from a few values is read, not copied
             rule = replace(rule, verbatim=not members_of(value) and value.get("type") != "boolean")
         _check(where, rule, value, structure, listed=listed)
@@ -172,8 +172,8 @@ def _parts(rule: Rule, structure: type[BaseModel] | None) -> tuple[tuple[str, bo
     for name, info in structure.model_fields.items() if structure and rule.verbatim else ():
         options = options_of(info.annotation)
         own = _rule_among((*info.metadata, *_metadata(info.annotation)))
-        said = own.verbatim if own else None
-        if any(o in IN_TEXTS for o in options) if said is None else said:
+        verbatim = own.verbatim if own else None
+        if any(o in IN_TEXTS for o in options) if verbatim is None else verbatim:
             found.append((name, type(None) in options))
     return tuple(found)
 

@@ -7,17 +7,15 @@ import math
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated
 
 import pyarrow as pa
-import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from extraction.config.settings import Price
 from extraction.errors import OperatorError
 from jobs.backfills.config import Budgets, SpendingLimits
+from jobs.stages.cost_estimate import Spent
 from jobs.stages.run_stats import RunStats
-from jobs.state.storage import Storage
+from jobs.state.storage import Storage, StoredRecord
 
 RESERVED = 0.05  # of a deadline, for what is complete to be published
 MOST_RESERVED_S = 600
@@ -25,50 +23,6 @@ MOST_RESERVED_S = 600
 
 class Stop(Exception):
     """The run has spent what it may: not a failure, the next run goes on."""
-
-
-class Spent(BaseModel):
-    """What was spent. `requests` holds repeated ones, `prompt_tokens` the cached ones, `gpu_hours` are those from
-    the start of servers to their end."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    requests: Annotated[int, Field(ge=0)] = 0
-    prompt_tokens: Annotated[int, Field(ge=0)] = 0
-    cached_tokens: Annotated[int, Field(ge=0)] = 0
-    output_tokens: Annotated[int, Field(ge=0)] = 0
-    gpu_hours: Annotated[float, Field(ge=0)] = 0
-    money: Annotated[float, Field(ge=0)] = 0
-
-    @classmethod
-    def on(cls, results: pa.Table, gpu_hours: float, price: Price) -> "Spent":
-        """What a table of RESULTS cost."""
-        columns = ("attempts", "prompt_tokens", "cached_tokens", "completion_tokens")
-        requests, prompt, cached, output = (pc.sum(results[name]).as_py() or 0 for name in columns)
-        return cls(
-            requests=requests,
-            prompt_tokens=prompt,
-            cached_tokens=cached,
-            output_tokens=output,
-            gpu_hours=gpu_hours,
-            money=price.of(gpu_hours=gpu_hours, prompt_tokens=prompt, output_tokens=output),
-        )
-
-    def __add__(self, other: "Spent") -> "Spent":
-        return Spent(**{name: getattr(self, name) + getattr(other, name) for name in Spent.model_fields})
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of prompts and answers."""
-        return self.prompt_tokens + self.output_tokens
-
-    def reached(self, limits: SpendingLimits) -> str | None:
-        """The limit that is reached, in words; None where there is room."""
-        for name in SpendingLimits.model_fields:
-            limit, spent = getattr(limits, name), getattr(self, name)
-            if limit is not None and spent >= limit:
-                return f"{name} = {limit:,g} is reached ({spent:,.6g} spent)"
-        return None
 
 
 class Budget:
@@ -102,7 +56,7 @@ class Budget:
     def check(self) -> None:
         """Raise Stop where a limit is reached."""
         for name, spent in (("run", self.spent), ("total", self.before + self.spent)):
-            reached = spent.reached(getattr(self.allowed, name))
+            reached = _reached(getattr(self.allowed, name), spent)
             if reached:
                 raise Stop(f"budgets.{name}.{reached}")
         self.check_deadline()
@@ -129,6 +83,15 @@ class Budget:
         return self._began + self._deadline_s - reserve - time.monotonic()
 
 
+def _reached(limits: SpendingLimits, spent: Spent) -> str | None:
+    """The limit that is reached, in words; None where there is room."""
+    for name in SpendingLimits.model_fields:
+        limit, amount = getattr(limits, name), getattr(spent, name)
+        if limit is not None and amount >= limit:
+            return f"{name} = {limit:,g} is reached ({amount:,.6g} spent)"
+    return None
+
+
 def _check(allowed: Budgets, price: Price, gpus: int) -> None:
     """Raise OperatorError for a limit on what can't be counted, which would never be reached."""
     for name in Budgets.model_fields:
@@ -144,10 +107,8 @@ SAVE_EVERY_S = 5.0
 SPENDING_READERS = 16
 
 
-class SpendingRecord(BaseModel):
+class SpendingRecord(StoredRecord):
     """One run of a backfill: when this was written, what it has spent, and why it ended, if it did."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     run_id: str
     at: str
@@ -169,9 +130,7 @@ class Spending:
             return
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         record = SpendingRecord(run_id=self._run_id, at=at, spent=spent, ended=ended)
-        self._storage.write(
-            f"{SPENDING_FOLDER}/{self._run_id}.json", (record.model_dump_json(indent=2) + "\n").encode()
-        )
+        self._storage.write_record(f"{SPENDING_FOLDER}/{self._run_id}.json", record)
         self._saved, self._saved_at = spent, time.monotonic()
 
 
@@ -179,11 +138,5 @@ def spent_before(storage: Storage) -> Spent:
     """What all runs so far have spent."""
     paths = storage.list(SPENDING_FOLDER, ".json")
     with ThreadPoolExecutor(SPENDING_READERS) as threads:
-        return sum(threads.map(lambda path: _spent(storage.read(path)), paths), Spent())
-
-
-def _spent(data: bytes | None) -> Spent:
-    try:
-        return SpendingRecord.model_validate_json(data).spent if data else Spent()
-    except ValidationError:
-        return Spent()
+        records = threads.map(lambda path: storage.read_record(path, SpendingRecord), paths)
+        return sum((record.spent for record in records if record), Spent())

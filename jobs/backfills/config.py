@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from extraction.base import Count, Frozen, Seconds
 from extraction.config.settings import override, read_yaml, refused
+from extraction.settings_base import Count, Frozen, Seconds
 from jobs.cli.command import Options
 
 MaximumAmount = Annotated[float, Field(gt=0)]
@@ -78,6 +78,15 @@ class Declaration(Frozen):
         "server answered",
     )
     deadline_s: Seconds | None = Field(default=None, description="Seconds that one call may take")
+    publish: Literal["partition", "window", "both"] = Field(
+        default="partition",
+        description="What is published: each partition for itself, the window (`window/` in the output) with one "
+        "profile a company over all its partitions, or both",
+    )
+    output_table: tuple[str, ...] = Field(
+        default=(),
+        description="Tables that hold the window, too, as `--output-table` of `jobs/extract.py` gives them",
+    )
     budgets: Budgets = Budgets()
     extract: Options = Field(
         default=Options(),
@@ -86,9 +95,15 @@ class Declaration(Frozen):
         "beside the declaration",
     )
 
+    @model_validator(mode="after")
+    def _tables_of_a_window(self) -> Self:
+        if self.output_table and self.publish == "partition":
+            raise ValueError("output_table holds the window: give publish: window or both")
+        return self
+
 
 def load_backfill(path: Path, overrides: Mapping[str, Any] | None = None) -> Declaration:
-    """Read a declaration, with overrides by dotted keys laid over it; `extract.config` is found beside it.
+    """Read a declaration, with overrides by dotted keys; `extract.config` is found beside it.
 
     Raises OperatorError with the file, the key and what is wrong.
     """

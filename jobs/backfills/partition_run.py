@@ -8,12 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from extraction.errors import OperatorError
-from jobs.backfills.budget import Spent
 from jobs.backfills.partition_state import PartitionRecord, PartitionStatus, recipe_of
-from jobs.cli.command import DONE, FAILED, LOG, MISTAKE, OVER_BUDGET
-from jobs.reports import page
-from jobs.stages import extract, publish, ray_cluster
+from jobs.cli.command import LOG
+from jobs.cli.exit_codes import DONE, OVER_BUDGET, exit_code_of
+from jobs.reports import html_page
+from jobs.stages import circuit_breaker, publish, ray_cluster
+from jobs.stages.cost_estimate import Spent
 from jobs.stages.extract import Work
 from jobs.stages.plan import Plan
 from jobs.stages.run import Run
@@ -38,11 +38,13 @@ class PartitionRun:
     `gone` of these none because their server was gone.
     record: how it ended; None while it has not.
     error: why it could not be planned.
+    publishes: the declaration's `publish`.
     absent: columns that the settings name and its input has not, with what to say of them.
     """
 
     status: PartitionStatus
     run: Run
+    publishes: str = "partition"
     began_at: str = field(default_factory=now)
     planned: Plan = EMPTY_PLAN
     work: Work = NO_WORK
@@ -70,7 +72,7 @@ class PartitionRun:
         """Count results of its requests, and what they cost."""
         self.done += results.num_rows
         self.failed += results.num_rows - results["fault"].null_count
-        self.gone += extract.count_gone(results)
+        self.gone += circuit_breaker.count_gone(results)
         self.spent += spent
 
     def publish(self, before: Index, index: Index) -> None:
@@ -78,8 +80,9 @@ class PartitionRun:
         spent = self.spent
         tokens = Tokens(prompt=spent.prompt_tokens, cached=spent.cached_tokens, completion=spent.output_tokens)
         try:
-            extract.require_server(self.gone, self.work.chunks, self.run.settings)
-            shown = publish.publish(self.run, self.planned, self.work, before, index, tokens)
+            circuit_breaker.require_server(self.gone, self.work.chunks, self.run.settings)
+            merge = self.publishes != "window"
+            shown = publish.publish(self.run, self.planned, self.work, before, index, tokens, merge)
             code = OVER_BUDGET if publish.too_many_dead_letters(self.run, shown.counts) else DONE
             unanswered = int((index.states(self.work.ids) == ChunkState.FAILED).sum())
             record = self._make_record(code, counts=shown.counts, unanswered=unanswered)
@@ -88,7 +91,8 @@ class PartitionRun:
             self.fail(error)
             return
         self.record = record
-        self.run.storage.delete([page.REPORT])  # of an earlier run; jobs/report.py writes one where it is wanted
+        # An earlier run's; jobs/report.py writes one where it is wanted.
+        self.run.storage.delete([html_page.REPORT])
         LOG.print(f"published {self.path}: {self._summary(shown.counts, code)}", markup=False)
 
     def fail(self, error: Exception) -> PartitionRecord:
@@ -96,14 +100,15 @@ class PartitionRun:
         ours = ray_cluster.reason(error)
         message = " ".join(str(ours or f"{type(error).__name__}: {error}").split())
         LOG.print(f"failed   {self.path}: {message}", markup=False)
-        code = MISTAKE if isinstance(ours, OperatorError) else FAILED
+        code = exit_code_of(ours or error)
         self.record = self._make_record(code, error=message[:1000])
         with suppress(OSError):  # the next run finds it as it was before
             self.record.write(self.run.storage)
         return self.record
 
     def _make_record(self, exit_code: int, **more: Any) -> PartitionRecord:
-        partition, last, recipe = self.status.partition, self.status.record, recipe_of(self.run)
+        partition, last = self.status.partition, self.status.record
+        recipe = recipe_of(self.run, self.publishes)
         again = last is not None and last.is_of(partition, recipe)
         return PartitionRecord(
             input=partition.digest,

@@ -15,17 +15,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from extraction.errors import RunError
-from extraction.merging.resolve import MERGING_VERSION
+from extraction.merging.publish_decision import MERGING_VERSION
 from extraction.schema.profile_model import fields
-from jobs.backfills.budget import Spent
 from jobs.backfills.partitions import Partition
+from jobs.stages.cost_estimate import Spent
 from jobs.stages.run import Run
 from jobs.state import manifest
 from jobs.state.manifest import Counts
-from jobs.state.storage import Storage
+from jobs.state.storage import Storage, StoredRecord
 
 STATE_FILE = "backfill.json"
 STATE_READERS = 16
@@ -33,14 +33,12 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of an object, another one in each pr
 State = Literal["new", "changed", "failed", "incomplete", "done"]
 
 
-class PartitionRecord(BaseModel):
+class PartitionRecord(StoredRecord):
     """What a partition was last made of, and how that ended; a newer version may add keys.
 
     `recipe` is a digest of all settings that decide what is published, `unanswered` the number of chunks that a
     server's fault left without an answer, `attempts` how often the same input and recipe were run.
     """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     input: str
     files: Annotated[int, Field(ge=0)]
@@ -68,7 +66,7 @@ class PartitionRecord(BaseModel):
 
     def write(self, storage: Storage) -> None:
         """Put it in place."""
-        storage.write(STATE_FILE, (self.model_dump_json(indent=2) + "\n").encode())
+        storage.write_record(STATE_FILE, self)
 
 
 @dataclass(frozen=True)
@@ -95,8 +93,9 @@ class PartitionStatus:
         return self.record.counts.dead_letters if self.record and self.record.counts else 0
 
 
-def recipe_of(run: Run) -> str:
-    """A digest of all that decides what is published of an input: settings, merge rules, how this version merges.
+def recipe_of(run: Run, publish: str = "partition") -> str:
+    """A digest of all that decides what is published of an input: settings, merge rules, how this version merges,
+    and whether it is published for itself.
 
     Confidence counts as it is applied: by the calibration that fits the run, and the minima that follow.
     """
@@ -108,6 +107,7 @@ def recipe_of(run: Run) -> str:
         "min_confidence": run.minima,
         "rules": [[field.name, field.parts, vars(field.rule)] for field in fields(run.model)],
         "merging": MERGING_VERSION,
+        **({"publish": publish} if publish == "window" else {}),
     }
     text = json.dumps([run.fingerprint, judging], sort_keys=True, default=_told)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -168,8 +168,4 @@ def _published_run(storage: Storage) -> str | None:
 
 def read_partition(storage: Storage) -> PartitionRecord | None:
     """A partition's record; None where there is none that can be read."""
-    data = storage.read(STATE_FILE)
-    try:
-        return PartitionRecord.model_validate_json(data) if data else None
-    except ValidationError:
-        return None
+    return storage.read_record(STATE_FILE, PartitionRecord)

@@ -15,7 +15,7 @@ from typing import Any
 
 from extraction.errors import OperatorError
 from jobs.backfills.config import Declaration, Window
-from jobs.stages.input_files import is_data, is_hidden, refuse_tables
+from jobs.inputs.file_discovery import is_data, is_hidden, refuse_tables
 from jobs.state.storage import Storage, explained, filesystem_at
 
 DATE_PLACEHOLDER, ISO = "date", "%Y-%m-%d"

@@ -15,18 +15,24 @@ from functools import partial
 import pyarrow as pa
 
 from extraction.errors import OperatorError, RunError
-from jobs.backfills.budget import Budget, Spending, Spent, Stop, spent_before
+from jobs.backfills.batches import Backfill, Batch
+from jobs.backfills.budget import Budget, Spending, Stop, spent_before
 from jobs.backfills.partition_run import EMPTY_PLAN, PartitionRun
 from jobs.backfills.partition_state import PartitionRecord, PartitionStatus
-from jobs.backfills.planning import Backfill, Batch
-from jobs.cli.command import DONE, FAILED, LOG, MISTAKE, OVER_BUDGET
+from jobs.backfills.window import WINDOW, publish_window, window_due
+from jobs.cli.command import LOG
+from jobs.cli.exit_codes import DONE, FAILED, MISTAKE, OVER_BUDGET
 from jobs.cli.progress import progress_of
 from jobs.stages import extract, ray_cluster
+from jobs.stages.cost_estimate import Spent
 from jobs.stages.extract import Work
+from jobs.stages.publish import too_many_dead_letters
+from jobs.stages.run import new_run_id
 from jobs.stages.run_stats import RunStats
 from jobs.state.lease import Taken, lease
 from jobs.state.ledger import ChunkState, Index
 from jobs.state.ledger_compaction import compact
+from jobs.state.manifest import Manifest, read_manifest
 
 
 def run_backfill(backfill: Backfill) -> int:
@@ -54,6 +60,7 @@ class BackfillRun:
         self.index = Index([])
         self._queue: deque[Sequence[PartitionStatus]] = deque()
         self._tries: Counter[str] = Counter()
+        self._window_over_budget = False
 
     def run(self) -> int:
         """Run what is due; the exit code."""
@@ -62,7 +69,8 @@ class BackfillRun:
         states = sorted(Counter(status.state for status in statuses).items())
         counts = ", ".join(f"{count:,} {state}" for state, count in states)
         LOG.print(f"backfill {self.declared.name}: {len(statuses):,} partitions ({counts or 'none in the window'})")
-        if not due:
+        window = self.declared.publish != "partition"
+        if not due and not (window and self._window_due(statuses)):
             return DONE
         if self.whole.misfit:
             LOG.print(f"note     confidence is {self.whole.calibrated_for}", markup=False)
@@ -70,13 +78,18 @@ class BackfillRun:
         self._queue += [due[n : n + size] for n in range(0, len(due), size)]
         ended = "failed"
         try:
-            self.budget.check()
             with ray_cluster.connected():
                 ray_cluster.require_gpus(self.whole.fleet.gpus)
                 self.index = compact(self.whole.ledger, self.whole.ledger.index())
-                while self._queue:
-                    self._run_batch(self._queue.popleft())
-            ended = "done"
+                try:
+                    self.budget.check()
+                    while self._queue:
+                        self._run_batch(self._queue.popleft())
+                    ended = "done"
+                except Stop as stop:
+                    ended = str(stop)
+                if window:
+                    self._publish_window(statuses)
         except Stop as stop:
             ended = str(stop)
         finally:
@@ -197,13 +210,51 @@ class BackfillRun:
             elif error and not partition.record:
                 self.ended[partition.path] = partition.fail(error)
 
+    def _window_due(self, statuses: Sequence[PartitionStatus]) -> bool:
+        """Whether the published window is not that of the partitions as they are published now."""
+        partitions = self._published(statuses)
+        return bool(partitions) and window_due(self.backfill.window, partitions, self.backfill.recipe)
+
+    def _publish_window(self, statuses: Sequence[PartitionStatus]) -> None:
+        """Publish the window, unless it is as its partitions are or the deadline is near."""
+        if not self._window_due(statuses):
+            return
+        self.budget.check_deadline()
+        self.index = self.whole.ledger.index(self.index)
+        partitions, window = self._published(statuses), replace(self.backfill.window, run_id=new_run_id())
+        shown = publish_window(window, self.whole.storage, partitions, self.backfill.recipe, self.index)
+        self._window_over_budget = too_many_dead_letters(window, shown.counts)
+        LOG.print(
+            f"published {WINDOW}: {len(partitions):,} partitions, {shown.counts.companies:,} companies, "
+            f"{shown.counts.dead_documents:,} of {shown.counts.documents:,} documents dead",
+            markup=False,
+        )
+
+    def _published(self, statuses: Sequence[PartitionStatus]) -> dict[str, str]:
+        """The run that each partition is published by, the oldest first; none where some were made by other
+        settings, whose answers are not in this run's ledger."""
+        found: dict[str, str] = {}
+        others = 0
+        for status in sorted(statuses, key=lambda each: (str(each.partition.day or ""), each.path)):
+            made: PartitionRecord | Manifest | None = self.ended.get(status.path) or status.record
+            if isinstance(made, PartitionRecord) and not made.published:
+                made = read_manifest(self.whole.storage.under(status.path))
+            if made:
+                found[status.path] = made.run_id
+                others += made.fingerprint != self.whole.fingerprint
+        if others:
+            LOG.print(
+                f"note     {WINDOW}: it stays as it is until {others:,} partitions are made by these settings"
+            )
+        return {} if others else found
+
     def _exit_code(self) -> int:
         codes = {record.exit_code for record in self.ended.values()}
         if codes == {MISTAKE}:
             return MISTAKE
         if codes & {FAILED, MISTAKE}:
             return FAILED
-        return OVER_BUDGET if OVER_BUDGET in codes else DONE
+        return OVER_BUDGET if OVER_BUDGET in codes or self._window_over_budget else DONE
 
     def _print_summary(self, due: int, ended: str) -> None:
         published = sum(record.published for record in self.ended.values())

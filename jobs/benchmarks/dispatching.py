@@ -30,7 +30,8 @@ from extraction.errors import OperatorError, RunError
 from jobs.benchmarks import paths
 from jobs.benchmarks.instant_server import MODEL, InstantServer
 from jobs.benchmarks.measurement import ROLES, CpuClock, CpuSeconds
-from jobs.cli.command import CONFIGS, DONE, LOG, command
+from jobs.cli.command import CONFIGS, LOG, command
+from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import FLAGS, FilePath, NumbersFile, WholeNumber, WholeNumbers, flag
 from jobs.stages import extract, ray_cluster
 from jobs.stages.engines import fleet

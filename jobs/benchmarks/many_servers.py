@@ -20,16 +20,18 @@ from rich.table import Table
 from actors.extractor import RESULT_TEXTS, RESULTS
 from actors.servers.supervisor import ServerReady
 from extraction.config.settings import BreakerSettings
-from jobs.cli.command import DONE, LOG, command
+from jobs.cli.command import LOG, command
+from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import NumbersFile, WholeNumber, WholeNumbers, flag
-from jobs.stages.extract import MOST_ROWS, CircuitBreaker
+from jobs.stages.circuit_breaker import CircuitBreaker
 from jobs.stages.run_stats import RunStats
+from jobs.stages.server_pool_size import MOST_ROWS
 from jobs.state.ledger import Ledger
 from jobs.state.run_record import server_spans, servers_in, write_server
 from jobs.state.storage import Storage, storage_at
 
-TABLES = 500  # of answers, that the driver takes in
-RUN_ID = "20260101T000000Z-000000"
+ANSWER_TABLES = 500  # of answers, that the driver takes in
+FIRST_RUN = "20260101T000000Z-000000"
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,9 @@ def measure_many(storage: Storage, servers: int, each: int, rows: int) -> ManySe
     index = timed(lambda: ledger.index())
     for number in range(servers):
         ready = ServerReady(f"host-{number}", "made", 128, 1, 60.0, time.time(), {}, time.time() - 60)
-        write_server(storage, RUN_ID, ready, str(number))
+        write_server(storage, FIRST_RUN, ready, str(number))
     stats, breaker = RunStats(), CircuitBreaker(BreakerSettings())
-    tables = [_answers(f"host-{number % servers}", number, MOST_ROWS) for number in range(TABLES)]
+    tables = [_answers(f"host-{number % servers}", number, MOST_ROWS) for number in range(ANSWER_TABLES)]
 
     def take_in() -> None:
         for table in tables:
@@ -92,9 +94,9 @@ def measure_many(storage: Storage, servers: int, each: int, rows: int) -> ManySe
         servers * each,
         1000 * written / (servers * each),
         index,
-        1000 * timed(take_in) / TABLES,
-        timed(lambda: server_spans(storage, RUN_ID)),
-        timed(lambda: storage.list(servers_in(RUN_ID), ".json")),
+        1000 * timed(take_in) / ANSWER_TABLES,
+        timed(lambda: server_spans(storage, FIRST_RUN)),
+        timed(lambda: storage.list(servers_in(FIRST_RUN), ".json")),
     )
 
 
@@ -107,7 +109,7 @@ def timed(work: Callable[[], object]) -> float:
 
 def _write_segments(ledger: Ledger, servers: int, each: int, rows: int) -> None:
     for number in range(servers * each):
-        ledger.append(f"{RUN_ID}.{number % servers}", _stored(number * rows, rows))
+        ledger.append(f"{FIRST_RUN}.{number % servers}", _stored(number * rows, rows))
 
 
 def _stored(first: int, rows: int) -> pa.Table:

@@ -59,7 +59,7 @@ def per(seconds: Mapping[str, float], count: float) -> dict[str, float]:
 
 
 Wire = Literal["full", "bounded", "light"]
-AskedBy = Literal["bare", "job"]
+AskedBy = Literal["bare", "job", "raydata"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +78,19 @@ class Sample:
     server: str = ""
 
 
+def span_s(samples: Sequence[Sample]) -> float:
+    """Seconds from the first of them that began to the last that ended."""
+    return max(s.ended for s in samples) - min(s.began for s in samples)
+
+
 @dataclass(frozen=True)
 class Measurement:
-    """A row on one path: `bare` is a client straight at the server, `job` the extract stage through Ray.
+    """A row on one path: `bare` is a client straight at the server, `job` the extract stage through Ray, `raydata`
+    the SGLang stage of ray.data.llm.
 
     Times start with the first chunk that is handed over, not while servers start; the job's latencies hold
-    the wait for a free slot. `processes` is what NVML saw on each GPU meanwhile.
+    the wait for a free slot. `engine_s` is from the first request to the last answer in the engine's own log, None
+    where it keeps none. `processes` is what NVML saw on each GPU meanwhile.
     """
 
     row: str
@@ -95,16 +102,22 @@ class Measurement:
     flags: dict[str, Any]
     samples: tuple[Sample, ...]
     processes: tuple[dict[str, Any], ...] = field(default=())
+    engine_s: float | None = None
 
     @property
     def seconds(self) -> float:
         """From the first chunk handed over to the last one done."""
-        return max(s.ended for s in self.samples) - min(s.began for s in self.samples)
+        return span_s(self.samples)
 
     @property
     def chunks_per_s(self) -> float:
         """Chunks a second, whatever came of them."""
         return len(self.samples) / self.seconds
+
+    @property
+    def engine_chunks_per_s(self) -> float | None:
+        """The same by the engine's log, in which all paths are timed alike."""
+        return len(self.samples) / self.engine_s if self.engine_s else None
 
     def tokens_per_s(self, name: Literal["prompt_tokens", "cached_tokens", "completion_tokens"]) -> float:
         """Tokens of a kind a second; prompts count the part that the cache held, too."""
@@ -136,6 +149,7 @@ class Measurement:
             "chunks": len(self.samples),
             "seconds": self.seconds,
             "chunks_per_s": self.chunks_per_s,
+            "engine_chunks_per_s": self.engine_chunks_per_s,
             "prompt_tokens_per_s": self.tokens_per_s("prompt_tokens"),
             "output_tokens_per_s": self.tokens_per_s("completion_tokens"),
             "output_tokens_per_chunk": self._total("completion_tokens") / len(self.samples),
@@ -154,11 +168,22 @@ class Measurement:
 
 
 def table(measured: Sequence[Measurement]) -> Table:
-    """A line each; `x` compares chunks a second with the first line."""
+    """A line each; `x` compares chunks a second with the first line, `engine` is chunks a second by its log."""
     shown = Table(box=None, pad_edge=False)
     shown.add_column("row", overflow="fold", max_width=60)
     shown.add_column("path", no_wrap=True)
-    for name in ("chunks/s", "x", "prompt/s", "output/s", "p50 s", "p95 s", "first s", "cached", "start s"):
+    for name in (
+        "chunks/s",
+        "x",
+        "engine",
+        "prompt/s",
+        "output/s",
+        "p50 s",
+        "p95 s",
+        "first s",
+        "cached",
+        "start s",
+    ):
         shown.add_column(name, justify="right", no_wrap=True)
     shown.add_column("faults")
     for one in measured:
@@ -167,6 +192,7 @@ def table(measured: Sequence[Measurement]) -> Table:
             f"{one.path} x{one.servers}" if one.servers > 1 else one.path,
             f"{one.chunks_per_s:.2f}",
             f"{one.chunks_per_s / measured[0].chunks_per_s:.2f}",
+            f"{one.engine_chunks_per_s:.2f}" if one.engine_chunks_per_s else "-",
             f"{one.tokens_per_s('prompt_tokens'):,.0f}",
             f"{one.tokens_per_s('completion_tokens'):,.0f}",
             _seconds(one.percentile(0.5)),

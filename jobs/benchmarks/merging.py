@@ -18,15 +18,16 @@ from actors.retrying_client import Result
 from extraction.config.settings import load_settings
 from extraction.documents import Piece
 from extraction.prompting.logprobs import leaves
-from jobs.cli.command import CONFIGS, DONE, command
+from jobs.cli.command import CONFIGS, command
+from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import NumbersFile, WholeNumber, flag
 from jobs.stages import ray_cluster
 from jobs.stages.engines import fleet
 from jobs.stages.plan import Plan
 from jobs.stages.reduce import reduce
 from jobs.stages.run import Run, new_run_id
+from jobs.state.parquet_schemas import CHUNKS
 from jobs.state.storage import storage_at
-from jobs.state.tables import CHUNKS
 
 NO_ENDPOINT = "http://127.0.0.1:9/v1"  # nobody is asked
 FILE_ROWS = 5_000  # about what a block of the plan holds

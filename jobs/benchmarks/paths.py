@@ -125,7 +125,8 @@ def _fault(run: Run, reply: dict[str, Any]) -> str | None:
         return str(Fault.UNAVAILABLE)
     choice = reply["choices"][0]
     try:
-        parse(choice["message"]["content"] or "", choice["finish_reason"], run.model)
+        text, reason = choice["message"]["content"] or "", choice["finish_reason"]
+        parse(text, reason, run.model, optional=run.settings.prompt.optional)
     except ReplyFault as failure:
         return str(failure.fault)
     return None
@@ -236,7 +237,7 @@ def _together(make: Any, folder: Path, count: int, timeout_s: float, logs: Path)
 def flags_of(server: Server) -> dict[str, Any]:
     """The flags that a server of this benchmark runs with; none of one that is not SGLang, or is lent."""
     inner = server.server if isinstance(server, Together) else server
-    return inner.flags.said() if isinstance(inner, SglangServer) else {}
+    return inner.flags.explicit() if isinstance(inner, SglangServer) else {}
 
 
 @dataclass(frozen=True)

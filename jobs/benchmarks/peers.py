@@ -35,7 +35,8 @@ from tokenizers.models import WordLevel
 
 from actors.servers.process import free_port
 from extraction.errors import OperatorError, RunError
-from jobs.cli.command import DONE, LOG, command
+from jobs.cli.command import LOG, command
+from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import WholeNumber, flag
 from jobs.stages.engines import version_of
 

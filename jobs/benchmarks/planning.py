@@ -22,9 +22,11 @@ from rich.table import Table
 from extraction.errors import OperatorError
 from jobs.benchmarks.measurement import CpuClock, CpuSeconds
 from jobs.cli import demo_documents
-from jobs.cli.command import CONFIGS, DONE, LOG, Options, command
+from jobs.cli.command import CONFIGS, LOG, Options, command
+from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import FilePath, Name, NumbersFile, WholeNumbers, flag
-from jobs.stages import plan, ray_cluster, read_input
+from jobs.inputs import document_reader
+from jobs.stages import plan, ray_cluster
 from jobs.stages.run import Run, new_run_id
 from jobs.state.storage import storage_at
 
@@ -90,7 +92,7 @@ def measure_planning(this: Run, documents: pa.Table, tokens: int, folder: Path) 
         numbered = [_copy(documents, number) for number in range(first, min(copies, first + per_file))]
         pq.write_table(pa.concat_tables(numbered), folder / f"{first:09}.parquet", compression="zstd")
     clock, began = CpuClock(), time.monotonic()
-    planned = plan.plan(this, read_input.find_input([str(folder)], this.settings.columns))
+    planned = plan.plan(this, document_reader.find_input([str(folder)], this.settings.columns))
     seconds = time.monotonic() - began
     chunks = sum(pq.read_metadata(this.storage.full(path)).num_rows for path in planned.chunk_files)
     return Planned(planned.documents, copies * once, copies * size / 1e6, chunks, seconds, clock.seconds())

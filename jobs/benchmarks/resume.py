@@ -14,7 +14,8 @@ from typing import Annotated
 import pyarrow as pa
 
 from actors.extractor import RESULTS
-from jobs.cli.command import DONE, command
+from jobs.cli.command import command
+from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import NumbersFile, WholeNumber, flag
 from jobs.state.ledger import FOLDED_ROWS, ChunkState, Ledger, digests
 from jobs.state.storage import storage_at

@@ -24,15 +24,18 @@ from rich.console import Console
 
 from actors.retrying_client import Request
 from actors.servers import sglang
+from actors.servers.sglang import SglangServer
 from actors.servers.supervisor import Server, ServerAddress
 from extraction.config.settings import Settings, load_settings, parse_override
 from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError, RunError
-from jobs.benchmarks import paths
-from jobs.benchmarks.measurement import AskedBy, Measurement, Wire, table
-from jobs.cli.command import CONFIGS, DONE, FAILED, LOG, command
+from jobs.benchmarks import paths, ray_data_llm
+from jobs.benchmarks.measurement import AskedBy, Measurement, Wire, span_s, table
+from jobs.cli.command import CONFIGS, LOG, command
+from jobs.cli.exit_codes import DONE, FAILED
 from jobs.cli.flags import FLAGS, FilePath, Name, NumbersFile, Overrides, WholeNumber, WholeNumbers, flag
-from jobs.stages import plan, ray_cluster, read_input
+from jobs.inputs import document_reader
+from jobs.stages import plan, ray_cluster
 from jobs.stages.engines import fleet, version_of
 from jobs.stages.run import Run, logs_of, new_run_id
 from jobs.state.storage import Storage, storage_at
@@ -41,13 +44,15 @@ from jobs.state.storage import Storage, storage_at
 @dataclass(frozen=True)
 class BenchmarkRow:
     """What is measured: `text` is how it was asked for, `overrides` are settings by their dotted keys.
-    Without `wire`, the server's grammar decides; `chunks` is how many it is asked about, `paths` how."""
+    Without `wire`, the server's grammar decides; `chunks` is how many it is asked about, `paths` how. `lengths` are
+    the tokens at which answers are cut, one after the other, from the first again when there are no more."""
 
     text: str
     overrides: Mapping[str, Any]
     wire: Wire | None
     chunks: int
     paths: tuple[AskedBy, ...]
+    lengths: tuple[int, ...] = ()
 
     def settings(self, config: Path) -> Settings:
         """The settings of a run with this row. Raises OperatorError for a key or value that is none."""
@@ -79,6 +84,7 @@ def parse_row(text: str, given: Mapping[str, Any], wire: Wire | None = None, chu
     scenario, *more = text.split("+")
     said = dict(map(parse_override, more))
     wire, chunks, path = said.pop("wire", wire), said.pop("chunks", chunks), said.pop("path", None)
+    lengths = said.pop("lengths", None)
     if wire not in (None, *get_args(Wire)):
         raise OperatorError(f"--scenario {text}: wire is one of {', '.join(get_args(Wire))}, not {wire!r}")
     if not (isinstance(chunks, int) and chunks > 0):
@@ -86,10 +92,16 @@ def parse_row(text: str, given: Mapping[str, Any], wire: Wire | None = None, chu
     if path not in (None, *get_args(AskedBy)):
         raise OperatorError(f"--scenario {text}: path is one of {', '.join(get_args(AskedBy))}, not {path!r}")
     laid = {f"sglang.flags.{key}" if key in Flags.model_fields else key: value for key, value in said.items()}
-    paths = cast(tuple[AskedBy, ...], (path,) if path else get_args(AskedBy))
-    return BenchmarkRow(
-        text, {**given, "sglang.scenario": scenario, **laid}, cast(Wire | None, wire), chunks, paths
-    )
+    paths = cast(tuple[AskedBy, ...], (path,) if path else ("bare", "job"))
+    overrides = {**given, "sglang.scenario": scenario, **laid}
+    return BenchmarkRow(text, overrides, cast(Wire | None, wire), chunks, paths, _lengths(text, lengths))
+
+
+def _lengths(text: str, file: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(map(int, Path(file).read_text(encoding="utf-8").split())) if file else ()
+    except (OSError, ValueError) as error:
+        raise OperatorError(f"--scenario {text}: lengths is a file with a number a line: {error}") from None
 
 
 SHORT_LIST = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")
@@ -110,6 +122,7 @@ class ServingFlags:
     servers: Annotated[WholeNumbers, flag("the job on N servers of its own")] = ()
     chunks: Annotated[WholeNumber, flag("chunks to ask about, for each server")] = 64
     output_tokens: Annotated[WholeNumber | None, flag("cut answers there, and ask nothing twice")] = None
+    log_requests: Annotated[bool, flag("time all paths by the engine's log; raydata has no other times")] = False
     first_token: Annotated[bool, flag("bare takes answers as streams and times their first token")] = False
     wire_schema: Annotated[Wire | None, flag("full: as pydantic prints it (default: by the grammar)")] = None
     grammar_backend: Annotated[Name | None, flag("over all rows")] = None
@@ -169,7 +182,7 @@ def overrides(flags: ServingFlags) -> dict[str, Any]:
 
 def planned_chunks(run: Run, inputs: Sequence[str]) -> list[Request]:
     """The chunks of the documents, as the plan stage makes them with the settings of the first row."""
-    found = plan.plan(run, read_input.find_input(inputs, run.settings.columns))
+    found = plan.plan(run, document_reader.find_input(inputs, run.settings.columns))
     columns = list(Request.__slots__)
     tables = [run.storage.read_table(path, columns) for path in found.chunk_files]
     chunks = [Request(**row) for one in tables for row in one.to_pylist()]
@@ -178,13 +191,15 @@ def planned_chunks(run: Run, inputs: Sequence[str]) -> list[Request]:
     return chunks
 
 
-def requests_of(chunks: list[Request], count: int, label: str) -> pa.Table:
+def requests_of(chunks: list[Request], count: int, label: str, lengths: Sequence[int] = ()) -> pa.Table:
     """`count` chunks, from the first again when there are no more. Each begins with a line of its own, so that
     no server has it in its cache from another path or round."""
     rows = []
     for number in range(count):
         chunk = asdict(chunks[number % len(chunks)])
         name = f"{label} {number:06}"
+        if lengths:
+            chunk["max_tokens"] = lengths[number % len(lengths)]
         rows.append({**chunk, "chunk_id": name, "content": f"[{name}]\n\n{chunk['content']}"})
     return pa.Table.from_pylist(rows)
 
@@ -194,17 +209,20 @@ class Kept(contextlib.AbstractContextManager["Kept"]):
 
     def __init__(self) -> None:
         self.startup_s = 0.0
+        self.requests: Path | None = None  # where the server logs them
         self._started_as: tuple[Any, ...] | None = None
         self._server: Server | None = None
         self._address: ServerAddress | None = None
 
-    def server(self, run: Run) -> tuple[Server, ServerAddress]:
-        """A server for a run that is ready to answer."""
+    def server(self, run: Run, requests: Path | None = None) -> tuple[Server, ServerAddress]:
+        """A server for a run that is ready to answer, and logs its requests into a folder."""
         settings = run.settings
         wanted = (settings.sglang, settings.model, settings.servers, settings.limits.context_length)
         if self._server is None or self._address is None or wanted != self._started_as:
             self.__exit__()
-            server = run.fleet.make_server(run.logs)
+            server, self.requests = run.fleet.make_server(run.logs), requests
+            if requests and isinstance(server, SglangServer):
+                server.more_flags = ray_data_llm.request_logging(requests)
             began = time.monotonic()
             address = server.start()
             self.startup_s = time.monotonic() - began
@@ -224,7 +242,8 @@ def measure_serving(
     for count in flags.servers:
         yield on_servers(new_run(row, flags, storage), row, count, chunks)
     if not flags.servers:
-        yield from on_one_server(new_run(row, flags, storage), row, chunks, kept, stream=flags.first_token)
+        run = new_run(row, flags, storage)
+        yield from on_one_server(run, row, chunks, kept, stream=flags.first_token, logged=flags.log_requests)
 
 
 def new_run(row: BenchmarkRow, flags: ServingFlags, storage: Storage) -> Run:
@@ -251,26 +270,40 @@ def on_servers(run: Run, row: BenchmarkRow, count: int, chunks: list[Request]) -
 
 
 def on_one_server(
-    run: Run, row: BenchmarkRow, chunks: list[Request], kept: Kept, *, stream: bool
+    run: Run, row: BenchmarkRow, chunks: list[Request], kept: Kept, *, stream: bool, logged: bool
 ) -> Iterator[Measurement]:
-    """A row's paths, one after the other on the same server."""
-    server, address = kept.server(run)
+    """A row's paths, one after the other on the same server; that of Ray alone starts one of its own."""
     for path in row.paths:
-        asked = requests_of(chunks, row.chunks, f"{path} {run.run_id}")
-        if path == "bare":
-            listed = [Request(**one) for one in asked.to_pylist()]
-            samples = paths.ask_bare(address, run, listed, stream=stream)
+        asked = requests_of(chunks, row.chunks, f"{path} {run.run_id}", row.lengths)
+        folder = run.logs / "requests" if logged else None
+        if path == "raydata":
+            kept.__exit__()
+            server: Server = run.fleet.make_server(run.logs)
+            made = cast(SglangServer, server)
+            limit = ray_data_llm.in_flight(made)
+            samples = ray_data_llm.ask_ray_data_llm(run, made, asked, run.logs / "raydata")
+            engine_s: float | None = span_s(samples)
         else:
-            samples = paths.ask_job(paths.lent(run, address), asked).samples
+            server, address = kept.server(run, folder)
+            limit = address.limit
+            if path == "bare":
+                listed = [Request(**one) for one in asked.to_pylist()]
+                samples = paths.ask_bare(address, run, listed, stream=stream)
+            else:
+                samples = paths.ask_job(paths.lent(run, address), asked).samples
+            began = min(sample.began for sample in samples)
+            told = ray_data_llm.logged_requests(kept.requests) if kept.requests else []
+            engine_s = span_s([one for one in told if one.began >= began]) if told else None
         yield Measurement(
             row=row.text,
             path=path,
             wire=row.sent(run),
             servers=1,
-            limit=address.limit,
-            startup_s=kept.startup_s,
+            limit=limit,
+            startup_s=0.0 if path == "raydata" else kept.startup_s,
             flags=paths.flags_of(server),
             samples=tuple(samples),
+            engine_s=engine_s,
         )
 
 

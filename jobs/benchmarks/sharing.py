@@ -29,7 +29,8 @@ from extraction.errors import OperatorError, RunError
 from jobs.benchmarks.dispatching import made_up_requests, sampled
 from jobs.benchmarks.instant_server import MODEL, InstantServer
 from jobs.benchmarks.paths import Lent, Together
-from jobs.cli.command import CONFIGS, DONE, command
+from jobs.cli.command import CONFIGS, command
+from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import FLAGS, NumbersFile, WholeNumber, flag
 from jobs.stages import extract, ray_cluster
 from jobs.stages.engines import fleet

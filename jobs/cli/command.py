@@ -1,4 +1,4 @@
-"""The command line: how it is parsed, exit codes, error messages, and the options that several commands share.
+"""The command line: how it is parsed, error messages, and the options that several commands share.
 
 A backfill's YAML has the same options, as keys.
 """
@@ -18,16 +18,16 @@ from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from actors.servers.endpoint import endpoint_url, url_in_environment
-from extraction.base import Frozen
 from extraction.config.settings import Engine, Settings, load_settings
 from extraction.errors import OperatorError, ProfilesError
+from extraction.settings_base import Frozen
+from jobs.cli.exit_codes import DONE, exit_code_of
 from jobs.cli.flags import FLAGS, HELP, EngineChoice, EngineFlags
 from jobs.stages import ray_cluster
 from jobs.stages.engines import Fleet, choose_engine, fleet, version_of
 from jobs.state.storage import is_of_store
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-DONE, FAILED, MISTAKE, OVER_BUDGET = 0, 1, 2, 3
 HELP_FLAGS = {"--help", "-h"}
 LOG = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -91,15 +91,15 @@ def complain(error: BaseException) -> int:
     if ours is None:
         raise error
     LOG.print(Text.assemble(("error: ", "bold red"), str(ours).replace("\n", "\n  ")))
-    return MISTAKE if isinstance(ours, OperatorError) else FAILED
+    return exit_code_of(ours)
 
 
 DEFAULTS: dict[Engine, str] = {"sglang": "extract.yaml", "endpoint": "extract.yaml", "llamacpp": "demo.yaml"}
 
 
 class Options(Frozen):
-    """How to extract: the engine, its settings file, and what is laid over the settings, some by
-    names of their own, all by dotted keys under `set`."""
+    """How to extract: the engine, its settings file, and what overrides these settings, some by names
+    of their own, all by dotted keys under `set`."""
 
     engine: EngineChoice = "auto"
     config: Path | None = None
@@ -107,7 +107,7 @@ class Options(Frozen):
     model: str | None = None
     profile: Annotated[str | None, Field(alias="schema")] = None
     scenario: str | None = None
-    laid: Annotated[Mapping[str, Any], Field(alias="set")] = {}
+    overrides: Annotated[Mapping[str, Any], Field(alias="set")] = {}
 
     @classmethod
     def of(cls, flags: EngineFlags) -> Self:
@@ -134,15 +134,15 @@ class Options(Frozen):
         if self.scenario and engine != "sglang":
             yield f"--scenario {self.scenario}"
         others = set(DEFAULTS) - {engine}
-        yield from (f"--set {key}" for key in self.laid if key.partition(".")[0] in others)
+        yield from (f"--set {key}" for key in self.overrides if key.partition(".")[0] in others)
 
     def _overrides(self, engine: Engine) -> dict[str, Any]:
-        """What is laid over the settings file, the environment's share included."""
-        said = {"model.name": self.model, "profile": self.profile, "sglang.scenario": self.scenario}
+        """What overrides the settings file, by flags and by the environment."""
+        values = {"model.name": self.model, "profile": self.profile, "sglang.scenario": self.scenario}
         if engine == "endpoint":
-            said["model.name"] = self.model or os.environ.get("VLLM_MODEL")
-            said["endpoint.url"] = self.endpoint or url_in_environment()
-        return {key: value for key, value in said.items() if value} | dict(self.laid)
+            values["model.name"] = self.model or os.environ.get("VLLM_MODEL")
+            values["endpoint.url"] = self.endpoint or url_in_environment()
+        return {key: value for key, value in values.items() if value} | dict(self.overrides)
 
 
 def _with_url(settings: Settings) -> Settings:

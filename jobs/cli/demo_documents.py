@@ -20,11 +20,11 @@ DEMO_COLUMNS = ("document_id", "company_id", "text", "title", "url", "document_t
 def document(path: Path) -> dict[str, str | None]:
     """A row from a file of front matter and text; its name is the document's id."""
     _, head, text = path.read_text(encoding="utf-8").split(FENCE, 2)
-    said = yaml.safe_load(head)
+    front_matter = yaml.safe_load(head)
     return {
         "document_id": path.stem,
         "text": text.strip(),
-        **{key: said.get(key) for key in DEMO_COLUMNS if key in said},
+        **{key: front_matter.get(key) for key in DEMO_COLUMNS if key in front_matter},
     }
 
 

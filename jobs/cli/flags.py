@@ -48,10 +48,15 @@ Overrides = Annotated[Mapping[str, Any], _pairs(parse_override), Parameter(metav
 
 INPUTS = "Parquet file, folder, glob or URL; may be given again"
 LEDGER = "folder or URL of a ledger that several outputs share (default: work/ledger in the output)"
+TABLES_HELP = """table that holds what is published, too: iceberg:///FOLDER/NAMESPACE.TABLE,
+    iceberg://CATALOG/NAMESPACE.TABLE or delta://PATH-OR-URL; may be given again"""
 Inputs = Annotated[list[str], flag(INPUTS, metavar="PATH", group=DOCUMENTS)]
 Folder = Annotated[str, Parameter(metavar="DIR", group=DOCUMENTS)]
 OutputFolder = Annotated[Folder, flag("folder or URL for the profiles, the manifest and the ledger")]
 LedgerFolder = Annotated[Folder | None, flag(LEDGER)]
+OutputTables = Annotated[
+    tuple[str, ...], flag(TABLES_HELP, metavar="TABLE", group=DOCUMENTS, name="--output-table")
+]
 
 LABEL_KEYS = "the label's key for a profile field, where they differ: city=location"
 Published = Annotated[str, flag("an output folder or URL of extract.py", metavar="OUT")]

@@ -1,4 +1,4 @@
-"""Charts as SVG that stands in the page: Vega-Lite drawn when the report is written, for a page without its script.
+"""Charts as SVG in the page: Vega-Lite draws them when the report is written, so the page does without its script.
 
 Colours are the page's own variables, so charts follow its light and dark.
 """
@@ -82,12 +82,12 @@ def throughput(answers: Answers) -> Chart:
     server = pc.if_else(pc.is_in(moments["server"], value_set=known), moments["server"], OTHER_SERVERS)
     moments = moments.set_column(0, "server", server)
     per_s = unit(answers.rate)[1]
-    drawn = []
+    charts = []
     for width in (CHART_WIDE, CHART_NARROW):
         rows, step = _over_time(answers, moments, ["answers", "failed"], BARS[width])
-        told = [{**row, "rate": (row["answers"] + row["failed"]) * per_s / step} for row in rows]
-        drawn.append(_bars(told, "rate", "server", legend, width, 180))
-    return Chart(drawn[0], drawn[1], legend)
+        rates = [{**row, "rate": (row["answers"] + row["failed"]) * per_s / step} for row in rows]
+        charts.append(_bars(rates, "rate", "server", legend, width, 180))
+    return Chart(charts[0], charts[1], legend)
 
 
 def tokens(answers: Answers) -> Chart:
@@ -95,15 +95,15 @@ def tokens(answers: Answers) -> Chart:
     kinds = ("from the cache", "read anew", "written")
     sums = ["prompt_tokens", "cached_tokens", "completion_tokens"]
     rows, step = _over_time(answers, answers.moments, sums, BARS[CHART_NARROW])
-    told = []
+    rates = []
     for row in rows:
         cached = row["cached_tokens"]
         counts = (cached, row["prompt_tokens"] - cached, row["completion_tokens"])
-        told += [
+        rates += [
             {"from": row["from"], "to": row["to"], "kind": kind, "rate": count / step}
             for kind, count in zip(kinds, counts, strict=True)
         ]
-    return Chart(_bars(told, "rate", "kind", kinds, CARD, 160), legend=kinds)
+    return Chart(_bars(rates, "rate", "kind", kinds, CARD, 160), legend=kinds)
 
 
 def latency(answers: Answers) -> Chart:
@@ -114,7 +114,9 @@ def latency(answers: Answers) -> Chart:
     (there,) = np.nonzero(counts)
     rows = [{"from": edges[n], "to": edges[n + 1], "answers": int(counts[n])} for n in there]
     marks = [
-        {"at": answers.quantile(share), "told": told} for share, told in ((0.5, "median"), (0.95, "95 %")) if rows
+        {"at": answers.quantile(share), "label": label}
+        for share, label in ((0.5, "median"), (0.95, "95 %"))
+        if rows
     ]
     low, high = (edges[there[0]], edges[there[-1] + 1]) if rows else (0.1, 1)
     decades = min(3, max(1, round(float(np.log10(high / low)))))
@@ -141,7 +143,7 @@ def latency(answers: Answers) -> Chart:
             {"mark": {"type": "rule", "color": "var(--ink)", "strokeDash": [3, 3]}},
             {
                 "mark": {"type": "text", "y": -9, "color": "var(--muted)", "fontSize": 11},
-                "encoding": {"text": {"field": "told"}},
+                "encoding": {"text": {"field": "label"}},
             },
         ],
     }

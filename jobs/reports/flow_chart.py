@@ -18,7 +18,7 @@ class Band:
     """A part of a stage: how many, what they are, and the class of its colour."""
 
     count: int
-    told: str
+    label: str
     colour: str
 
 
@@ -52,14 +52,14 @@ class Flow:
 
     def wide(self) -> Markup:
         """From left to right."""
-        return _drawn(self, across=False)
+        return _svg(self, across=False)
 
     def narrow(self) -> Markup:
         """From top to bottom."""
-        return _drawn(self, across=True)
+        return _svg(self, across=True)
 
 
-def _drawn(flow: Flow, *, across: bool) -> Markup:
+def _svg(flow: Flow, *, across: bool) -> Markup:
     stages = flow.stages
     length = FLOW_NARROW if across else ALONG
     read = sum(band.count for band in stages[0]) - flow.unread
@@ -80,9 +80,9 @@ def _drawn(flow: Flow, *, across: bool) -> Markup:
     for x, bands, places in zip(at, stages, spans, strict=True):
         parts += _bars(x, bands, places, across)
     width, height = (FLOW_NARROW, at[2] + 70) if across else (FLOW_WIDE, ALONG + 8)
-    told = "; ".join(f"{band.count:,} {band.told}" for bands in stages for band in bands if band.count)
+    description = "; ".join(f"{band.count:,} {band.label}" for bands in stages for band in bands if band.count)
     head = Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(
-        "narrow" if across else "wide", width, height, told
+        "narrow" if across else "wide", width, height, description
     )
     return head + Markup("").join(parts) + Markup("</svg>")
 
@@ -131,7 +131,7 @@ def _bars(x: float, bands: Sequence[Band], places: Sequence[tuple[float, float]]
         place = (0.0, x + BAR + 20 + 21 * line) if across else (x + BAR + 12, max(first, 24 * line) + 16)
         parts.append(
             Markup('<text x="{:.1f}" y="{:.1f}"><tspan class="count {}">{:,}</tspan> {}</text>').format(
-                *place, band.colour, band.count, band.told
+                *place, band.colour, band.count, band.label
             )
         )
         line += 1

@@ -31,9 +31,9 @@ from extraction.evaluation.scoring import (
 from extraction.grounding.text_search import Text
 from extraction.merging.confidence import Bin
 from extraction.merging.evidence import Evidence
-from extraction.merging.resolve import resolve
+from extraction.merging.publish_decision import resolve
 from extraction.schema.profile_model import Field, facts
-from jobs.stages import read_input
+from jobs.inputs import document_reader
 from jobs.stages.reduce import NOT_ASKED, Answered, observed
 from jobs.state.published_run import NO_KIND, PublishedRun, Values
 
@@ -138,7 +138,7 @@ class Threshold:
 
 @dataclass
 class Score:
-    """All that is told of a run. `rates` and `merge_gain` hold what could be known; `notes` says what could not.
+    """All figures of a run. `rates` and `merge_gain` hold what could be known; `notes` says what could not.
 
     `kinds` are by document_type; `thresholds` and `reliability_bins` are of the best value of each labelled field,
     published or not, and `calibration_error` is how far their confidence is from the share that is right (ECE).
@@ -204,10 +204,10 @@ def score(
         found.rates |= _ledger_rates(answers, sum(map(len, planned.values())))
         several = {company_id: known[company_id] for company_id in read if len(planned.get(company_id, ())) > 1}
         found.merge_gain = merge_gain(published, model, scorer, several, counts, answered)
-    standing = _grounded(published, model, answered)
-    if not standing and "grounded" in found.rates:
+    rates = _grounded(published, model, answered)
+    if not rates and "grounded" in found.rates:
         found.notes.append(OF_EVIDENCE)
-    found.rates |= standing
+    found.rates |= rates
     return found
 
 
@@ -221,12 +221,12 @@ def _grounded(
     verbatim = _verbatim(model)
     counted: Counter[bool] = Counter()
     for chunk in published.chunks(sorted(answered)[:CHUNKS_LOOKED_UP], of="chunk_id"):
-        stands: dict[tuple[str, str], bool] = {}  # a value has an observation for each document of a pack
+        grounded: dict[tuple[str, str], bool] = {}  # a value has an observation for each document of a pack
         for one in observed(model, chunk, answered[chunk.chunk_id]) or ():
             if one.field in verbatim and not one.found:
                 value = one.field, one.key
-                stands[value] = stands.get(value, False) or one.grounded
-        counted.update(stands.values())
+                grounded[value] = grounded.get(value, False) or one.grounded
+        counted.update(grounded.values())
     return _share_of(counted)
 
 
@@ -308,8 +308,8 @@ def _thresholds(judged: Sequence[Judged]) -> list[Threshold]:
     found = []
     for least in THRESHOLDS:
         kept = [one for one in judged if one.confidence >= least]
-        told = sum(one.right for one in kept)
-        found.append(Threshold(least, len(kept), told / right, told / len(kept) if kept else math.nan))
+        right_kept = sum(one.right for one in kept)
+        found.append(Threshold(least, len(kept), right_kept / right, right_kept / len(kept) if kept else math.nan))
     return found
 
 
@@ -339,14 +339,14 @@ def _looked_up(
 
 
 def _standing(label: Label, of: Field, texts: Sequence[Text]) -> Label:
-    return label.found_by(lambda value: any(text.find(of.rule.quote_of(value)) for text in texts))
+    return label.grounded_by(lambda value: any(text.find(of.rule.quote_of(value)) for text in texts))
 
 
 def _texts(documents: str, columns: Columns, company_ids: Collection[str]) -> dict[str, list[Text]]:
     """The documents of some companies."""
     wanted = pa.array(sorted(company_ids), pa.string())
     texts: dict[str, list[Text]] = defaultdict(list)
-    for rows in read_input.document_rows(read_input.find_input([documents], columns).parts, columns):
+    for rows in document_reader.document_rows(document_reader.find_input([documents], columns).parts, columns):
         rows = rows.filter(pc.is_in(rows["company_id"], value_set=wanted)).select(["company_id", "text"])
         for row in rows.to_pylist():
             texts[row["company_id"]].append(Text(row["text"] or ""))
@@ -389,7 +389,7 @@ def _ledger_rates(answers: pa.Table, chunks: int) -> dict[str, float]:
 def _notes(labels: Labels, fields: Sequence[Field], documents: str | None) -> list[str]:
     """What labels leave open."""
     notes = []
-    if not documents and not labels.tell_standing:
+    if not documents and not labels.mark_grounded:
         notes.append("no --documents and no in_text: all labels are taken to stand in the documents")
     unused = labels.keys - {labels.key(field) for field in fields}
     if unused:

@@ -74,9 +74,9 @@ def _from_hub(model: str, revision: str | None, name: str) -> Path | None:
     except (RemoteEntryNotFoundError, HFValidationError):
         return None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        said = " ".join(str(error).split())[:160]
+        reason = " ".join(str(error).split())[:160]
         raise RunError(
-            f"{name} of {model} can't be had from the model hub ({said}): give --model a folder, or set "
+            f"{name} of {model} can't be had from the model hub ({reason}): give --model a folder, or set "
             "model.tokenizer"
         ) from None
 
@@ -196,9 +196,9 @@ def _answer_flags(settings: Settings, matrix: Matrix) -> dict[str, Any]:
     the driver does not see: no such row sets them."""
     row = matrix.scenarios.get(settings.sglang.scenario)
     flags = settings.sglang.flags.over(row.flags.over(matrix.common) if row else matrix.common)
-    told = {name: getattr(flags, name) for name in ANSWER_FLAGS}
-    told["load_format"] = "dummy" if settings.model.load_format == "dummy" else None  # the others load the same
-    return {name: value for name, value in told.items() if value and value != "auto"}
+    values = {name: getattr(flags, name) for name in ANSWER_FLAGS}
+    values["load_format"] = "dummy" if settings.model.load_format == "dummy" else None  # the others load the same
+    return {name: value for name, value in values.items() if value and value != "auto"}
 
 
 def _endpoint_server(settings: Settings, key: SecretStr | None, _: Path) -> Server:

@@ -1,18 +1,12 @@
-"""The extract stage: chunks that the ledger does not hold go to a pool of extractors.
-
-`pool_size` says how many servers a run asks for and in what batches they get chunks. The breaker ends a run in
-which too much fails, before it has burnt a cluster's time.
-"""
+"""The extract stage: chunks that the ledger does not hold go to a pool of extractors."""
 
 import contextlib
 import json
-import math
 import warnings
-from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,142 +17,19 @@ from ray.data import ActorPoolStrategy
 from ray.data._internal.execution.execution_callback import ExecutionCallback  # the base that DataContext asks for
 
 from actors.crash_suspects import SuspectStore
-from actors.extractor import SERVER_GONE, Extractor, ResultStore
+from actors.extractor import Extractor, ResultStore
 from actors.retrying_client import Request
+from actors.servers.sglang import QUEUED_PER_RUNNING
 from actors.servers.supervisor import Server, ServerReady
-from extraction.config.settings import BreakerSettings as Asked
-from extraction.config.settings import Servers, Settings
-from extraction.errors import Fault, RunError
 from jobs.stages import ray_cluster
+from jobs.stages.circuit_breaker import CircuitBreaker, require_server
 from jobs.stages.plan import Plan, chunk_ids_of
 from jobs.stages.run import Run
 from jobs.stages.run_stats import RunStats
+from jobs.stages.server_pool_size import PoolSize, dealt_order, size_for
 from jobs.state.ledger import ChunkState, Digests, Index, LedgerWriter, RowNumbers, first_of_each
 from jobs.state.run_record import folder_of, read_server, server_spans, write_end, write_server
 from jobs.state.storage import Storage
-
-WAVES = 2  # a server is worth its start if it gets so many times what it works on at once: minutes of work
-ASKED_AHEAD = 32  # servers beyond the GPUs that are there; a cluster of any size doubles from here
-MOST_ROWS = 32  # of a task: few enough to be done together, many enough for Ray to keep up
-TASKS_OF_A_RUN = 250  # from which on tasks have more rows: Ray hands over some tens a second
-TASKS_TO_FILL = 16  # all servers together
-# Rows handed to an actor for each request that its server works on, so that it never runs dry, and more for each
-# doubling of a task's rows: it is done with the slowest of them. What is handed over can't be taken back, so a slow
-# GPU is to hoard little.
-OVERBOOKING, MORE_A_DOUBLING = 1.5, 0.35
-TASKS_PER_WAITING = 4  # for so many tasks that an actor works on, one waits there
-
-
-@dataclass(frozen=True)
-class PoolSize:
-    """Servers: `wanted` from the start, whether their nodes are there or not, and at `most`. Chunks: `rows` a
-    task, `calls` tasks that an actor works on, `tasks` that it holds.
-    """
-
-    wanted: int
-    most: int
-    rows: int
-    calls: int
-    tasks: int
-
-
-def pool_size(missing: int, limit: int, servers: Servers, present: int, *, grows: bool) -> PoolSize:
-    """The pool for so many missing chunks, on servers of which none takes more than `limit` requests.
-
-    `present` is how many servers the cluster has GPUs for now; where it `grows`, more are asked for, because
-    a server that waits for its node is what makes an autoscaler start one.
-    """
-    most = _deserved(missing, limit, servers)
-    wanted = min(most, max(servers.min_servers, present + (ASKED_AHEAD if grows else 0)))
-    share = -(-missing // wanted)  # the first actor that is ready leaves theirs to the others
-    rows = min(MOST_ROWS, max(1, missing // TASKS_OF_A_RUN, wanted * min(limit, share) // TASKS_TO_FILL))
-    overbooking = OVERBOOKING + MORE_A_DOUBLING * math.log2(rows)
-    calls = max(2, math.ceil(min(overbooking * limit, share) / rows))
-    tasks = max(2, min(calls + -(-calls // TASKS_PER_WAITING), -(-share // rows)))
-    return PoolSize(wanted, most, rows, calls, tasks)
-
-
-def _deserved(missing: int, limit: int, servers: Servers) -> int:
-    """As many as the work keeps busy for a while, within what is allowed, and never one without a chunk."""
-    deserved = max(servers.min_servers, -(-missing // (WAVES * limit)))
-    return max(1, min(deserved, servers.max_servers or deserved, missing))
-
-
-FAULT_REMEDIES = {
-    Fault.UNAVAILABLE: "see whether the servers or the endpoint are up, and what their logs say",
-    Fault.DEADLINE: "the servers are too slow for requests.deadline_s, or hang: see their logs",
-    Fault.ABORTED: "the servers break their answers off: see their logs",
-    Fault.POISON: "the servers die of it: see their logs, and try another row of the scenario matrix",
-    Fault.REJECTED: "the server refuses these documents, and answers a test request: its words say why",
-    Fault.TOO_LONG: "the server's context is smaller than limits.context_length: lower the limits",
-}
-OF_THE_ANSWERS = "the prompt, the schema and the model do not fit together: try --limit 20"
-
-
-class CircuitBreaker:
-    """Counts what becomes of chunks: the last `breaker.chunks` of them, and whether the first ones failed alike.
-
-    `gone` is the number of chunks that failed with a server that did not answer a test request either.
-    """
-
-    def __init__(self, asked: Asked) -> None:
-        self.asked = asked
-        self.gone = 0
-        self._last: deque[str | None] = deque()
-        self._failed: Counter[str] = Counter()
-        self._said: dict[str, str] = {}  # by fault, the last message
-        self._done = 0
-        self._faults: set[str | None] = set()
-
-    def add(self, answers: pa.Table) -> None:
-        """Take answers in. Raises RunError when too much has failed."""
-        self.gone += count_gone(answers)
-        if self.asked.failed_fraction == 1:
-            return
-        for fault, message in zip(answers["fault"].to_pylist(), answers["message"].to_pylist(), strict=True):
-            self._said |= {fault: message} if fault else {}
-            self._count(fault)
-            self._judge()
-
-    def _count(self, fault: str | None) -> None:
-        self._done += 1
-        self._faults.add(fault)
-        self._last.append(fault)
-        if fault:
-            self._failed[fault] += 1
-        if len(self._last) > self.asked.chunks and (old := self._last.popleft()):
-            self._failed[old] -= 1
-
-    def _judge(self) -> None:
-        failed = self._failed.total()
-        if self._done == self.asked.alike and len(self._faults) == 1 and failed:
-            self._break(f"all of the first {self._done:,} chunks failed alike")
-        if self._done >= self.asked.chunks and failed > self.asked.failed_fraction * self.asked.chunks:
-            self._break(f"{failed:,} of the last {self.asked.chunks:,} chunks failed")
-
-    def _break(self, what: str) -> NoReturn:
-        ((fault, times),) = self._failed.most_common(1)
-        remedy = FAULT_REMEDIES.get(Fault(fault), OF_THE_ANSWERS)
-        raise RunError(
-            f"{what}, {times:,} of them with {fault}: {self._said[fault]}. The run stops, nothing is published, "
-            f"the ledger is kept. {remedy[0].upper()}{remedy[1:]}; --set breaker.failed_fraction=1 goes on"
-        )
-
-
-def count_gone(answers: pa.Table) -> int:
-    """Number of chunks that failed with a server that did not answer a test request either."""
-    return sum((message or "").endswith(SERVER_GONE) for message in answers["message"].to_pylist())
-
-
-def require_server(gone: int, chunks: int, settings: Settings) -> None:
-    """Raise RunError where too many of a run's chunks failed because their server was gone: what would be published
-    may lack what is published now."""
-    if settings.breaker.failed_fraction < 1 and gone > settings.max_dead_fraction * chunks:
-        raise RunError(
-            f"{gone:,} of {chunks:,} chunks failed because their server was gone: it did not answer a test request "
-            "either. Nothing is published, the ledger is kept: the same command asks again. --set "
-            "breaker.failed_fraction=1 publishes regardless"
-        )
 
 
 @dataclass(frozen=True)
@@ -280,7 +151,7 @@ def results(
     items = [{"path": path, "rows": numbers} for path, numbers in work.rows.items()]
     answered = (
         ray.data.from_items(items, override_num_blocks=len(items))
-        .map_batches(read_rows, batch_size=1, batch_format="pyarrow", fn_kwargs={"run": run})
+        .map_batches(read_rows, batch_size=1, batch_format="pyarrow", fn_kwargs={"run": run, "size": size})
         .repartition(target_num_rows_per_block=size.rows)
         .map_batches(
             extractor,
@@ -313,30 +184,14 @@ def results(
     yield from answered.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
 
-def read_rows(batch: pa.Table, run: Run) -> Iterator[pa.Table]:
+def read_rows(batch: pa.Table, run: Run, size: PoolSize) -> Iterator[pa.Table]:
     """Ray Data: row numbers of chunk files to questions, the longest first: what is under way at the end, when
     servers run empty, is short then."""
+    at_once = size.wanted * max(1, run.fleet.limit // QUEUED_PER_RUNNING)
     for item in batch.to_pylist():
         table = run.storage.read_table(item["path"], list(Request.__slots__))
-        yield table.take(pa.array(item["rows"], pa.int64())).sort_by([("prompt_tokens", "descending")])
-
-
-def size_for(run: Run, missing: int) -> PoolSize:
-    """The pool that so many missing chunks deserve, on the cluster as it is now; without GPUs one server, or as
-    many as the settings allow."""
-    servers, fleet = run.settings.servers, run.fleet
-    if fleet.gpus:
-        present = ray_cluster.places(fleet.gpus)
-        size = pool_size(missing, fleet.limit, servers, present, grows=ray_cluster.grows())
-        if size.wanted <= present:
-            return size
-        possible = max(present, ray_cluster.possible(size.wanted, fleet.gpus, servers.labels))
-        if possible < size.wanted:
-            fewer = servers.model_copy(update={"max_servers": max(1, servers.min_servers, possible)})
-            size = pool_size(missing, fleet.limit, fewer, possible, grows=False)
-        return size
-    most = servers.max_servers or servers.min_servers
-    return pool_size(missing, fleet.limit, servers.model_copy(update={"max_servers": most}), most, grows=False)
+        longest_first = table.take(pa.array(item["rows"], pa.int64())).sort_by([("prompt_tokens", "descending")])
+        yield longest_first.take(pa.array(dealt_order(longest_first.num_rows, at_once, size.rows)))
 
 
 def _server(run: Run) -> Server:

@@ -16,13 +16,15 @@ import ray.data
 
 from extraction.chunking.chunker import Chunk, Chunker
 from extraction.config.settings import Columns
-from extraction.documents import DeadLetter, SeenDocuments, admit
+from extraction.document_validation import SeenDocuments, admit
+from extraction.documents import DeadLetter
 from extraction.errors import Fault
-from jobs.stages.read_input import Input, RowGroup, document_rows, unclear_notes
+from jobs.inputs.document_reader import Input, RowGroup, document_rows, unclear_notes
 from jobs.stages.run import Run
+from jobs.state.dead_letters import write_dead_letters
 from jobs.state.ledger import Digests, digests
+from jobs.state.parquet_schemas import CHUNKS, DOCUMENT_ROWS
 from jobs.state.storage import Storage, Written
-from jobs.state.tables import CHUNKS, DEAD_LETTERS, DOCUMENT_ROWS
 
 PLANNED_AT_ONCE_BYTES = (
     32 << 20
@@ -69,7 +71,7 @@ def plan(run: Run, found: Input) -> Plan:
     rows = _planned(run, found) if found.parts else []
     dead = [Written.of(row, "dead_") for row in rows if row["dead_path"]]
     if found.dead_letters:
-        dead.append(write_dead_letters(run, "plan", found.dead_letters))
+        dead.append(write_dead_letters(run.storage, run.run_id, "plan", found.dead_letters))
     repeated = sum(row["repeated"] for row in rows)
     again = [f"{repeated:,} rows repeat a document, its id and its text: they count once"] if repeated else []
     unclear = [each for row in rows for each in row["unclear"]]
@@ -171,8 +173,8 @@ def plan_block(rows: pa.Table, run: Run) -> pa.Table:
     if table.num_rows:
         path = run.storage.write_table(f"{run.folder}/chunks/{{sha}}.parquet", table).path
     if total.dead_letters:
-        dead = write_dead_letters(run, "plan", total.dead_letters)
-    told: dict[str, Any] = {
+        dead = write_dead_letters(run.storage, run.run_id, "plan", total.dead_letters)
+    row: dict[str, Any] = {
         "path": path,
         "documents": total.documents,
         "dead_documents": total.dead_documents,
@@ -181,7 +183,7 @@ def plan_block(rows: pa.Table, run: Run) -> pa.Table:
         "unclear": list(total.unclear.values()),
         **{f"dead_{key}": value for key, value in asdict(dead).items()},
     }
-    return pa.Table.from_pylist([told], PLANNED)
+    return pa.Table.from_pylist([row], PLANNED)
 
 
 def companies_of(rows: pa.Table) -> Iterator[pa.Table]:
@@ -281,9 +283,3 @@ def chunk_ids_of(storage: Storage, chunk_files: Sequence[str]) -> Iterator[Diges
 
     with ThreadPoolExecutor(CHUNK_FILES_READ) as threads:
         yield from threads.map(read, chunk_files)
-
-
-def write_dead_letters(run: Run, stage: str, dead: Sequence[DeadLetter]) -> Written:
-    """Write dead letters where the published ones are."""
-    table = pa.Table.from_pylist([asdict(letter) for letter in dead], DEAD_LETTERS)
-    return run.storage.write_table(f"dead_letters/{run.run_id}/{stage}-{{sha}}.parquet", table)

@@ -1,4 +1,4 @@
-"""Publishing: reduce, check that every document is accounted for, replace the manifest."""
+"""Publishing: reduce, check that every document is accounted for, replace the manifest, commit to tables."""
 
 import datetime
 import platform
@@ -9,21 +9,29 @@ from extraction.errors import RunError
 from jobs.stages import extract, plan, reduce
 from jobs.stages.engines import version_of
 from jobs.stages.run import Run
-from jobs.state import publications
+from jobs.state import output_table, publications
 from jobs.state.ledger import Index
 from jobs.state.manifest import MANIFEST, Counts, File, Manifest, Tokens, read_manifest
+from jobs.state.parquet_schemas import profile_schema
 from jobs.state.storage import Written, is_outage
-from jobs.state.tables import profile_schema
 
 
 def publish(
-    run: Run, planned: plan.Plan, work: extract.Work, before: Index, index: Index, tokens: Tokens
+    run: Run,
+    planned: plan.Plan,
+    work: extract.Work,
+    before: Index,
+    index: Index,
+    tokens: Tokens,
+    merge: bool = True,
 ) -> Manifest:
     """Merge, check that every document is accounted for, and publish. `before` and `index` are the ledger's, before
-    anything was asked and now."""
+    anything was asked and now. Without `merge` the manifest says what was planned and answered, and there are no
+    profiles."""
     if not work.known_to(index):
         raise RunError("the ledger lacks answers that were written to it: nothing is published, run again")
-    reduced = reduce.reduce(run, planned, index)
+    alive = planned.documents - planned.dead_documents
+    reduced = reduce.reduce(run, planned, index) if merge else reduce.Reduced((), (), alive, 0, {})
     dead_letters = (*planned.dead_letter_files, *reduced.dead_letters)
     dead_documents = planned.dead_documents + reduced.dead_documents
     accounted = reduced.in_profiles + dead_documents
@@ -41,20 +49,32 @@ def publish(
         dead_letters=sum(file.rows for file in dead_letters),
         dead_documents=dead_documents,
     )
-    published = _replace_manifest(run, counts, tokens, planned.notes, reduced, dead_letters)
+    published = replace_manifest(run, counts, tokens, planned.notes, reduced, dead_letters)
+    if merge:
+        finish_publication(run, published)
+    else:
+        publications.delete_old(run.storage, published)
+        run.storage.delete_folder(publications.CURRENT)
+    return published
+
+
+def finish_publication(run: Run, published: Manifest) -> None:
+    """Bring `current/` and the tables to what is published, and delete what is old."""
+    schema = profile_schema(run.model)
     try:
-        publications.renew_current(run.storage, published, profile_schema(run.model))
+        publications.renew_current(run.storage, published, schema)
     except Exception as error:
         if not is_outage(error):
             raise
         raise RunError(
             f"published, but {run.storage.full(publications.CURRENT)} is still the run before: {error}. Run again"
         ) from None
+    for table in run.tables:
+        output_table.commit_table(table, run.storage, published, schema)
     publications.delete_old(run.storage, published)
-    return published
 
 
-def _replace_manifest(
+def replace_manifest(
     run: Run,
     counts: Counts,
     tokens: Tokens,
@@ -84,7 +104,7 @@ def _replace_manifest(
         notes=notes,
         versions=_versions(run),
     )
-    run.storage.write(MANIFEST, (published.model_dump_json(indent=2) + "\n").encode())
+    run.storage.write_record(MANIFEST, published)
     return published
 
 

@@ -6,7 +6,7 @@ nothing is shuffled, and nothing waits for a GPU. `profile_schema` is the schema
 
 import gc
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any
@@ -22,13 +22,14 @@ from extraction.errors import Fault
 from extraction.merging.confidence import Calibration
 from extraction.merging.evidence import Evidence, Observation
 from extraction.merging.observations import Seen, observe, seen
-from extraction.merging.resolve import Judge, resolve
+from extraction.merging.publish_decision import Judge, resolve
 from extraction.prompting.reply_parsing import Parsed, ReplyFault, parse
-from jobs.stages.plan import Plan, chunk_ids_of, write_dead_letters
+from jobs.stages.plan import Plan, chunk_ids_of
 from jobs.stages.run import Run
+from jobs.state.dead_letters import write_dead_letters
 from jobs.state.ledger import Index
+from jobs.state.parquet_schemas import chunks_of, profile_schema, published_table
 from jobs.state.storage import Written
-from jobs.state.tables import chunks_of, profile_schema, published_table
 
 Answered = dict[str, Any]  # a row of the ledger, or what stands for one
 
@@ -73,6 +74,15 @@ class Gathered:
         self.missing += other.missing
         self.refused += other.refused
         self.known |= other.known
+
+    def drop(self, documents: Set[str]) -> None:
+        """Leave out some documents."""
+        self.evidence.drop(documents)
+        self.answered -= documents
+        self.missing = [place for place in self.missing if place["document_id"] not in documents]
+        for document_id in documents:
+            self.failed.pop(document_id, None)
+            self.sources.pop(document_id, None)
 
 
 def gather(
@@ -138,7 +148,8 @@ def _parsed(model: type[BaseModel], answer: Answered) -> list[Parsed[BaseModel]]
     replies = answer["replies"]
     scores = answer.get("scores") or [()] * len(replies)
     try:
-        return [parse(reply, "stop", model, given) for reply, given in zip(replies, scores, strict=True)]
+        given = zip(replies, scores, strict=True)  # as they were accepted when they came
+        return [parse(reply, "stop", model, scored, optional=True) for reply, scored in given]
     except ReplyFault:
         return None
 
@@ -219,7 +230,7 @@ def reduce_files(batch: pa.Table, run: Run) -> pa.Table:
             documents = sum(len(row["documents"]) for row in profiles)
             told.append({"kind": "profiles", "documents": documents, **asdict(written)})
         if dead:
-            written = write_dead_letters(run, "reduce", dead)
+            written = write_dead_letters(run.storage, run.run_id, "reduce", dead)
             told.append({"kind": "dead_letters", "documents": len(dead), **asdict(written)})
         refused = sum((company.refused for company in companies), Counter[str]())
         told += [{"kind": "refused", "path": reason, "rows": count} for reason, count in refused.items()]
@@ -245,19 +256,19 @@ def _companies(run: Run, path: str, segments: list[dict[str, Any]]) -> Iterator[
     answers = run.ledger.read({segment["path"]: segment["rows"] for segment in segments}, ids)
     current: Gathered | None = None
     for table in run.storage.read_batches(path, CHUNKS_MERGED_AT_ONCE):
-        for company_id, group in groupby(_answered(table, answers), key=lambda pair: pair[0].company_id):
+        for company_id, group in groupby(answered_chunks(table, answers), key=lambda pair: pair[0].company_id):
             part = gather(run.model, company_id, group, run.calibration)
             if current and current.company_id == company_id:
                 current.update(part)
                 continue
             if current:
-                yield _company(run, current)
+                yield company_row(run, current)
             current = part
     if current:
-        yield _company(run, current)
+        yield company_row(run, current)
 
 
-def _answered(chunks: pa.Table, answers: pa.Table) -> Iterator[tuple[Chunk, Answered]]:
+def answered_chunks(chunks: pa.Table, answers: pa.Table) -> Iterator[tuple[Chunk, Answered]]:
     """Chunks with what the ledger has of them."""
     theirs = answers.filter(pc.is_in(answers["chunk_id"], value_set=chunks["chunk_id"].combine_chunks()))
     by_chunk = {row["chunk_id"]: row for row in theirs.to_pylist()}
@@ -265,7 +276,7 @@ def _answered(chunks: pa.Table, answers: pa.Table) -> Iterator[tuple[Chunk, Answ
         yield chunk, by_chunk.get(chunk.chunk_id, NOT_ASKED)
 
 
-def _company(run: Run, found: Gathered) -> CompanyRow:
+def company_row(run: Run, found: Gathered) -> CompanyRow:
     """A company's row. Every one of its documents is in it or a dead letter."""
     judge = Judge(run.calibration, run.least_confidence)
     resolved = resolve(run.model, found.evidence, run.settings.trust, run.date, judge)

@@ -34,7 +34,8 @@ def logs_of(name: str) -> Path:
 class Run:
     """One run over one output. Sent to tasks as it is.
 
-    `ledgers` is where the ledger is kept, if not in the output: runs that share it pay once for a chunk.
+    `ledgers` is where the ledger is kept, if not in the output: runs that share it pay once for a chunk. `tables`
+    are those that what it publishes is committed to.
     """
 
     run_id: str
@@ -43,6 +44,7 @@ class Run:
     storage: Storage
     logs: Path
     ledgers: Storage | None = None
+    tables: tuple[str, ...] = ()
 
     @property
     def model(self) -> type[BaseModel]:
@@ -52,7 +54,7 @@ class Run:
     @cached_property
     def schema(self) -> dict[str, Any]:
         """The wire schema for the engine's grammar."""
-        return wire_schema(self.model, bounded=self.fleet.bounded)
+        return wire_schema(self.model, bounded=self.fleet.bounded, optional=self.settings.prompt.optional)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -69,7 +71,7 @@ class Run:
             flags=fleet.answer_flags,
         )
 
-    @property
+    @cached_property
     def calibration(self) -> Calibration | None:
         """How signals become confidence; None where it was fitted for another model, profile or prompt."""
         return None if self.misfit else self.settings.confidence.calibration

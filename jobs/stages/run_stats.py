@@ -64,8 +64,8 @@ class RunStats:
     def _note_fault(self, answers: pa.Table) -> None:
         last = answers.filter(pc.is_valid(answers["fault"])).select(["fault", "message"])
         last = last.slice(last.num_rows - 1).to_pylist()[0]
-        told = f"{last['fault']}: {last['message'] or ''}"
-        self.last_fault = " ".join("".join(c if c.isprintable() else " " for c in told).split())
+        text = f"{last['fault']}: {last['message'] or ''}"
+        self.last_fault = " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
     @property
     def server_hours(self) -> float:

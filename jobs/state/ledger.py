@@ -34,8 +34,8 @@ RowNumbers = npt.NDArray[np.int64]
 
 def digests(ids: Iterable[str]) -> Digests:
     """The digests of some ids, in their order."""
-    told = b"".join(hashlib.blake2b(each.encode(), digest_size=SIZE).digest() for each in ids)
-    return np.frombuffer(told, np.uint64).reshape(-1, 2)
+    data = b"".join(hashlib.blake2b(each.encode(), digest_size=SIZE).digest() for each in ids)
+    return np.frombuffer(data, np.uint64).reshape(-1, 2)
 
 
 def order(some: Digests) -> RowNumbers:
@@ -148,7 +148,7 @@ LEDGER_COLUMNS: Mapping[str, str] = {
     "ended_at": "When the result was there, in seconds since 1970",
     "server": "Host and process of the actor that asked",
 }
-LEDGERS = "work/ledger"  # in an output, unless its run was told of another place
+LEDGERS = "work/ledger"  # in an output, unless its run names another place
 KEYS = pa.schema([RESULTS.field(name) for name in ("chunk_id", "fault")])
 SEGMENT_READERS = 16  # segments read at a time
 LOOKS = 5  # at a ledger whose segments are being folded
@@ -235,7 +235,7 @@ def best_of(tables: Sequence[pa.Table], chunk_ids: pa.Array | None = None) -> pa
 
 @dataclass
 class LedgerWriter:
-    """The journal of one actor in one run. It folds its own small segments as they become many."""
+    """Writes the segments of one actor in one run. It folds its own small segments as they become many."""
 
     ledger: Ledger
     run_id: str

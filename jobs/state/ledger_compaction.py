@@ -48,7 +48,7 @@ def fold_segments(batch: pa.Table, ledger: Ledger) -> pa.Table:
     Rows stand in the order in which they were answered, which is about that of the plan: who reads some chunks
     of a plan reads few row groups.
     """
-    told: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     there = set(ledger.paths())  # a task that is tried again finds its segments gone
     for item in batch.to_pylist():
         paths = [path for path in item["paths"] if path in there]
@@ -60,5 +60,5 @@ def fold_segments(batch: pa.Table, ledger: Ledger) -> pa.Table:
             continue
         path = ledger.append("folded", answers, ROWS_PER_GROUP)
         ledger.storage.delete(paths)
-        told.append({"path": path, "rows": answers.num_rows})
-    return pa.Table.from_pylist(told, FOLDED)
+        rows.append({"path": path, "rows": answers.num_rows})
+    return pa.Table.from_pylist(rows, FOLDED)

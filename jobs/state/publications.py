@@ -15,9 +15,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jobs.state.dead_letters import DEAD_LETTERS
 from jobs.state.manifest import File, Manifest
 from jobs.state.storage import Storage, suppress_outage
-from jobs.state.tables import DEAD_LETTERS
 
 CURRENT = "current"
 OF_RUNS = ("profiles", "dead_letters", "work/runs")  # have a folder for each run

@@ -20,8 +20,8 @@ from extraction.schema.company import CompanyProfile, ShortProfile
 from extraction.schema.profile_model import struct_of
 from jobs.state import manifest
 from jobs.state.ledger import LEDGERS, Ledger, digests
+from jobs.state.parquet_schemas import chunks_of
 from jobs.state.storage import Storage, explained
-from jobs.state.tables import chunks_of
 
 MODELS: tuple[type[BaseModel], ...] = (CompanyProfile, ShortProfile)
 CHUNKS_READ_AT_ONCE = 500  # at a time
@@ -53,11 +53,16 @@ class PublishedRun:
         for file in self.manifest.profiles:
             yield from self.storage.read_table(file.path).to_pylist()
 
+    def schema(self) -> pa.Schema:
+        """The columns of the profiles; none where there is no profile."""
+        paths = [file.path for file in self.manifest.profiles[:1]]
+        return self.storage.schema(paths[0]) if paths else pa.schema([])
+
     def model(self) -> type[BaseModel]:
         """The profile model of the run; of an older one, the project's own whose fields the columns are."""
         if self.manifest.profile:
             return profile_model(self.manifest.profile)
-        columns = {name for file in self.manifest.profiles[:1] for name in self.storage.columns(file.path)}
+        columns = set(self.schema().names)
         shared = {model: len(columns & {column.name for column in struct_of(model)}) for model in MODELS}
         best = max(MODELS, key=shared.__getitem__)
         if not shared[best]:
@@ -103,11 +108,11 @@ class PublishedRun:
         return any(bisect_left(companies, one.min) < bisect_right(companies, one.max) for one in known)
 
     def answers(self, chunk_ids: Collection[str]) -> pa.Table | None:
-        """What the ledger holds of some chunks; None where it is of a version that told less."""
+        """What the ledger holds of some chunks; None where it is of a version that wrote fewer columns."""
         ledger = self.ledger
         ids = sorted(chunk_ids)
         places = ledger.index().places(digests(ids))
-        whole = all(set(RESULTS.names) <= set(ledger.storage.columns(path)) for path in places)
+        whole = all(set(RESULTS.names) <= set(ledger.storage.schema(path).names) for path in places)
         return ledger.read(places, pa.array(ids, pa.string())) if whole else None
 
     @cached_property

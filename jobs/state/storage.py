@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import fsspec
 import numpy as np
@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from extraction.errors import OperatorError, ProfilesError
 
@@ -37,6 +38,15 @@ STORE_REMEDIES = {
     r"connect|resolve|endpoint": "see whether the store can be reached from here, and AWS_ENDPOINT_URL",
     r"no module|install|import": "install what opens it: the extra s3 or gcs of this package",
 }
+
+
+class StoredRecord(BaseModel):
+    """Base of what is stored as JSON; a newer version may add keys."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+AnyRecord = TypeVar("AnyRecord", bound=StoredRecord)
 
 
 @dataclass(frozen=True)
@@ -87,11 +97,11 @@ def is_refusal(error: BaseException) -> bool:
 
 def with_remedy(error: BaseException) -> str:
     """The words of a store's error in one line, and what helps against it."""
-    said = " ".join(str(error).split())[:300] or type(error).__name__
+    message = " ".join(str(error).split())[:300] or type(error).__name__
     for sign, remedy in STORE_REMEDIES.items():
-        if re.search(sign, f"{type(error).__name__} {said}", re.IGNORECASE):
-            return f"{said}: {remedy}"
-    return said
+        if re.search(sign, f"{type(error).__name__} {message}", re.IGNORECASE):
+            return f"{message}: {remedy}"
+    return message
 
 
 @contextlib.contextmanager
@@ -181,6 +191,18 @@ class Storage:
         with _put_in_place(target) as partial, open(partial, "wb") as file:
             file.write(data)
 
+    def write_record(self, path: str, record: StoredRecord) -> None:
+        """Put a record in place, as JSON that people can read."""
+        self.write(path, (record.model_dump_json(indent=2) + "\n").encode())
+
+    def read_record(self, path: str, kind: type[AnyRecord]) -> AnyRecord | None:
+        """A record; None where there is none that can be read."""
+        data = self.read(path)
+        try:
+            return kind.model_validate_json(data) if data else None
+        except ValidationError:
+            return None
+
     def put(self, path: str, local: Path) -> None:
         """Put a file of this machine in place, whole as `write` does, without reading it into memory."""
         target = self.full(path)
@@ -225,11 +247,10 @@ class Storage:
         before = np.cumsum([0, *(counts[n] for n in groups)])  # rows read before those of each group
         return read.take(before[np.searchsorted(groups, holder)] + np.asarray(rows) - starts[holder])
 
-    def columns(self, path: str) -> list[str]:
-        """The names of a Parquet file's columns."""
+    def schema(self, path: str) -> pa.Schema:
+        """The columns of a Parquet file."""
         with self.filesystem.open(self.full(path), "rb") as file:
-            names: list[str] = pq.read_schema(file).names
-        return names
+            return pq.read_schema(file)
 
     def read_batches(self, path: str, rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """A Parquet file's table, a number of rows at a time; `columns` may be leaves (`a.list.element.b`), those

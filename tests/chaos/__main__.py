@@ -23,6 +23,7 @@ from rich.table import Table
 from tests.chaos import deaths, drivers, inputs, objects, replies, stores
 from tests.chaos.kinds import KINDS, Kind
 from tests.chaos.world import SITE, World
+from tests.fakes.object_stores import OF_OBJECT_STORES
 from tests.fakes.process import ROOT
 from tests.jobs.nodes import ENVIRONMENT, RayCluster, running
 
@@ -42,7 +43,7 @@ def main() -> int:
     chosen = [k for k in kinds if not asked.only or any(words in str(k) for words in asked.only)]
     out = Console(width=150, highlight=False)
     out.print(f"seed {asked.seed}, {len(chosen)} kinds")
-    more = {**objects.ENVIRONMENT, "PYTHONPATH": f"{ROOT}{os.pathsep}{SITE}"}
+    more = {**OF_OBJECT_STORES, "PYTHONPATH": f"{ROOT}{os.pathsep}{SITE}"}
     with tempfile.TemporaryDirectory() as logs, running(RayCluster(Path(logs))) as cluster:
         cluster.add(cpus=4, gpus=1, **more).wait()
         rows = [trial(World(cluster, ENVIRONMENT | more, asked.seed), each, out) for each in chosen]

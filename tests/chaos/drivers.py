@@ -75,8 +75,9 @@ def two_without_lease(world: World) -> None:
         (world.output / "work" / "lease.json").unlink()
         second = world.start(command)
         ends = [world.end_of(process) for process in (first, second)]
-        # The older one publishes nothing over what the newer has published.
-        assert ends in ([0, 0], [1, 0]), (world.told(first), world.told(second))
+        # The older one publishes nothing over what the newer has published; it may also write its lease again
+        # before the newer looks for one.
+        assert ends in ([0, 0], [1, 0], [0, 1]), (ends, world.told(first), world.told(second))
         world.census()
         world.note(f"{world.asked_twice(server.journal_path)} asked twice")
 

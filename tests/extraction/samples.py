@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from extraction.grounding.company_names import company_key, same_company
 from extraction.grounding.text_folding import digits_key
 from extraction.merging.evidence import Evidence, Observation
-from extraction.merging.resolve import Resolved, resolve
+from extraction.merging.publish_decision import Resolved, resolve
 from extraction.schema.merge_rules import latest, medoid, union, vote
 from extraction.schema.profile_model import fields
 
@@ -131,3 +131,7 @@ def resolved_in_a_set_order() -> str:
         for _ in range(40)
     }
     return told(resolve(Vineyard, Evidence(many)))
+
+
+def resolved(*observations: Observation) -> dict[str, Any]:
+    return resolve(Vineyard, Evidence(observations)).values

@@ -33,10 +33,10 @@ from pydantic.alias_generators import to_camel
 from extraction.documents import Piece
 from extraction.merging.evidence import Evidence
 from extraction.merging.observations import observe
-from extraction.merging.resolve import resolve
+from extraction.merging.publish_decision import resolve
 from extraction.prompting.prompt import compact_schema, field_guide
 from extraction.prompting.reply_parsing import Parsed, parse
-from extraction.prompting.response_schema import wire_schema
+from extraction.prompting.response_schema import wire_schema, without_empty
 from extraction.schema.arrow_types import in_column
 from extraction.schema.merge_rules import latest, union
 from extraction.schema.profile_model import fields, struct_of
@@ -196,6 +196,10 @@ def test_what_is_asked_for_is_judged_stored_and_read_back(data: st.DataObject) -
     assert not parsed.refused or parsed.data != answer
     if type(parsed.profile) is model:  # else a field is null that may not be
         assert model.model_validate_json(json.dumps(parsed.data), by_alias=True, by_name=True) == parsed.profile
+
+    brief = without_empty(answer, model)
+    jsonschema.validate(brief, wire_schema(model, bounded=False, optional=True))
+    assert parse(json.dumps(brief), "stop", model, optional=True).data == parsed.data
 
     columns = struct_of(model)
     (row,) = pa.Table.from_pylist([in_column(parsed.data, columns)], pa.schema(list(columns))).to_pylist()

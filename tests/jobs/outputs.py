@@ -13,8 +13,8 @@ from extraction.chunking.chunker import Chunk
 from extraction.documents import Piece
 from extraction.schema.company import ShortProfile
 from jobs.state.ledger import LEDGERS, Ledger, LedgerWriter
+from jobs.state.parquet_schemas import CHUNKS, published_table
 from jobs.state.storage import Storage
-from jobs.state.tables import CHUNKS, published_table
 
 RUN, FINGERPRINT = "20260101T000000Z-abcdef", "f" * 64
 COUNTS = ("documents", "chunks", "chunks_answered", "chunks_from_ledger", "companies", "dead_letters")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -223,6 +224,37 @@ def test_what_failed_is_asked_again_on_request(tmp_path: Path, fake: FakeServer)
     assert requests(fake) - before == 2
 
 
+def test_a_window_has_a_profile_a_company_and_asks_nothing(
+    tmp_path: Path, fake: FakeServer, capsys: Captured
+) -> None:
+    days, out = write_days(tmp_path, 2), tmp_path / "out"
+    for number, path in enumerate(days):
+        days[path].append(row(700 + number, company=7))
+        write(tmp_path / "documents" / path / "part.parquet", days[path])
+    declared, before = declare(tmp_path, fake.url, publish="both"), requests(fake)
+    assert run(declared) == 0
+    assert requests(fake) - before == 8 + 1  # the canary
+    census(out / "window", set.union(*map(ids, days.values())))
+    found = {profile["company_id"]: profile["documents"] for profile in rows_of(out / "window", "profiles")}
+    assert len(found) == 7 and found["c007"] == ["d700", "d701"]
+    for path, rows in days.items():
+        census(out / path, ids(rows))
+    run_id = manifest(out / "window")["run_id"]
+    assert run(declared) == 0
+    assert manifest(out / "window")["run_id"] == run_id
+
+    days[day(1)][3]["text"] += " It has 40 employees."
+    write(tmp_path / "documents" / day(1) / "part.parquet", days[day(1)])
+    shutil.rmtree(out / "window")
+    assert run(declared, "--set", "publish=window") == 0
+    assert "published window: 2 partitions, 7 companies, 0 of 8 documents dead" in capsys.readouterr().err
+    assert requests(fake) - before == 9 + 2
+    assert rows_of(out / day(1), "profiles") == []
+    census(out / "window", set.union(*map(ids, days.values())))
+    assert run(declared, "--set", "publish=window", "--set", "window.last=2026-01-01") == 0
+    census(out / "window", ids(days[day(0)]))
+
+
 def write_days_with_a_failure(folder: Path, numbers: range) -> list[str]:
     """Documents of some days, one of each with two invalid answers before the right one."""
     for number in numbers:
@@ -321,7 +353,7 @@ def test_a_dry_run_tells_the_size_and_leaves_nothing(tmp_path: Path, fake: FakeS
     [
         (
             ["--set", "concurency=3"],
-            "--set concurency: concurency: Extra inputs are not permitted (given: 3): did you mean concurrency?",
+            "--set concurency: Extra inputs are not permitted (given: 3): did you mean concurrency?",
         ),
         (["--set", "output={folder}/documents"], "is within input: "),
         (["--set", "window={days: 3, first: 2026-01-01}"], "give first, or days back from today, not both"),
@@ -405,7 +437,7 @@ def test_twenty_days_killed_three_times(tmp_path: Path) -> None:
     days, output = write_days(tmp_path, DAYS), tmp_path / "out"
     lost: Counter[str] = Counter()  # by message: the kills at which it was on its way
     with FakeServer("--latency", "0.25", "--max-running-requests", str(IN_FLIGHT)) as server:
-        argv = [*COMMAND, str(declare(tmp_path, server.url, {"endpoint.concurrency": IN_FLIGHT}))]
+        argv = [*COMMAND, str(declare(tmp_path, server.url, {"endpoint.concurrency": IN_FLIGHT}, publish="both"))]
         for number, requests in enumerate(KILLS):
             log = tmp_path / f"{number}.log"
             with log.open("wb") as out:

@@ -189,7 +189,7 @@ def test_what_is_odd_in_columns_is_told_and_counted_in_documents(
     ("more", "words"),
     [
         (["--set", "columns.company_id=typo"], "columns.company_id = typo: there is no such column"),
-        (["--set", "columns.compny_id=x"], "--set columns.compny_id: columns.compny_id: Extra inputs are not"),
+        (["--set", "columns.compny_id=x"], "--set columns.compny_id: Extra inputs are not"),
         (["--output", "{source}"], "is within --input"),
         (["--output", "{source}/out"], "is within --input"),
         (["--ledger", "{source}/ledger"], "--ledger {source}/ledger is within --input"),

@@ -1,17 +1,20 @@
 """The benchmark of servers, with the fake server spawned in SGLang's place: the numbers are not judged."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from actors.retrying_client import Request
 from extraction.errors import OperatorError
 from extraction.schema.company import ShortProfile
 from jobs import benchmark
 from jobs.benchmarks import paths
 from jobs.benchmarks.measurement import Measurement, Sample
-from jobs.benchmarks.serving import parse_row
+from jobs.benchmarks.ray_data_llm import logged_requests
+from jobs.benchmarks.serving import parse_row, requests_of
 from tests.jobs.helpers import row, write
 from tests.jobs.test_sglang_job import model
 
@@ -89,7 +92,8 @@ def test_a_row_whose_server_does_not_start_is_told_and_the_others_go_on(
     [
         (["--scenario", "auto+wire=tiny"], "wire is one of full, bounded, light, not 'tiny'"),
         (["--scenario", "auto+chunks=0"], "chunks is a number above zero, not 0"),
-        (["--scenario", "auto+path=both"], "path is one of bare, job, not 'both'"),
+        (["--scenario", "auto+path=both"], "path is one of bare, job, raydata, not 'both'"),
+        (["--scenario", "auto+lengths=no/such.txt"], "lengths is a file with a number a line"),
         (["--scenario", "auto+api_key=x"], "api_key: Extra inputs are not permitted"),
         (["--scenario", "fastest"], "--scenario fastest: there are dev_16gb"),
         (["--servers", "0"], "--servers: numbers above zero are expected"),
@@ -121,6 +125,29 @@ def test_what_is_laid_over_a_row() -> None:
     assert asked.settings(Path("configs/demo.yaml")).wire == "light"
     with pytest.raises(OperatorError, match="KEY=VALUE is expected"):
         parse_row("balanced+fp8", {})
+
+
+def test_a_row_may_cut_each_answer_at_another_length(tmp_path: Path) -> None:
+    (tmp_path / "lengths.txt").write_text("40\n7\n")
+    asked = parse_row(f"auto+lengths={tmp_path / 'lengths.txt'}", {})
+    chunks = [Request("a", "text", 12, 360)]
+    table = requests_of(chunks, 3, "job", asked.lengths)
+    assert table["max_tokens"].to_pylist() == [40, 7, 40]
+    assert requests_of(chunks, 1, "job")["max_tokens"].to_pylist() == [360]
+
+
+def test_requests_are_timed_by_the_log_of_the_engine(tmp_path: Path) -> None:
+    def line(second: float, event: str, rid: str, **more: Any) -> str:
+        stamp = datetime.fromtimestamp(1_700_000_000 + second).isoformat()
+        return f"[2026-11-27 16:30:00] {json.dumps({'timestamp': stamp, 'event': event, 'rid': rid, **more})}\n"
+
+    meta = {"prompt_tokens": 9, "cached_tokens": 4, "completion_tokens": 3, "finish_reason": {"type": "stop"}}
+    lines = [line(n, "request.received", rid, obj={}) for n, rid in enumerate("abc")]
+    lines += [line(5 - n, "request.finished", rid, obj={}, out={"meta_info": meta}) for n, rid in enumerate("ab")]
+    (tmp_path / "host_0.log").write_text("".join(lines))
+    found = logged_requests(tmp_path)
+    assert [(s.began - 1_700_000_000, s.ended - 1_700_000_000) for s in found] == [(1, 4), (0, 5)]
+    assert (found[0].prompt_tokens, found[0].cached_tokens, found[0].completion_tokens) == (9, 4, 3)
 
 
 def test_the_full_schema_is_pydantics_own(tmp_path: Path, model: Path) -> None:

@@ -191,15 +191,16 @@ def test_limit_takes_the_first_documents(tmp_path: Path, fake: FakeServer) -> No
     census(tmp_path / "out", {"d000", "d001", "d002", "d003"})
 
 
-def test_plan_prints_the_size_and_asks_nothing(
+def test_plan_prints_the_size_and_the_cost_and_asks_nothing(
     tmp_path: Path, fake: FakeServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = write(tmp_path / "in.parquet", [row(n) for n in range(4)] + [row(9, text="")])
     before = fake.stats()["requests"]
-    assert job(source, tmp_path / "out", fake.url, "--plan") == 0
-    told = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.replace("(estimated)", "").splitlines())
-    assert told["documents"].strip() == "5"
-    assert told["requests"] == "4"
+    price = ("--set", "price={million_output_tokens: 1000, currency: €}")
+    assert job(source, tmp_path / "out", fake.url, "--plan", *price) == 0
+    printed = [" ".join(line.split()) for line in capsys.readouterr().out.replace("(estimated)", "").splitlines()]
+    assert {"documents 5", "requests 4", "GPU-hours -", "cost 1.44 €"} <= set(printed)
+    told = dict(line.rsplit(maxsplit=1) for line in printed)
     assert int(told["prompt tokens"].replace(",", "")) > 400
     assert fake.stats()["requests"] == before
     assert not (tmp_path / "out" / "manifest.json").exists()
@@ -279,3 +280,15 @@ def test_a_users_dates_choices_and_aliases_are_published(tmp_path: Path) -> None
         (quote,) = (e["places"][0]["quote"] for e in profile["evidence"] if e["field"] == "filed")
         assert quote == "12 March 2024"
     assert manifest(tmp_path / "out")["refused"] == {"form: string_pattern_mismatch": 2}
+
+
+def test_tables_hold_what_is_published_and_are_committed_once(tmp_path: Path, fake: FakeServer) -> None:
+    pytest.importorskip("pyiceberg")
+    pytest.importorskip("deltalake")
+    tables = f"iceberg://{tmp_path}/warehouse/a.profiles", f"delta://{tmp_path}/table"
+    flags = [word for table in tables for word in ("--output-table", table)]
+    for documents, commits in ((2, 1), (3, 2), (3, 2)):  # the last is a rerun
+        source = write(tmp_path / "in.parquet", [row(n) for n in range(documents)])
+        assert job(source, tmp_path / "out", fake.url, *flags) == 0
+        assert len([*tmp_path.rglob("snap-*.avro")]) == commits
+        assert len([*tmp_path.glob("table/_delta_log/*.json")]) == commits

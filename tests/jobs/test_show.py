@@ -37,6 +37,14 @@ def test_a_list_is_a_page_at_a_time(out: Path, capsys: pytest.CaptureFixture[str
     assert len(shown(capsys, str(out), "--limit", "100")) == 1 + len(ids)
 
 
+def test_a_list_needs_no_profile_model(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The model may be a module that is not at hand where the output is looked at."""
+    elsewhere = shutil.copytree(out, tmp_path / "out")
+    manifest = json.loads((elsewhere / "manifest.json").read_text())
+    (elsewhere / "manifest.json").write_text(json.dumps(manifest | {"profile": "nowhere:Model"}))
+    assert shown(capsys, str(elsewhere)) == shown(capsys, str(out))
+
+
 def test_a_search_looks_into_ids_and_values(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for text in ("EMOJI", "emoji-1"):
         lines = shown(capsys, str(out), "--search", text)

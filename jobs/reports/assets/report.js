@@ -89,10 +89,10 @@ function setTheme(name) {
 /** The words that a chart has for readers of screens, under the pointer. */
 function tip(event) {
   const box = document.getElementById("tip");
-  const told = event.target.closest?.(".chart [role='graphics-symbol'][aria-label]")?.getAttribute("aria-label");
-  box.hidden = !told;
-  if (!told) return;
-  box.textContent = told.split("; ").join("\n");
+  const label = event.target.closest?.(".chart [role='graphics-symbol'][aria-label]")?.getAttribute("aria-label");
+  box.hidden = !label;
+  if (!label) return;
+  box.textContent = label.split("; ").join("\n");
   box.style.left = `${Math.min(event.clientX + 12, innerWidth - box.offsetWidth - 8)}px`;
   box.style.top = `${event.clientY + 14}px`;
 }

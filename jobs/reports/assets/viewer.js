@@ -50,11 +50,11 @@ class Viewer {
     this.list.setAttribute("role", "listbox");
     this.list.setAttribute("aria-label", "Companies");
     this.list.addEventListener("scroll", () => this.drawRows());
-    this.told = make("p", "told");
-    this.told.setAttribute("role", "status");
+    this.status = make("p", "status");
+    this.status.setAttribute("role", "status");
     const keys = make("p", "keys", make("kbd", "", "/"), " search ", make("kbd", "", "↑"), make("kbd", "", "↓"), " choose ",
       make("kbd", "", "Enter"), " open ", make("kbd", "", "["), make("kbd", "", "]"), " documents ", make("kbd", "", "Esc"), " back");
-    const side = make("aside", "side", make("div", "find", this.box, make("kbd", "", "/")), make("div", "chips", ...this.chips), this.told, this.list, keys);
+    const side = make("aside", "side", make("div", "find", this.box, make("kbd", "", "/")), make("div", "chips", ...this.chips), this.status, this.list, keys);
     side.setAttribute("aria-label", "Companies");
     this.profile = make("section", "profile");
     this.profile.setAttribute("aria-label", "Profile");
@@ -78,8 +78,8 @@ class Viewer {
     const { companies, of } = this.data;
     const sample = companies.length < of ? `${companies.length.toLocaleString("en")} of ${of.toLocaleString("en")} companies are in this page. ` : "";
     const none = "Nothing found." + (sample ? ` ${sample}Others: python jobs/show.py OUT COMPANY` : "");
-    this.told.textContent = this.found.length ? sample + (words.length ? counted(this.found.length, "match").replace("matchs", "matches") : "") : none;
-    this.told.hidden = !this.told.textContent;
+    this.status.textContent = this.found.length ? sample + (words.length ? counted(this.found.length, "match").replace("matchs", "matches") : "") : none;
+    this.status.hidden = !this.status.textContent;
     this.list.scrollTop = 0;
     this.drawRows();
   }
@@ -252,7 +252,7 @@ function entryOfLetter(letter) {
 }
 
 function letterParts(letter) {
-  const told = [["Reason", letter.message], ["Found in", letter.stage], ["Attempts", String(letter.attempts)], ["Source", letter.source_path]];
-  const rows = told.map(([name, value]) => make("div", "", make("dt", "", name), make("dd", "", visible(value))));
+  const facts = [["Reason", letter.message], ["Found in", letter.stage], ["Attempts", String(letter.attempts)], ["Source", letter.source_path]];
+  const rows = facts.map(([name, value]) => make("div", "", make("dt", "", name), make("dd", "", visible(value))));
   return [make("p", "missing", make("b", "", letter.fault.replaceAll("_", " "))), make("dl", "letter", ...rows)];
 }

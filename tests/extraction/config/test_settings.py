@@ -119,13 +119,13 @@ def test_a_wrong_value_is_refused_with_file_key_and_value(
 @pytest.mark.parametrize(
     ("key", "value", "complaint"),
     [
-        ("limits.max_chunk_token", 9, "--set limits.max_chunk_token: limits.max_chunk_token: Extra inputs are not "
+        ("limits.max_chunk_token", 9, "--set limits.max_chunk_token: Extra inputs are not "
          "permitted (given: 9): did you mean limits.max_chunk_tokens?"),
         ("limit.max_chunk_tokens", 9, "--set limit.max_chunk_tokens: limit: Extra inputs are not permitted"),
-        ("limits.max_chunk_tokens", 0, "--set limits.max_chunk_tokens: limits.max_chunk_tokens: Input should be"),
+        ("limits.max_chunk_tokens", 0, "--set limits.max_chunk_tokens: Input should be"),
         ("limits", {"colour": 1}, "--set limits: limits.colour: Extra inputs are not permitted"),
-        ("confidence.min_confidence.a.b", 2, "--set confidence.min_confidence.a.b: confidence.min_confidence."),
-        ("trust.b", -1, "--set trust.b: trust.b: Input should be greater than 0"),
+        ("confidence.min_confidence.a.b", 2, "--set confidence.min_confidence.a.b: "),
+        ("trust.b", -1, "--set trust.b: Input should be greater than 0"),
         ("max_dead_fraction.low", 1, "--set max_dead_fraction.low: max_dead_fraction: Input should be"),
         ("model.name.first", 1, "--set model.name.first: name has no keys of its own (it is 'm')"),
     ],
@@ -221,7 +221,10 @@ def test_another_model_can_be_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("profile", "complaint"),
     [
-        ("nowhere.at_all:Model", "can't be imported"),
+        (
+            "nowhere.at_all:Model",
+            "can't be imported (No module named 'nowhere'): PYTHONPATH has to hold the folder",
+        ),
         ("extraction.schema.company:Nobody", "can't be imported"),
         ("extraction.schema.company", "can't be imported"),
         ("", "can't be imported"),

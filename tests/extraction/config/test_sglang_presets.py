@@ -79,7 +79,7 @@ def test_a_false_flag_is_left_out_and_a_true_one_has_no_value() -> None:
 
 def test_what_is_laid_over_wins_where_it_speaks() -> None:
     over, under = Flags(max_running_requests=8), Flags(max_running_requests=4, log_level="info")
-    assert over.over(under).said() == {"max_running_requests": 8, "log_level": "info"}
+    assert over.over(under).explicit() == {"max_running_requests": 8, "log_level": "info"}
 
 
 MATRIX = load_matrix(Path("configs/scenarios.yaml"))

@@ -20,7 +20,7 @@ from extraction.merging.confidence import (
     uncalibrated,
 )
 from extraction.merging.evidence import Evidence
-from extraction.merging.resolve import Judge, resolve
+from extraction.merging.publish_decision import Judge, resolve
 from tests.extraction.samples import Vineyard, observation
 
 FITTED = {

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from extraction.documents import Piece
 from extraction.merging.evidence import Evidence, Observation
 from extraction.merging.observations import observe
-from extraction.merging.resolve import resolve
+from extraction.merging.publish_decision import resolve
 from extraction.prompting.reply_parsing import Parsed, parse
 from extraction.schema.company import CompanyProfile, ShortProfile
 from extraction.schema.merge_rules import quoted, subject, union, vote

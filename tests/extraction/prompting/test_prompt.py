@@ -56,6 +56,17 @@ def test_some_examples_are_shown_in_the_order_that_is_told() -> None:
         Prompt(instructions="x", examples=examples, shown=(1, 4)).check(Vineyard)
 
 
+def test_examples_leave_out_what_replies_leave_out() -> None:
+    prompt = Prompt(instructions="x", examples=(EXAMPLE,), unstated="omitted")
+    prompt.check(Vineyard)
+    brief = {"owner": "Ana Brandt", "cellar": {"town": "Régua"}}
+    assert json.loads(prompt.messages(Vineyard, "it")[2]["content"]) == brief
+    written = EXAMPLE.model_copy(update={"profile": brief})
+    Prompt(instructions="x", examples=(written,), unstated="omitted").check(Vineyard)
+    with pytest.raises(OperatorError, match="example 1 of the prompt is no Vineyard"):
+        Prompt(instructions="x", examples=(written,)).check(Vineyard)
+
+
 def test_the_schema_may_be_pasted() -> None:
     told = Prompt(instructions="Schema: {schema}").messages(Vineyard, "")[0]["content"]
     assert json.loads(told.removeprefix("Schema: ")) == Vineyard.model_json_schema()

@@ -512,6 +512,20 @@ def test_scores_follow_values_that_are_taken_out() -> None:
     assert found.scores == {"codes": [-2.0], "even": -4.0}
 
 
+def test_a_reply_may_leave_out_what_the_text_does_not_state() -> None:
+    said = {"owner": "Ana", "cellar": {"town": "Régua"}}
+    with pytest.raises(ReplyFault):
+        parse(json.dumps(said), "stop", Vineyard)
+    found = parse(json.dumps(said), "stop", Vineyard, [-1.0, -2.0], optional=True)
+    assert found.data == {**Vineyard.model_validate(found.data).model_dump(mode="json"), "owner": "Ana"}
+    assert (found.data["style"], found.data["cellar"]["town"], found.data["grapes"]) == (None, "Régua", [])
+    assert found.scores["owner"] == -1.0
+    assert found.scores["cellar"]["town"] == -2.0
+    assert parse('{"about": "no_company"}', "stop", CompanyProfile, optional=True).data["offerings"]["items"] == []
+    with pytest.raises(ReplyFault):  # what can't be empty has to be there
+        parse("{}", "stop", CompanyProfile, optional=True)
+
+
 def test_a_reply_may_use_names_or_aliases() -> None:
     class Aliased(BaseModel):
         model_config = ConfigDict(serialize_by_alias=True)

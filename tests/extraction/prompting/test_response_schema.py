@@ -52,6 +52,17 @@ def test_objects_are_closed_and_complete_in_the_order_declared(model: type[BaseM
             assert shape["additionalProperties"] is False, path
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_what_can_be_empty_may_be_left_out(model: type[BaseModel]) -> None:
+    whole, optional = (wire_schema(model, bounded=True, optional=optional) for optional in (False, True))
+    for (path, shape), (_, left) in zip(shapes(whole), shapes(optional), strict=True):
+        if shape["type"] == "object":
+            assert set(left["required"]) <= set(shape["required"]), path
+            assert not any("null" in str(left["properties"][name].get("anyOf")) for name in left["required"]), path
+    assert {**whole, "required": optional["required"]}.keys() == optional.keys()
+    jsonschema.validate({"about": "no_company"} if model is CompanyProfile else {}, optional)
+
+
 def test_nested_models_stand_where_they_are_used() -> None:
     cellar = wire_schema(Vineyard, bounded=False)["properties"]["cellar"]
     assert list(cellar["properties"]) == ["town", "opened", "phones"]

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, HttpUrl, PastDate, RootModel, SecretStr, 
 
 from extraction.errors import OperatorError
 from extraction.merging.evidence import Evidence, Observation
-from extraction.merging.resolve import resolve
+from extraction.merging.publish_decision import resolve
 from extraction.schema import arrow_types
 from extraction.schema.company import CompanyProfile, ShortProfile
 from extraction.schema.profile_model import struct_of

@@ -9,8 +9,9 @@ import pytest
 from actors.extractor import RESULTS
 from extraction.config.settings import Price
 from extraction.errors import OperatorError
-from jobs.backfills.budget import SPENDING_FOLDER, Budget, Spending, Spent, Stop, spent_before
+from jobs.backfills.budget import SPENDING_FOLDER, Budget, Spending, Stop, spent_before
 from jobs.backfills.config import Budgets
+from jobs.stages.cost_estimate import Spent
 from jobs.stages.run_stats import RunStats
 from jobs.state.storage import Storage
 

@@ -12,13 +12,13 @@ from pydantic import create_model
 
 from extraction.config.settings import Settings
 from extraction.grounding.text_folding import digits_key, text_key
-from extraction.merging import resolve
+from extraction.merging import publish_decision
 from extraction.schema.merge_rules import Rule, latest, vote
 from jobs.backfills import partition_state
+from jobs.backfills.batches import Batch
 from jobs.backfills.partition_run import PartitionRun
 from jobs.backfills.partition_state import STATE_FILE, PartitionRecord, read_statuses, recipe_of
 from jobs.backfills.partitions import Partition
-from jobs.backfills.planning import Batch
 from jobs.stages.engines import fleet
 from jobs.stages.extract import Work
 from jobs.stages.run import Run
@@ -171,6 +171,6 @@ def test_a_threshold_trust_and_another_way_of_merging_are_another_recipe(monkeyp
         recipe_by(vote(), monkeypatch, trust={"registry": 2})[0],
         recipe_by(vote(), monkeypatch, columns={"document_date": "day"})[0],
     ]
-    monkeypatch.setattr(partition_state, "MERGING_VERSION", resolve.MERGING_VERSION + 1)
+    monkeypatch.setattr(partition_state, "MERGING_VERSION", publish_decision.MERGING_VERSION + 1)
     assert len({*recipes, recipe_by(vote(), monkeypatch)[0]}) == 5
     assert recipe_by(vote(), monkeypatch, price={"gpu_hour": 2})[0] == recipe_by(vote(), monkeypatch)[0]

@@ -11,7 +11,7 @@ from extraction.config.settings import Columns
 from extraction.errors import OperatorError
 from jobs.backfills.config import Declaration, Window
 from jobs.backfills.partitions import Pattern, partitions_in_window
-from jobs.stages.read_input import look_over
+from jobs.inputs.document_reader import look_over
 from tests.jobs.helpers import row, write
 
 TODAY = datetime.date(2026, 2, 1)

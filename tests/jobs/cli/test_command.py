@@ -82,7 +82,7 @@ def test_a_flag_given_again_adds_to_a_list_and_replaces_a_value() -> None:
         "extract", *RUN, "--input", "c", "--output", "d", "--set", "a=1", "--set", "b=[x]", "--set", "a=2"
     )
     assert (flags["input"], flags["output"]) == (["a", "c"], "d")
-    assert Options.of(flags["engine"]).laid == {"a": 2, "b": ["x"]}
+    assert Options.of(flags["engine"]).overrides == {"a": 2, "b": ["x"]}
     assert parsed("benchmark", "planning", "--tokens", "1", "2")["tokens"] == [1, 2]
 
 

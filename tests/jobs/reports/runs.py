@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.reports import page as page_of
+from jobs.reports import html_page as page_of
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import job, write
 

@@ -13,12 +13,12 @@ from extraction.chunking.tokenizers import ByteCounter
 from extraction.config.settings import Columns, Limits, load_settings
 from extraction.errors import Fault
 from extraction.prompting.prompt import Prompt
+from jobs.inputs.document_reader import RowGroup, find_input, unclear_notes
 from jobs.stages.engines import fleet
 from jobs.stages.plan import Companies, bundled, plan, plan_parts
-from jobs.stages.read_input import RowGroup, find_input, unclear_notes
 from jobs.stages.run import Run
+from jobs.state.parquet_schemas import CHUNKS, chunks_of
 from jobs.state.storage import Storage
-from jobs.state.tables import CHUNKS, chunks_of
 from tests.extraction.samples import Vineyard
 from tests.jobs.helpers import row as document
 from tests.jobs.helpers import write

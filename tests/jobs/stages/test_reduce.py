@@ -16,15 +16,15 @@ from pydantic import BaseModel, ConfigDict
 
 from extraction.chunking.chunker import Chunk
 from extraction.documents import Piece
-from extraction.grounding.finders import find_emails
+from extraction.grounding.value_finders import find_emails
 from extraction.merging.evidence import Evidence
-from extraction.merging.resolve import resolve
+from extraction.merging.publish_decision import resolve
 from extraction.prompting.reply_parsing import ReplyFault, parse
 from extraction.schema.company import ShortProfile
 from extraction.schema.merge_rules import latest, subject, union, vote
 from jobs.stages import reduce
 from jobs.stages.reduce import NOT_ASKED, Gathered, gather, observed
-from jobs.state.tables import published_table
+from jobs.state.parquet_schemas import published_table
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import TEXT, job, manifest, row, rows_of, write
 
@@ -70,7 +70,8 @@ class Firm(BaseModel):
         (['{"about": "firm", "email": null}'], 1),
         (['{"about": "none", "email": null}', '{"about": "firm", "email": null}'], 1),
         (['{"about": "none", "email": null}'], 0),
-        (['{"about": "none"}'], None),
+        (['{"about": "none"}'], 0),
+        (['{"email": null}'], None),
     ],
 )
 def test_what_a_finder_reads_counts_where_an_answer_does_not_abstain(replies: list[str], found: int | None) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from extraction.schema.company import ShortProfile
 from jobs.state import publications
+from jobs.state.dead_letters import DEAD_LETTERS
 from jobs.state.manifest import MANIFEST, Counts, File, Manifest, Tokens
+from jobs.state.parquet_schemas import profile_schema
 from jobs.state.storage import Storage
-from jobs.state.tables import DEAD_LETTERS, profile_schema
 from tests.chaos import faulty
 
 SCHEMA = profile_schema(ShortProfile)

@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,17 +17,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extraction.errors import OperatorError
-from jobs.stages.input_files import files_at
+from jobs.inputs.file_discovery import files_at
 from jobs.stages.ray_cluster import reason
 from jobs.state.published_run import PublishedRun
 from jobs.state.storage import Storage, explained, is_outage, storage_at
+from tests.fakes.object_stores import BUCKET, object_store
 
 TABLE = pa.table({"a": [1, 2, 3]})
 
 
-@pytest.fixture(params=["local", "memory"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
-    return Storage(str(tmp_path) if request.param == "local" else f"memory://{tmp_path.name}")
+@pytest.fixture(scope="module", params=["local", "memory", "s3", "gs"])
+def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A disk, and stores: in memory, S3 and Google's, each of these two a server."""
+    if request.param == "local":
+        yield str(tmp_path_factory.mktemp("root"))
+    elif request.param == "memory":
+        yield "memory://root"
+    else:
+        if request.param == "gs":
+            pytest.importorskip("gcp_storage_emulator")
+        with object_store(request.param):
+            yield f"{request.param}://{BUCKET}"
+
+
+@pytest.fixture
+def storage(root: str, tmp_path: Path) -> Storage:
+    return Storage(f"{root}/{tmp_path.name}")
 
 
 def test_a_table_comes_back_and_its_digest_is_true(storage: Storage) -> None:

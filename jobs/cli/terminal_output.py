@@ -1,0 +1,239 @@
+"""What commands print: profiles as a table, one profile with its evidence, counts."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from extraction.chunking.chunker import Original
+from jobs.cli.number_format import clock
+from jobs.stages.run import Run
+from jobs.stages.run_stats import RunStats
+from jobs.state.manifest import MANIFEST, Manifest
+from jobs.state.parquet_schemas import OWN_COLUMNS
+from jobs.state.publications import current_file
+from jobs.state.storage import Storage
+
+ROWS_SHOWN = 20
+COLUMNS_SHOWN = 7
+WIDTH_IN_LOGS = 160
+WIDTH_OF_CELL = 30
+WORDS_SHOWN = 3
+REASONS_SHOWN = 5
+
+
+def console() -> Console:
+    """Standard output, as wide as a table needs where it is no terminal."""
+    wide = Console(highlight=False)
+    return wide if wide.is_terminal else Console(highlight=False, width=WIDTH_IN_LOGS)
+
+
+def show_profiles(out: Console, storage: Storage, manifest: Manifest, schema: pa.Schema) -> None:
+    """The first profiles, a line each."""
+    rows: list[dict[str, Any]] = []
+    for file in manifest.profiles:
+        rows += storage.read_table(file.path).slice(0, ROWS_SHOWN - len(rows)).to_pylist()
+        if len(rows) >= ROWS_SHOWN:
+            break
+    out.print(profile_table(rows, schema))
+    if manifest.counts.companies > ROWS_SHOWN:
+        out.print(f"... and {manifest.counts.companies - ROWS_SHOWN:,} more", style="dim")
+
+
+def profile_table(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> Table:
+    """Profiles, a line each, the first of their columns, without what the project adds to them."""
+    shown = list(islice(_leaves(schema), COLUMNS_SHOWN))
+    table = Table(header_style="bold", pad_edge=False, box=None)
+    table.add_column("company_id", style="dim", no_wrap=True, max_width=WIDTH_OF_CELL)
+    for path in shown:
+        table.add_column(path[-1], no_wrap=True, min_width=len(path[-1]), max_width=WIDTH_OF_CELL)
+    for row in rows:
+        table.add_row(plain(row["company_id"]), *(_cell(row, path) for path in shown))
+    return table
+
+
+def _leaves(columns: Iterable[pa.Field], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The paths of a profile's values in its columns."""
+    for column in columns:
+        path = (*above, column.name)
+        if pa.types.is_struct(column.type) and path[0] not in OWN_COLUMNS:
+            yield from _leaves(column.type, path)
+        elif path[0] not in OWN_COLUMNS:
+            yield path
+
+
+def _cell(row: dict[str, Any], path: tuple[str, ...]) -> Text:
+    value: Any = row
+    for part in path:
+        value = value.get(part) if isinstance(value, dict) else None
+    if value is None:
+        return Text("-", style="dim")
+    if isinstance(value, list):
+        words = [next(iter(v.values())) if isinstance(v, dict) else v for v in value]
+        more = f" +{len(words) - WORDS_SHOWN}" if len(words) > WORDS_SHOWN else ""
+        return plain(", ".join(map(str, words[:WORDS_SHOWN])) + more) if words else Text("-", style="dim")
+    return plain(str(value))
+
+
+def plain(text: str) -> Text:
+    """Text from documents as it is: no markup, no control characters."""
+    return Text("".join(c if c.isprintable() else " " for c in text))
+
+
+def show_counts(
+    out: Console,
+    run: Run,
+    manifest: Manifest,
+    stats: RunStats,
+    limit: int | None,
+    seconds: float,
+    report: str | None = None,
+) -> None:
+    """The run in numbers, and where its files and its report are; `limit` where all servers take as many requests
+    at a time."""
+    counts, tokens = manifest.counts, manifest.tokens
+    root = run.storage.full("")
+    asked = counts.chunks_answered - counts.chunks_from_ledger
+    missing = counts.chunks - counts.chunks_answered
+    of = f" of {limit}" if limit else ""
+    extracting = f", {clock(stats.seconds)} extracting, {stats.in_flight:.1f}{of} requests in flight a server"
+    lines = [
+        ("documents", f"{counts.documents:,} in, {counts.companies:,} companies out, "
+                      f"{counts.dead_documents:,} dead"),
+        ("chunks", f"{counts.chunks:,}: {asked:,} answered now, {counts.chunks_from_ledger:,} from the ledger, "
+                   f"{missing:,} missing"),
+        ("tokens", f"{tokens.prompt:,} prompt ({tokens.cached:,} of them cached), {tokens.completion:,} output"),
+        *([("refused", _refused(manifest.refused))] if manifest.refused else []),
+        ("confidence", run.calibrated_for),
+        ("time", clock(seconds) + (extracting if stats.done else "")),
+        ("profiles", f"{root}/{current_file('profiles')}"),
+        ("dead letters", f"{root}/{current_file('dead_letters')}"),
+        ("manifest", f"{root}/{MANIFEST}"),
+        *([("report", report)] if report else []),
+    ]  # fmt: skip
+    out.print()
+    for name, text in lines:
+        out.print(Text.assemble((f"{name:<13}", "bold"), text), soft_wrap=True)
+
+
+def _refused(refused: Mapping[str, int]) -> str:
+    """The values of replies that the profile model refused, the most frequent reasons first."""
+    shown = "; ".join(f"{count:,} {reason}" for reason, count in list(refused.items())[:REASONS_SHOWN])
+    more = f"; and {len(refused) - REASONS_SHOWN} more" if len(refused) > REASONS_SHOWN else ""
+    return f"{sum(refused.values()):,} values that do not fit the profile model: {shown}{more}"
+
+
+INDENT = 4
+CONTEXT = 60  # characters to either side of a value, where the terminal is wide enough
+OTHERS_SHOWN = 5
+PrintedRow = dict[str, Any]
+
+
+def show_profile(out: Console, row: PrintedRow, documents: Sequence[Original]) -> None:
+    """Print a published row. `documents` are its texts as far as they are at hand, for the words around values."""
+    texts = {document.document_id: document for document in documents}
+    count = len(row["documents"])
+    out.print(Text.assemble((plain(row["company_id"]).plain, "bold"), (f"   {_counted(count, 'document')}", "dim")))
+    conflicts = {conflict["field"]: conflict for conflict in row["conflicts"]}
+    for name, values in groupby(row["evidence"], key=itemgetter("field")):
+        _show_field(out, name, list(values), conflicts.get(name), texts)
+    if row["chunks_missing"]:
+        out.print()
+        out.print(Text(f"{_counted(len(row['chunks_missing']), 'chunk')} missing", "bold yellow"))
+        for missing in row["chunks_missing"]:
+            _indented(out, Text(f"{missing['fault']}  {_where(missing)}"))
+
+
+def _show_field(
+    out: Console,
+    name: str,
+    values: Sequence[PrintedRow],
+    conflict: PrintedRow | None,
+    texts: Mapping[str, Original],
+) -> None:
+    chosen = [value for value in values if value["chosen"]]
+    nothing = "" if chosen else "  nothing that is sure enough"
+    out.print()
+    out.print(Text.assemble((name, "cyan"), (nothing, "dim")))
+    for value in chosen:
+        support = _counted(value["support"], "document") if value["grounded"] else "the model's reading"
+        support += _sure(value)
+        _indented(out, Text.assemble((_readable(value["value"]), "bold"), (f"   {support}", "dim")))
+        for place in value["places"]:
+            _show_place(out, place, texts)
+    if conflict:
+        _show_conflict(out, conflict, texts)
+    rivals = {rival["value"] for rival in conflict["alternatives"]} if conflict else set()
+    _show_others(out, [value for value in values if not value["chosen"] and value["value"] not in rivals])
+
+
+def _show_conflict(out: Console, conflict: PrintedRow, texts: Mapping[str, Original]) -> None:
+    """What was decided against, and where it stands."""
+    support = _counted(conflict["support"], "document")
+    _indented(out, Text(f"documents disagree; decided by {conflict['rule']}, {support}, over", "yellow"))
+    for rival in conflict["alternatives"]:
+        newest = f", {rival['newest']}" if rival["newest"] else ""
+        support = f"   {_counted(rival['support'], 'document')}{newest}"
+        _indented(out, Text.assemble((_readable(rival["value"]), "yellow"), (support, "dim")), 2)
+        if rival["place"]:
+            _show_place(out, rival["place"], texts)
+
+
+def _show_others(out: Console, others: Sequence[PrintedRow]) -> None:
+    """What was given too: what stands in a document, and what in none and was kept out."""
+    for grounded, label in ((True, "kept back"), (False, "kept out, in no document")):
+        listed = [_readable(value["value"]) + _sure(value) for value in others if value["grounded"] is grounded]
+        if listed:
+            more = f" and {len(listed) - OTHERS_SHOWN} more" if len(listed) > OTHERS_SHOWN else ""
+            _indented(out, Text(f"{label}: {'; '.join(listed[:OTHERS_SHOWN])}{more}", "dim"))
+
+
+def _sure(value: PrintedRow) -> str:
+    """How sure a value is."""
+    known = value["grounded"] and value.get("confidence") is not None
+    return f", confidence {value['confidence']:.2f}" if known else ""
+
+
+def _show_place(out: Console, place: PrintedRow, texts: Mapping[str, Original]) -> None:
+    width = max(10, min(CONTEXT, (out.width - 2 * INDENT - len(place["quote"]) - 4) // 2))
+    document = texts.get(place["document_id"])
+    around = document.around(place["start"], place["end"], width) if document else None
+    before, quote, after = around or ("", place["quote"], "")
+    if len(before) == width:
+        before = "… " + before.partition(" ")[2]
+    if len(after) == width:
+        after = after.rpartition(" ")[0] + " …"
+    words = Text.assemble(plain(before), (plain(quote).plain, "black on yellow"), plain(after))
+    _indented(out, Text(_where(place), "dim"), 2)
+    _indented(out, words, 2)
+
+
+def _where(place: PrintedRow) -> str:
+    return f"{plain(place['document_id'] or '?').plain} [{place['start']}:{place['end']}]"
+
+
+def _readable(value: str) -> str:
+    """A value's text; the parts of an item beside each other."""
+    if value.startswith(("{", "[")):
+        try:
+            item = json.loads(value)
+        except ValueError:
+            return plain(value).plain
+        parts = item.values() if isinstance(item, dict) else item
+        return plain(" · ".join(str(part) for part in parts if part is not None)).plain
+    return plain(value).plain
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _indented(out: Console, text: Text, steps: int = 1) -> None:
+    out.print(Padding(text, (0, 0, 0, INDENT * steps), expand=False))

@@ -1,0 +1,188 @@
+"""The window: of each company what all partitions hold, merged anew only where it changed, killed or not."""
+
+import errno
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from actors.extractor import RESULTS
+from actors.retrying_client import Result
+from extraction.chunking.chunker import Chunk
+from extraction.config.settings import load_settings
+from extraction.documents import Piece
+from extraction.errors import RunError
+from jobs.backfills import window
+from jobs.backfills.window import publish_window, window_due, window_run
+from jobs.cli.command import CONFIGS
+from jobs.stages.engines import fleet
+from jobs.stages.run import Run
+from jobs.state.parquet_schemas import CHUNKS
+from jobs.state.storage import Storage
+from tests.jobs.outputs import reply
+
+pytestmark = pytest.mark.usefixtures("cluster")
+Day = Mapping[str, Mapping[str, str | None]]  # by company and document the name that it gives; None: no answer
+
+
+class World:
+    """Partitions as runs of a backfill leave them, and the window over those that are there."""
+
+    def __init__(self, folder: Path) -> None:
+        settings = load_settings(
+            CONFIGS / "demo.yaml", {"endpoint.url": "http://127.0.0.1:9/v1", "confidence.min_confidence": 0}
+        )
+        self.storage = Storage(str(folder / "out"))
+        servers = fleet("endpoint", settings)
+        self.whole = Run(
+            "20260101T000000Z-000000", settings, servers, self.storage, folder, self.storage.under("ledger")
+        )
+        self.partitions: dict[str, str] = {}
+        self.runs = 0
+
+    def write(self, path: str, day: Day) -> None:
+        """Plan and answer a partition, as a new run of it."""
+        self.runs += 1
+        chunks, answers = [], []
+        for company, documents in day.items():
+            for document, name in documents.items():
+                text = f"{name} makes pumps and seals in Porto."
+                piece = Piece(document, 0, len(text), 0, len(text), None, None, f"{path}#{document}")
+                chunk_id = f"{path} {company} {document} {name} {self.runs}"
+                chunks.append(asdict(Chunk(chunk_id, company, text, 10, 10, (piece,))))
+                replies = [reply(name=name, kind="organization")] if name else []
+                fault = {} if name else {"fault": "invalid", "message": "no JSON"}
+                answers.append({**asdict(Result(chunk_id, attempts=1)), "replies": replies, "scores": [], **fault})
+        self.partitions[path] = f"20260101T0000{self.runs:02}Z-000000"
+        plan = f"{path}/work/runs/{self.partitions[path]}/chunks/{{sha}}.parquet"
+        self.storage.write_table(plan, pa.Table.from_pylist(chunks, CHUNKS))
+        ledger = self.whole.ledger
+        ledger.append("made", pa.Table.from_pylist(answers, RESULTS))
+
+    @property
+    def ordered(self) -> dict[str, str]:
+        return dict(sorted(self.partitions.items()))
+
+    def publish(self, folder: str = "window", storage: type[Storage] = Storage) -> dict[str, Any]:
+        """Publish the window in a folder; what readers find then."""
+        self.runs += 1
+        output = storage(self.storage.under(folder).url)
+        run = replace(self.whole, storage=output, run_id=f"20260101T0001{self.runs:02}Z-000000")
+        publish_window(run, self.storage, self.ordered, "recipe", self.whole.ledger.index())
+        return self.published(folder)
+
+    def due(self) -> bool:
+        return window_due(window_run(self.whole, ()), self.ordered, "recipe")
+
+    def published(self, folder: str = "window") -> dict[str, Any]:
+        """What readers find: all rows of profiles and dead letters."""
+        return {
+            name: self.storage.read_table(f"{folder}/current/{name}.parquet").sort_by(key).to_pylist()
+            for name, key in (("profiles", "company_id"), ("dead_letters", "document_id"))
+        }
+
+
+@pytest.fixture(autouse=True)
+def small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "COMPANIES_A_BUCKET", 3)
+
+
+def names(published: dict[str, Any]) -> dict[str, tuple[str, list[str]]]:
+    return {row["company_id"]: (row["name"], row["documents"]) for row in published["profiles"]}
+
+
+def test_of_each_company_what_all_partitions_hold(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.write("date=1", {"a": {"a1": "Harrow", "a2": "Pell"}, "b": {"b1": "Tull"}, "c": {"c1": None}})
+    world.write("date=2", {"a": {"a3": "Pell"}, "d": {"d1": "Lis"}, "e": {"e1": "Lyn"}})
+    published = world.publish()
+    assert names(published) == {
+        "a": ("Pell", ["a1", "a2", "a3"]), "b": ("Tull", ["b1"]), "d": ("Lis", ["d1"]), "e": ("Lyn", ["e1"]),
+    }  # fmt: skip
+    assert [(letter["document_id"], letter["fault"]) for letter in published["dead_letters"]] == [("c1", "invalid")]
+
+    ticks: list[tuple[str, Day | None, dict[str, str | None]]] = [
+        ("date=3", {"b": {"b1": "Tull Ltd"}, "f": {"f1": "Moor"}}, {"b": "Tull Ltd", "f": "Moor"}),  # b1 once more
+        (
+            "date=2",
+            {"a": {"a3": "Harrow"}, "c": {"c1": "Quim"}},
+            {"a": "Harrow", "c": "Quim", "d": None, "e": None},
+        ),
+        ("date=1", None, {"a": "Harrow", "b": "Tull Ltd", "c": "Quim"}),  # leaves the window
+        ("date=3", {"b": {"b1": None}}, {"b": None, "f": None}),
+    ]
+    expected: dict[str, str | None] = {company: name for company, (name, _) in names(published).items()}
+    for path, day, changes in ticks:
+        if day is None:
+            del world.partitions[path]
+        else:
+            world.write(path, day)
+        assert world.due()
+        tick = world.publish()
+        expected |= changes
+        assert {c: n for c, (n, _) in names(tick).items()} == {c: n for c, n in expected.items() if n}
+        assert tick == world.publish(f"whole-{world.runs}")
+        assert not world.due()
+
+
+def test_companies_that_did_not_change_are_not_merged_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    world.write("date=1", {company: {f"{company}1": "Harrow"} for company in "abcdefg"})
+    before = names(world.publish())
+    monkeypatch.setattr(window, "MERGED_AT_ONCE", 0)  # as where there are many
+    assert names(world.publish("many")) == before
+    shutil.rmtree(tmp_path / "out" / "ledger")  # without answers there would be no profile
+    world.write("date=2", {"x": {"x1": "Tull"}})
+    assert names(world.publish()) == before | {"x": ("Tull", ["x1"])}
+
+
+class Dying(Storage):
+    """A storage that fails at one of the driver's writes; tasks get one that does not."""
+
+    left = 0
+
+    def write(self, path: str, data: bytes) -> None:
+        self._count()
+        super().write(path, data)
+
+    def put(self, path: str, local: Path) -> None:
+        self._count()
+        super().put(path, local)
+
+    @classmethod
+    def _count(cls) -> None:
+        cls.left -= 1
+        if not cls.left:
+            raise OSError(errno.EIO, "the run dies")
+
+
+def test_a_run_that_dies_at_any_write_changes_nothing_or_all(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.write("date=1", {"a": {"a1": "Harrow"}, "b": {"b1": "Tull"}})
+    before = world.publish()
+    world.write("date=2", {"a": {"a2": "Harrow"}, "c": {"c1": "Lis"}})
+    expected, deaths = world.publish("expected"), 0
+    start = tmp_path / "out" / "window"
+    shutil.copytree(start, tmp_path / "start")
+    for at in range(1, 20):
+        shutil.rmtree(start)
+        shutil.copytree(tmp_path / "start", start)
+        Dying.left = at
+        try:
+            world.publish(storage=Dying)
+        except (OSError, RunError):
+            deaths += 1
+            assert world.published() in (before, expected)
+            assert world.due()
+            assert world.publish() == expected
+        assert not world.due()
+        if Dying.left > 0:
+            break
+    assert deaths >= 6
+    assert world.published() == expected
