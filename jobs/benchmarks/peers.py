@@ -104,9 +104,9 @@ def run(
                 trial = Trial(each, side, Path(folder), documents, patience, environment)
                 rows.append((each, side, trial.outcome()))
                 LOG.print(f"{each.name:<10} {side:<22} {rows[-1][2]}", markup=False)
+                if not case:
+                    PAGE.write_text(page(rows, documents, patience), encoding="utf-8")
     Console(width=160, highlight=False).print(outcomes_table(rows), markup=False)
-    if not case:
-        PAGE.write_text(page(rows, documents, patience), encoding="utf-8")
     return DONE
 
 

@@ -206,6 +206,7 @@ class AutoscalingCluster(RayCluster):
             "head_node_id": FAKE_HEAD_NODE_ID,
             "launch_multiple": True,
             "disable_node_updaters": True,
+            "use_node_id_as_ip": True,  # they share one
             "folder": f"{self.temporary}/nodes",
         }
         head = {"resources": {"CPU": HEAD_CPUS}, "node_config": {}, "max_workers": 0}
