@@ -12,6 +12,7 @@ kill at any time.
 
     OUTPUT/<key>=<value>/      a partition's profiles, dead letters and manifest.json, as extract.py leaves them
     OUTPUT/<key>=<value>/backfill.json   what it was made of, and what that cost
+    OUTPUT/window/             one profile a company over all partitions, where `publish` asks for it
     OUTPUT/work/               the shared ledger, what each run spent, and the lease of the one at work
 
 A run that finds another at work leaves. At a budget or the deadline it stops between answers, publishes what is

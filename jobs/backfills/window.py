@@ -203,7 +203,7 @@ def _look_over(
         (path, file)
         for path, run_id in partitions.items()
         if path not in same
-        for file in output.list(f"{path}/{folder_of(run_id)}/chunks", ".parquet")
+        for file in _chunk_files(output, path, run_id)
     ]
     files = [*(before.files[number] for number in kept), *new_files]
     renumbered = np.full(len(before.files) + 1, -1, np.int32)
@@ -224,6 +224,21 @@ def _look_over(
         buckets = before.buckets
     record = WindowRecord(recipe=recipe, buckets=max(1, buckets), partitions=dict(partitions), files=tuple(files))
     return record, places, changed
+
+
+def _chunk_files(output: Storage, path: str, run_id: str) -> list[str]:
+    """The plan of a partition. Raises RunError where it is gone."""
+    files = output.list(f"{path}/{folder_of(run_id)}/chunks", ".parquet")
+    published = None if files else read_manifest(output.under(path))
+    if published and published.counts.chunks:
+        raise _gone(path, "its plan is gone")
+    return files
+
+
+def _gone(what: str, why: str) -> RunError:
+    return RunError(
+        f"{what}: {why}, and the window needs it: run once with --again, which asks for what is missing"
+    )
 
 
 def _companies_in(output: Storage, path: str) -> Digests:
@@ -362,13 +377,19 @@ def bucket_of(company_id: str, buckets: int) -> int:
 
 def _gathered(run: Run, output: Storage, path: str, shared: SharedWindow) -> Iterator[tuple[Gathered, int, int]]:
     """What the chunks of a file come to, by company, with the number of them and of those that have an answer."""
-    keys = output.read_table(path, ["company_id", "chunk_id"])
+    try:
+        keys = output.read_table(path, ["company_id", "chunk_id"])
+    except FileNotFoundError:
+        raise _gone(path, "this part of a plan is gone") from None
     companies = pc.unique(keys["company_id"])
     companies = companies.filter(shared.is_changed(companies))
     chunk_ids = keys.filter(pc.is_in(keys["company_id"], value_set=companies))["chunk_id"].combine_chunks()
     ids = digests(chunk_ids.to_pylist())
+    states = shared.index.states(ids)
+    if (states == ChunkState.UNKNOWN).any():
+        raise _gone(path, "the ledger has no results of some of its chunks")
     answers = run.ledger.read(shared.index.places(ids), chunk_ids)
-    answered = set(chunk_ids.filter(pa.array(shared.index.states(ids) == ChunkState.ANSWERED)).to_pylist())
+    answered = set(chunk_ids.filter(pa.array(states == ChunkState.ANSWERED)).to_pylist())
     found: dict[str, tuple[Gathered, int, int]] = {}
     for table in output.read_batches(path, CHUNKS_MERGED_AT_ONCE):
         table = table.filter(pc.is_in(table["company_id"], value_set=companies))

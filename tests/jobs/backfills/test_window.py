@@ -19,6 +19,7 @@ from extraction.errors import RunError
 from jobs.backfills import window
 from jobs.backfills.window import publish_window, window_due, window_run
 from jobs.cli.command import CONFIGS
+from jobs.stages import ray_cluster
 from jobs.stages.engines import fleet
 from jobs.stages.run import Run
 from jobs.state.parquet_schemas import CHUNKS
@@ -140,6 +141,19 @@ def test_companies_that_did_not_change_are_not_merged_again(
     shutil.rmtree(tmp_path / "out" / "ledger")  # without answers there would be no profile
     world.write("date=2", {"x": {"x1": "Tull"}})
     assert names(world.publish()) == before | {"x": ("Tull", ["x1"])}
+
+
+@pytest.mark.parametrize("gone", ["ledger", "date=1/work"])
+def test_what_is_gone_is_told_and_nothing_is_published(tmp_path: Path, gone: str) -> None:
+    world = World(tmp_path)
+    world.write("date=1", {"a": {"a1": "Harrow"}})
+    before = world.publish()
+    world.write("date=2", {"a": {"a2": "Harrow"}})
+    shutil.rmtree(tmp_path / "out" / gone)
+    with pytest.raises(Exception, match=r"gone|no results") as error:
+        world.publish()
+    assert isinstance(ray_cluster.reason(error.value), RunError)
+    assert world.published() == before
 
 
 class Dying(Storage):

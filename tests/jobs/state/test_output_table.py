@@ -1,5 +1,6 @@
 """A table holds one publication, whole, whenever a commit is killed; the same publication is committed once."""
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +19,15 @@ from jobs.state.output_table import check_table, commit_table
 from jobs.state.parquet_schemas import profile_schema
 from jobs.state.storage import Storage
 from tests.conftest import ROOT
+from tests.fakes.object_stores import BUCKET, object_store
 from tests.jobs.state.test_publications import RUNS, SCHEMA, publish
 
 pytest.importorskip("pyiceberg")
-pytest.importorskip("deltalake")
+DeltaTable = pytest.importorskip("deltalake").DeltaTable
 
-from tests.jobs.state import committing  # it imports both
+from pyiceberg.utils.config import Config  # noqa: E402
+
+from tests.jobs.state import committing  # noqa: E402  # it imports both
 
 KINDS = ("iceberg", "delta")
 CASES = 6
@@ -39,8 +43,6 @@ class Wider(ShortProfile):
 def rows_of(folder: Path, kind: str) -> pa.Table:
     """A table's rows as its own library reads them."""
     if kind == "delta":
-        from deltalake import DeltaTable
-
         return DeltaTable(str(folder / "table")).to_pyarrow_table()
     with iceberg(folder) as catalog:
         return catalog.load_table("profiles.companies").scan().to_arrow()
@@ -53,8 +55,6 @@ def iceberg(folder: Path) -> Any:
 def runs_in(folder: Path, kind: str) -> list[str]:
     """The runs of a table's commits, the oldest first."""
     if kind == "delta":
-        from deltalake import DeltaTable
-
         return [one[output_table.RUN_MARK] for one in reversed(DeltaTable(str(folder / "table")).history())]
     with iceberg(folder) as catalog:
         table = catalog.load_table("profiles.companies")
@@ -64,8 +64,6 @@ def runs_in(folder: Path, kind: str) -> list[str]:
 def by_duckdb(folder: Path, kind: str) -> Rows:
     """A table's names by company, as DuckDB reads them."""
     if kind == "delta":
-        from deltalake import DeltaTable
-
         profiles = duckdb.from_arrow(DeltaTable(str(folder / "table")).to_pyarrow_dataset())
         return dict(profiles.select("company_id", "name").fetchall())
     with iceberg(folder) as catalog:
@@ -193,6 +191,27 @@ def test_of_two_commits_at_once_one_fails_whole(tmp_path: Path, kind: str) -> No
         commit_table(table, Slow(storage.url), published(storage, RUNS[0], {"a": "Harrow"}), SCHEMA)
     assert by_duckdb(tmp_path, kind) == {"b": "Pell"}
     assert runs_in(tmp_path, kind) == [RUNS[1]]
+
+
+def test_output_and_tables_in_an_object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with object_store("s3"):
+        storage = Storage(f"s3://{BUCKET}/out")
+        lake = {"type": "sql", "uri": f"sqlite:///{tmp_path}/lake.db", "warehouse": f"s3://{BUCKET}/warehouse"}
+        for key, value in {**lake, "s3__endpoint": os.environ["AWS_ENDPOINT_URL"]}.items():
+            monkeypatch.setenv(f"PYICEBERG_CATALOG__LAKE__{key.upper()}", value)
+        monkeypatch.setattr("pyiceberg.catalog._ENV_CONFIG", Config())  # read once a process
+        monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+        manifest = published(storage, RUNS[0], {"a": "Harrow"}, {"b": "Pell"})
+        for table in (f"delta://s3://{BUCKET}/table", "iceberg://lake/sales.companies"):
+            for _ in range(2):
+                check_table(table, storage, SCHEMA)
+                commit_table(table, storage, manifest, SCHEMA)
+        delta = DeltaTable(f"s3://{BUCKET}/table")
+        assert (delta.version(), sorted(delta.to_pyarrow_table()["company_id"].to_pylist())) == (0, ["a", "b"])
+        with output_table.IcebergOutput("lake", "sales.companies")._open() as catalog:
+            found = catalog.load_table("sales.companies")
+            assert len(found.snapshots()) == 1
+            assert sorted(found.scan().to_arrow()["company_id"].to_pylist()) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
