@@ -214,7 +214,7 @@ def check_span(span: str) -> None:
     if words[0] == "ray" and len(words) > 1:
         check_ray(words[1:], named=True)
     elif len(words) > 1 and (words[0] in PROGRAMS or words[0].startswith("jobs/")):
-        check_command([word for word in words if word not in ("...", "…")])
+        check_command([word for word in shlex.split(span) if word not in ("...", "…")])
     elif span.startswith("--"):
         check_flag(words)
     elif re.fullmatch(r"[a-z_]+(?:\.[a-z_]+)+", span) and span.split(".")[0] in Settings.model_fields:
