@@ -47,7 +47,7 @@ CaseName = Literal["row", "throttled", "hang", "killed", "engine", "pool"]
 AT_A_TIME, LATENCY_S = 8, 0.2
 HANGS_FOR_S = 10.0  # what a request may take, for those that can be told so
 ENGINES = 4
-KILLED_AFTER = 40  # answers
+KILLED_AFTER = 24  # answers
 JOURNAL = "journal.jsonl"
 UP_WITHIN_S = 120.0
 SHOWN = 160  # characters of an error
@@ -335,15 +335,7 @@ def _kill_engine(trial: Trial, _: "subprocess.Popen[bytes]") -> None:
 
 
 CASES = (
-    Case(
-        "engine",
-        "ray#59522",
-        f"one of {ENGINES} engines dies after {KILLED_AFTER} answers",
-        engines=ENGINES,
-        strike=_kill_engine,
-    ),
     Case("row", "ray#59194", "the server refuses one document (HTTP 400: too long)", odd="[[fault:400]]"),
-    Case("pool", "ray#59144", f"a pool of up to {ENGINES} engines, and a GPU for each", engines=ENGINES),
     Case(
         "killed",
         "ray#55008",
@@ -351,7 +343,15 @@ CASES = (
         strike=_kill_driver,
         again=True,
     ),
-    Case("throttled", "HTTP 429", "the server takes 60 requests in 10 s", flags=("--requests-per-10-s", "60")),
+    Case("throttled", "HTTP 429", "the server takes 20 requests in 10 s", flags=("--requests-per-10-s", "20")),
+    Case(
+        "engine",
+        "ray#59522",
+        f"one of {ENGINES} engines dies after {KILLED_AFTER} answers",
+        engines=ENGINES,
+        strike=_kill_engine,
+    ),
+    Case("pool", "ray#59144", f"a pool of up to {ENGINES} engines, and a GPU for each", engines=ENGINES),
     Case("hang", "ray#59986", "one document never gets an answer", odd="[[fault:hang]]"),
 )
 

@@ -73,7 +73,7 @@ def _answer(row: dict[str, Any]) -> dict[str, Any]:
 
 def _careful(row: dict[str, Any]) -> dict[str, Any]:
     reply = row["http_response"]
-    if "choices" in reply:
+    if reply.get("choices") is not None:  # a batch has the fields of all its replies
         return _answer(row)
     return {"document_id": row["document_id"], "reply": None, "error": json.dumps(reply, default=str)}
 
