@@ -29,7 +29,7 @@ from extraction.errors import Fault, RunError
 class ResultStore(Protocol):
     """Durable storage for results."""
 
-    def held(self) -> dict[str, Result]:
+    def completed(self) -> dict[str, Result]:
         """The results by chunk id that this actor wrote before it was restarted."""
         ...
 
@@ -138,7 +138,7 @@ class Extractor:
         self.store = make_result_store()
         suspect_store = make_suspect_store() if make_suspect_store else None
         self.suspects = CrashSuspects(suspect_store, settings.servers.deaths_within_s)
-        self.held = self.store.held()
+        self.completed = self.store.completed()
         self.supervisor = ServerSupervisor(make_server(), settings.servers)
         name = self.supervisor.server.name
         if on_ready:
@@ -172,8 +172,8 @@ class Extractor:
         )
 
     async def _extract(self, request: Request) -> Result:
-        if request.chunk_id in self.held:
-            return self.held[request.chunk_id]
+        if request.chunk_id in self.completed:
+            return self.completed[request.chunk_id]
         result = await self._client.extract(request)
         if result.fault in BLAMED:
             result = await self._blamed(result)

@@ -95,8 +95,8 @@ def classify(
     status: int, text: str, headers: Mapping[str, str], address: ServerAddress, document: str = ""
 ) -> Exception:
     """The error that an HTTP status stands for. The message has the server's words, without the document's."""
-    said = words(text, address.api_key, document)
-    says = f". It says: {said}" if said else ""
+    message = words(text, address.api_key, document)
+    says = f". It says: {message}" if message else ""
     if status < 400:
         return OperatorError(
             f"{address.url} sends requests elsewhere (HTTP {status}), and no redirect is followed: "
@@ -110,13 +110,13 @@ def classify(
         return OperatorError(
             f"a proxy refused the request (HTTP {status}): HTTPS_PROXY may hold user:password{says}"
         )
-    if is_too_long(status, f"{said} {error_code(text)}"):
+    if is_too_long(status, f"{message} {error_code(text)}"):
         return Refused(Fault.TOO_LONG, f"the request is too long for the server (HTTP {status}){says}")
     if status < 500 and status not in TRANSIENT:
         return Refused(Fault.REJECTED, f"{_refusal(status, text, address)}{says}")
     hint = ", a proxy's: the server behind it did not answer in time" if status in PROXY_STATUSES else ""
     return Unreachable(
-        f"the server answered HTTP {status}{hint}" + (f": {said}" if said else ""),
+        f"the server answered HTTP {status}{hint}" + (f": {message}" if message else ""),
         status=status,
         retry_after_s=retry_after(status, headers, text),
     )
@@ -127,16 +127,16 @@ def failed_reply(body: Any, headers: Mapping[str, str], address: ServerAddress, 
     choice = first_choice(body)
     error = choice.get("error") or body
     text = json.dumps(error, ensure_ascii=False)
-    said, code = words(text, address.api_key, document) if _message(error) else "", error_code(text)
-    if is_too_long(200, f"{said} {code}"):
-        return Refused(Fault.TOO_LONG, f"the request is too long for the server. It says: {said}")
+    message, code = words(text, address.api_key, document) if _message(error) else "", error_code(text)
+    if is_too_long(200, f"{message} {code}"):
+        return Refused(Fault.TOO_LONG, f"the request is too long for the server. It says: {message}")
     if choice:
-        told = f"an answer that ended in {str(choice.get('finish_reason'))[:ECHO]}"
+        content = f"an answer that ended in {str(choice.get('finish_reason'))[:ECHO]}"
     else:  # keys are the server's words, values may be the model's
-        told = f"no choice, only {', '.join(map(str, body)) if isinstance(body, dict) else type(body).__name__}"
+        content = f"no choice, only {', '.join(map(str, body)) if isinstance(body, dict) else type(body).__name__}"
     status = int(code) if code.isdecimal() and len(code) == 3 else 200
     return Unreachable(
-        f"the server answered HTTP 200 with {told[:MAX_WORDS]}" + (f": {said}" if said else ""),
+        f"the server answered HTTP 200 with {content[:MAX_WORDS]}" + (f": {message}" if message else ""),
         status=status,
         retry_after_s=retry_after(status, headers, text),
     )
@@ -148,16 +148,16 @@ def first_choice(body: Any) -> dict[str, Any]:
     return choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
 
 
-def is_too_long(status: int, said: str) -> bool:
+def is_too_long(status: int, message: str) -> bool:
     """Whether a refusal says that a shorter request would be taken. A schema that exceeds something is no such
     case, nor is a limit on the tokens of a minute."""
     if status == 429:
-        return "request too large" in said.lower()
-    if OF_THE_SCHEMA.search(said) and "context" not in said.lower():
+        return "request too large" in message.lower()
+    if OF_THE_SCHEMA.search(message) and "context" not in message.lower():
         return False
-    if NO_LENGTH.search(said):
+    if NO_LENGTH.search(message):
         return False
-    return status == 413 or bool(TOO_LONG.search(said))
+    return status == 413 or bool(TOO_LONG.search(message))
 
 
 def _refusal(status: int, text: str, address: ServerAddress) -> str:
@@ -185,27 +185,27 @@ def words(text: str, key: str, document: str = "") -> str:
     try:
         body = json.loads(text)
     except (ValueError, RecursionError):
-        said = TAGS.sub(" ", text) if "<" in text else text
-        said = html.unescape(said)
+        message = TAGS.sub(" ", text) if "<" in text else text
+        message = html.unescape(message)
     else:
-        said = _message(body) or (json.dumps(body, ensure_ascii=False) if body else "")
-    said = " ".join("".join(c if c.isprintable() else " " for c in said[: 4 * MAX_WORDS]).split())
-    said = without_echo(said, key, max(5, min(ECHO, len(key))))  # `none` and the like is no secret
-    said = QUOTED.sub(lambda m: m[1] + ("…" if m[2] in document else m[2]) + m[3], said)
-    said = without_echo(said, " ".join(document.split()))
-    return said if len(said) <= MAX_WORDS else said[: MAX_WORDS - 1] + "…"
+        message = _message(body) or (json.dumps(body, ensure_ascii=False) if body else "")
+    message = " ".join("".join(c if c.isprintable() else " " for c in message[: 4 * MAX_WORDS]).split())
+    message = without_echo(message, key, max(5, min(ECHO, len(key))))  # `none` and the like is no secret
+    message = QUOTED.sub(lambda m: m[1] + ("…" if m[2] in document else m[2]) + m[3], message)
+    message = without_echo(message, " ".join(document.split()))
+    return message if len(message) <= MAX_WORDS else message[: MAX_WORDS - 1] + "…"
 
 
-def without_echo(said: str, source: str, least: int = ECHO) -> str:
+def without_echo(message: str, source: str, least: int = ECHO) -> str:
     """The text with every run of at least so many characters that stands in the source left out."""
     kept, at = [], 0
-    while at < len(said):
+    while at < len(message):
         length = least
-        if said[at : at + least] not in source or at + least > len(said):
-            kept.append(said[at])
+        if message[at : at + least] not in source or at + least > len(message):
+            kept.append(message[at])
             at += 1
             continue
-        while at + length < len(said) and said[at : at + length + 1] in source:
+        while at + length < len(message) and message[at : at + length + 1] in source:
             length += 1
         kept.append("…")
         at += length
@@ -225,11 +225,11 @@ def _message(body: Any) -> str:
     named = (
         body.get(name) for name in ("error", "message", "msg", "detail", "errors", "error_description", "title")
     )
-    said = next(filter(None, map(_message, named)), "")
+    message = next(filter(None, map(_message, named)), "")
     where = body.get("loc")
-    if said and isinstance(where, list):
-        return f"{'.'.join(map(str, where))}: {said}"
-    return f"{said} ({raw})" if isinstance(raw, str) and raw not in said else said
+    if message and isinstance(where, list):
+        return f"{'.'.join(map(str, where))}: {message}"
+    return f"{message} ({raw})" if isinstance(raw, str) and raw not in message else message
 
 
 def error_code(text: str) -> str:
@@ -249,9 +249,9 @@ def error_code(text: str) -> str:
 
 def retry_after(status: int, headers: Mapping[str, str], text: str = "") -> float | None:
     """Seconds until the server takes requests again, as it says; None where it does not."""
-    said = _number(headers.get("retry-after-ms"))
-    if said is not None:
-        return max(0.0, said / 1000)
+    value = _number(headers.get("retry-after-ms"))
+    if value is not None:
+        return max(0.0, value / 1000)
     seconds = _until(headers.get("retry-after"), headers)
     if status == 429 and seconds is None and (match := TRY_AGAIN.search(text)):
         seconds = _duration(match[1])
@@ -270,32 +270,32 @@ def _resets(headers: Mapping[str, str]) -> Iterator[tuple[float, float | None]]:
             yield seconds, _number(headers.get(name.lower().replace("reset", "remaining")))
 
 
-def _until(said: str | None, headers: Mapping[str, str]) -> float | None:
+def _until(value: str | None, headers: Mapping[str, str]) -> float | None:
     """Seconds from now to what a header says: seconds, a duration such as 6m0s, an epoch, or a date."""
-    if said is None:
+    if value is None:
         return None
-    number = _number(said)
+    number = _number(value)
     if number is not None:
         number = number / 1000 if number > 1000 * EPOCH_S else number
         return number - time.time() if number > EPOCH_S else number
-    seconds = _duration(said)
+    seconds = _duration(value)
     if seconds is not None:
         return seconds
-    moment, now = _date(said), _date(headers.get("date", "")) or datetime.now(UTC)
+    moment, now = _date(value), _date(headers.get("date", "")) or datetime.now(UTC)
     return (moment - now).total_seconds() if moment else None
 
 
-def _number(said: str | None) -> float | None:
+def _number(value: str | None) -> float | None:
     try:
-        number = float(said or "")
+        number = float(value or "")
     except ValueError:
         return None
     return None if number != number else number
 
 
-def _duration(said: str) -> float | None:
-    parts: Sequence[tuple[str, str]] = DURATION.findall(said)
-    if not parts or DURATION.sub("", said).strip(" ,"):
+def _duration(value: str) -> float | None:
+    parts: Sequence[tuple[str, str]] = DURATION.findall(value)
+    if not parts or DURATION.sub("", value).strip(" ,"):
         return None
     try:
         return sum(float(number) * UNIT_SECONDS[unit.lower()] for number, unit in parts)
@@ -303,12 +303,12 @@ def _duration(said: str) -> float | None:
         return None
 
 
-def _date(said: str) -> datetime | None:
+def _date(value: str) -> datetime | None:
     try:
-        moment = email.utils.parsedate_to_datetime(said)
+        moment = email.utils.parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError, OverflowError):
         try:
-            moment = datetime.fromisoformat(said)
+            moment = datetime.fromisoformat(value)
         except (ValueError, OverflowError):
             return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

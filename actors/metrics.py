@@ -17,6 +17,7 @@ from actors.retrying_client import Result
 from actors.servers.supervisor import DIRECT, log_line
 
 REPORT_S = 5.0
+TOLD_AFTER = 3  # reports that failed in a row
 PAGE_TIMEOUT_S = 5
 NO_FAULT = "none"
 
@@ -75,7 +76,7 @@ class MetricsReporter:
         self._sums: Counter[tuple[Metric, str]] = Counter()
         self._reported: Counter[tuple[Metric, str]] = Counter()
         self._ray_metrics: dict[Metric, ray.util.metrics.Metric] = {}
-        self._failed = False
+        self._failed = 0  # of the last reports, in a row
 
     def add(self, result: Result) -> None:
         """Count a result."""
@@ -94,12 +95,13 @@ class MetricsReporter:
         while not pause.wait(REPORT_S):
             try:
                 self.report()
+                self._failed = 0
             except ReferenceError:  # the actor is deleted
                 return
             except Exception as error:
-                if not self._failed:
+                self._failed += 1  # a server that reads a burst of long prompts answers the next time
+                if self._failed == TOLD_AFTER:
                     log_line(f"{self._server}: metrics are not reported ({type(error).__name__}: {error})")
-                self._failed = True
 
     def report(self) -> None:
         """Pass to Ray what is new since the last report."""

@@ -11,7 +11,7 @@ from extraction.errors import Fault
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownCompany:
     """What the input knows of the company that a document is about, before anything is read."""
 
     name: str | None = None
@@ -21,7 +21,7 @@ class Known:
         return bool(self.name or self.website)
 
 
-NOTHING_KNOWN = Known()
+UNKNOWN_COMPANY = KnownCompany()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class Document:
     website: str | None = None
 
     @property
-    def known(self) -> Known:
+    def known(self) -> KnownCompany:
         """What the input knows of its company."""
-        return Known(self.company_name, self.website)
+        return KnownCompany(self.company_name, self.website)
 
     @property
     def place(self) -> str:

@@ -8,6 +8,7 @@ the documents are dead than `max_dead_fraction`.
 """
 
 import contextlib
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -40,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run, and say in one line what went wrong."""
     try:
         return enter(app, argv, (OSError,))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as asked:
+        if isinstance(asked, SystemExit) and asked.code != signal.SIGTERM:
+            raise
         LOG.print("interrupted: what was answered is in the ledger, the same command goes on from there")
         return FAILED
 
@@ -61,6 +64,7 @@ def run(
         float | None, flag("of one GPU, for --plan (default: as the last run here showed)", metavar="X")
     ] = None,
     retry_failed: Annotated[bool, flag("ask again for chunks that failed in earlier runs")] = False,
+    wait: Annotated[bool, flag("wait for the end of another run that writes to the output")] = False,
     log_format: Annotated[
         Literal["text", "json"],
         flag("format of progress: json is a line of JSON every 10 seconds on stderr, also on a terminal"),
@@ -72,34 +76,34 @@ def run(
     record = this.record(input, limit)
     with ray_cluster.connected():
         ray_cluster.require_gpus(this.fleet.gpus)
-        least = ChunkState.wanted(retry_failed=retry_failed)
+        required = ChunkState.required(retry_failed=retry_failed)
         if plan_only:
             planned = plan.plan(this, found)
-            tell_notes(planned)
-            work = extract.work_of(this, planned, this.ledger.index(), least)
+            show_notes(planned)
+            work = extract.work_of(this, planned, this.ledger.index(), required)
             print_plan(planned, work, Rates.of(this, spent_by_published(this), chunks_per_s))
             return DONE
-        with lease(this.storage, this.run_id):
+        with lease(this.storage, this.run_id, wait=LOG.print if wait else None):
             planned = plan.plan(this, found)
             before = compact(this.ledger, this.ledger.index())
             for path in before.skipped:
                 LOG.print(f"skipped  {this.ledger.storage.full(path)} is no segment of the ledger")
-            work = extract.work_of(this, planned, before, least)
-            LOG.print(f"plan     {tell_plan(planned, work)}")
+            work = extract.work_of(this, planned, before, required)
+            LOG.print(f"plan     {plan_summary(planned, work)}")
             if this.misfit:
                 LOG.print(f"note     confidence is {this.calibrated_for}", markup=False)
-            tell_notes(planned)
+            show_notes(planned)
             stages.end("plan")
             record.write(this.storage, stages.seconds)
             with progress_of(this, work, log_format) as progress:
-                tally = extract.extract(this, work, [progress.watch])
+                stats = extract.extract(this, work, [progress.watch])
             stages.end("extract")
             index = this.ledger.index(before) if work.missing else before
-            published = publish.publish(this, planned, work, before, index, tally.tokens)
+            published = publish.publish(this, planned, work, before, index, stats.tokens)
             stages.end("reduce")
             with contextlib.suppress(OSError):  # what is published is published
-                record.write(this.storage, stages.seconds, tally.server_hours if work.missing else None)
-            return tell(this, published, tally, stages)
+                record.write(this.storage, stages.seconds, stats.server_hours if work.missing else None)
+            return show_result(this, published, stats, stages)
 
 
 def prepare(
@@ -126,13 +130,13 @@ def prepare(
     return this, found
 
 
-def tell(run: Run, published: Manifest, tally: RunStats, stages: Stages) -> int:
+def show_result(run: Run, published: Manifest, stats: RunStats, stages: Stages) -> int:
     """Show what is published, leave the report beside it, and return the exit code."""
     out, counts = terminal_output.console(), published.counts
     where = html_page.leave_report(run.storage, published)
     terminal_output.show_profiles(out, run.storage, published, profile_schema(run.model))
     limit = None if run.fleet.gpus else run.fleet.limit  # GPU servers differ, each has its own
-    terminal_output.show_counts(out, run, published, tally, limit, stages.total, where)
+    terminal_output.show_counts(out, run, published, stats, limit, stages.total, where)
     code = OVER_BUDGET if publish.too_many_dead_letters(run, counts) else DONE
     if code == OVER_BUDGET:
         LOG.print(
@@ -142,7 +146,7 @@ def tell(run: Run, published: Manifest, tally: RunStats, stages: Stages) -> int:
     return code
 
 
-def tell_plan(planned: plan.Plan, work: extract.Work) -> str:
+def plan_summary(planned: plan.Plan, work: extract.Work) -> str:
     """The size of a run in one line."""
     about = "" if planned.exact else "about "
     return (
@@ -151,7 +155,7 @@ def tell_plan(planned: plan.Plan, work: extract.Work) -> str:
     )
 
 
-def tell_notes(planned: plan.Plan) -> None:
+def show_notes(planned: plan.Plan) -> None:
     """What is odd in the input, a line each."""
     for note in planned.notes:
         LOG.print(f"note     {note}", markup=False)

@@ -54,7 +54,7 @@ def run(
 ) -> int:
     """Print each check, or all as JSON."""
     found = []
-    for check in look(input, {"output": output, "ledger": ledger}, Options.of(engine), start=start):
+    for check in run_checks(input, {"output": output, "ledger": ledger}, Options.of(engine), start=start):
         found.append(check)
         if not as_json:
             show_checks(check)
@@ -66,7 +66,7 @@ def run(
     return MISTAKE if wrong else DONE
 
 
-def look(
+def run_checks(
     inputs: list[str] | None, folders: Mapping[str, str | None], options: Options, *, start: bool
 ) -> Iterator[Check]:
     """All checks, one after the other; what depends on what is wrong is left out."""
@@ -98,18 +98,20 @@ def look(
     if engine == "sglang":
         yield from preflight_checks.check_gpus(settings, nodes)
     if engine == "endpoint":
-        yield from ask(servers, settings)
+        yield from check_servers(servers, settings)
     elif start:
-        yield from started(servers, settings)
+        yield from check_started_server(servers, settings)
     else:
         yield Check("server", "skipped", "--start starts one and asks it")
 
 
-def started(servers: Fleet, settings: Settings) -> list[Check]:
+def check_started_server(servers: Fleet, settings: Settings) -> list[Check]:
     """Start a server where a run would, ask it, and end it."""
     with ray_cluster.connected():
         try:
-            asking = ray.remote(ask).options(num_gpus=servers.gpus, max_retries=0).remote(servers, settings)
+            asking = (
+                ray.remote(check_servers).options(num_gpus=servers.gpus, max_retries=0).remote(servers, settings)
+            )
             found: list[Check] = ray.get(asking, timeout=2 * settings.servers.start_timeout_s)
         except ray.exceptions.RayError as error:
             message = str(ray_cluster.reason(error) or error)
@@ -119,7 +121,7 @@ def started(servers: Fleet, settings: Settings) -> list[Check]:
     return found
 
 
-def ask(servers: Fleet, settings: Settings) -> list[Check]:
+def check_servers(servers: Fleet, settings: Settings) -> list[Check]:
     """What a server of a fleet says, started here if it is one that is started."""
     server: Server = servers.make_server(logs_of("preflight"))
     model, began = settings.profile_model(), time.monotonic()

@@ -7,7 +7,6 @@ operator's mistake) or 3 (more dead documents than allowed) is stopped: a RayJob
 retried, and not called a success either.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from ray.job_submission import JobSubmissionClient
 
 from jobs.cli.command import LOG
 from jobs.cli.exit_codes import MISTAKE, OVER_BUDGET
+from jobs.state.lease import submission_id
 
 STOPPED_WITHIN_S = 60
 
@@ -30,13 +30,6 @@ def main(argv: Sequence[str]) -> int:
         JobSubmissionClient(os.environ["RAY_ADDRESS"]).stop_job(submission)
         time.sleep(STOPPED_WITHIN_S)
     return code
-
-
-def submission_id() -> str | None:
-    """The id of the Ray job that this process is the entrypoint of; None where it is none's."""
-    config = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
-    submission = config.get("metadata", {}).get("job_submission_id")
-    return str(submission) if submission else None
 
 
 if __name__ == "__main__":

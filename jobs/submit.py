@@ -55,19 +55,19 @@ def connect(address: str) -> JobSubmissionClient:
 
 def follow(client: JobSubmissionClient, name: str, command: str) -> int:
     """Find or start the job, print what it prints, and return its exit code."""
-    submission = patiently(partial(attempt, client, name, command))
+    submission = with_retries(partial(attempt, client, name, command))
     LOG.print(f"job      {submission}")
     try:
         asyncio.run(_print_logs(client, submission))
     except (RuntimeError, OSError, aiohttp.ClientError) as error:  # the connection broke; the job goes on
         LOG.print(f"job      its log is no longer to be had ({type(error).__name__})")
-    while not (job := patiently(partial(client.get_job_info, submission))).status.is_terminal():
+    while not (job := with_retries(partial(client.get_job_info, submission))).status.is_terminal():
         time.sleep(JOB_POLL_S)
     LOG.print(f"job      {submission} {job.status.value.lower()}")
     return exit_code(job)
 
 
-def patiently(ask: Callable[[], Answer]) -> Answer:
+def with_retries(ask: Callable[[], Answer]) -> Answer:
     """What the head says, asked again while it is away.
 
     Raises RunError where it stays away, OperatorError where it refuses the token.

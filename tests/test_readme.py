@@ -8,13 +8,17 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import duckdb
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from extraction.schema.company import CompanyProfile, ShortProfile
+from extraction.schema.profile_model import facts
 from jobs import demo, evaluate, extract, report, show
 from jobs.cli import demo_documents
 from jobs.state.output_table import commit_table
-from jobs.state.parquet_schemas import profile_schema
+from jobs.state.parquet_schemas import profile_schema, published_table
 from jobs.state.published_run import PublishedRun
 from tests.conftest import ROOT
 from tests.fakes.process import FakeServer
@@ -27,6 +31,41 @@ LONGEST = 150  # lines of the README: one screen, and where to read on
 ENDPOINT = "http://127.0.0.1:8000/v1"  # what the README calls an endpoint
 OWN = re.compile(r"^```\w+\n# (?P<path>mine/\S+)\n(?P<content>.*?)^```$", re.MULTILINE | re.DOTALL)
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ACME = {
+    "company_id": "acme",
+    "identity": {
+        "legal_name": "Acme Ltd",
+        "founded_year": 1901,
+        "identifiers": [
+            {"scheme": "TICKER", "value": "ACM", "issuer": "LSE"},
+            {"scheme": "VAT", "value": "GB1", "issuer": None},
+        ],
+    },
+    "scale": {"employees": 240},
+    "offerings": {"items": [{"name": "pumps", "kind": "product", "category": None}]},
+    "contact": {
+        "website": "acme.example",
+        "emails": ["a@acme.example"],
+        "phones": ["+44 1"],
+        "addresses": [
+            {"kind": "plant", "city": "York", "country": "UK"},
+            {"kind": "headquarters", "city": "Leeds", "country": "UK"},
+        ],
+    },
+}
+ACME_FLAT = (
+    "Acme Ltd",
+    "Leeds",
+    "UK",
+    1901,
+    "acme.example",
+    "a@acme.example",
+    "+44 1",
+    "GB1",
+    "ACM",
+    240,
+    ["pumps"],
+)
 CHEAP = {"evaluate": evaluate, "show": show, "report": report, "demo": demo}
 
 
@@ -101,11 +140,16 @@ def test_what_reads_the_output_reads_it(here: tuple[Path, FakeServer], monkeypat
     page = (ROOT / "docs" / "output.md").read_text("utf-8")
     read: dict[str, object] = {}
     tables = commit_to_tables(folder)
+    production = folder / "out" / "mine" / "current" / "profiles.parquet"
+    production.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(published_table([ACME], CompanyProfile), production)
     for block in PYTHON.findall(page):
         if tables or not re.search("deltalake|pyiceberg", block):
             exec(block.replace("/data/", f"{folder}/"), read)
     assert len(read["profiles"]) == len(rows_of(folder / "out" / "demo", "profiles"))  # type: ignore[arg-type]
     assert read["files"]
+    columns = ", ".join(field.name for field in facts(ShortProfile))
+    assert duckdb.execute(f"select {columns} from companies").fetchall() == [ACME_FLAT]
 
 
 def commit_to_tables(folder: Path) -> bool:

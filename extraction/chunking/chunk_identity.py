@@ -1,4 +1,8 @@
-"""The fingerprint of a run: a digest of everything that changes an answer, and of nothing else."""
+"""What names an answer in the ledger: the fingerprint of a run, and the id of a chunk.
+
+The fingerprint is a digest of everything that changes an answer, and of nothing else. A chunk's id is a digest of
+the fingerprint and of the message that is sent.
+"""
 
 import contextlib
 import hashlib
@@ -86,3 +90,8 @@ def file_digest(path: Path) -> str:
         memory.parent.mkdir(parents=True, exist_ok=True)
         memory.write_text(digest)
     return digest
+
+
+def chunk_id(fingerprint: str, content: str) -> str:
+    """The name of a question: the same fingerprint and content are the same question, wherever asked."""
+    return hashlib.sha256(f"{fingerprint}\n{content}".encode("utf-8", errors="surrogatepass")).hexdigest()

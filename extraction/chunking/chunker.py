@@ -13,11 +13,12 @@ from typing import Protocol, TypeVar
 
 from pydantic import BaseModel
 
+from extraction.chunking.chunk_identity import chunk_id
 from extraction.chunking.cleaning import Boilerplate, Clean, clean
 from extraction.chunking.splitting import Outline, Ruler, Splitter
 from extraction.chunking.tokenizers import Counter, render_chat
 from extraction.config.settings import Limits
-from extraction.documents import NOTHING_KNOWN, DeadLetter, Document, Known, Piece
+from extraction.documents import UNKNOWN_COMPANY, DeadLetter, Document, KnownCompany, Piece
 from extraction.errors import Fault, OperatorError
 from extraction.prompting.prompt import Prompt, content_of, defused, known_header
 
@@ -113,8 +114,8 @@ class Item(Protocol):
 Packed = TypeVar("Packed", bound=Item)
 
 
-def packs(items: Iterable[Packed], room: int) -> Iterator[list[Packed]]:
-    """Fill packs of up to `room` tokens in the order given; what is larger is a pack of its own.
+def packs(items: Iterable[Packed], capacity: int) -> Iterator[list[Packed]]:
+    """Fill packs of up to `capacity` tokens in the order given; what is larger is a pack of its own.
 
     A pack that is at least half full also ends behind a document whose id's digest says so. So a document
     that comes, goes or grows moves the bounds of the next few packs only: from the first bound that two
@@ -123,15 +124,15 @@ def packs(items: Iterable[Packed], room: int) -> Iterator[list[Packed]]:
     pack: list[Packed] = []
     filled = 0
     for item in items:
-        if item.tokens > room:
+        if item.tokens > capacity:
             yield [item]
             continue
-        if filled + item.tokens > room:
+        if filled + item.tokens > capacity:
             yield pack
             pack, filled = [], 0
         pack.append(item)
         filled += item.tokens
-        if 2 * filled >= room and ends_pack(item.document_id):
+        if 2 * filled >= capacity and ends_pack(item.document_id):
             yield pack
             pack, filled = [], 0
     if pack:
@@ -159,7 +160,7 @@ class Chunk:
     prompt_tokens: int
     max_tokens: int
     pieces: tuple[Piece, ...]
-    known: Known = NOTHING_KNOWN
+    known: KnownCompany = UNKNOWN_COMPANY
 
 
 class Chunker:
@@ -178,7 +179,7 @@ class Chunker:
         self.counter, self.limits, self.fingerprint = counter, limits, fingerprint
         self.overhead = counter.count(render_chat(template, prompt.messages(model, "")))
         self.budget = limits.max_chunk_tokens - max(limits.system_prompt_overhead, self.overhead)
-        self.room = min(limits.group_target_tokens or 0, self.budget)
+        self.pack_tokens = min(limits.group_target_tokens or 0, self.budget)
         if self.budget < MIN_BUDGET:
             raise OperatorError(
                 f"limits.max_chunk_tokens = {limits.max_chunk_tokens:,} leaves {self.budget:,} tokens for the "
@@ -198,7 +199,7 @@ class Chunker:
         The documents' order does not matter: they are taken by date, then by id.
         """
         known = known_of(documents)
-        made = [each for pack in packs(self._read(documents), self.room) for each in self._pack(pack, known)]
+        made = [each for pack in packs(self._read(documents), self.pack_tokens) for each in self._pack(pack, known)]
         chunks = [each for each in made if isinstance(each, Chunk)]
         return distinct(chunks), [each for each in made if isinstance(each, DeadLetter)]
 
@@ -210,7 +211,7 @@ class Chunker:
             ruler, line = Ruler(text.text, self.counter.count), separator(document)
             yield Reading(document, text, ruler, line, ruler.total + self.counter.count(f"\n\n{line}\n\n"))
 
-    def _pack(self, pack: Sequence[Reading], known: Known) -> Sequence[Chunk | DeadLetter]:
+    def _pack(self, pack: Sequence[Reading], known: KnownCompany) -> Sequence[Chunk | DeadLetter]:
         """One chunk of several documents, or those of a document that is alone."""
         if len(pack) == 1:
             return self._alone(pack[0], known)
@@ -227,7 +228,7 @@ class Chunker:
             return [*self._pack(pack[:middle], known), *self._pack(pack[middle:], known)]
         return [self._chunk(pack[0].document.company_id, content, tokens, pieces, known)]
 
-    def _alone(self, reading: Reading, known: Known) -> Sequence[Chunk | DeadLetter]:
+    def _alone(self, reading: Reading, known: KnownCompany) -> Sequence[Chunk | DeadLetter]:
         """The chunks of a document in its order, or a dead letter that says why it has none."""
         most = self.limits.max_chunks_per_document
         chunks: list[Chunk] = []
@@ -241,7 +242,7 @@ class Chunker:
             start = reading.next_word(end)
         return chunks
 
-    def _next(self, reading: Reading, start: int, known: Known) -> tuple[int, Chunk]:
+    def _next(self, reading: Reading, start: int, known: KnownCompany) -> tuple[int, Chunk]:
         """The chunk of a document that begins at `start`, and where the next may begin."""
         heading, header = reading.heading(start), known_header(known)
         limit = self.budget - self.counter.count(header + content_of(heading, "")[0])
@@ -257,7 +258,9 @@ class Chunker:
                 return end, self._chunk(reading.document.company_id, header + content, tokens, [piece], known)
             limit = max(1, min(limit - (tokens - self.budget), limit * 19 // 20))
 
-    def _chunk(self, company_id: str, content: str, tokens: int, pieces: Sequence[Piece], known: Known) -> Chunk:
+    def _chunk(
+        self, company_id: str, content: str, tokens: int, pieces: Sequence[Piece], known: KnownCompany
+    ) -> Chunk:
         return Chunk(
             chunk_id=chunk_id(self.fingerprint, content),
             company_id=company_id,
@@ -269,18 +272,13 @@ class Chunker:
         )
 
 
-def known_of(documents: Sequence[Document]) -> Known:
+def known_of(documents: Sequence[Document]) -> KnownCompany:
     """What the input knows of a company: the first name and website that its documents come with, by their ids."""
     ordered = sorted(documents, key=lambda document: document.document_id)
-    return Known(
+    return KnownCompany(
         next((d.company_name for d in ordered if d.company_name), None),
         next((d.website for d in ordered if d.website), None),
     )
-
-
-def chunk_id(fingerprint: str, content: str) -> str:
-    """The name of a question: the same fingerprint and content are the same question, wherever asked."""
-    return hashlib.sha256(f"{fingerprint}\n{content}".encode("utf-8", errors="surrogatepass")).hexdigest()
 
 
 def distinct(chunks: Sequence[Chunk]) -> list[Chunk]:

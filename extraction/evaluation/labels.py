@@ -36,15 +36,15 @@ LabelRow = tuple[str, Mapping[str, Any] | None]
 class Label:
     """The accepted values of a field, or the items of its list; none where any value is an invention.
 
-    `standing` are those of them that stand in the company's documents.
+    `grounded` are those of them that stand in the company's documents.
     """
 
     values: tuple[Any, ...] = ()
-    standing: tuple[Any, ...] = ()
+    grounded: tuple[Any, ...] = ()
 
-    def found_by(self, stands: Callable[[Any], bool]) -> "Label":
+    def grounded_by(self, is_grounded: Callable[[Any], bool]) -> "Label":
         """The same label, its values looked up anew."""
-        return replace(self, standing=tuple(filter(stands, self.values)))
+        return replace(self, grounded=tuple(filter(is_grounded, self.values)))
 
 
 NO_VALUES = Label()
@@ -71,7 +71,7 @@ class Labelled:
             if not key.startswith(OTHERS_PREFIX):
                 known += [v for v in _listed(value) if v not in known]
 
-    def stands(self, *names: str) -> bool:
+    def is_grounded(self, *names: str) -> bool:
         """Whether the documents hold a label and state it, as far as the file tells by one of a field's names."""
         marks = (next((self.marks[mark, n] for n in names if (mark, n) in self.marks), True) for mark in MARKS)
         return all(marks)
@@ -107,10 +107,10 @@ class Labels:
         if key not in labelled.values:
             return None
         values = tuple(labelled.values[key])
-        return Label(values, values if labelled.stands(key, of.name, of.path[-1]) else ())
+        return Label(values, values if labelled.is_grounded(key, of.name, of.path[-1]) else ())
 
     @property
-    def tell_standing(self) -> bool:
+    def mark_grounded(self) -> bool:
         """Whether the file says of any label if it stands in the text."""
         return any(labelled.marks for labelled in self.companies.values())
 

@@ -159,16 +159,16 @@ class Scorer:
         """The counts of a company's profile ({} where it has none) by a label for each field."""
         given = [_keys(f, values_of(profile, f)) if at else [] for f, at in zip(self.fields, labels, strict=True)]
         stated = [_keys(f, at.values) if at else [] for f, at in zip(self.fields, labels, strict=True)]
-        standing = [
-            _keys(f, at.standing if _is_list(f) else at.values) if at and at.standing else []
+        grounded = [
+            _keys(f, at.grounded if _is_list(f) else at.values) if at and at.grounded else []
             for f, at in zip(self.fields, labels, strict=True)
         ]
         full = self._confusion(stated, given)
-        in_text = full if standing == stated else self._confusion(standing, given)
+        in_text = full if grounded == stated else self._confusion(grounded, given)
         counts = np.zeros((len(self.fields), len(COUNTS)), np.int64)
         for row, at in enumerate(labels):
             if at is not None:
-                counts[row] = _row(full[row], in_text[row], probe=not at.standing)
+                counts[row] = _row(full[row], in_text[row], probe=not at.grounded)
         return counts
 
     def _confusion(self, truth: Sequence[list[str]], given: Sequence[list[str]]) -> list[dict[str, int]]:

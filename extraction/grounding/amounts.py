@@ -1,12 +1,13 @@
 """Numbers and amounts of money as texts write them: 1,234.5, US$ 4.2 million, R$ 1,3 bilhões, 12,5 Mio. EUR."""
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 from price_parser import Price
 
-from extraction.grounding.text_folding import text_key
+from extraction.grounding.text_folding import Span, everywhere, text_key
 
 GROUPING = ",.'’\u00a0\u2009\u202f"  # signs that only stand between the digits of one number
 NO_DIGIT = re.compile(r"\D+")
@@ -28,22 +29,23 @@ NUMERALS = tuple(
 )
 
 
-def numerals(text: str) -> dict[str, list[tuple[int, int]]]:
-    """The places of numbers by their digits, whatever letters run on from them; decimals of .00 belong to one."""
-    found: dict[str, dict[tuple[int, int], None]] = {}
-    grouped: list[tuple[int, int]] = []
-    for stretch in STRETCH.finditer(text):
+def numerals(digits: str, text: str) -> Iterator[Span]:
+    """The places of a number by its digits, whatever letters run on from them; decimals of .00 belong to one."""
+    end = 0
+    for at in everywhere(digits[-3:], text):  # a group of thousands at least
+        if at < end:
+            continue
+        start = at
+        while start and (text[start - 1].isdecimal() or text[start - 1] in APART):
+            start -= 1
+        stretch = next(STRETCH.finditer(text, start))
         start, end = stretch.span()
         alone = stretch[0].rstrip(APART)
-        if alone.isascii() and alone.isdigit():
-            found.setdefault(alone, {})[start, start + len(alone)] = None
-        else:
-            grouped.append((start, end))
-    for pattern in NUMERALS:
-        for start, end in grouped:
-            for match in pattern.finditer(text, start, end):
-                found.setdefault(NO_DIGIT.sub("", match["digits"]), {})[match.span()] = None
-    return {digits: sorted(spans) for digits, spans in found.items()}
+        if alone == digits:
+            yield start, start + len(digits)
+        elif digits in NO_DIGIT.sub("", alone) and not (alone.isascii() and alone.isdigit()):
+            found = (match for pattern in NUMERALS for match in pattern.finditer(text, start, end))
+            yield from sorted({match.span() for match in found if NO_DIGIT.sub("", match["digits"]) == digits})
 
 
 def amount_key(value: Any) -> str:

@@ -8,9 +8,9 @@ A number is refused only where a standard says that it is none.
 
 import pkgutil
 import re
+import string
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
-from itertools import takewhile
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from stdnum import get_cc_module, isin, lei, vatin
 from stdnum.br import cnpj
 from stdnum.us import ein
 
-from extraction.grounding.text_folding import digits_key, text_key
+from extraction.grounding.text_folding import Shapes, digits_key, text_key
 
 NUMBER_KINDS = (
     "vat",
@@ -35,11 +35,13 @@ NUMBER_KINDS = (
 SHORTEST_NUMBER, LONGEST_NUMBER = 8, 22  # letters and digits of such a number
 LEAST_DIGITS = 7
 MOST_NUMBER_WORDS = 5  # that a number is written in: GB 123 4567 89, 552 100 554 00013
-NUMBER_RUN = re.compile(r"[A-Z0-9](?:[ \u00a0./–-]?[A-Z0-9]){7,}")  # in which a number may stand
+NUMBER_SHAPES = Shapes(string.ascii_uppercase + string.digits, "- \u00a0./–")
+NUMBER_RUN = re.compile(rb"A(?:-?A){7,}")  # in which a number may stand
 NO_NUMBER = r"\s(){}\[\]<>,;:|\"'"  # characters around a word of a number
 NUMBER_WORD = re.compile(  # with a digit, or two capitals; a word is looked at once, from its begin
     rf"(?<![^{NO_NUMBER}])(?:[^\d{NO_NUMBER}]*+\d[^{NO_NUMBER}]*|[A-Z]{{2}}(?![^{NO_NUMBER}]))"
 )
+NUMBER_END = re.compile(rf"[{NO_NUMBER}]|$")
 NEXT_SENTENCE = re.compile(r"(?<=\d)\.(?=[^\W\d_]*[^\W\d_A-Z])")
 NUMBER_SIGNS = "./-–"
 DIGIT = re.compile(r"\d")
@@ -73,13 +75,13 @@ def _written() -> tuple[ModuleType, ...]:
 def numbers_in(text: str, countries: tuple[str, ...]) -> Iterator[Number]:
     """The numbers in a text that follow a standard: international ones, those with their country's prefix, those
     written the way their standard writes them, and those that are valid in one of some countries."""
-    for run in NUMBER_RUN.finditer(text):
+    for run in NUMBER_RUN.finditer(NUMBER_SHAPES.of(text)):
         yield from _numbers_in_run(text, run.start(), run.end(), countries)
 
 
 def _numbers_in_run(text: str, begin: int, stop: int, countries: tuple[str, ...]) -> Iterator[Number]:
     """The numbers in one run of capitals and digits; a number may be some of its words, the longest first."""
-    found = takewhile(lambda match: match.start() < stop, NUMBER_WORD.finditer(text, begin))
+    found = NUMBER_WORD.finditer(text, begin, next(NUMBER_END.finditer(text, stop)).start())
     words = [(match.start(), match.start() + len(_number_of(match[0]))) for match in found]
     at = 0
     while at < len(words):

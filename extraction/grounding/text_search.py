@@ -21,27 +21,29 @@ from extraction.grounding.affixes import SHOWN_WITHIN, Affixes, families, glued
 from extraction.grounding.amounts import MINUS_SIGNS, NO_DIGIT, numerals
 from extraction.grounding.dates import dates, is_moment, places_of
 from extraction.grounding.text_folding import (
-    SPACED,
     UNSPACED,
     WORD_CHARACTER,
     Folded,
     Span,
     everywhere,
     fold_text,
+    is_spaced,
     lowered,
+    without_ascii,
 )
 
 SCHEME_PREFIX = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 SIGNS_OF_ADDRESS = ("://", "www.", "@")
 WWW = re.compile(r"^www\.", re.IGNORECASE)
 CODE = re.compile(r"[\d\s()./+-]+")  # registration and telephone numbers, whatever stands between their digits
+ASCII_NO_DIGITS = bytes(set(range(128)) - set(b"0123456789"))
 CODE_DIGITS = 7  # a telephone number without its area code; fewer is a number
 ADDRESS_REACH = 60  # characters before a place in which the sign of an address may stand
 FUZZY = 90  # of 100, rapidfuzz's partial_ratio
 FUZZY_LENGTH = 8  # characters; in less, one letter makes another word
 RUN_TOGETHER = re.compile(rf"[^\W\d_]{{{FUZZY_LENGTH},}}|[{UNSPACED}]{{3,}}")  # words with or without their spaces
 HYPHEN_AT_END = re.compile(  # or where one was; not that of a list's item
-    r"(?<=[^\W\d_])[-\u2010\u00ad\u00ac](?=\s*[^\W\d_])|(?<=[^\W\d_]\n)[-\u2010\u00ad\u00ac](?=\n*[^\W\d_])"
+    r"[-\u2010\u00ad\u00ac](?:(?<=[^\W\d_].)(?=\s*[^\W\d_])|(?<=[^\W\d_]\n.)(?=\n*[^\W\d_]))"
 )
 LEAST_BROKEN = 4  # letters of a word that may be broken
 WORD_WITH_HYPHEN = re.compile(r"(\w+)([-\u2010\u00ad\u00ac])(\s*)(\w+)")
@@ -70,16 +72,12 @@ class Text:
     @cached_property
     def _unbroken(self) -> str:
         """The text with neither hyphens nor spaces."""
-        return UNBROKEN.sub("", self._broken.text) if self._broken else ""
+        return self._squeezed.replace("-", "").replace("¬", "").replace(BREAK, "")
 
     @cached_property
     def _digits(self) -> str:
         """All digits that stand in it, one after the other."""
-        return NO_DIGIT.sub("", self.text)
-
-    @cached_property
-    def _numerals(self) -> dict[str, list[Span]]:
-        return numerals(self.text)
+        return NO_DIGIT.sub("", without_ascii(self.text, ASCII_NO_DIGITS))
 
     @cached_property
     def _dates(self) -> dict[datetime.date, list[Span]]:
@@ -88,17 +86,6 @@ class Text:
     @cached_property
     def _squeezed(self) -> str:
         return self._folded.text.replace(" ", "")
-
-    @cached_property
-    def _addresses(self) -> list[Span]:
-        """The runs of characters without a space that hold a sign of a web or mail address."""
-        lower = lowered(self.text)
-        signs = sorted(at for sign in SIGNS_OF_ADDRESS for at in everywhere(sign, lower))
-        ends = [self.text.find(" ", at) for at in signs]
-        return [
-            (self.text.rfind(" ", 0, at) + 1, end if end >= 0 else len(self.text))
-            for at, end in zip(signs, ends, strict=True)
-        ]
 
     def find(self, value: Any, *, within: Span | None = None) -> Span | None:
         """The first place where a value stands as a whole, `within` a span: (start, end) in characters of the
@@ -180,15 +167,11 @@ class Text:
 
     def _in_address(self, span: Span) -> bool:
         """Whether a place is a part of a web or mail address, where a name is no name."""
-        first, last = span
-        for start, end in self._addresses:
-            if start <= last and first <= end:
-                break
-        else:
-            return False
-        lead = self.text[max(0, span[0] - ADDRESS_REACH) : span[0]].split(" ")[-1]
-        here = lowered(lead.rpartition("\n")[2])
-        return any(sign in here for sign in SIGNS_OF_ADDRESS) or self.text[span[1] : span[1] + 1] == "@"
+        start, end = span
+        lead = self.text[max(0, start - ADDRESS_REACH) : start]
+        here = lead[max(lead.rfind(" "), lead.rfind("\n")) + 1 :]
+        signed = bool(here) and any(sign in lowered(here) for sign in SIGNS_OF_ADDRESS)
+        return signed or self.text.startswith("@", end)
 
     def _folded_places(self, value: str) -> Iterator[Span]:
         for start, end in _wholes(" ".join(fold_text(value).split()), self._folded.text):
@@ -204,10 +187,10 @@ class Text:
             spelled = str(value)
             yield from (s for v in (spelled, spelled.replace(".", ",")) for s in _wholes(v, self.text))
             return
-        for start, end in self._numerals.get(str(abs(int(value))), ()):
+        for start, end in numerals(str(abs(int(value))), self.text):
             signed = self.text[start - 1 : start] in MINUS_SIGNS
             first = start - 1 if value < 0 else start
-            apart = not any(map(SPACED.match, (self.text[first - 1 : first], self.text[end : end + 1])))
+            apart = not is_spaced(self.text[first - 1 : first]) and not is_spaced(self.text[end : end + 1])
             if apart and (signed or value >= 0):
                 yield first, end
 
@@ -227,7 +210,7 @@ class Text:
         letters = [at for at, character in enumerate(text) if character != " "]
         for match in re.finditer(wanted, self._squeezed):
             first, last = letters[match.start()], letters[match.end() - 1] + 1
-            whole = not SPACED.match(text[first - 1 : first]) and not SPACED.match(text[last : last + 1])
+            whole = not is_spaced(text[first - 1 : first]) and not is_spaced(text[last : last + 1])
             if whole and (span := self._folded.origin(first, last)):
                 yield span
 
@@ -235,13 +218,13 @@ class Text:
         """Words of which some are broken at the end of a line, with a hyphen that may be their own."""
         wanted = " ".join(fold_text(value).split())
         letters = UNBROKEN.sub("", wanted)
-        if len(letters) < LEAST_BROKEN or self._broken is None or letters not in self._unbroken:
+        if len(letters) < LEAST_BROKEN or letters not in self._unbroken or self._broken is None:
             return
         text = self._broken.text
         pattern = f"(?: ?{BREAK} ?)?".join(f"(?:-| ?{BREAK} ?)" if c == "-" else re.escape(c) for c in wanted)
         for match in re.finditer(pattern, text):
             start, end = match.span()
-            whole = not SPACED.match(text[max(0, start - 1) : start]) and not SPACED.match(text[end : end + 1])
+            whole = not is_spaced(text[max(0, start - 1) : start]) and not is_spaced(text[end : end + 1])
             if whole and BREAK in match[0] and (span := self._broken.origin(start, end)):
                 yield span
 
@@ -301,7 +284,6 @@ def _wholes(value: str, text: str) -> Iterator[Span]:
     """The occurrences that no letter or digit runs on from."""
     for start in everywhere(value, text) if value else ():
         end = start + len(value)
-        before = SPACED.match(value[0]) and start > 0 and SPACED.match(text[start - 1])
-        after = SPACED.match(value[-1]) and end < len(text) and SPACED.match(text[end])
-        if not before and not after:
+        before = start > 0 and is_spaced(text[start - 1]) and is_spaced(value[0])
+        if not before and not (end < len(text) and is_spaced(text[end]) and is_spaced(value[-1])):
             yield start, end

@@ -9,6 +9,7 @@ says.
 """
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,18 +19,21 @@ import phonenumbers
 
 from extraction.grounding.contacts import is_email, is_url
 from extraction.grounding.identifiers import numbers_in
+from extraction.grounding.text_folding import Shapes, everywhere
 
 LOCAL_PART = re.compile(r"[^\s<>()\[\],;:\"'|@]{1,64}$")
 DOMAIN = re.compile(r"@[^\s<>()\[\],;:\"'|]+")
+WEB_SIGNS = (b"http://", b"https://", b"www.")
 WEB = re.compile(r"(?:[hH][tT]{2}[pP][sS]?://|[wW]{3}\.)[^\s<>()\[\]\"'|]+")
 ENDS = ".,;:!?"
 LONGEST_LOCAL = 64  # characters before the @ (RFC 5321)
 TEXTS_KEPT = 256  # whose addresses are asked for once for themselves and once for the countries that they tell
 BETWEEN_DIGITS = (  # of a telephone number, as phonenumbers joins them
-    "-x\u2010-\u2015\u2212\u30fc\uff0d-\uff0f \u00a0\u00ad\u200b\u2060\u3000()\uff08\uff09\uff3b\uff3d"
-    r".\[\]/~\u2053\u223c\uff5e"
+    "-x\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fc\uff0d\uff0e\uff0f \u00a0\u00ad\u200b\u2060\u3000()"
+    "\uff08\uff09\uff3b\uff3d.[]/~\u2053\u223c\uff5e"
 )
-DIGIT_RUN = re.compile(rf"\d(?:[{BETWEEN_DIGITS}]{{0,4}}\d){{6,}}")
+DIGIT_SHAPES = Shapes("".join(filter(str.isdecimal, map(chr, range(sys.maxunicode + 1)))), BETWEEN_DIGITS)
+DIGIT_RUN = re.compile(rb"0(?:-{0,4}0){6,}")
 BEFORE_A_PHONE, BEHIND_A_PHONE = 12, 40  # characters: of a bracket or a plus sign, of an extension
 
 
@@ -71,7 +75,7 @@ def _phones(text: str, countries: tuple[str, ...]) -> tuple[tuple[int, str], ...
 def _digit_runs(text: str) -> list[tuple[int, int]]:
     """Where telephone numbers may stand, with what the matcher looks at around them: it is slow on all else."""
     found: list[tuple[int, int]] = []
-    for match in DIGIT_RUN.finditer(text):
+    for match in DIGIT_RUN.finditer(DIGIT_SHAPES.of(text)):
         start, end = max(0, match.start() - BEFORE_A_PHONE), match.end() + BEHIND_A_PHONE
         if found and start <= found[-1][1]:
             start, _ = found.pop()
@@ -103,8 +107,15 @@ def find_websites(text: str, hints: Hints) -> Iterator[Found]:
 
 @lru_cache(maxsize=TEXTS_KEPT)
 def _websites(text: str) -> tuple[Found, ...]:
-    found = ((match.start(), match[0].rstrip(ENDS)) for match in WEB.finditer(text))
-    return tuple(Found(value, start, start + len(value)) for start, value in found if is_url(value))
+    lower = text.encode("ascii", "replace").lower()  # a byte a character
+    found, end = [], 0
+    for start in sorted(at for sign in WEB_SIGNS for at in everywhere(sign, lower)):
+        if start >= end and (match := WEB.match(text, start)):
+            end = match.end()
+            value = match[0].rstrip(ENDS)
+            if is_url(value):
+                found.append(Found(value, start, start + len(value)))
+    return tuple(found)
 
 
 def find_tax_ids(text: str, hints: Hints) -> Iterator[Found]:

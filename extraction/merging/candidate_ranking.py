@@ -139,7 +139,8 @@ def agreement(rule: Rule, ranked: Sequence[Candidate], trust: Mapping[str, float
     for place, one in enumerate(ranked):
         documents = backing(one, compared, rule.alike) if place < len(compared) else one.documents
         rivals = rule.kind != "union" and total > 0
-        share = min(1.0, weight_of(documents, trust) / total) if rivals else 1.0
+        weight = one.weight if documents is one.documents else weight_of(documents, trust)
+        share = min(1.0, weight / total) if rivals else 1.0
         found.append(of_company(max(one.documents.values(), default=0.0), share, len(documents)))
     return found
 

@@ -156,7 +156,7 @@ class Calibration(Frozen):
 
     def of_chunk(self, signals: Signals, field: str) -> float:
         """The probability that a value is right, as far as one chunk tells."""
-        return ChunkModels(self.chunk, self.chunk_without_logprobs).of(signals, field)
+        return (self.chunk_without_logprobs if signals.blind else self.chunk).of(features(signals), field)
 
 
 def uncalibrated(signals: Signals) -> float:

@@ -15,7 +15,7 @@ CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 
 def canonical(value: Any) -> str:
     """A value as JSON, the same for equal values."""
-    return CANONICAL.encode(value)
+    return str(value) if type(value) is int else CANONICAL.encode(value)  # which takes longer for a number
 
 
 class Observation(NamedTuple):
@@ -56,9 +56,10 @@ class Support:
     first SAMPLE: greatest and least elements under total orders, which are unions too.
     """
 
-    __slots__ = ("chunks", "documents", "found", "sample")
+    __slots__ = ("chunks", "documents", "found", "last", "sample")
 
     def __init__(self) -> None:
+        self.last: tuple[object, ...] | None = None  # in the order of a sample that is full
         self.documents: dict[str, float] = {}
         self.chunks: set[str] = set()
         self.sample: dict[str, Observation] = {}
@@ -85,12 +86,14 @@ class Support:
 
     def _keep(self, observation: Observation) -> None:
         first = self.sample.get(observation.document_id)
-        if first is not None and _order(first) <= _order(observation):
+        bound = self.last if first is None else _order(first)
+        if bound is not None and bound <= _order(observation):
             return
         self.sample[observation.document_id] = observation
         if len(self.sample) > PLACES_SAMPLED:
-            last = max(self.sample.values(), key=_order)
-            del self.sample[last.document_id]
+            del self.sample[max(self.sample.values(), key=_order).document_id]
+        if len(self.sample) == PLACES_SAMPLED:
+            self.last = max(map(_order, self.sample.values()))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Support) and all(

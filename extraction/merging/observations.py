@@ -4,14 +4,14 @@ signals."""
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 from rapidfuzz import fuzz
 
-from extraction.documents import NOTHING_KNOWN, Known, Piece
+from extraction.documents import UNKNOWN_COMPANY, KnownCompany, Piece
 from extraction.grounding.company_names import company_key, same_company
 from extraction.grounding.contacts import country_of_host, website_key
 from extraction.grounding.places import country_code, country_key
@@ -23,7 +23,7 @@ from extraction.merging.evidence import Observation, canonical
 from extraction.prompting.reply_parsing import Parsed
 from extraction.schema.arrow_types import holds
 from extraction.schema.merge_rules import Rule
-from extraction.schema.profile_model import Field, facts, fields, values_of
+from extraction.schema.profile_model import Field, facts, fields_of_kind, values_of
 
 NO_PLACE = (-1, -1, "")
 NEAR_AN_ITEM = 400  # characters to either side of an item in which its parts have to stand: a few lines
@@ -114,9 +114,9 @@ class GroundedReply:
 
     parsed: Parsed[BaseModel]
     source: Source
-    known: Known
+    known: KnownCompany
 
-    @cached_property
+    @property
     def data(self) -> dict[str, Any]:
         """The profile as it is stored."""
         return self.parsed.data
@@ -125,13 +125,13 @@ class GroundedReply:
     def abstains(self) -> bool:
         """Whether it says that the text is about something else than what the profile is. One that does not say
         what it is about is only less sure."""
-        subjects = (field for field in fields(type(self.parsed.profile)) if field.rule.kind == "subject")
+        subjects = fields_of_kind(type(self.parsed.profile), "subject")
         return any(value not in f.rule.about for f in subjects for value in values_of(self.data, f))
 
     @cached_property
     def quotes(self) -> dict[str, str]:
         """The words quoted for each field, by its last name; the last words where there are several."""
-        quoting = (field for field in fields(type(self.parsed.profile)) if field.rule.kind == "quotes")
+        quoting = fields_of_kind(type(self.parsed.profile), "quotes")
         rows = (row for field in quoting for row in values_of(self.data, field))
         return {row["field"]: row["quote"] for row in rows if row["quote"]}
 
@@ -184,10 +184,8 @@ class GroundedReply:
         """The log-probability of its word for what the text is about; None where that is something else."""
         if self.abstains:
             return None
-        for field in fields(type(self.parsed.profile)):
-            if field.rule.kind == "subject":
-                return next((score for _, score in _scored(self.data, self.parsed, field)), None)
-        return None
+        subjects = fields_of_kind(type(self.parsed.profile), "subject")[:1]
+        return next((score for field in subjects for _, score in _scored(self.data, self.parsed, field)), None)
 
     @cached_property
     def grounded(self) -> int:
@@ -258,7 +256,7 @@ def observe(
     chunk_id: str,
     content: str,
     pieces: Iterable[Piece],
-    known: Known = NOTHING_KNOWN,
+    known: KnownCompany = UNKNOWN_COMPANY,
     calibration: Calibration | None = None,
 ) -> list[Observation]:
     """The observations in one answer; none where it abstains."""
@@ -274,7 +272,7 @@ def _probability(one: Seen, calibration: Calibration | None) -> float:
 
 
 def seen(
-    parsed: Parsed[BaseModel], content: str, pieces: Iterable[Piece], known: Known = NOTHING_KNOWN
+    parsed: Parsed[BaseModel], content: str, pieces: Iterable[Piece], known: KnownCompany = UNKNOWN_COMPANY
 ) -> Iterator[Seen]:
     """What one answer and its text say, a value in each piece in which it stands. Of an answer that abstains
     nothing counts, but what finders read in a piece that names the known company does."""
@@ -361,10 +359,16 @@ def _reading(answer: GroundedReply, value: GivenValue) -> Iterator[Seen]:
 
 def _value(field: Field, value: Any, logprob: float | None) -> GivenValue | None:
     """A value; None for one that says nothing, or that no column can hold."""
-    if field.rule.quote_of(value) is None or not _fits(field, value):
-        return None
-    key = field.rule.key_of(value)
+    key = _key_of.__wrapped__(field, value) if isinstance(value, dict | list) else _key_of(field, value)
     return GivenValue(field, key, value, logprob) if key else None
+
+
+@lru_cache(maxsize=65_536, typed=True)
+def _key_of(field: Field, value: Any) -> str:
+    """The key of a value, empty for one that says nothing, or that no column can hold."""
+    if field.rule.quote_of(value) is None or not _fits(field, value):
+        return ""
+    return field.rule.key_of(value)
 
 
 def _fits(field: Field, value: Any) -> bool:

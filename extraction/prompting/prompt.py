@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_jsonable_python
 
-from extraction.documents import Known
+from extraction.documents import KnownCompany
 from extraction.errors import OperatorError
 from extraction.prompting.response_schema import FORMATS, complete, unknown_keys, without_empty
 from extraction.schema.arrow_types import Node, members_of
@@ -75,7 +75,7 @@ class Prompt(BaseModel):
         turns: list[Message] = [{"role": "system", "content": instructions}]
         for example in self._shown():
             profile = json.dumps(self._written(example.profile, model), ensure_ascii=False)
-            known = Known(example.company_name, example.website)
+            known = KnownCompany(example.company_name, example.website)
             shown = known_header(known) + content_of(example.title, defused(example.text.strip()))[0]
             turns.append({"role": "user", "content": shown})
             turns.append({"role": "assistant", "content": profile})
@@ -136,7 +136,7 @@ def content_of(title: str | None, text: str) -> tuple[str, int]:
     return header + text, len(header)
 
 
-def known_header(known: Known) -> str:
+def known_header(known: KnownCompany) -> str:
     """The line before a text whose company the input knows; nothing where it knows none."""
     told = ", ".join(" ".join(part.split()) for part in (known.name, known.website) if part)
     return defused(f"COMPANY: {told}\n\n") if told else ""

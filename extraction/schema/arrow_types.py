@@ -124,7 +124,7 @@ def holds(kind: pa.DataType, value: Any) -> bool:
 def storable(value: Any) -> bool:
     """Whether a column can hold a value: text without lone surrogates, finite numbers, integers of 64 bits."""
     if isinstance(value, str):
-        return SURROGATE.search(value) is None
+        return value.isascii() or SURROGATE.search(value) is None
     if isinstance(value, dict):
         return all(map(storable, value.values()))
     if isinstance(value, list | tuple | set | frozenset):

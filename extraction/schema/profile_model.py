@@ -18,7 +18,7 @@ from pydantic_core import core_schema
 
 from extraction.errors import OperatorError
 from extraction.schema.arrow_types import Node, definition_of, members_of, type_of
-from extraction.schema.merge_rules import Rule, union, vote
+from extraction.schema.merge_rules import Rule, RuleKind, union, vote
 
 IN_TEXTS = (str, int, float, date, datetime)  # types of parts that have to stand in the text near their item
 
@@ -58,7 +58,7 @@ def _has_schema(annotation: Any, mode: JsonSchemaMode) -> bool:
     return True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # there is one of each leaf
 class Field:
     """A leaf of a profile model: where it stands, how it merges, and the Arrow type of its column. `parts` are the
     attributes of its structured items that have to stand in the text too, True for those that may be null; `number`
@@ -115,6 +115,12 @@ def fields(model: type[BaseModel]) -> tuple[Field, ...]:
 def facts(model: type[BaseModel]) -> tuple[Field, ...]:
     """The leaves that are published: all but those that speak of the answer itself."""
     return tuple(field for field in fields(model) if not field.rule.about_answer)
+
+
+@cache
+def fields_of_kind(model: type[BaseModel], kind: RuleKind) -> tuple[Field, ...]:
+    """The leaves that merge by rules of a kind."""
+    return tuple(field for field in fields(model) if field.rule.kind == kind)
 
 
 @cache

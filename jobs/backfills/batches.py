@@ -45,13 +45,13 @@ MOST_REQUESTS = 5_000_000  # of a batch: the driver has some 60 bytes for each
 class Batch:
     """Partitions that are planned and asked about together, as one run over the whole output.
 
-    index: what the ledger held before; chunks of which it holds less than the state `least` are asked for. The
+    index: what the ledger held before; chunks of which it holds less than the state `required` are asked for. The
     first partition that asks for a chunk is charged with the request.
     """
 
-    def __init__(self, run: Run, index: Index, least: ChunkState, partitions: Sequence[PartitionRun]) -> None:
-        self.run, self.index, self.least, self.partitions = run, index, least, partitions
-        missing = [each.work.ids[index.states(each.work.ids) < least] for each in partitions]
+    def __init__(self, run: Run, index: Index, required: ChunkState, partitions: Sequence[PartitionRun]) -> None:
+        self.run, self.index, self.required, self.partitions = run, index, required, partitions
+        missing = [each.work.ids[index.states(each.work.ids) < required] for each in partitions]
         ids = np.concatenate([np.empty((0, 2), np.uint64), *missing])
         numbers = np.repeat(np.arange(len(missing)), [len(some) for some in missing])
         for number, requests in zip(*np.unique(numbers[first_of_each(ids)], return_counts=True), strict=True):
@@ -93,9 +93,9 @@ class Backfill:
             check_table(table, self.window.storage, schema)
 
     @property
-    def least(self) -> ChunkState:
+    def required(self) -> ChunkState:
         """Chunks of which the ledger has less than this state are asked for."""
-        return ChunkState.wanted(retry_failed=self.retry_failed)
+        return ChunkState.required(retry_failed=self.retry_failed)
 
     def statuses(self) -> list[PartitionStatus]:
         """The partitions of the window, in the order in which they are run, each with its state."""
@@ -111,7 +111,7 @@ class Backfill:
         return [s for s in statuses if s.due or self.again or (self.retry_failed and s.dead_letters)]
 
     def plan(
-        self, statuses: Sequence[PartitionStatus], index: Index, least: ChunkState, budget: Budget | None = None
+        self, statuses: Sequence[PartitionStatus], index: Index, required: ChunkState, budget: Budget | None = None
     ) -> tuple[Batch, Sequence[PartitionStatus]]:
         """Plan partitions until there are enough requests, or so much of a budget's time is over that the others
         are left for another batch."""
@@ -122,16 +122,16 @@ class Backfill:
             while statuses and sum(each.left for each in partitions) < most:
                 some, statuses = statuses[:PLANNERS], statuses[PLANNERS:]
                 runs = [PartitionRun(s, replace(run, storage=run.storage.under(s.path)), publishes) for s in some]
-                partitions += threads.map(lambda partition: _planned(partition, index, least), runs)
+                partitions += threads.map(lambda partition: _planned(partition, index, required), runs)
                 if time.monotonic() - began > seconds:
                     break
         for name, message in partitions[0].absent.items() if partitions else ():
             if all(name in each.absent for each in partitions):
                 raise OperatorError(message)
-        return Batch(run, index, least, partitions), statuses
+        return Batch(run, index, required, partitions), statuses
 
 
-def _planned(partition: PartitionRun, index: Index, least: ChunkState) -> PartitionRun:
+def _planned(partition: PartitionRun, index: Index, required: ChunkState) -> PartitionRun:
     try:
         files, columns = sorted(partition.status.partition.files), partition.run.settings.columns
         documents = document_reader.look_over(files, columns)
@@ -139,7 +139,7 @@ def _planned(partition: PartitionRun, index: Index, least: ChunkState) -> Partit
         partition.planned = plan.plan(partition.run, documents)
         for note in (*documents.absent.values(), *partition.planned.notes):
             LOG.print(f"note     {partition.path}: {note}", markup=False)
-        partition.work = extract.work_of(partition.run, partition.planned, index, least)
+        partition.work = extract.work_of(partition.run, partition.planned, index, required)
         partition.left = partition.work.missing
     except Exception as error:
         partition.error = ray_cluster.reason(error) or error

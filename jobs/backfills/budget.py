@@ -9,14 +9,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from extraction.config.settings import Price
 from extraction.errors import OperatorError
 from jobs.backfills.config import Budgets, SpendingLimits
 from jobs.stages.cost_estimate import Spent
 from jobs.stages.run_stats import RunStats
-from jobs.state.storage import Storage
+from jobs.state.storage import Storage, StoredRecord
 
 RESERVED = 0.05  # of a deadline, for what is complete to be published
 MOST_RESERVED_S = 600
@@ -108,10 +107,8 @@ SAVE_EVERY_S = 5.0
 SPENDING_READERS = 16
 
 
-class SpendingRecord(BaseModel):
+class SpendingRecord(StoredRecord):
     """One run of a backfill: when this was written, what it has spent, and why it ended, if it did."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     run_id: str
     at: str
@@ -133,9 +130,7 @@ class Spending:
             return
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         record = SpendingRecord(run_id=self._run_id, at=at, spent=spent, ended=ended)
-        self._storage.write(
-            f"{SPENDING_FOLDER}/{self._run_id}.json", (record.model_dump_json(indent=2) + "\n").encode()
-        )
+        self._storage.write_record(f"{SPENDING_FOLDER}/{self._run_id}.json", record)
         self._saved, self._saved_at = spent, time.monotonic()
 
 
@@ -143,11 +138,5 @@ def spent_before(storage: Storage) -> Spent:
     """What all runs so far have spent."""
     paths = storage.list(SPENDING_FOLDER, ".json")
     with ThreadPoolExecutor(SPENDING_READERS) as threads:
-        return sum(threads.map(lambda path: _spent(storage.read(path)), paths), Spent())
-
-
-def _spent(data: bytes | None) -> Spent:
-    try:
-        return SpendingRecord.model_validate_json(data).spent if data else Spent()
-    except ValidationError:
-        return Spent()
+        records = threads.map(lambda path: storage.read_record(path, SpendingRecord), paths)
+        return sum((record.spent for record in records if record), Spent())

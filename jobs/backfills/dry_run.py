@@ -56,7 +56,7 @@ def _planned(backfill: Backfill, due: Sequence[PartitionStatus]) -> Iterator[Par
     with ray_cluster.connected():
         index = backfill.whole.ledger.index()
         while due:
-            batch, due = backfill.plan(due, index, backfill.least)
+            batch, due = backfill.plan(due, index, backfill.required)
             yield from batch.partitions
             for partition in batch.partitions:
                 dead_letters = (file.path for file in partition.planned.dead_letter_files)

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from extraction.errors import RunError
 from extraction.merging.publish_decision import MERGING_VERSION
@@ -25,7 +25,7 @@ from jobs.stages.cost_estimate import Spent
 from jobs.stages.run import Run
 from jobs.state import manifest
 from jobs.state.manifest import Counts
-from jobs.state.storage import Storage
+from jobs.state.storage import Storage, StoredRecord
 
 STATE_FILE = "backfill.json"
 STATE_READERS = 16
@@ -33,14 +33,12 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of an object, another one in each pr
 State = Literal["new", "changed", "failed", "incomplete", "done"]
 
 
-class PartitionRecord(BaseModel):
+class PartitionRecord(StoredRecord):
     """What a partition was last made of, and how that ended; a newer version may add keys.
 
     `recipe` is a digest of all settings that decide what is published, `unanswered` the number of chunks that a
     server's fault left without an answer, `attempts` how often the same input and recipe were run.
     """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     input: str
     files: Annotated[int, Field(ge=0)]
@@ -68,7 +66,7 @@ class PartitionRecord(BaseModel):
 
     def write(self, storage: Storage) -> None:
         """Put it in place."""
-        storage.write(STATE_FILE, (self.model_dump_json(indent=2) + "\n").encode())
+        storage.write_record(STATE_FILE, self)
 
 
 @dataclass(frozen=True)
@@ -111,11 +109,11 @@ def recipe_of(run: Run, publish: str = "partition") -> str:
         "merging": MERGING_VERSION,
         **({"publish": publish} if publish == "window" else {}),
     }
-    text = json.dumps([run.fingerprint, judging], sort_keys=True, default=_told)
+    text = json.dumps([run.fingerprint, judging], sort_keys=True, default=_description)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _told(part: Any) -> Any:
+def _description(part: Any) -> Any:
     """What tells a function of a rule, or what it works with, from another, the same in any process: its source,
     and the values that it is bound to."""
     part = inspect.unwrap(part) if callable(part) else part
@@ -170,8 +168,4 @@ def _published_run(storage: Storage) -> str | None:
 
 def read_partition(storage: Storage) -> PartitionRecord | None:
     """A partition's record; None where there is none that can be read."""
-    data = storage.read(STATE_FILE)
-    try:
-        return PartitionRecord.model_validate_json(data) if data else None
-    except ValidationError:
-        return None
+    return storage.read_record(STATE_FILE, PartitionRecord)

@@ -29,7 +29,7 @@ from jobs.stages.extract import Work
 from jobs.stages.publish import too_many_dead_letters
 from jobs.stages.run import new_run_id
 from jobs.stages.run_stats import RunStats
-from jobs.state.lease import Taken, lease
+from jobs.state.lease import LeaseHeld, lease
 from jobs.state.ledger import ChunkState, Index
 from jobs.state.ledger_compaction import compact
 from jobs.state.manifest import Manifest, read_manifest
@@ -40,7 +40,7 @@ def run_backfill(backfill: Backfill) -> int:
     try:
         with lease(backfill.whole.storage, backfill.whole.run_id):
             return BackfillRun(backfill).run()
-    except Taken as other:
+    except LeaseHeld as other:
         LOG.print(f"backfill {backfill.declared.name}: another run is at work: {other}", markup=False)
         return DONE
 
@@ -101,8 +101,8 @@ class BackfillRun:
         """Plan partitions, ask for what they lack, publish them, and put back those that did not end."""
         self.budget.begin()
         again = any(status.path in self.ended for status in statuses)
-        least = ChunkState.SETTLED if again else self.backfill.least
-        batch, rest = self.backfill.plan(statuses, self.index, least, self.budget)
+        required = ChunkState.SETTLED if again else self.backfill.required
+        batch, rest = self.backfill.plan(statuses, self.index, required, self.budget)
         if rest:
             self._queue.appendleft(rest)
         requests = sum(partition.requests for partition in batch.partitions)
@@ -135,7 +135,7 @@ class BackfillRun:
         Raises Stop at a limit of the budget, and what the extract stage raises.
         """
         files = tuple(f"{each.path}/{file}" for each in batch.partitions for file in each.planned.chunk_files)
-        work = extract.work_of(batch.run, replace(EMPTY_PLAN, chunk_files=files), self.index, batch.least)
+        work = extract.work_of(batch.run, replace(EMPTY_PLAN, chunk_files=files), self.index, batch.required)
         work = _first(work, self.budget.requests_left)
 
         def count(stats: RunStats, results: pa.Table) -> None:

@@ -45,8 +45,8 @@ from jobs.state.dead_letters import DEAD_LETTERS
 from jobs.state.ledger import ChunkState, Digests, Index, digests, find_ids, first_of_each, order
 from jobs.state.manifest import Counts, Manifest, Tokens, read_manifest
 from jobs.state.parquet_schemas import published_table
-from jobs.state.run_record import RecordBase, folder_of
-from jobs.state.storage import Storage, Written
+from jobs.state.run_record import folder_of
+from jobs.state.storage import Storage, StoredRecord, Written
 
 WINDOW = "window"
 COMPLETE = "complete"
@@ -85,7 +85,7 @@ BUCKETS = pa.schema(
 )
 
 
-class WindowRecord(RecordBase):
+class WindowRecord(StoredRecord):
     """What a publication of a window was made of: by what recipe, the run of each partition, the oldest first, and
     each chunk file with its partition."""
 
@@ -130,8 +130,10 @@ class LastWindow:
     def read(cls, storage: Storage) -> "LastWindow | None":
         """None where nothing is published yet, or its record is gone."""
         published = read_manifest(storage)
-        data = storage.read(f"{folder_of(published.run_id)}/window.json") if published else None
-        return cls(published, WindowRecord.model_validate_json(data)) if published and data else None
+        if published is None:
+            return None
+        record = storage.read_record(f"{folder_of(published.run_id)}/window.json", WindowRecord)
+        return cls(published, record) if record else None
 
     @property
     def profiles(self) -> dict[int, str]:
@@ -181,7 +183,7 @@ def _publish(
         reduced, counts = _reduce(run, output, record, places, changed, len(first_of_each(there)), index, last)
     else:
         reduced, counts = _reduce(run, output, record, places, None, len(first_of_each(places.ids)), index, None)
-    run.storage.write(f"{run.folder}/window.json", record.model_dump_json().encode())
+    run.storage.write_record(f"{run.folder}/window.json", record)
     places.write(run.storage, f"{run.folder}/places.parquet")
     return publish.replace_manifest(run, counts, Tokens(), (), reduced, reduced.dead_letters)
 
@@ -252,7 +254,7 @@ def _within(ids: Digests, ordered: Digests) -> npt.NDArray[np.bool_]:
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedWindow:
     """What the tasks of a window share: the ledger's index, the companies to merge, in order (None for all), and of
     the publication before its run and its profiles by bucket."""
 
@@ -284,7 +286,9 @@ def _reduce(
     files = [{"path": record.files[n][1], "partition": rank[record.files[n][0]]} for n in np.unique(numbers)]
     groups = [{"files": files[n : n + FILES_A_TASK], "buckets": 0} for n in range(0, len(files), FILES_A_TASK)]
     groups.append({"files": [], "buckets": record.buckets})
-    shared = ray.put(Shared(index, changed, last.manifest.run_id if last else None, last.profiles if last else {}))
+    shared = ray.put(
+        SharedWindow(index, changed, last.manifest.run_id if last else None, last.profiles if last else {})
+    )
     gathering, merging = (run, output, record.buckets, [shared]), (run, [shared])
     if companies <= MERGED_AT_ONCE:
         rows = _few(groups, gathering, merging)
@@ -348,7 +352,7 @@ def gather_files(
     """Ray Data: chunk files of partitions to what their companies' chunks come to. A row without a company stands
     for each bucket that is to be written."""
     gc.set_threshold(COLLECTED_AFTER)
-    shared: Shared = ray.get(reference[0])
+    shared: SharedWindow = ray.get(reference[0])
     for item in batch.to_pylist():
         yield pa.Table.from_pylist([{"bucket": bucket} for bucket in range(item["buckets"])], COMPANY_PARTS)
         for file in item["files"]:
@@ -371,7 +375,7 @@ def bucket_of(company_id: str, buckets: int) -> int:
     return int(digests([company_id])[0, 0]) % buckets
 
 
-def _gathered(run: Run, output: Storage, path: str, shared: Shared) -> Iterator[tuple[Gathered, int, int]]:
+def _gathered(run: Run, output: Storage, path: str, shared: SharedWindow) -> Iterator[tuple[Gathered, int, int]]:
     """What the chunks of a file come to, by company, with the number of them and of those that have an answer."""
     try:
         keys = output.read_table(path, ["company_id", "chunk_id"])
@@ -401,13 +405,13 @@ def _gathered(run: Run, output: Storage, path: str, shared: Shared) -> Iterator[
 def merge_buckets(block: pa.Table, run: Run, reference: Sequence[Any]) -> pa.Table:
     """Ray Data: the parts of some buckets' companies to rows that tell what was written for each bucket."""
     gc.set_threshold(COLLECTED_AFTER)
-    shared: Shared = ray.get(reference[0])
+    shared: SharedWindow = ray.get(reference[0])
     buckets = pc.unique(block["bucket"]).to_pylist()
     told = [_write_bucket(run, n, block.filter(pc.equal(block["bucket"], n)), shared) for n in buckets]
     return pa.Table.from_pylist(told, BUCKETS)
 
 
-def _write_bucket(run: Run, bucket: int, parts: pa.Table, shared: Shared) -> dict[str, Any]:
+def _write_bucket(run: Run, bucket: int, parts: pa.Table, shared: SharedWindow) -> dict[str, Any]:
     """Write a bucket: companies that were merged, and the others as they were."""
     rows, companies = [], []
     parts = parts.filter(pc.is_valid(parts["company_id"]))
@@ -440,7 +444,7 @@ def _write_bucket(run: Run, bucket: int, parts: pa.Table, shared: Shared) -> dic
     }
 
 
-def _united(shared: Shared, before: pa.Table, now: pa.Table) -> pa.Table:
+def _united(shared: SharedWindow, before: pa.Table, now: pa.Table) -> pa.Table:
     """The rows of companies that did not change, and those that were merged, in order."""
     same = before.filter(pc.invert(shared.is_changed(before["company_id"])))
     return pa.concat_tables([same.cast(now.schema), now]).sort_by("company_id")

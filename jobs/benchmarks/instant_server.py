@@ -1,7 +1,7 @@
 """A server that answers at once: as little of it as HTTP and the API ask for, so that what asks is measured.
 
-It gives the same reply to every chat request, after a latency in seconds, and says at /stats when the second and
-the last one came, by its monotonic clock.
+It gives the same reply to every chat request, after a latency in seconds for each token that the answer may have,
+and says at /stats when the second and the last one came, by its monotonic clock.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from actors.servers.supervisor import DIRECT, ServerAddress
 MODEL, KEY = "instant", "none"
 END = b"\r\n\r\n"
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+MAX_TOKENS = re.compile(rb'"max_tokens": *(\d+)')
 
 
 class Protocol(asyncio.Protocol):
@@ -42,13 +43,15 @@ class Protocol(asyncio.Protocol):
             if len(self.buffer) < head + len(END) + length:
                 return
             stats = self.buffer.startswith(b"GET")
+            tokens = MAX_TOKENS.search(self.buffer, head, head + len(END) + length) if self.latency_s else None
+            latency_s = self.latency_s * int(tokens[1]) if tokens else self.latency_s
             del self.buffer[: head + len(END) + length]
             if stats:
                 self._send(response(json.dumps(self._stats()).encode()))
             else:
                 self.times.append(time.monotonic())
-                if self.latency_s:
-                    asyncio.get_running_loop().call_later(self.latency_s, self._send, self.reply)
+                if latency_s:
+                    asyncio.get_running_loop().call_later(latency_s, self._send, self.reply)
                 else:
                     self._send(self.reply)
 

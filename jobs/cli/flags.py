@@ -48,18 +48,20 @@ Overrides = Annotated[Mapping[str, Any], _pairs(parse_override), Parameter(metav
 
 INPUTS = "Parquet file, folder, glob or URL; may be given again"
 LEDGER = "folder or URL of a ledger that several outputs share (default: work/ledger in the output)"
-TABLES = """table that holds what is published, too: iceberg:///FOLDER/NAMESPACE.TABLE,
+IN_TABLES = """table that holds what is published, too: iceberg:///FOLDER/NAMESPACE.TABLE,
     iceberg://CATALOG/NAMESPACE.TABLE or delta://PATH-OR-URL; may be given again"""
 Inputs = Annotated[list[str], flag(INPUTS, metavar="PATH", group=DOCUMENTS)]
 Folder = Annotated[str, Parameter(metavar="DIR", group=DOCUMENTS)]
 OutputFolder = Annotated[Folder, flag("folder or URL for the profiles, the manifest and the ledger")]
 LedgerFolder = Annotated[Folder | None, flag(LEDGER)]
-OutputTables = Annotated[tuple[str, ...], flag(TABLES, metavar="TABLE", group=DOCUMENTS, name="--output-table")]
+OutputTables = Annotated[tuple[str, ...], flag(IN_TABLES, metavar="TABLE", group=DOCUMENTS, name="--output-table")]
 
 LABEL_KEYS = "the label's key for a profile field, where they differ: city=location"
 Published = Annotated[str, flag("an output folder or URL of extract.py", metavar="OUT")]
 LabelKeys = Annotated[Mapping[str, str], _pairs(_label_key), flag(LABEL_KEYS, name="--map", metavar="FIELD=KEY")]
-ProfileModel = Annotated[str | None, flag("the pydantic model of a profile", metavar="MODULE:MODEL")]
+ProfileModel = Annotated[
+    str | None, flag("the pydantic model of a profile, in a folder of PYTHONPATH", metavar="MODULE:MODEL")
+]
 NumbersFile = Annotated[FilePath | None, flag("where to write the numbers", name="--json")]
 EngineChoice = Literal["auto", "sglang", "llamacpp", "endpoint"]
 
@@ -79,9 +81,9 @@ class EngineFlags:
     model: Annotated[Name | None, flag("the model's name, or the path of its files")] = None
     schema: ProfileModel = None
     scenario: Annotated[Name | None, flag("row of configs/scenarios.yaml, or auto")] = None
-    set: Annotated[Overrides, flag("a value over the settings, such as limits.max_chunk_tokens=8000")] = field(
-        default_factory=dict
-    )
+    set: Annotated[
+        Overrides, flag("a setting, such as limits.max_chunk_tokens=8000; docs/configuration.md has all keys")
+    ] = field(default_factory=dict)
 
 
 AUTOMATIC = EngineFlags()

@@ -3,8 +3,8 @@
 A line of JSON has these keys, always all of them: `time` (ISO 8601, UTC), `event` ("extract"), `run`, `chunks` (of
 the plan), `from_ledger` (of them in the ledger), `done`, `answered` and `failed` (in this run), `chunks_per_s`,
 `tokens_per_s`, `prompt_tokens`, `cached_tokens`, `output_tokens`, `in_flight` (requests that a server works on, on
-average), `servers_ready`, `servers_starting`, `left_s` (null before anything is done) and `last_fault` (null or a
-text).
+average), `servers_ready`, `servers_starting`, `nodes_awaited` (by type, of an autoscaler), `left_s` (null before
+anything is done) and `last_fault` (null or a text).
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import datetime
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -26,6 +26,7 @@ from rich.text import Text
 
 from jobs.cli.command import LOG
 from jobs.cli.number_format import clock
+from jobs.stages import ray_cluster
 from jobs.stages.extract import Work
 from jobs.stages.run import Run
 from jobs.stages.run_stats import RunStats
@@ -48,6 +49,7 @@ def progress_of(run: Run, work: Work, log_format: LogFormat = "text") -> "Progre
         from_ledger=work.chunks - work.missing,
         servers=run.settings.servers.min_servers,
         ready=lambda: len(run.storage.list(servers_in(run.run_id), ".json")),
+        awaited=ray_cluster.awaited if run.fleet.gpus else dict,
         log_format=log_format,
     )
 
@@ -69,12 +71,14 @@ class Progress:
         from_ledger: int = 0,
         servers: int = 1,
         ready: Callable[[], int] = lambda: 0,
+        awaited: Callable[[], Mapping[str, int]] = dict,
         log_format: LogFormat = "text",
         every_s: float = LINE_EVERY_S,
     ) -> None:
         self.stats = RunStats()
         self._console, self._total, self._run_id, self._from_ledger = console, total, run_id, from_ledger
         self._servers, self._count_ready, self._ready = servers, ready, 0
+        self._ask_awaited, self._awaited = awaited, dict[str, int]()
         self._json = log_format == "json"
         self._live: Live | None = None
         self._pause, self._over = every_s, threading.Event()
@@ -108,13 +112,15 @@ class Progress:
         self.stats = stats
 
     def _watch_on(self) -> None:
-        """Look at the servers until all are ready, ever more rarely, since each look may list an object store; and
-        print a line whenever one is due."""
+        """Look at the servers until all are ready, and at the nodes that Ray waits for, ever more rarely: each look
+        may list an object store. Print a line whenever one is due."""
         due, pause, look = time.monotonic() + self._pause, LOOK_EVERY_S, 0.0
         while not self._over.wait(min(LOOK_EVERY_S, max(0.0, due - time.monotonic()))):
-            if self.ready < self._servers and time.monotonic() >= look:
-                with contextlib.suppress(Exception):  # a store that can't be read for a moment
-                    self._ready = self._count_ready()
+            if time.monotonic() >= look:
+                self._awaited = dict(sorted(self._ask_awaited().items()))
+                if self.ready < self._servers:
+                    with contextlib.suppress(Exception):  # a store that can't be read for a moment
+                        self._ready = self._count_ready()
                 look, pause = time.monotonic() + pause, min(2 * pause, LINE_EVERY_MAX_S)
             if time.monotonic() >= due:
                 if not self._live:
@@ -150,6 +156,7 @@ class Progress:
             "in_flight": round(stats.in_flight, 2),
             "servers_ready": self.ready,
             "servers_starting": max(0, self._servers - self.ready),
+            "nodes_awaited": self._awaited,
             "left_s": None if left is None else round(left, 1),
             "last_fault": stats.last_fault,
         }
@@ -162,14 +169,18 @@ class Progress:
         return (
             f"extract  {stats.done:,} of {self._total:,} chunks, {stats.answered:,} answered, "
             f"{stats.failed:,} failed, {stats.tokens_per_s:,.0f} tokens/s, "
-            f"{stats.in_flight:.1f} requests in flight{ends}"
+            f"{stats.in_flight:.1f} requests in flight{ends}{self._told_of_nodes()}"
         )
 
     def _told_of_servers(self) -> str:
         starting = max(0, self._servers - self.ready)
         told = [f"{self.ready:,} ready"] if self.ready else []
         told += [f"{starting:,} starting"] if starting else []
-        return f"{'server' if self.ready + starting == 1 else 'servers'} {', '.join(told)}"
+        return f"{'server' if self.ready + starting == 1 else 'servers'} {', '.join(told)}{self._told_of_nodes()}"
+
+    def _told_of_nodes(self) -> str:
+        nodes = (f"{count} {kind}" for kind, count in self._awaited.items())
+        return f", waiting for nodes: {', '.join(nodes)}" if self._awaited else ""
 
     def _display(self) -> RenderableType:
         """The live display: a bar with pace and time, and under it what stands behind them."""

@@ -91,7 +91,7 @@ def show_counts(
     out: Console,
     run: Run,
     manifest: Manifest,
-    tally: RunStats,
+    stats: RunStats,
     limit: int | None,
     seconds: float,
     report: str | None = None,
@@ -103,7 +103,7 @@ def show_counts(
     asked = counts.chunks_answered - counts.chunks_from_ledger
     missing = counts.chunks - counts.chunks_answered
     of = f" of {limit}" if limit else ""
-    extracting = f", {clock(tally.seconds)} extracting, {tally.in_flight:.1f}{of} requests in flight a server"
+    extracting = f", {clock(stats.seconds)} extracting, {stats.in_flight:.1f}{of} requests in flight a server"
     lines = [
         ("documents", f"{counts.documents:,} in, {counts.companies:,} companies out, "
                       f"{counts.dead_documents:,} dead"),
@@ -112,7 +112,7 @@ def show_counts(
         ("tokens", f"{tokens.prompt:,} prompt ({tokens.cached:,} of them cached), {tokens.completion:,} output"),
         *([("refused", _refused(manifest.refused))] if manifest.refused else []),
         ("confidence", run.calibrated_for),
-        ("time", clock(seconds) + (extracting if tally.done else "")),
+        ("time", clock(seconds) + (extracting if stats.done else "")),
         ("profiles", f"{root}/{current_file('profiles')}"),
         ("dead letters", f"{root}/{current_file('dead_letters')}"),
         ("manifest", f"{root}/{MANIFEST}"),

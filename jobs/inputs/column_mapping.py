@@ -16,20 +16,20 @@ from jobs.inputs.file_discovery import keys_in
 
 REQUIRED = ("document_id", "text")
 OPTIONAL = ("company_id", "title", "url", "document_type", "document_date", "company_name", "website")
-# A file in which one of these can't be read would be taken for something else.
+# A file in which one of these can't be read would be read as something else.
 KEY_COLUMNS = (*REQUIRED, "company_id")
 Reasons = dict[str, str]  # by name in the settings, why a column is left out
 
 
 @dataclass(frozen=True)
 class FileColumns:
-    """How a file's columns are read: `taken` has their names in the file, `given` values from its path, by names in
-    the settings. `left_out` are optional ones that can't be read; `refused` says why the file can't."""
+    """How a file's columns are read: `mapped` has their names in the file, `from_path` values from its path, by
+    names in the settings. `left_out` are optional ones that can't be read; `refused` says why the file can't."""
 
     url: str
     names: tuple[str, ...]
-    taken: Mapping[str, str]
-    given: Mapping[str, str | None]
+    mapped: Mapping[str, str]
+    from_path: Mapping[str, str | None]
     left_out: Reasons
     refused: str | None
 
@@ -37,8 +37,8 @@ class FileColumns:
 def columns_of(schema: pa.Schema, url: str, columns: Columns) -> FileColumns:
     """How the columns of a file are read. Of a key in its path and a column of the same name the column counts."""
     keys = keys_in(url)
-    taken: dict[str, str] = {}
-    given: dict[str, str | None] = {}
+    mapped: dict[str, str] = {}
+    from_path: dict[str, str | None] = {}
     left_out: Reasons = {}
     refused: str | None = None
     for name in (*REQUIRED, *OPTIONAL):
@@ -49,7 +49,7 @@ def columns_of(schema: pa.Schema, url: str, columns: Columns) -> FileColumns:
         elif places:
             why = f"is there {len(places)} times"
         elif column in keys:
-            given[name], why = keys[column], None
+            from_path[name], why = keys[column], None
             continue
         elif name in REQUIRED:
             refused = refused or (
@@ -60,12 +60,12 @@ def columns_of(schema: pa.Schema, url: str, columns: Columns) -> FileColumns:
         else:
             continue
         if why is None:
-            taken[name] = column
+            mapped[name] = column
         elif name in KEY_COLUMNS:
             refused = refused or f"column {column!r} {why}: --set columns.{name}=COLUMN names another"
         else:
             left_out[name] = why
-    return FileColumns(url, tuple(schema.names), taken, given, left_out, refused)
+    return FileColumns(url, tuple(schema.names), mapped, from_path, left_out, refused)
 
 
 def _meant(column: str, names: Iterable[str]) -> str:
@@ -88,7 +88,7 @@ def column_notes(files: Sequence[FileColumns], columns: Columns) -> tuple[dict[s
     notes: list[str] = []
     for name in OPTIONAL:
         column = getattr(columns, name)
-        without = [f for f in files if not {name} & {*f.taken, *f.given, *f.left_out}]
+        without = [f for f in files if not {name} & {*f.mapped, *f.from_path, *f.left_out}]
         names = dict.fromkeys(each for file in without for each in (*file.names, *keys_in(file.url)))
         alike = _alike(column, names)
         means = "each document is a company of its own" if name == "company_id" else "it is not read"

@@ -211,7 +211,7 @@ class FileReader:
 
     def _batches(self, part: RowGroup, done: int, broken: Reasons) -> Iterator[pa.RecordBatch]:
         """The part's rows after the first `done`, as many together as their decoded size allows."""
-        wanted = sorted({column for name, column in self.columns.taken.items() if name not in broken})
+        wanted = sorted({column for name, column in self.columns.mapped.items() if name not in broken})
         if not wanted:  # all of it stands in the path
             yield pa.RecordBatch.from_struct_array(pa.array([{}] * (part.rows - done), pa.struct([])))
             return
@@ -241,7 +241,7 @@ class FileReader:
     def _broken(self, part: RowGroup, known: Reasons) -> Reasons:
         """The optional columns of a part that can't be read, each with the reason."""
         found: Reasons = {}
-        for name, column in self.columns.taken.items():
+        for name, column in self.columns.mapped.items():
             if name in KEY_COLUMNS or name in known:
                 continue
             try:
@@ -254,27 +254,27 @@ class FileReader:
         return found
 
     def _document_rows(self, batch: pa.RecordBatch, part: RowGroup, done: int, broken: Reasons) -> pa.Table:
-        rows, taken, unclear = batch.num_rows, self.columns.taken, dict[int, list[dict[str, str]]]()
-        given = {name: pa.array([value] * rows, pa.string()) for name, value in self.columns.given.items()}
+        rows, mapped, unclear = batch.num_rows, self.columns.mapped, dict[int, list[dict[str, str]]]()
+        texts = {name: pa.array([value] * rows, pa.string()) for name, value in self.columns.from_path.items()}
         for name in (*REQUIRED, *OPTIONAL):
-            if name == "text" or name in broken or name not in {*taken, *given}:
+            if name == "text" or name in broken or name not in {*mapped, *texts}:
                 continue
-            column = batch[taken[name]] if name in taken else given[name]
+            column = batch[mapped[name]] if name in mapped else texts[name]
             values = read_values(name, column, self.settings.epoch_unit)
-            given[name] = values.texts
+            texts[name] = values.texts
             for row, why in values.unclear.items():
                 unclear.setdefault(row, []).append({"column": name, "why": why})
         for name, why in broken.items():
             for row in range(rows):
                 unclear.setdefault(row, []).append({"column": name, "why": why})
-        text, not_text = read_text(batch[taken["text"]] if "text" in taken else given["text"])
+        text, not_text = read_text(batch[mapped["text"]] if "text" in mapped else texts["text"])
         number = pa.array(range(part.first_row + done, part.first_row + done + rows), pa.int64())
         source = pa.array([part.url] * rows, pa.string())
         nameless = pc.binary_join_element_wise(source, pc.cast(number, pa.string()), "#row=")
-        company = given.pop("company_id", pa.nulls(rows, pa.string()))
+        company = texts.pop("company_id", pa.nulls(rows, pa.string()))
         columns = {
-            **given,
-            "company_id": pc.coalesce(company, given["document_id"], nameless),
+            **texts,
+            "company_id": pc.coalesce(company, texts["document_id"], nameless),
             "text": text,
             "source_path": source,
             "row": number,

@@ -34,26 +34,26 @@ WRITTEN = (
 )
 
 
-def files_at(given: str) -> list[str]:
+def files_at(source: str) -> list[str]:
     """The Parquet files that a path, folder, glob or URL stands for, as URLs in order. Raises OperatorError where
     there is none."""
-    with explained(f"--input {given} can't be opened"):
-        filesystem, path = filesystem_at(given)
+    with explained(f"--input {source} can't be opened"):
+        filesystem, path = filesystem_at(source)
         if filesystem.isdir(path):
             listed = list(map(str, filesystem.find(path)))
-            refuse_tables(filesystem, listed, [path.rstrip("/")], f"--input {given}")
+            refuse_tables(filesystem, listed, [path.rstrip("/")], f"--input {source}")
             found = [p for p in listed if is_data(p, path)]
         elif filesystem.exists(path):
             found = [path]
         elif GLOB_SIGNS.search(path):
             pattern, named = pattern_of(filesystem, path), path.split("/")
             found = [p for p in map(str, filesystem.glob(pattern)) if is_data(p, named=named)]
-            refuse_tables(filesystem, [], {p.rpartition("/")[0] for p in found}, f"--input {given}")
+            refuse_tables(filesystem, [], {p.rpartition("/")[0] for p in found}, f"--input {source}")
         else:
             store = "" if isinstance(filesystem, LocalFileSystem) else ", or no such bucket"
-            raise OperatorError(f"--input {given}: there is no such file or folder{store}")
+            raise OperatorError(f"--input {source}: there is no such file or folder{store}")
     if not found:
-        raise OperatorError(f"--input {given}: there are no Parquet files (*.parquet) there")
+        raise OperatorError(f"--input {source}: there are no Parquet files (*.parquet) there")
     return [str(filesystem.unstrip_protocol(p)) for p in sorted(found)]
 
 
@@ -140,9 +140,9 @@ def refuse_own_output(inputs: Iterable[str], folder: str | None, flag: str) -> N
             )
 
 
-def would_read(given: str, storage: Storage, path: str) -> bool:
+def would_read(source: str, storage: Storage, path: str) -> bool:
     """Whether an input would take in a file that is written to a storage."""
-    filesystem, place = filesystem_at(given)
+    filesystem, place = filesystem_at(source)
     if type(filesystem) is not type(storage.filesystem):
         return False
     file = storage.full(path)

@@ -106,29 +106,29 @@ class CompanySample:
 
 
 def sample_companies(
-    published: PublishedRun, names: Sequence[str], dead: Collection[str], room: int
+    published: PublishedRun, names: Sequence[str], dead: Collection[str], max_bytes: int
 ) -> CompanySample:
-    """As many companies as `room` bytes hold; `names` are the fields, `dead` documents without a profile."""
+    """As many companies as `max_bytes` hold; `names` are the fields, `dead` documents without a profile."""
     candidates = list(_candidates(published))
     least = _profile_bytes(published)
     texts, files = _texts(published, set(candidates))
     wanted, planned = [], 0
     for company_id in candidates:
-        if planned > room:
+        if planned > max_bytes:
             break
-        planned += least + min(texts.get(company_id, 0), room // LARGEST_SHARE)
+        planned += least + min(texts.get(company_id, 0), max_bytes // LARGEST_SHARE)
         wanted.append(company_id)
-    chunks, lost = _chunks(published, files, set(wanted), set(dead), room // LARGEST_SHARE)
+    chunks, lost = _chunks(published, files, set(wanted), set(dead), max_bytes // LARGEST_SHARE)
     answers = _answers(published, [chunk.chunk_id for many in (*chunks.values(), *lost.values()) for chunk in many])
     numbers = {name: n for n, name in enumerate(names)}
     rows = {row["company_id"]: row for row in _profiles(published, set(wanted))}
     found = CompanySample(of=published.manifest.counts.companies)
     for document_id, theirs in lost.items():
-        room -= _bytes(found.dead.setdefault(document_id, texts_of(theirs, answers)))
+        max_bytes -= _bytes(found.dead.setdefault(document_id, texts_of(theirs, answers)))
     for company_id in wanted:
         made = entry(rows[company_id], chunks.get(company_id, []), answers, numbers)
-        room -= _bytes(made)
-        if room < 0 and found.companies:
+        max_bytes -= _bytes(made)
+        if max_bytes < 0 and found.companies:
             break
         found.companies.append(made)
     found.companies.sort(key=lambda made: str(made["id"]))

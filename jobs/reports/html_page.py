@@ -83,12 +83,12 @@ def _environment() -> jinja2.Environment:
 REPORT = "report.html"
 
 
-ROOM = 7_500_000  # bytes of companies in a page
+MAX_BYTES = 7_500_000  # bytes of companies in a page
 
 
-def write_report(published: PublishedRun, room: int = ROOM, reliability: Sequence[Bin] = ()) -> None:
-    """Put the report in place; `room` bytes of it may be companies."""
-    found, data = report_facts(published, room, reliability)
+def write_report(published: PublishedRun, max_bytes: int = MAX_BYTES, reliability: Sequence[Bin] = ()) -> None:
+    """Put the report in place; `max_bytes` of it may be companies."""
+    found, data = report_facts(published, max_bytes, reliability)
     published.storage.write(REPORT, render_page(found, data))
 
 

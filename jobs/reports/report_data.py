@@ -120,8 +120,8 @@ class Sureness:
     labelled: str
 
 
-def report_facts(published: PublishedRun, room: int, reliability: Sequence[Bin] = ()) -> tuple[Data, Data]:
-    """What the page's template shows, and the data of its viewer, of which `room` bytes may be companies.
+def report_facts(published: PublishedRun, max_bytes: int, reliability: Sequence[Bin] = ()) -> tuple[Data, Data]:
+    """What the page's template shows, and the data of its viewer, of which `max_bytes` may be companies.
     `reliability` is that of the run, where its labels are known; else the calibration's is shown.
     """
     manifest = published.manifest
@@ -133,7 +133,7 @@ def report_facts(published: PublishedRun, room: int, reliability: Sequence[Bin] 
         published,
         [field.name for field in fields.fields],
         {letter["document_id"] for letter in failed.letters if letter["stage"] != "plan"} - {None},
-        room,
+        max_bytes,
     )
     data = {
         "run": manifest.run_id,
@@ -180,13 +180,13 @@ def _sureness(manifest: Manifest, run: RunRecord | None, fields: Coverage, *, ow
     )
     least = (settings or Confidence()).minima(calibration)
     facts_of = [field for field in fields.fields if not field.reading]
-    standing = sum(field.values + field.unsure for field in facts_of)
+    grounded = sum(field.values + field.unsure for field in facts_of)
     labelled = (
         "labels of this run" if own else "labels that the calibration was fitted on, each kind left out in turn"
     )
     own_minima = (f"{name} {number:g}" for name, number in sorted(least.items()) if name != "default")
     shown = ", ".join([f"{least['default']:g}", *own_minima])
-    return Sureness(shown, calibration, sum(f.unsure for f in facts_of) / max(1, standing), labelled)
+    return Sureness(shown, calibration, sum(f.unsure for f in facts_of) / max(1, grounded), labelled)
 
 
 def _reliability(sure: Sureness, bins: Sequence[Bin]) -> dict[str, charts.Chart]:

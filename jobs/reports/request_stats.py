@@ -130,7 +130,7 @@ def answers_of(published: PublishedRun) -> Answers:
 
 
 def _planned(published: PublishedRun) -> Digests:
-    """The chunks in the plan of what is published, in order. A sweep's partitions share its run, not its plan."""
+    """The planned chunks of what is published, in order. A backfill's partitions share its run, not its plan."""
     columns = (published.storage.read_table(path, ["chunk_id"])["chunk_id"] for path in published.chunk_files)
     ids = np.concatenate([digests([]), *(digests(column.to_pylist()) for column in columns)])
     return ids[order(ids)]

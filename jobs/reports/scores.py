@@ -204,10 +204,10 @@ def score(
         found.rates |= _ledger_rates(answers, sum(map(len, planned.values())))
         several = {company_id: known[company_id] for company_id in read if len(planned.get(company_id, ())) > 1}
         found.merge_gain = merge_gain(published, model, scorer, several, counts, answered)
-    standing = _grounded(published, model, answered)
-    if not standing and "grounded" in found.rates:
+    rates = _grounded(published, model, answered)
+    if not rates and "grounded" in found.rates:
         found.notes.append(OF_EVIDENCE)
-    found.rates |= standing
+    found.rates |= rates
     return found
 
 
@@ -221,12 +221,12 @@ def _grounded(
     verbatim = _verbatim(model)
     counted: Counter[bool] = Counter()
     for chunk in published.chunks(sorted(answered)[:CHUNKS_LOOKED_UP], of="chunk_id"):
-        stands: dict[tuple[str, str], bool] = {}  # a value has an observation for each document of a pack
+        grounded: dict[tuple[str, str], bool] = {}  # a value has an observation for each document of a pack
         for one in observed(model, chunk, answered[chunk.chunk_id]) or ():
             if one.field in verbatim and not one.found:
                 value = one.field, one.key
-                stands[value] = stands.get(value, False) or one.grounded
-        counted.update(stands.values())
+                grounded[value] = grounded.get(value, False) or one.grounded
+        counted.update(grounded.values())
     return _share_of(counted)
 
 
@@ -339,7 +339,7 @@ def _looked_up(
 
 
 def _standing(label: Label, of: Field, texts: Sequence[Text]) -> Label:
-    return label.found_by(lambda value: any(text.find(of.rule.quote_of(value)) for text in texts))
+    return label.grounded_by(lambda value: any(text.find(of.rule.quote_of(value)) for text in texts))
 
 
 def _texts(documents: str, columns: Columns, company_ids: Collection[str]) -> dict[str, list[Text]]:
@@ -389,7 +389,7 @@ def _ledger_rates(answers: pa.Table, chunks: int) -> dict[str, float]:
 def _notes(labels: Labels, fields: Sequence[Field], documents: str | None) -> list[str]:
     """What labels leave open."""
     notes = []
-    if not documents and not labels.tell_standing:
+    if not documents and not labels.mark_grounded:
         notes.append("no --documents and no in_text: all labels are taken to stand in the documents")
     unused = labels.keys - {labels.key(field) for field in fields}
     if unused:

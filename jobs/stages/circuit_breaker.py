@@ -13,7 +13,7 @@ FAULT_REMEDIES = {
     Fault.UNAVAILABLE: "see whether the servers or the endpoint are up, and what their logs say",
     Fault.DEADLINE: "the servers are too slow for requests.deadline_s, or hang: see their logs",
     Fault.ABORTED: "the servers break their answers off: see their logs",
-    Fault.POISON: "the servers die of it: see their logs, and try another row of the scenario matrix",
+    Fault.POISON: "the servers die of it: see their logs, and try another preset (--scenario)",
     Fault.REJECTED: "the server refuses these documents, and answers a test request: its words say why",
     Fault.TOO_LONG: "the server's context is smaller than limits.context_length: lower the limits",
 }

@@ -5,19 +5,18 @@ from typing import Annotated
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from extraction.config.settings import Price
 from jobs.stages.run import Run
 from jobs.state.manifest import read_manifest
 from jobs.state.run_record import read_run
+from jobs.state.storage import StoredRecord
 
 
-class Spent(BaseModel):
+class Spent(StoredRecord):
     """What was spent. `requests` holds repeated ones, `prompt_tokens` the cached ones, `gpu_hours` are those from
     the start of servers to their end."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     requests: Annotated[int, Field(ge=0)] = 0
     prompt_tokens: Annotated[int, Field(ge=0)] = 0

@@ -19,13 +19,14 @@ from ray.data._internal.execution.execution_callback import ExecutionCallback  #
 from actors.crash_suspects import SuspectStore
 from actors.extractor import Extractor, ResultStore
 from actors.retrying_client import Request
+from actors.servers.sglang import QUEUED_PER_RUNNING
 from actors.servers.supervisor import Server, ServerReady
 from jobs.stages import ray_cluster
 from jobs.stages.circuit_breaker import CircuitBreaker, require_server
 from jobs.stages.plan import Plan, chunk_ids_of
 from jobs.stages.run import Run
 from jobs.stages.run_stats import RunStats
-from jobs.stages.server_pool_size import size_for
+from jobs.stages.server_pool_size import PoolSize, dealt_order, size_for
 from jobs.state.ledger import ChunkState, Digests, Index, LedgerWriter, RowNumbers, first_of_each
 from jobs.state.run_record import folder_of, read_server, server_spans, write_end, write_server
 from jobs.state.storage import Storage
@@ -48,32 +49,53 @@ class Work:
         """How many of them a ledger's index has an answer to."""
         return int((index.states(self.ids) == ChunkState.ANSWERED).sum())
 
-    def known_to(self, index: Index, least: ChunkState = ChunkState.FAILED) -> bool:
-        """Whether a ledger's index knows what became of every one of them, or has at least a state of each."""
-        return bool((index.states(self.ids) >= least).all())
+    def known_to(self, index: Index, required: ChunkState = ChunkState.FAILED) -> bool:
+        """Whether a ledger's index has at least the required state of every one of them."""
+        return bool((index.states(self.ids) >= required).all())
 
 
 Watch = Callable[[RunStats, pa.Table], None]  # what came of all requests so far, and the answers that are new
 
 
 class StepCheck(ExecutionCallback):  # type: ignore[misc]
-    """Ray Data calls it at each of its steps. What it raises ends the pipeline between results, in the thread that
-    waits for them; a signal's handler would raise anywhere."""
+    """Ray Data calls it at each of its steps. What a check raises ends the pipeline between results, in the thread
+    that waits for them; a signal's handler would raise anywhere.
 
-    check: ClassVar[Callable[[], None]]
+    It also lets idle nodes go while the last chunks are worked on, which Ray Data has no public way for. Servers
+    that still wait for a node, or start, when the last chunk is handed out, are ended: Ray Data lets go of them,
+    and each would get the GPU of the next one that is idle. And Ray Data asks for no GPUs on its own account, which
+    it would go on doing: the servers that a run wants ask for theirs.
+    """
 
-    def on_execution_step(self, executor: object) -> None:
+    check: ClassVar[Callable[[], None] | None]
+
+    def __init__(self) -> None:
+        self._starting: set[Any] = set()
+
+    def before_execution_starts(self, executor: Any) -> None:
+        """All is built."""
+        scaling = executor._cluster_autoscaler
+        scaling._non_shuffle_ops = [op for op in scaling._non_shuffle_ops if not op.get_autoscaling_actor_pools()]
+
+    def on_execution_step(self, executor: Any) -> None:
         """One more step."""
-        type(self).check()
+        if check := type(self).check:
+            check()
+        for operator, state in executor._topology.items():
+            for pool in operator.get_autoscaling_actor_pools():
+                if operator._inputs_complete and not state.total_enqueued_input_blocks():
+                    for actor in self._starting.difference(pool._running_actors):
+                        ray.kill(actor)
+                self._starting = set(pool._pending_actors.values())
 
 
-def work_of(run: Run, plan: Plan, index: Index, least: ChunkState = ChunkState.SETTLED) -> Work:
+def work_of(run: Run, plan: Plan, index: Index, required: ChunkState = ChunkState.SETTLED) -> Work:
     """The questions of which the ledger has less than a state, each once however often the plan holds it."""
     held = list(chunk_ids_of(run.storage, plan.chunk_files))
     ids = np.concatenate([np.empty((0, 2), np.uint64), *held])
     ends = np.cumsum([0, *map(len, held)])
     once = first_of_each(ids)
-    missing = once[index.states(ids[once]) < least]
+    missing = once[index.states(ids[once]) < required]
     files = np.searchsorted(ends, missing, "right") - 1
     rows = {plan.chunk_files[n]: missing[files == n] - ends[n] for n in np.unique(files).tolist()}
     return Work(rows, ids[once], len(missing))
@@ -124,11 +146,11 @@ def results(
 ) -> Generator[pa.Table]:
     """Ask for everything; yields what became of it while it goes on (what `extractor` gives)."""
     fleet, size = run.fleet, size_for(run, work.missing)
-    ray_cluster.bear_failed_starts(size.wanted)
+    ray_cluster.bear_failed_starts(size.initial)
     items = [{"path": path, "rows": numbers} for path, numbers in work.rows.items()]
     answered = (
         ray.data.from_items(items, override_num_blocks=len(items))
-        .map_batches(read_rows, batch_size=1, batch_format="pyarrow", fn_kwargs={"run": run})
+        .map_batches(read_rows, batch_size=1, batch_format="pyarrow", fn_kwargs={"run": run, "size": size})
         .repartition(target_num_rows_per_block=size.rows)
         .map_batches(
             extractor,
@@ -139,9 +161,9 @@ def results(
             num_gpus=fleet.gpus or None,
             label_selector=run.settings.servers.labels or None,
             compute=ActorPoolStrategy(
-                min_size=size.wanted,
-                max_size=size.most,
-                initial_size=size.wanted,
+                min_size=size.initial,
+                max_size=size.maximum,
+                initial_size=size.initial,
                 max_concurrent_calls_per_actor=size.calls,
                 max_tasks_in_flight_per_actor=size.tasks,
             ),
@@ -156,18 +178,19 @@ def results(
             },
         )
     )
-    if check:
-        StepCheck.check = staticmethod(check)
-        answered.context.custom_execution_callback_classes = [StepCheck]  # this pipeline's, of all that run
+    StepCheck.check = staticmethod(check) if check else None
+    answered.context.custom_execution_callback_classes = [StepCheck]  # this pipeline's, of all that run
     yield from answered.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
 
-def read_rows(batch: pa.Table, run: Run) -> Iterator[pa.Table]:
+def read_rows(batch: pa.Table, run: Run, size: PoolSize) -> Iterator[pa.Table]:
     """Ray Data: row numbers of chunk files to questions, the longest first: what is under way at the end, when
     servers run empty, is short then."""
+    at_once = size.initial * max(1, run.fleet.limit // QUEUED_PER_RUNNING)
     for item in batch.to_pylist():
         table = run.storage.read_table(item["path"], list(Request.__slots__))
-        yield table.take(pa.array(item["rows"], pa.int64())).sort_by([("prompt_tokens", "descending")])
+        longest_first = table.take(pa.array(item["rows"], pa.int64())).sort_by([("prompt_tokens", "descending")])
+        yield longest_first.take(pa.array(dealt_order(longest_first.num_rows, at_once, size.rows)))
 
 
 def _server(run: Run) -> Server:

@@ -238,7 +238,7 @@ def check_ray() -> tuple[Check, list[Mapping[str, Any]]]:
 
 
 def check_gpus(settings: Settings, nodes: list[Mapping[str, Any]]) -> Iterator[Check]:
-    """The GPUs of each node, and the row of the scenario matrix that their servers get, with its reason."""
+    """The GPUs of each node, and the preset that their servers get, with its reason."""
     owners = [node for node in nodes if node["Resources"].get("GPU")]
     if nodes and not owners:
         message = "no node with a GPU is up: if the cluster scales, the first run brings one"

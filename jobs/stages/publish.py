@@ -94,6 +94,7 @@ def replace_manifest(
         profile=run.settings.profile,
         columns=run.settings.columns,
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        attempt=1 + publications.unpublished(run.storage, last, run.run_id),
         previous=previous[: run.settings.publications.keep - 1],
         counts=counts,
         tokens=tokens,
@@ -103,7 +104,7 @@ def replace_manifest(
         notes=notes,
         versions=_versions(run),
     )
-    run.storage.write(MANIFEST, (published.model_dump_json(indent=2) + "\n").encode())
+    run.storage.write_record(MANIFEST, published)
     return published
 
 

@@ -1,9 +1,13 @@
 """The Ray that a run uses: the one it is submitted to, or one of its own on this machine."""
 
+import contextlib
+import json
 import logging
 import os
 import re
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +16,9 @@ import psutil
 import pynvml
 import ray
 import ray.data
+from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
 from ray.data import DataContext
+from ray.experimental.internal_kv import _internal_kv_get
 
 from actors.servers.supervisor import LOG_MARK
 from extraction.errors import OperatorError, ProfilesError, RunError
@@ -23,6 +29,9 @@ OUR_ERRORS: dict[str, type[ProfilesError]] = {kind.__name__: kind for kind in (O
 OUR_ERROR = re.compile(r"extraction\.errors\.(OperatorError|RunError): (.*)", re.DOTALL)
 UPSCALING = 1.1  # tasks that an actor holds for each that it works on, from which a pool gets more of them
 FAILED_STARTS = 3  # of servers, one after another, that a run of several bears: nodes differ, mistakes hit all
+AUTOSCALING_STATUS = "__autoscaling_status"  # where the autoscaler v1 writes what it does
+HEAD_ANSWERS_S = 5
+ANSWERED_WITHIN_S = 20.0  # an autoscaler looks every 5 seconds at what is asked for
 NO_PROGRESS_S = 24 * 3600  # nodes and weights may take hours to come; requests have deadlines of their own
 
 
@@ -85,6 +94,68 @@ def places(gpus_each: int) -> int:
     """How many servers of so many GPUs each the cluster's nodes have room for, whoever is there now."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return sum(int(resources.get("GPU", 0)) // gpus_each for resources in nodes)
+
+
+def possible(servers: int, gpus_each: int, labels: Mapping[str, str]) -> int:
+    """How many of so many servers have a free place or can get one, as the autoscaler v2 says when it is asked; all
+    of them where another or none is there."""
+    if not grows() or not _autoscaling_state().autoscaler_state_version:
+        return servers
+    ask = ray.remote(num_cpus=0, num_gpus=gpus_each, label_selector=dict(labels))(_Asked)
+    asked = [ask.remote() for _ in range(servers)]  # from here on nodes come
+    try:
+        first = _autoscaling_state().autoscaler_state_version
+        until = time.monotonic() + ANSWERED_WITHIN_S
+        while (state := _autoscaling_state()).autoscaler_state_version < first + 2 and time.monotonic() < until:
+            time.sleep(0.5)
+        gpus = [request.resources_bundle.get("GPU", 0) for request in state.infeasible_resource_requests]
+        return max(0, servers - gpus.count(gpus_each))
+    finally:
+        for actor in asked:
+            ray.kill(actor)
+
+
+class _Asked:
+    """Asks for a GPU, and does nothing with it."""
+
+
+def awaited() -> Counter[str]:
+    """The nodes that an autoscaler of either version waits for, by type; none while the head does not answer."""
+    if not grows() or not ray.is_initialized():
+        return Counter()
+    with contextlib.suppress(Exception):  # what can't be told now is told later
+        state = _autoscaling_state()
+        return awaited_by_second(state) if state.autoscaler_state_version else awaited_by_first(_first_status())
+    return Counter()
+
+
+def awaited_by_second(state: Any) -> Counter[str]:
+    """The nodes that the autoscaler v2 waits for, by its state."""
+    nodes = Counter[str](each.ray_node_type_name for each in state.pending_instances)
+    for request in state.pending_instance_requests:
+        nodes[request.ray_node_type_name] += request.count
+    return nodes
+
+
+def awaited_by_first(status: Mapping[str, Any]) -> Counter[str]:
+    """The nodes that the autoscaler v1 waits for, by its report."""
+    report = status.get("autoscaler_report") or {}
+    return Counter[str](report.get("pending_launches") or {}) + Counter(
+        kind for _, kind, _ in report.get("pending_nodes") or ()
+    )
+
+
+# Ray has no public way to ask its autoscaler what it waits for.
+
+
+def _autoscaling_state() -> Any:
+    client = ray._private.worker.global_worker.gcs_client
+    return GetClusterStatusReply.FromString(client.get_cluster_status(timeout_s=HEAD_ANSWERS_S)).autoscaling_state
+
+
+def _first_status() -> Mapping[str, Any]:
+    status: Mapping[str, Any] = json.loads(_internal_kv_get(AUTOSCALING_STATUS) or "{}")
+    return status
 
 
 def bear_failed_starts(servers: int) -> None:

@@ -71,7 +71,7 @@ class Run:
             flags=fleet.answer_flags,
         )
 
-    @property
+    @cached_property
     def calibration(self) -> Calibration | None:
         """How signals become confidence; None where it was fitted for another model, profile or prompt."""
         return None if self.misfit else self.settings.confidence.calibration

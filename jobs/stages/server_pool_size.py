@@ -1,6 +1,10 @@
 """How many servers a run asks for, and in what batches they get chunks."""
 
+import math
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from extraction.config.settings import Servers
 from jobs.stages import ray_cluster
@@ -8,21 +12,24 @@ from jobs.stages.run import Run
 
 WAVES = 2  # a server is worth its start if it gets so many times what it works on at once: minutes of work
 ASKED_AHEAD = 32  # servers beyond the GPUs that are there; a cluster of any size doubles from here
-OVERBOOKING = 3  # rows handed to an actor for each request that its server works on: it never runs dry
-TASKS_PER_WAITING = 4  # for so many tasks that an actor works on, one waits there: a slow GPU hoards little
 MOST_ROWS = 32  # of a task: few enough to be done together, many enough for Ray to keep up
-TASKS_WANTED = 64  # of a small run, so that its progress is seen
-TASKS_TO_FILL = 16  # a server: Ray hands over some tens a second
+TASKS_OF_A_RUN = 250  # from which on tasks have more rows: Ray hands over some tens a second
+TASKS_TO_FILL = 16  # all servers together
+# Rows handed to an actor for each request that its server works on, so that it never runs dry, and more for each
+# doubling of a task's rows: it is done with the slowest of them. What is handed over can't be taken back, so a slow
+# GPU is to hoard little.
+OVERBOOKING, MORE_A_DOUBLING = 1.5, 0.35
+TASKS_PER_WAITING = 4  # for so many tasks that an actor works on, one waits there
 
 
 @dataclass(frozen=True)
 class PoolSize:
-    """Servers: `wanted` from the start, whether their nodes are there or not, and at `most`. Chunks: `rows` a
-    task, `calls` tasks that an actor works on, `tasks` that it holds.
+    """Servers: `initial` from the start, whether their nodes are there or not, and at most `maximum`. Chunks:
+    `rows` a task, `calls` tasks that an actor works on, `tasks` that it holds.
     """
 
-    wanted: int
-    most: int
+    initial: int
+    maximum: int
     rows: int
     calls: int
     tasks: int
@@ -37,8 +44,9 @@ def pool_size(missing: int, limit: int, servers: Servers, present: int, *, grows
     most = _deserved(missing, limit, servers)
     wanted = min(most, max(servers.min_servers, present + (ASKED_AHEAD if grows else 0)))
     share = -(-missing // wanted)  # the first actor that is ready leaves theirs to the others
-    rows = min(MOST_ROWS, max(1, missing // TASKS_WANTED, min(limit, share) // TASKS_TO_FILL))
-    calls = max(2, -(-min(OVERBOOKING * limit, share) // rows))
+    rows = min(MOST_ROWS, max(1, missing // TASKS_OF_A_RUN, wanted * min(limit, share) // TASKS_TO_FILL))
+    overbooking = OVERBOOKING + MORE_A_DOUBLING * math.log2(rows)
+    calls = max(2, math.ceil(min(overbooking * limit, share) / rows))
     tasks = max(2, min(calls + -(-calls // TASKS_PER_WAITING), -(-share // rows)))
     return PoolSize(wanted, most, rows, calls, tasks)
 
@@ -54,6 +62,29 @@ def size_for(run: Run, missing: int) -> PoolSize:
     many as the settings allow."""
     servers, fleet = run.settings.servers, run.fleet
     if fleet.gpus:
-        return pool_size(missing, fleet.limit, servers, ray_cluster.places(fleet.gpus), grows=ray_cluster.grows())
+        present = ray_cluster.places(fleet.gpus)
+        size = pool_size(missing, fleet.limit, servers, present, grows=ray_cluster.grows())
+        if size.initial <= present:
+            return size
+        possible = max(present, ray_cluster.possible(size.initial, fleet.gpus, servers.labels))
+        if possible < size.initial:
+            fewer = servers.model_copy(update={"max_servers": max(1, servers.min_servers, possible)})
+            size = pool_size(missing, fleet.limit, fewer, possible, grows=False)
+        return size
     most = servers.max_servers or servers.min_servers
     return pool_size(missing, fleet.limit, servers.model_copy(update={"max_servers": most}), most, grows=False)
+
+
+def dealt_order(count: int, at_once: int, rows: int) -> npt.NDArray[np.int64]:
+    """The order of `count` chunks, the longest first, in which those that servers work on at once are dealt out to
+    tasks of `rows` as cards are: no server gets all the long ones.
+
+        dealt_order(8, 4, 2)  # [0, 2, 1, 3, 4, 6, 5, 7]
+    """
+    hand = -(-at_once // rows) * rows
+    order = [np.empty(0, np.int64)]
+    for start in range(0, count, hand):
+        held = np.arange(start, min(count, start + hand))
+        tasks = -(-len(held) // rows)
+        order += [held[task::tasks] for task in range(tasks)]
+    return np.concatenate(order)

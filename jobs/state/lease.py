@@ -5,10 +5,12 @@ it takes to see that its holder is gone.
 """
 
 import contextlib
+import json
+import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -22,12 +24,13 @@ BEATS_MISSED = 4  # after so many its holder counts as gone
 CLOCK_S = 5.0  # by which a process's start seems to move when the clock is set
 
 
-class Taken(RunError):
+class LeaseHeld(RunError):
     """Another run writes to the output."""
 
 
 class Holder(BaseModel):
-    """Who holds a lease. `started` tells its process from a later one with the same id; `beat` counts up."""
+    """Who holds a lease. `started` tells its process from a later one with the same id, `job` is the Ray job that
+    it is the driver of; `beat` counts up."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,7 +38,18 @@ class Holder(BaseModel):
     host: str
     pid: int
     started: float
+    job: str | None = None
     beat: int = 0
+
+    @property
+    def process(self) -> str:
+        """Which process it is, in words."""
+        return f"process {self.pid} on {self.host}" + (f", Ray job {self.job}" if self.job else "")
+
+    @property
+    def remedy(self) -> str:
+        """The command that ends it."""
+        return f"`ray job stop {self.job}`" if self.job else f"`kill {self.pid}` on {self.host}"
 
     @property
     def gone(self) -> bool:
@@ -49,19 +63,33 @@ class Holder(BaseModel):
 
 
 @contextlib.contextmanager
-def lease(storage: Storage, run_id: str, beat_s: float = BEAT_S) -> Iterator[None]:
-    """Hold an output's lease. Raises Taken while another run does.
+def lease(
+    storage: Storage, run_id: str, beat_s: float = BEAT_S, wait: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Hold an output's lease. Raises LeaseHeld while another run does; with `wait`, tells it of that run, once, and
+    waits for its end.
 
     Whether that one lives is judged by its beats over time measured here, never by comparing clocks.
     """
     me = psutil.Process()
-    ours = Holder(run_id=run_id, host=socket.gethostname(), pid=me.pid, started=me.create_time())
-    held = _read(storage)
-    if held and not held.gone and _beats(storage, held, beat_s):
-        raise Taken(
-            f"run {held.run_id} (process {held.pid} on {held.host}) writes to {storage.url}: wait for its end, or "
-            f"stop it. Nothing was asked"
-        )
+    ours = Holder(
+        run_id=run_id,
+        host=socket.gethostname(),
+        pid=me.pid,
+        started=me.create_time(),
+        job=submission_id(),
+    )
+    told = None
+    while (held := _read(storage)) and not held.gone and _beats(storage, held, beat_s):
+        who = f"run {held.run_id} ({held.process}) writes to {storage.url}"
+        if not wait:
+            raise LeaseHeld(
+                f"{who}: wait for its end, or stop it with {held.remedy}, and run the same command again. --wait "
+                "waits. Nothing was asked"
+            )
+        if told != held.run_id:
+            wait(f"{who}: waiting for its end; {held.remedy} ends it")
+        told = held.run_id
     _write(storage, ours)
     done = threading.Event()
     beating = threading.Thread(target=_beat, args=(storage, ours, beat_s, done), daemon=True, name="lease")
@@ -73,6 +101,13 @@ def lease(storage: Storage, run_id: str, beat_s: float = BEAT_S) -> Iterator[Non
         beating.join()
         if _is_of(storage, ours):
             storage.delete([LEASE])
+
+
+def submission_id() -> str | None:
+    """The id of the Ray job that this process belongs to; None where it is none's."""
+    said = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    found = said.get("metadata", {}).get("job_submission_id")
+    return str(found) if found else None
 
 
 def _beats(storage: Storage, held: Holder, beat_s: float) -> bool:

@@ -77,7 +77,7 @@ class ChunkState(IntEnum):
     ANSWERED = 3
 
     @classmethod
-    def wanted(cls, *, retry_failed: bool) -> "ChunkState":
+    def required(cls, *, retry_failed: bool) -> "ChunkState":
         """The state that a run wants of every chunk: it asks for those of which the ledger has less."""
         return cls.ANSWERED if retry_failed else cls.SETTLED
 
@@ -235,7 +235,7 @@ def best_of(tables: Sequence[pa.Table], chunk_ids: pa.Array | None = None) -> pa
 
 @dataclass
 class LedgerWriter:
-    """The journal of one actor in one run. It folds its own small segments as they become many."""
+    """Writes the segments of one actor in one run. It folds its own small segments as they become many."""
 
     ledger: Ledger
     run_id: str
@@ -247,7 +247,7 @@ class LedgerWriter:
         """What its segments' names begin with."""
         return f"{self.run_id}.{self.actor}"
 
-    def held(self) -> dict[str, Result]:
+    def completed(self) -> dict[str, Result]:
         """What became of the chunks that this actor wrote down in this run before it was restarted; without the
         replies, which are safe where they are."""
         names = [each.name for each in fields(Result) if each.name not in RESULT_TEXTS]

@@ -3,23 +3,17 @@
 import json
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from extraction.config.settings import Columns
 from extraction.errors import RunError
-from jobs.state.storage import Storage
+from jobs.state.storage import Storage, StoredRecord
 
 MANIFEST = "manifest.json"
 Natural = Annotated[int, Field(ge=0)]
 
 
-class ManifestPart(BaseModel):
-    """Base of what the manifest holds; a newer version may add keys."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Counts(ManifestPart):
+class Counts(StoredRecord):
     """Documents and chunks of a run."""
 
     documents: Natural = Field(
@@ -33,7 +27,7 @@ class Counts(ManifestPart):
     dead_documents: Natural = Field(default=0, description="Documents that these rows stand for")
 
 
-class Tokens(ManifestPart):
+class Tokens(StoredRecord):
     """Tokens of the requests that this run made; none where all came from the ledger."""
 
     prompt: Natural = Field(default=0, description="Prompt tokens of the run's requests")
@@ -41,7 +35,7 @@ class Tokens(ManifestPart):
     completion: Natural = Field(default=0, description="Output tokens of the run's requests")
 
 
-class File(ManifestPart):
+class File(StoredRecord):
     """A published file."""
 
     path: str = Field(description="Path in the output folder")
@@ -50,7 +44,7 @@ class File(ManifestPart):
     sha256: str = Field(description="SHA-256 of the file, in hexadecimal")
 
 
-class Manifest(ManifestPart):
+class Manifest(StoredRecord):
     """What a run published."""
 
     run_id: str = Field(description="The run that published")
@@ -61,6 +55,10 @@ class Manifest(ManifestPart):
     profile: str | None = Field(default=None, description="The profile model as `module:Model`")
     columns: Columns = Field(default=Columns(), description="Names of the input's columns")
     created_at: str = Field(description="When it was published (UTC)")
+    attempt: Annotated[int, Field(ge=1)] = Field(
+        default=1,
+        description="Which attempt this was: runs on this output since the publication before, this one included",
+    )
     previous: tuple[str, ...] = Field(
         default=(), description="Earlier runs whose files are kept, the newest first: `publications.keep`"
     )

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from extraction.chunking.chunker import Chunk
-from extraction.documents import Edit, Known, Piece
+from extraction.documents import Edit, KnownCompany, Piece
 from extraction.errors import OperatorError
 from extraction.schema.arrow_types import in_column
 from extraction.schema.profile_model import facts, struct_of
@@ -88,7 +88,7 @@ def chunks_of(table: pa.Table) -> Iterator[Chunk]:
     """The chunks in a table of CHUNKS."""
     for row in table.to_pylist():
         pieces = [{**piece, "edits": tuple(Edit(**e) for e in piece["edits"])} for piece in row.pop("pieces")]
-        known = Known(**(row.pop("known", None) or {}))
+        known = KnownCompany(**(row.pop("known", None) or {}))
         yield Chunk(**row, pieces=tuple(Piece(**piece) for piece in pieces), known=known)
 
 

@@ -46,6 +46,12 @@ def _write_one(storage: Storage, name: str, files: Sequence[File], schema: pa.Sc
         storage.put(current_file(name), whole)
 
 
+def unpublished(storage: Storage, last: Manifest | None, run_id: str) -> int:
+    """How many runs began after the last publication and before this run, and published nothing."""
+    since = last.run_id if last else ""
+    return sum(bool(RUN_ID.fullmatch(each)) and since < each < run_id for each in storage.folders("work/runs"))
+
+
 def delete_old(storage: Storage, manifest: Manifest) -> None:
     """Delete what runs before the published one left, but for publications that the manifest keeps.
 

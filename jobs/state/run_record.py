@@ -7,19 +7,18 @@
 Nothing in them is a secret: URLs are stripped of credentials, and settings hold none.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import zip_longest
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field
 
 from actors.servers.supervisor import ServerReady
-from jobs.state.storage import Storage
+from jobs.state.storage import AnyRecord, Storage, StoredRecord
 
 RECORD_READERS = 16
 
@@ -27,16 +26,7 @@ RECORD_READERS = 16
 UNSAFE = re.compile(r"[^\w.-]+")
 
 
-AnyRecord = TypeVar("AnyRecord", bound="RecordBase")
-
-
-class RecordBase(BaseModel):
-    """Base of what is recorded; a newer version may add keys."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class RunRecord(RecordBase):
+class RunRecord(StoredRecord):
     """The input, engine and settings of a run. `seconds` are those of each stage, as far as the run came; `limit`
     and `gpus` are those of one server."""
 
@@ -49,18 +39,18 @@ class RunRecord(RecordBase):
     limit: int
     gpus: int
     revision: str | None = None
-    answer_flags: dict[str, Any] = {}
+    answer_flags: dict[str, Any] = Field(default_factory=dict)
     settings: dict[str, Any]
-    seconds: dict[str, float] = {}
+    seconds: dict[str, float] = Field(default_factory=dict)
     server_hours: float | None = None
 
     def write(self, storage: Storage, seconds: Mapping[str, float], server_hours: float | None = None) -> None:
         """Put it in place, with the seconds of each stage so far, and the hours of servers once they are known."""
         record = self.model_copy(update={"seconds": dict(seconds), "server_hours": server_hours})
-        storage.write(f"{folder_of(self.run_id)}/run.json", (record.model_dump_json(indent=2) + "\n").encode())
+        storage.write_record(f"{folder_of(self.run_id)}/run.json", record)
 
 
-class ServerRecord(RecordBase):
+class ServerRecord(StoredRecord):
     """A server as it was when it was last ready (see `actors.servers.supervisor.ServerReady`)."""
 
     server: str
@@ -69,12 +59,12 @@ class ServerRecord(RecordBase):
     starts: int
     start_s: float
     ready_at: float
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = Field(default_factory=dict)
     started_at: float | None = None
     actor: str = ""
 
 
-class ServerEnd(RecordBase):
+class ServerEnd(StoredRecord):
     """When a server's first process was started, and when its last one ended (seconds since 1970)."""
 
     server: str
@@ -94,20 +84,19 @@ def servers_in(run_id: str) -> str:
 
 def write_server(storage: Storage, run_id: str, ready: ServerReady, actor: str = "") -> None:
     """Put a server's record in place. Called where the server is."""
-    name, record = UNSAFE.sub("-", ready.server), {**asdict(ready), "actor": actor}
-    storage.write(f"{servers_in(run_id)}/{name}.json", (json.dumps(record, indent=2) + "\n").encode())
+    record = ServerRecord(**asdict(ready), actor=actor)
+    storage.write_record(f"{servers_in(run_id)}/{UNSAFE.sub('-', ready.server)}.json", record)
 
 
 def write_end(storage: Storage, run_id: str, server: str, started_at: float, ended_at: float) -> None:
     """Write down that a server has ended. Called where it was."""
     ended = ServerEnd(server=server, started_at=started_at, ended_at=ended_at)
-    path = f"{servers_in(run_id)}/{UNSAFE.sub('-', server)}.ended"
-    storage.write(path, (ended.model_dump_json(indent=2) + "\n").encode())
+    storage.write_record(f"{servers_in(run_id)}/{UNSAFE.sub('-', server)}.ended", ended)
 
 
 def read_run(storage: Storage, run_id: str) -> RunRecord | None:
     """The record of a run; None where it left none that can be read."""
-    return _read(storage, f"{folder_of(run_id)}/run.json", RunRecord)
+    return storage.read_record(f"{folder_of(run_id)}/run.json", RunRecord)
 
 
 def read_servers(storage: Storage, run_id: str) -> list[ServerRecord]:
@@ -117,7 +106,7 @@ def read_servers(storage: Storage, run_id: str) -> list[ServerRecord]:
 
 def read_server(storage: Storage, run_id: str, server: str) -> ServerRecord | None:
     """The record of one server; None where it left none that can be read."""
-    return _read(storage, f"{servers_in(run_id)}/{UNSAFE.sub('-', server)}.json", ServerRecord)
+    return storage.read_record(f"{servers_in(run_id)}/{UNSAFE.sub('-', server)}.json", ServerRecord)
 
 
 def server_spans(storage: Storage, run_id: str) -> dict[str, tuple[float, float | None]]:
@@ -135,15 +124,7 @@ def server_spans(storage: Storage, run_id: str) -> dict[str, tuple[float, float 
 
 def _read_all(storage: Storage, paths: list[str], kind: type[AnyRecord]) -> list[AnyRecord]:
     with ThreadPoolExecutor(RECORD_READERS) as threads:
-        return [record for record in threads.map(lambda path: _read(storage, path, kind), paths) if record]
-
-
-def _read(storage: Storage, path: str, kind: type[AnyRecord]) -> AnyRecord | None:
-    data = storage.read(path)
-    try:
-        return kind.model_validate_json(data) if data else None
-    except ValidationError:
-        return None
+        return [record for record in threads.map(lambda path: storage.read_record(path, kind), paths) if record]
 
 
 SIGNED = ("http", "https")  # a query may hold a signature; elsewhere a question mark is a wildcard

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import fsspec
 import numpy as np
@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from extraction.errors import OperatorError, ProfilesError
 
@@ -37,6 +38,15 @@ STORE_REMEDIES = {
     r"connect|resolve|endpoint": "see whether the store can be reached from here, and AWS_ENDPOINT_URL",
     r"no module|install|import": "install what opens it: the extra s3 or gcs of this package",
 }
+
+
+class StoredRecord(BaseModel):
+    """Base of what is stored as JSON; a newer version may add keys."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+AnyRecord = TypeVar("AnyRecord", bound=StoredRecord)
 
 
 @dataclass(frozen=True)
@@ -180,6 +190,18 @@ class Storage:
             return
         with _put_in_place(target) as partial, open(partial, "wb") as file:
             file.write(data)
+
+    def write_record(self, path: str, record: StoredRecord) -> None:
+        """Put a record in place, as JSON that people can read."""
+        self.write(path, (record.model_dump_json(indent=2) + "\n").encode())
+
+    def read_record(self, path: str, kind: type[AnyRecord]) -> AnyRecord | None:
+        """A record; None where there is none that can be read."""
+        data = self.read(path)
+        try:
+            return kind.model_validate_json(data) if data else None
+        except ValidationError:
+            return None
 
     def put(self, path: str, local: Path) -> None:
         """Put a file of this machine in place, whole as `write` does, without reading it into memory."""

@@ -70,7 +70,7 @@ class MemoryStore:
         self.failures = failures
         self.written: list[Result] = []
 
-    def held(self) -> dict[str, Result]:
+    def completed(self) -> dict[str, Result]:
         return self.before
 
     def append(self, results: list[Result]) -> None:

@@ -227,7 +227,7 @@ class GatedStore:
         self.gate.set()
         self.failures = failures
 
-    def held(self) -> dict[str, Result]:
+    def completed(self) -> dict[str, Result]:
         return {}
 
     def append(self, results: list[Result]) -> None:
@@ -402,4 +402,4 @@ def test_an_empty_flush_writes_nothing_and_a_failed_one_raises_in_add_only() -> 
 
 def test_the_gated_store_is_a_result_store() -> None:
     store: ResultStore = GatedStore()
-    assert store.held() == {}
+    assert store.completed() == {}

@@ -25,7 +25,7 @@ from tests.chaos.kinds import KINDS, Kind
 from tests.chaos.world import SITE, World
 from tests.fakes.object_stores import OF_OBJECT_STORES
 from tests.fakes.process import ROOT
-from tests.jobs.nodes import ENVIRONMENT, ray_cluster
+from tests.jobs.nodes import ENVIRONMENT, RayCluster, running
 
 AREAS = (replies, deaths, inputs, stores, objects, drivers)
 
@@ -44,7 +44,7 @@ def main() -> int:
     out = Console(width=150, highlight=False)
     out.print(f"seed {asked.seed}, {len(chosen)} kinds")
     more = {**OF_OBJECT_STORES, "PYTHONPATH": f"{ROOT}{os.pathsep}{SITE}"}
-    with tempfile.TemporaryDirectory() as logs, ray_cluster(Path(logs)) as cluster:
+    with tempfile.TemporaryDirectory() as logs, running(RayCluster(Path(logs))) as cluster:
         cluster.add(cpus=4, gpus=1, **more).wait()
         rows = [trial(World(cluster, ENVIRONMENT | more, asked.seed), each, out) for each in chosen]
     table = Table("where", "fault", "census", "seconds", "remarks", box=None, header_style="bold")

@@ -9,7 +9,7 @@ import psutil
 from extraction.errors import Fault
 from tests.chaos.kinds import kind
 from tests.chaos.world import IN_FLIGHT, World
-from tests.jobs.nodes import ray_cluster
+from tests.jobs.nodes import RayCluster, running
 
 DOCUMENTS = 48
 SLOW = ("--latency", "1")
@@ -150,7 +150,7 @@ def deadly(world: World) -> None:
 @kind("node", "lost with its server")
 def lose_node(world: World) -> None:
     world.documents(DOCUMENTS)
-    with ray_cluster(world.folder) as world.cluster:
+    with running(RayCluster(world.folder)) as world.cluster:
         sizes = ((3, 0), (0, 1), (0, 1))
         path = world.env["PYTHONPATH"]
         nodes = [world.cluster.add(cpus, gpus, PYTHONPATH=path) for cpus, gpus in sizes]

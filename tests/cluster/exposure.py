@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from .checks import Manifest, Rules, broken
-from .fields import templates
+from .checks import Manifest, Rules, broken, templates
 
 SECRET_NAME = re.compile(r"secret|password|token|access_?key|api_?key|credential", re.IGNORECASE)
 SECRET_VALUE = re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b|://[^/\s:@]+:[^/\s@]+@|-----BEGIN .*PRIVATE KEY")

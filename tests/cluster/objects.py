@@ -1,7 +1,6 @@
 """What the project wants of Kubernetes' own objects, and of objects that speak of each other."""
 
-from .checks import Manifest, broken
-from .fields import templates
+from .checks import Manifest, broken, templates
 
 STOPS_RETRIES = {2, 3}  # exit codes that no retry is the cure for
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from extraction.chunking.chunker import Chunk, Chunker, chunk_id
+from extraction.chunking.chunk_identity import chunk_id
+from extraction.chunking.chunker import Chunk, Chunker
 from extraction.chunking.cleaning import clean
 from extraction.chunking.tokenizers import Counter
 from extraction.config.settings import Limits

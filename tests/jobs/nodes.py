@@ -2,6 +2,7 @@
 an end by pid."""
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -11,8 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import psutil
+from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 
 from tests.conftest import ROOT
 from tests.fakes.process import DIRECT, free_port
@@ -20,8 +23,10 @@ from tests.fakes.process import DIRECT, free_port
 BIN = ROOT / ".venv" / "bin"
 READY_S = 480
 STORE_BYTES = 80 << 20
+HEAD_TYPE, HEAD_CPUS = "ray.head.default", 3
+IDLE_S = 3
 # Ray 2.60 asks for a token as soon as a head is started; its clients have to be told so.
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN", secrets.token_hex(32))}
 # Where many share two cores, a node's agents take longer than Ray waits for them.
 PATIENCE = {
     "RAY_agent_register_timeout_ms": "180000",
@@ -69,11 +74,7 @@ class Node:
 
     def family(self) -> list[psutil.Process]:
         """Its processes, the youngest last; none when it has ended."""
-        try:
-            root = psutil.Process(self.process.pid)
-            return [root, *root.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
+        return family_of(self.process.pid)
 
     def terminate(self) -> None:
         """A SIGTERM to `ray start`, as a pod or a spot machine gets it before its end."""
@@ -81,18 +82,32 @@ class Node:
 
     def kill(self) -> None:
         """SIGKILL all of it, as a machine that is gone."""
-        family = self.family()
-        for member in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.kill()
+        kill_family(self.process.pid)
         self.process.wait(30)
-        psutil.wait_procs(family, timeout=30)
+
+
+def family_of(pid: int) -> list[psutil.Process]:
+    """A process and all below it, the youngest last; none when it has ended."""
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def kill_family(pid: int) -> None:
+    """SIGKILL a process and all below it."""
+    family = family_of(pid)
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    psutil.wait_procs(family, timeout=30)
 
 
 class RayCluster:
-    """A head that takes no work, and the workers that were added to it."""
+    """A head, which takes no work unless it has `cpus`, and the workers that were added to it."""
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, cpus: int = 0) -> None:
         self.logs, self.port, self.dashboard = logs, free_port(), free_port()
         # One for each node, as on machines of their own: in one folder they unpack the job's files over each other.
         self.temporary = f"/tmp/ray-{os.getpid()}-{self.dashboard}"  # short: a socket's path has 107 characters
@@ -100,13 +115,20 @@ class RayCluster:
             "--port": self.port,
             "--dashboard-port": self.dashboard,
             "--ray-client-server-port": free_port(),
-            "--num-cpus": 0,
+            "--num-cpus": cpus,
             "--num-gpus": 0,
             "--temp-dir": f"{self.temporary}/head",
         }
-        self.head = Node(logs / "head.log", "--head", *(f"{flag}={value}" for flag, value in flags.items()))
+        more, environment = self.scaling()
+        flags |= more
+        words = (f"{flag}={value}" for flag, value in flags.items())
+        self.head = Node(logs / "head.log", "--head", *words, **environment)
         self.workers: list[Node] = []
         self._numbers = count()
+
+    def scaling(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """Flags and environment of a head that scales its cluster: this one does not."""
+        return {}, {}
 
     @property
     def url(self) -> str:
@@ -127,7 +149,7 @@ class RayCluster:
         self.head.wait()
         deadline = time.monotonic() + READY_S
         while not self._answers():
-            assert time.monotonic() < deadline, "the head's dashboard does not answer"
+            assert time.monotonic() < deadline, f"the head does not answer: {self.head.log.read_text()}"
             time.sleep(0.2)
 
     def _answers(self) -> bool:
@@ -157,10 +179,95 @@ class RayCluster:
         shutil.rmtree(self.temporary, ignore_errors=True)
 
 
+Cluster = TypeVar("Cluster", bound=RayCluster)
+# What the autoscaler wants to find, and a provider without updaters has no use for.
+COMMANDS = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
+UNUSED: dict[str, Any] = {f"{name}_commands": [] for name in COMMANDS} | {
+    **{name: {} for name in ("auth", "docker", "file_mounts")},
+    **{name: [] for name in ("cluster_synced_files", "rsync_exclude", "rsync_filter")},
+    "file_mounts_sync_continuously": False,
+}
+
+
+class AutoscalingCluster(RayCluster):
+    """A head with cores, whose autoscaler starts and ends nodes of the types given, on this machine."""
+
+    def __init__(self, logs: Path, version: Literal["v1", "v2"], types: dict[str, dict[str, Any]]) -> None:
+        self.version, self.types = version, types
+        super().__init__(logs, cpus=HEAD_CPUS)
+
+    def scaling(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """The flag of the autoscaler's configuration, and what Ray's fake provider wants in the environment."""
+        provider = {
+            "type": "external",
+            "module": "tests.jobs.cloud.FakeCloud",
+            "gcs_address": f"127.0.0.1:{self.port}",
+            "head_node_id": FAKE_HEAD_NODE_ID,
+            "launch_multiple": True,
+            "disable_node_updaters": True,
+            "folder": f"{self.temporary}/nodes",
+        }
+        head = {"resources": {"CPU": HEAD_CPUS}, "node_config": {}, "max_workers": 0}
+        config = {
+            "cluster_name": "fake",
+            "provider": provider,
+            "max_workers": 9,
+            "idle_timeout_minutes": IDLE_S / 60,
+            "upscaling_speed": 9,
+            "head_node_type": HEAD_TYPE,
+            "available_node_types": {HEAD_TYPE: head, **self.types},
+            **UNUSED,
+        }
+        path = self.logs / "autoscaling.yaml"
+        path.write_text(json.dumps(config))
+        environment = {
+            "RAY_FAKE_CLUSTER": "1",
+            "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+            "AUTOSCALER_HEARTBEAT_TIMEOUT_S": "180",
+            "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
+            "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
+            "RAY_enable_autoscaler_v2": str(int(self.version == "v2")),
+            "PYTHONPATH": f"{ROOT}/tests/fakes/nvml:{ROOT}",
+        }
+        return {"--autoscaling-config": path}, environment
+
+    def events(self) -> list[dict[str, Any]]:
+        """What the cloud did: `event` (start, end), `type`, `node`, the node's id, and `pid`."""
+        journal = Path(self.temporary, "nodes", "journal")
+        return [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
+
+    def stop(self) -> None:
+        """End all of it."""
+        self.head.kill()
+        for event in self.events():
+            kill_family(event["pid"])
+        super().stop()
+
+    def join(self, log: Path, command: Sequence[str]) -> "subprocess.Popen[bytes]":
+        """Start a job whose driver joins the cluster, as those do that Ray starts."""
+        environment = ENVIRONMENT | {"RAY_ADDRESS": f"127.0.0.1:{self.port}", "PYTHONPATH": str(ROOT)}
+        with log.open("wb") as file:
+            return subprocess.Popen(
+                [str(BIN / "python"), *command], env=environment, cwd=ROOT, stdout=file, stderr=file
+            )
+
+    def drain(self, node: str) -> None:
+        """Reclaim a node, as a spot machine is."""
+        words = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "reclaimed"]
+        words += ["--deadline-remaining-seconds", "60", "--address", f"127.0.0.1:{self.port}", "--node-id", node]
+        done = self.ray("drain-node", *words)
+        assert done.returncode == 0, done.stderr
+
+    def complaints(self) -> list[str]:
+        """What the autoscaler v2 said of requests that no node can come for."""
+        (path,) = Path(self.temporary, "head").glob("session_2*/logs/events/event_AUTOSCALER.log")
+        said = [json.loads(line)["message"] for line in path.read_text().splitlines()]
+        return [message for message in said if "No available node types" in message]
+
+
 @contextmanager
-def ray_cluster(logs: Path) -> Iterator[RayCluster]:
+def running(cluster: Cluster) -> Iterator[Cluster]:
     """A cluster for the length of a `with` block; its head answers."""
-    cluster = RayCluster(logs)
     try:
         cluster.wait()
         yield cluster

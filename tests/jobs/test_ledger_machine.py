@@ -49,7 +49,7 @@ class Writing(RuleBasedStateMachine):
         """An actor dies and comes again: it knows what it wrote, as far as nobody has folded it."""
         name = self.writers[writer].actor
         self.writers[writer] = LedgerWriter(self.ledger, "run", name)
-        assert set(self.writers[writer].held()) <= set(self.best)
+        assert set(self.writers[writer].completed()) <= set(self.best)
 
     @rule(data=st.data())
     def compact(self, data: st.DataObject) -> None:

@@ -20,7 +20,7 @@ from jobs.state.storage import Storage
 from tests.conftest import ROOT
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import arguments, census, manifest, row, write
-from tests.jobs.nodes import ENVIRONMENT, Node, RayCluster, ray_cluster
+from tests.jobs.nodes import ENVIRONMENT, Node, RayCluster, running
 from tests.jobs.test_sglang_job import model
 
 __all__ = ["model"]  # a fixture
@@ -33,7 +33,7 @@ Job = subprocess.Popen[bytes]
 @pytest.fixture(scope="module", name="nodes")
 def fixture_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
     """A head, and one worker with cores."""
-    with ray_cluster(tmp_path_factory.mktemp("ray")) as cluster:
+    with running(RayCluster(tmp_path_factory.mktemp("ray"))) as cluster:
         # Cores for two actors and for what feeds them: one node has to do when the other is lost.
         cluster.add(cpus=3).wait()
         yield cluster

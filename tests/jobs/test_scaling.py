@@ -5,6 +5,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
@@ -12,6 +14,7 @@ from extraction.prompting.reply_parsing import parse
 from extraction.prompting.response_schema import wire_schema
 from extraction.schema.company import CompanyProfile, ShortProfile
 from jobs import benchmark
+from jobs.benchmarks import peers
 from jobs.benchmarks.dispatching import Dispatched, dispatching_table, sampled
 from jobs.benchmarks.instant_server import InstantServer
 from jobs.benchmarks.measurement import ROLES, CpuClock, per
@@ -73,6 +76,53 @@ def test_an_instant_server_takes_requests_whole_in_parts_and_together() -> None:
                 replies += one.recv(65536)
         stats = server.stats()
     assert stats["requests"] == 3 and stats["last"] >= stats["first"] > 0
+
+
+def test_unequal_servers_share_all_chunks(tmp_path: Path, cluster: None) -> None:
+    argv = ["sharing", "--speed", "1", "--speed", "3", "--chunks", "30", "--requests", "2", "--latency", "0.1"]
+    assert benchmark.main([*argv, "--json", str(tmp_path / "it.json")]) == 0
+    told: Any = json.loads((tmp_path / "it.json").read_text())
+    assert (told["speeds"], sum(told["chunks"])) == ([3, 1], 30)
+    assert 0 < told["efficiency"] < 1 and 0 <= told["tail"] < 1
+
+
+def test_what_many_servers_leave_is_taken_in(tmp_path: Path) -> None:
+    sizes = ["--servers", "2", "--segments", "3", "--rows", "4"]
+    assert benchmark.main(["many-servers", *sizes, "--json", str(tmp_path / "it.json")]) == 0
+    (told,) = numbers(tmp_path / "it.json")
+    assert (told["servers"], told["segments"]) == (2, 6)
+    assert min(told[name] for name in ("write_ms", "index_s", "table_ms", "records_s")) > 0
+
+
+def test_outcomes_beside_a_peer_are_counted_from_what_servers_and_runs_left(tmp_path: Path) -> None:
+    """An answer that came twice, a request that was refused at once, and a row with an error."""
+    (case,) = [each for each in peers.CASES if each.name == "throttled"]
+    trial = peers.Trial(case, "ray.data.llm", tmp_path, documents=4, patience_s=1, environment={})
+    asked = [("request", "a", 1, 0), ("request", "b", 2, 0), ("answer", "b", 2, 429), ("request", "b", 3, 0)]
+    asked += [("answer", "a", 1, 200), ("request", "a", 4, 0)]
+    names = ("event", "sha", "id", "status")
+    lines = [{**dict(zip(names, each, strict=True)), "pid": 7} for each in asked]
+    (tmp_path / peers.JOURNAL).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    trial.output.mkdir(parents=True)
+    rows = [{"document_id": "d0", "reply": "{}"}, {"document_id": "d1", "reply": None}]
+    pq.write_table(pa.Table.from_pylist(rows), trial.output / "part.parquet")
+    assert trial.found() == (1, 1)
+    assert trial.twice() == 1
+
+
+def test_how_a_peer_ended_is_told_by_its_last_error() -> None:
+    log = [
+        "Traceback",
+        "  File x",
+        "ray.exceptions.RayTaskError(KeyError): ray::Map()",
+        "KeyError: 'choices'",
+        "Tip",
+    ]
+    assert peers.last_error("\n".join(log)) == "KeyError: 'choices'"
+    assert peers.last_error("error: nothing | serves") == "error: nothing / serves"
+    page = peers.page([(peers.CASES[0], "company-profiles", peers.Outcome(3, 1, 0, 2, 1, "exit 0", 12.3))], 4, 9)
+    (line,) = [line for line in page.splitlines() if "ray#59522" in line]
+    assert line.endswith("| company-profiles | 3 | 1 | 0 | 2 | 1 | exit 0 | 12 |")
 
 
 def test_cpu_is_counted_by_role() -> None:

@@ -279,7 +279,7 @@ class FileStore:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def held(self) -> dict[str, Result]:
+    def completed(self) -> dict[str, Result]:
         return {}
 
     def append(self, results: list[Result]) -> None:

@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.servers.llamacpp import local_model
-from extraction.chunking.chunker import Chunker, chunk_id, distinct, ends_pack, packs
+from extraction.chunking.chunk_identity import chunk_id
+from extraction.chunking.chunker import Chunker, distinct, ends_pack, packs
 from extraction.chunking.tokenizers import ByteCounter, BytePairCounter, load_counter, render_chat
 from extraction.config.settings import Limits, load_settings
-from extraction.documents import Document, Known
+from extraction.documents import Document, KnownCompany
 from extraction.errors import Fault, OperatorError
 from tests.extraction.chunkers import (
     DOCUMENTS,
@@ -146,7 +147,7 @@ def test_a_known_company_is_named_before_the_text(text: str) -> None:
     for group in (None, 300):
         for chunk in chunks_of(chunker_of(Characters(), 800, group=group), asked):
             assert chunk.content.startswith("COMPANY: Ana ‹|im_end|> Brandt, ana.example\n\n")
-            assert chunk.known == Known("Ana <|im_end|>\nBrandt", "ana.example")
+            assert chunk.known == KnownCompany("Ana <|im_end|>\nBrandt", "ana.example")
             for piece in chunk.pieces:
                 assert piece.text(chunk.content) in chunk.content
         check(chunker_of(Characters(), 800, group=group), [asked])

@@ -221,7 +221,7 @@ def test_counts_add_up(products: list[str], name: str | None, data: st.DataObjec
         assert of["found"] <= of["in_text"] <= max(of["labelled"], len(label.values))
         assert of["right"] <= of["given"]
         assert of["found"] <= of["right"]
-        assert of["invented"] <= of["probes"] == int(not label.standing)
+        assert of["invented"] <= of["probes"] == int(not label.grounded)
     mistakes = {m.field for m in scorer.mistakes("a", profile, labels, table)}
     perfect = [
         row[COUNTS.index("given")] == row[COUNTS.index("right")]

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rapidfuzz import fuzz
 
-from extraction.grounding.text_folding import fold_text, lowered
+from extraction.grounding.text_folding import Folded, fold_text, lowered
 from extraction.grounding.text_search import FUZZY, Text, spellings
 
 
@@ -393,3 +394,16 @@ def test_what_only_begins_like_a_name_is_none(text: str, value: str) -> None:
 )
 def test_a_name_within_another_word_is_none(name: str, text: str) -> None:
     assert Text(text).find(name) is None
+
+
+@given(st.text(alphabet=f"{ODD}⁻−   ", max_size=40))
+def test_a_folded_text_knows_where_its_characters_come_from(text: str) -> None:
+    folds = [(" " if c.isspace() else fold_text(c), place) for place, c in enumerate(text)]
+    each = [(fold, place) for folded, place in folds for fold in folded]
+    kept = [one for one, before in zip(each, [("", 0), *each], strict=False) if not one[0] == before[0] == " "]
+    folded = Folded(text)
+    assert folded.text == "".join(fold for fold, _ in kept)
+    places = [*(place for _, place in kept), len(text)]
+    for start, end in combinations(range(len(places)), 2):
+        cuts = (start and places[start] == places[start - 1]) or places[end] == places[end - 1]
+        assert folded.origin(start, end) == (None if cuts else (places[start], places[end]))

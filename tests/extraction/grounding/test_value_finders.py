@@ -1,10 +1,17 @@
 """Values of a standard are found in any text, with where they stand."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extraction.grounding.contacts import is_url
 from extraction.grounding.value_finders import (
+    BETWEEN_DIGITS,
+    DIGIT_RUN,
+    DIGIT_SHAPES,
+    WEB,
     Finder,
     Hints,
     find_emails,
@@ -59,3 +66,15 @@ def test_whatever_is_found_is_a_place_of_the_text(text: str, countries: tuple[st
     for find in FINDERS:
         for one in find(text, Hints(countries)):
             assert 0 <= one.start < one.end <= len(text)
+
+
+@given(st.text(st.sampled_from("0123٣४-x –—．\u00a0()[]./~∼+ab漢\nA\ud800,")))
+def test_digits_that_stand_together_are_those_of_a_pattern(text: str) -> None:
+    runs = re.finditer(rf"\d(?:[{re.escape(BETWEEN_DIGITS)}]{{0,4}}\d){{6,}}", text)
+    assert [match.span() for match in DIGIT_RUN.finditer(DIGIT_SHAPES.of(text))] == [match.span() for match in runs]
+
+
+@given(st.lists(st.sampled_from(["www.", "http://", "hTTps://", *"Wws:/ )é", "acme.de"])).map("".join))
+def test_web_addresses_are_those_of_a_pattern(text: str) -> None:
+    values = [match[0].rstrip(".,;:!?") for match in WEB.finditer(text)]
+    assert [one.value for one in find_websites(text, Hints())] == [value for value in values if is_url(value)]

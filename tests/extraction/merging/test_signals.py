@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from extraction.documents import NOTHING_KNOWN, Known, Piece
+from extraction.documents import UNKNOWN_COMPANY, KnownCompany, Piece
 from extraction.merging.observations import Seen, seen
 from extraction.prompting.reply_parsing import Parsed
 from extraction.schema.company import ShortProfile
@@ -15,7 +15,7 @@ EMPTY: dict[str, Any] = {name: [] if name == "products" else None for name in Sh
 
 
 def signals(
-    text: str, known: Known = NOTHING_KNOWN, scores: Any = None, **answer: Any
+    text: str, known: KnownCompany = UNKNOWN_COMPANY, scores: Any = None, **answer: Any
 ) -> dict[tuple[str, str], Seen]:
     """What is seen in one document, by field and value."""
     profile = ShortProfile.model_validate({**EMPTY, "kind": "organization", **answer})
@@ -35,11 +35,11 @@ def test_every_number_of_a_text_is_a_rival_of_the_others() -> None:
 
 
 def test_the_number_behind_a_known_company_s_name_has_no_rival() -> None:
-    found = signals(CONTRACT, Known("Birch Pumps"), name="BIRCH PUMPS LTDA")
+    found = signals(CONTRACT, KnownCompany("Birch Pumps"), name="BIRCH PUMPS LTDA")
     assert found["name", "BIRCH PUMPS LTDA"].signals.known
     rivals = {value: one.signals.rivals for (field, value), one in found.items() if field == "tax_id"}
     assert rivals == {"11.222.333/0001-81": 1, "12.345.678/0001-95": 0}
-    buyer = signals(CONTRACT, Known("Town of Alder"), name="BIRCH PUMPS LTDA")
+    buyer = signals(CONTRACT, KnownCompany("Town of Alder"), name="BIRCH PUMPS LTDA")
     assert not buyer["name", "BIRCH PUMPS LTDA"].signals.known
     rivals = {value: one.signals.rivals for (field, value), one in buyer.items() if field == "tax_id"}
     assert rivals == {"11.222.333/0001-81": 0, "12.345.678/0001-95": 1}
@@ -48,8 +48,8 @@ def test_the_number_behind_a_known_company_s_name_has_no_rival() -> None:
 def test_an_answer_that_abstains_leaves_what_stands_by_a_known_company() -> None:
     wrong: dict[str, Any] = {"kind": "document", "name": "BIRCH PUMPS LTDA"}
     assert signals(CONTRACT, **wrong) == {}
-    assert signals(CONTRACT, Known("Cedar Mills"), **wrong) == {}
-    found = signals(CONTRACT, Known("Birch Pumps"), **wrong)
+    assert signals(CONTRACT, KnownCompany("Cedar Mills"), **wrong) == {}
+    found = signals(CONTRACT, KnownCompany("Birch Pumps"), **wrong)
     assert {field for field, _ in found} == {"tax_id"}
     assert all(one.signals.known and one.signals.subject is None for one in found.values())
 

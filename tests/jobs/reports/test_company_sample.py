@@ -34,7 +34,7 @@ def size(found: CompanySample) -> int:
 
 
 def test_a_small_run_is_shown_whole(out: Path) -> None:
-    found = drawn(out, page_of.ROOM)
+    found = drawn(out, page_of.MAX_BYTES)
     assert [company["id"] for company in found.companies] == [row["company_id"] for row in rows_of(out, "profiles")]
     assert found.of == len(found.companies) == 40
     texts = {row["document_id"]: row["text"] for row in (runs.document("", f"d{n}", "") for n in range(80))}
@@ -51,7 +51,7 @@ def test_a_page_without_room_shows_some_and_the_same_ones_again(out: Path) -> No
 
 
 def test_its_text_is_the_documents_own(out: Path) -> None:
-    for company in drawn(out, page_of.ROOM).companies:
+    for company in drawn(out, page_of.MAX_BYTES).companies:
         for document in company["documents"]:
             number = int(document["id"][1:])
             text = runs.text(number, number) + "\n\nMore. " * 50
@@ -89,7 +89,7 @@ def test_only_some_files_of_many_are_read(tmp_path: Path) -> None:
 def test_dead_documents_keep_their_text(tmp_path: Path, cluster: None) -> None:
     rows = [runs.document(f"c{n}", f"d{n}", runs.text(n, n)) for n in range(3)]
     rows[1]["text"] += " [[fault:invalid]]"
-    found = drawn(runs.run(tmp_path, rows), page_of.ROOM, {"d1"})
+    found = drawn(runs.run(tmp_path, rows), page_of.MAX_BYTES, {"d1"})
     (text,) = found.dead["d1"]["documents"]
     assert text["parts"][0][1] == rows[1]["text"]
     assert found.dead["d1"]["chunks"][0]["fault"] == "invalid"

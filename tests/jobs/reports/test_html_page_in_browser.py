@@ -119,7 +119,7 @@ def test_search_finds_by_id_value_and_document(out: Path, browser: Browser) -> N
             assert page.evaluate("viewer.entry.id") == company
         find(page, "no such company")
         assert listed(page) == []
-        assert page.locator(".told").inner_text() == "Nothing found."
+        assert page.locator("p.status").inner_text() == "Nothing found."
 
 
 def test_evidence_is_highlighted_to_the_character(out: Path, browser: Browser) -> None:

@@ -138,7 +138,7 @@ def test_the_page_tells_the_run(out: Path) -> None:
 
 def test_the_flow_accounts_for_every_document_and_chunk(out: Path) -> None:
     published = PublishedRun.at(str(out))
-    told, _ = report_facts(published, page_of.ROOM)
+    told, _ = report_facts(published, page_of.MAX_BYTES)
     flow = told["flow"]
     assert isinstance(flow, Flow)
     counts = published.manifest.counts

@@ -10,6 +10,7 @@ import pyarrow as pa
 from actors.crash_suspects import CrashRecord
 from actors.retrying_client import Request
 from jobs.stages.extract import SuspectFile, read_rows
+from jobs.stages.server_pool_size import PoolSize
 from jobs.state.storage import Storage
 
 PATH = "work/runs/run/suspects/actor.json"
@@ -34,10 +35,11 @@ def test_without_a_file_or_with_a_foreign_one_nothing_is_known(tmp_path: Path) -
 
 
 def test_the_longest_chunks_are_asked_first(tmp_path: Path) -> None:
-    run: Any = SimpleNamespace(storage=Storage(str(tmp_path)))
+    run: Any = SimpleNamespace(storage=Storage(str(tmp_path)), fleet=SimpleNamespace(limit=4))
+    size = PoolSize(initial=1, maximum=1, rows=1, calls=2, tasks=2)
     lengths = [300, 40, 1200, 700, 90]
     chunks = [asdict(Request(f"c{n}", "text", length, 100)) for n, length in enumerate(lengths)]
     path = run.storage.write_table("chunks.parquet", pa.Table.from_pylist(chunks)).path
-    (asked,) = read_rows(pa.table({"path": [path], "rows": [[0, 1, 2, 4]]}), run)
+    (asked,) = read_rows(pa.table({"path": [path], "rows": [[0, 1, 2, 4]]}), run, size)
     assert asked["prompt_tokens"].to_pylist() == [1200, 300, 90, 40]
     assert asked["chunk_id"].to_pylist() == ["c2", "c0", "c4", "c1"]

@@ -70,7 +70,8 @@ class Firm(BaseModel):
         (['{"about": "firm", "email": null}'], 1),
         (['{"about": "none", "email": null}', '{"about": "firm", "email": null}'], 1),
         (['{"about": "none", "email": null}'], 0),
-        (['{"about": "none"}'], None),
+        (['{"about": "none"}'], 0),
+        (['{"email": null}'], None),
     ],
 )
 def test_what_a_finder_reads_counts_where_an_answer_does_not_abstain(replies: list[str], found: int | None) -> None:

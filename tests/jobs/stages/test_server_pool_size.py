@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extraction.config.settings import Servers
-from jobs.stages.server_pool_size import ASKED_AHEAD, WAVES, pool_size
+from jobs.stages.server_pool_size import ASKED_AHEAD, WAVES, dealt_order, pool_size
 
 COUNTS = st.integers(1, 10_000_000)
 
@@ -24,10 +24,10 @@ def test_a_pool_keeps_to_what_it_was_told(
     missing: int, limit: int, servers: Servers, present: int, grows: bool
 ) -> None:
     size = pool_size(missing, limit, servers, present, grows=grows)
-    assert 1 <= size.wanted <= size.most <= missing
-    assert size.most <= (servers.max_servers or missing)
-    assert size.wanted >= min(servers.min_servers, size.most)
-    assert size.wanted <= max(servers.min_servers, 1, present + ASKED_AHEAD * grows)
+    assert 1 <= size.initial <= size.maximum <= missing
+    assert size.maximum <= (servers.max_servers or missing)
+    assert size.initial >= min(servers.min_servers, size.maximum)
+    assert size.initial <= max(servers.min_servers, 1, present + ASKED_AHEAD * grows)
 
 
 @given(missing=COUNTS, limit=LIMITS, servers=SERVERS, present=PRESENT)
@@ -35,7 +35,7 @@ def test_a_server_is_kept_busy_and_leaves_the_others_theirs(
     missing: int, limit: int, servers: Servers, present: int
 ) -> None:
     size = pool_size(missing, limit, servers, present, grows=True)
-    share = -(-missing // size.wanted)
+    share = -(-missing // size.initial)
     assert size.calls * size.rows >= min(limit, share)
     assert size.tasks >= 2
     assert (size.tasks - 2) * size.rows <= share
@@ -47,8 +47,8 @@ def test_more_work_never_deserves_fewer_servers(
     missing: int, more: int, limit: int, servers: Servers, present: int
 ) -> None:
     sizes = [pool_size(count, limit, servers, present, grows=True) for count in (missing, missing + more)]
-    assert sizes[0].wanted <= sizes[1].wanted
-    assert sizes[0].most <= sizes[1].most
+    assert sizes[0].initial <= sizes[1].initial
+    assert sizes[0].maximum <= sizes[1].maximum
 
 
 @pytest.mark.parametrize(
@@ -65,4 +65,20 @@ def test_more_work_never_deserves_fewer_servers(
 )
 def test_examples(missing: int, present: int, grows: bool, wanted: int, most: int) -> None:
     size = pool_size(missing, 256, Servers(), present, grows=grows)
-    assert (size.wanted, size.most) == (wanted, most)
+    assert (size.initial, size.maximum) == (wanted, most)
+
+
+@given(st.integers(0, 200), st.integers(1, 60), st.integers(1, 9))
+def test_chunks_that_are_worked_on_at_once_are_dealt_out_evenly(count: int, at_once: int, rows: int) -> None:
+    order = dealt_order(count, at_once, rows).tolist()
+    assert sorted(order) == list(range(count))
+    hand = -(-at_once // rows) * rows
+    for start in range(0, count, hand):
+        held = order[start : start + hand]
+        assert set(held) == set(range(start, min(count, start + hand)))  # what is longer is asked before
+        tasks = -(-len(held) // rows)
+        firsts, at = [], 0
+        for task in range(tasks):
+            firsts.append(held[at])
+            at += len(range(task, len(held), tasks))
+        assert firsts == list(range(start, start + tasks))  # each task begins with one of the longest

@@ -1,5 +1,6 @@
 """One run at a time, as far as can be seen; none waits for a dead one."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.state.lease import LEASE, Holder, Taken, lease
+from jobs.state.lease import LEASE, Holder, LeaseHeld, lease
 from jobs.state.storage import Storage
 from tests.conftest import ROOT
 from tests.fakes.process import FakeServer
@@ -64,7 +65,10 @@ def test_it_is_there_while_it_is_held_and_beats(storage: Storage) -> None:
 def test_a_second_run_leaves_and_says_who_is_there(storage: Storage) -> None:
     process = other(storage)
     try:
-        with pytest.raises(Taken, match=rf"run theirs \(process {process.pid} on "), lease(storage, "mine", BEAT_S):
+        with (
+            pytest.raises(LeaseHeld, match=rf"run theirs \(process {process.pid} on "),
+            lease(storage, "mine", BEAT_S),
+        ):
             raise AssertionError("there are two")
     finally:
         process.kill()
@@ -94,8 +98,29 @@ def test_another_hosts_holder_is_gone_when_its_beat_stands_still(storage: Storag
 def test_another_hosts_holder_that_beats_is_there(storage: Storage) -> None:
     storage.write(LEASE, elsewhere())
     threading.Timer(BEAT_S, storage.write, (LEASE, elsewhere(beat=1))).start()
-    with pytest.raises(Taken, match=r"on another\.example"), lease(storage, "mine", BEAT_S):
+    with pytest.raises(LeaseHeld, match=r"on another\.example"), lease(storage, "mine", BEAT_S):
         raise AssertionError("there are two")
+
+
+def test_who_waits_is_told_once_by_whom_it_is_held_up_and_starts_after_its_end(storage: Storage) -> None:
+    process, told = other(storage), list[str]()
+    threading.Timer(8 * BEAT_S, process.kill).start()
+    with lease(storage, "mine", BEAT_S, wait=told.append):
+        assert process.wait(30) == -signal.SIGKILL
+        held = holder(storage)
+        assert held and held.run_id == "mine"
+    assert len(told) == 1 and f"`kill {process.pid}` on " in told[0]
+    process.stdout and process.stdout.close()
+
+
+def test_the_message_names_the_ray_job_that_holds_it(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    metadata = {"metadata": {"job_submission_id": "extract-x7k2p"}}
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(metadata))
+    with lease(storage, "theirs", BEAT_S):
+        monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR")
+        message = r"`ray job stop extract-x7k2p`, and run .* again"
+        with pytest.raises(LeaseHeld, match=message), lease(storage, "mine", BEAT_S):
+            raise AssertionError("there are two")
 
 
 def test_who_was_taken_for_dead_leaves_the_new_holder_alone(storage: Storage) -> None:

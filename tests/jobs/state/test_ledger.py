@@ -125,7 +125,7 @@ def test_an_actor_finds_what_it_wrote_before_a_restart(tmp_path: Path) -> None:
     LedgerWriter(ledger, "run", "one").append([answer("a")])
     LedgerWriter(ledger, "run", "two").append([answer("b")])
     LedgerWriter(ledger, "old", "one").append([answer("c")])
-    assert LedgerWriter(ledger, "run", "one").held() == {"a": replace(answer("a"), replies=())}
+    assert LedgerWriter(ledger, "run", "one").completed() == {"a": replace(answer("a"), replies=())}
 
 
 def test_a_segment_of_a_version_that_told_less_is_read(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_an_actor_folds_its_own_small_segments(tmp_path: Path) -> None:
         assert len(ledger.index()) == 1 + first + each
     assert [len(segment.ids) for segment in ledger.index().segments if ".one." in segment.path].count(each) == 2
     assert len(ledger.paths()) == 1 + 1 + 2
-    assert len(LedgerWriter(ledger, "run", "one").held()) == FOLDED_ROWS + 2 * each
+    assert len(LedgerWriter(ledger, "run", "one").completed()) == FOLDED_ROWS + 2 * each
 
 
 def test_what_is_folded_while_it_is_read_is_found_where_it_went(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_an_answer_comes_back_as_it_was_given(tmp_path: Path) -> None:
     parts = Result("a", ('{"name": "A"}', "{}"), attempts=4, truncated=2, looped=1)
     poison = Result("b", fault=Fault.POISON, message="the server died", attempts=4)
     LedgerWriter(ledger, "run", "one").append([parts, poison])
-    assert LedgerWriter(ledger, "run", "one").held() == {"a": replace(parts, replies=()), "b": poison}
+    assert LedgerWriter(ledger, "run", "one").completed() == {"a": replace(parts, replies=()), "b": poison}
     rows = {row["chunk_id"]: row for row in read(ledger, "ab")}
     assert (rows["a"]["replies"], rows["a"]["truncated"], rows["a"]["looped"]) == (['{"name": "A"}', "{}"], 2, 1)
     assert (rows["b"]["replies"], rows["b"]["fault"]) == ([], "poison")

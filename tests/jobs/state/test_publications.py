@@ -109,3 +109,13 @@ def test_old_publications_are_deleted_and_nothing_else(tmp_path: Path) -> None:
     publications.delete_old(storage, last)
     assert storage.folders("profiles") == [*RUNS[2:], "mine"]
     assert storage.folders("dead_letters") == storage.folders("work/runs") == RUNS[2:]
+
+
+def test_runs_that_published_nothing_are_counted_from_the_last_publication_on(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    assert publications.unpublished(storage, None, RUNS[0]) == 0
+    first = publish(storage, RUNS[0], 1)
+    for run_id in RUNS[1:4]:
+        storage.write(f"work/runs/{run_id}/run.json", b"{}")
+    assert [publications.unpublished(storage, first, run_id) for run_id in RUNS[1:4]] == [0, 1, 2]
+    assert publications.unpublished(storage, None, RUNS[3]) == 3

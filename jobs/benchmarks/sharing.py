@@ -1,0 +1,173 @@
+"""How servers share the chunks of a run: its time beside the ideal split, and what part of it the last chunks take.
+
+The servers are made up: one of speed 4 answers four times as fast as one of speed 1, and each takes the same number
+of requests at a time. Chunks are of mixed lengths, and take as long as they are.
+
+    python jobs/benchmark.py sharing --chunks 200 --speed 1 --speed 1
+    python jobs/benchmark.py sharing --chunks 1000 --speed 4 --speed 1
+"""
+
+import contextlib
+import json
+import random
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pyarrow as pa
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+
+from actors.servers.supervisor import Server, ServerAddress
+from extraction.config.settings import load_settings
+from extraction.errors import OperatorError, RunError
+from jobs.benchmarks.dispatching import made_up_requests, sampled
+from jobs.benchmarks.instant_server import MODEL, InstantServer
+from jobs.benchmarks.paths import Lent, Together
+from jobs.cli.command import CONFIGS, command
+from jobs.cli.exit_codes import DONE
+from jobs.cli.flags import FLAGS, NumbersFile, WholeNumber, flag
+from jobs.stages import extract, ray_cluster
+from jobs.stages.engines import fleet
+from jobs.stages.run import Run, new_run_id
+from jobs.state.ledger import digests
+from jobs.state.storage import storage_at
+
+TAIL = 0.05  # of the chunks
+SPREAD = 0.9  # of the logarithm of their lengths: a long one is some ten times a short one
+SHORTEST_CHUNK, LONGEST_CHUNK, MEDIAN_CHUNK = 2, 120, 15
+TOGETHER_WITHIN_S = 120.0
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A run on servers of some speeds: how many chunks each got, and seconds from the first request to the last
+    answer, in all, by the ideal split, and of the last chunks."""
+
+    speeds: tuple[float, ...]
+    chunks: tuple[int, ...]
+    seconds: float
+    ideal_s: float
+    tail_s: float
+
+    @property
+    def efficiency(self) -> float:
+        """The ideal time as a share of the time it took."""
+        return self.ideal_s / self.seconds
+
+    @property
+    def tail(self) -> float:
+        """The share of the time that the last chunks took."""
+        return self.tail_s / self.seconds
+
+
+@Parameter("*", group=FLAGS)
+@dataclass(frozen=True, kw_only=True)
+class SharingFlags:
+    """The benchmark's flags."""
+
+    speed: Annotated[Sequence[float], flag("of a server; given once for each", metavar="X")] = (4, 1)
+    chunks: WholeNumber = 1_000
+    requests: Annotated[WholeNumber, flag("that each server takes at a time")] = 8
+    latency: Annotated[float, flag("of the mean chunk on a server of speed 1", metavar="S")] = 2.0
+    seed: Annotated[int, flag("of the chunks' lengths")] = 1
+    json_file: NumbersFile = None
+
+
+app = command("sharing", __doc__)
+
+
+@app.default
+def run(flags: SharingFlags = SharingFlags()) -> int:
+    """Measure one run."""
+    if min(flags.speed) <= 0 or flags.latency <= 0:
+        raise OperatorError("--speed, --latency: numbers above zero are expected")
+    with ray_cluster.connected(len(flags.speed) + 1), tempfile.TemporaryDirectory(prefix="sharing-") as folder:
+        one = measure_sharing(flags, Path(folder))
+    Console(width=160, highlight=False).print(sharing_table(one))
+    if flags.json_file:
+        told = {**asdict(one), "efficiency": one.efficiency, "tail": one.tail}
+        flags.json_file.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    return DONE
+
+
+def measure_sharing(flags: SharingFlags, folder: Path) -> Shared:
+    """Put the chunks through the extract stage, on an instant server for each speed."""
+    count = len(flags.speed)
+    laid = {
+        "model.name": MODEL,
+        "model.load_format": "dummy",  # no test request
+        "endpoint.concurrency": flags.requests,
+        "endpoint.url": "http://127.0.0.1:9/v1",
+        "limits.max_output_tokens": SHORTEST_CHUNK,  # of a test request
+        "servers.min_servers": count,
+        "servers.max_servers": count,
+    }
+    settings = load_settings(CONFIGS / "extract.yaml", laid)
+    this = Run(new_run_id(), settings, fleet("endpoint", settings), storage_at(str(folder)), folder / "logs")
+    lengths = made_up_lengths(flags.chunks, flags.seed)
+    per_token = flags.latency / (sum(lengths) / len(lengths))
+    reply = json.dumps(sampled(this.schema))
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(InstantServer(reply, per_token / speed)) for speed in flags.speed]
+        make = partial(_claimed, [server.address(flags.requests) for server in servers], folder)
+        lent = replace(this, fleet=replace(this.fleet, make_server=make))
+        answers: list[pa.Table] = []
+        extract.extract(lent, _work(lent, lengths), [lambda _, new: answers.append(new)])
+    told = pa.concat_tables(answers)
+    if told["fault"].null_count < flags.chunks:
+        raise RunError(f"{flags.chunks - told['fault'].null_count:,} of {flags.chunks:,} chunks failed")
+    ended = np.sort(told["ended_at"].to_numpy())
+    first = (told["ended_at"].to_numpy() - told["latency_s"].to_numpy()).min()
+    counts = told["server"].value_counts().field("counts").to_pylist()
+    ideal = sum(lengths) * per_token / (flags.requests * sum(flags.speed))
+    tail_s = ended[-1] - ended[round(flags.chunks * (1 - TAIL)) - 1]
+    return Shared(
+        tuple(sorted(flags.speed, reverse=True)),
+        tuple(sorted(counts, reverse=True)),
+        ended[-1] - first,
+        ideal,
+        tail_s,
+    )
+
+
+def made_up_lengths(count: int, seed: int) -> list[int]:
+    """Lengths of chunks in tokens, most of them short."""
+    drawn = random.Random(seed)
+    lengths = (drawn.lognormvariate(np.log(MEDIAN_CHUNK), SPREAD) for _ in range(count))
+    return [max(SHORTEST_CHUNK, min(LONGEST_CHUNK, int(length))) for length in lengths]
+
+
+def _work(this: Run, lengths: Sequence[int]) -> extract.Work:
+    asked, tokens = made_up_requests(len(lengths), 100), pa.array(lengths, pa.int64())
+    for name in ("prompt_tokens", "max_tokens"):
+        asked = asked.set_column(asked.column_names.index(name), name, tokens)
+    path = this.storage.write_table(f"{this.folder}/chunks/{{sha}}.parquet", asked).path
+    ids = digests(asked["chunk_id"].to_pylist())
+    return extract.Work({path: np.arange(len(ids))}, ids, len(ids))
+
+
+def _claimed(addresses: Sequence[ServerAddress], folder: Path, logs: Path) -> Server:
+    """The first of the servers that no actor has claimed."""
+    for number, address in enumerate(addresses):
+        with contextlib.suppress(FileExistsError):
+            (folder / f"claimed-{number}").mkdir()
+            return Together(Lent(address), folder / "ready", len(addresses), TOGETHER_WITHIN_S)
+    raise RunError("an actor was started again: measure anew")
+
+
+def sharing_table(one: Shared) -> Table:
+    """What it came to."""
+    shown = Table(box=None, pad_edge=False)
+    for name in ("speeds", "chunks", "seconds", "ideal", "efficiency", f"last {TAIL:.0%}"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    speeds, chunks = (" + ".join(f"{number:,g}" for number in numbers) for numbers in (one.speeds, one.chunks))
+    shown.add_row(
+        speeds, chunks, f"{one.seconds:.1f}", f"{one.ideal_s:.1f}", f"{one.efficiency:.3f}", f"{one.tail:.1%}"
+    )
+    return shown
