@@ -79,9 +79,8 @@ def _value(data: mmap.mmap, kind: int, offset: int) -> tuple[Any, int]:
 LETTERS = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+"
 REST = r" ?[^\s\p{L}\p{N}]+"
 GPT2 = rf"{LETTERS}| ?\p{{N}}+|{REST}|\s+(?!\S)|\s+"
-DIGIT_PATTERNS = (
-    rf"{LETTERS}|\p{{N}}|{REST}|\s+(?=\p{{N}})|\s+(?!\S)|\s+"  # what GPT2 does to what is left between digits
-)
+# What GPT2 does to what is left between digits.
+DIGIT_PATTERNS = rf"{LETTERS}|\p{{N}}|{REST}|\s+(?=\p{{N}})|\s+(?!\S)|\s+"
 CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
 QWEN = rf"{CONTRACTIONS}|\p{{N}}|{REST}[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 LLAMA = rf"{CONTRACTIONS}|\p{{N}}{{1,3}}|{REST}[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"

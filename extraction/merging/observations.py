@@ -28,13 +28,12 @@ from extraction.schema.profile_model import Field, facts, fields_of_kind, values
 NO_PLACE = (-1, -1, "")
 NEAR_AN_ITEM = 400  # characters to either side of an item in which its parts have to stand: a few lines
 MENTIONS = 20  # of the company's name in a piece that distances are measured from
-BEFORE_A_NAME = (
-    3  # a number belongs to the name before it: one before a name is as far as one three times as far behind
-)
+# A number belongs to the name before it: one before a name is as far as one three times as far behind.
+BEFORE_A_NAME = 3
 AKIN = 0.75  # of an address's letters that stand in the company's name in order, or the reverse
 
 
-class GivenValue(NamedTuple):
+class ReplyValue(NamedTuple):
     """A value of an answer, and the log-probability of its tokens."""
 
     field: Field
@@ -42,24 +41,24 @@ class GivenValue(NamedTuple):
     value: Any
     logprob: float | None
 
-    def saying(self, value: Any) -> "GivenValue":
+    def with_value(self, value: Any) -> "ReplyValue":
         """The same, written otherwise."""
         same = value == self.value
         return self if same else self._replace(value=value, key=self.field.rule.key_of(value) or self.key)
 
 
-class FoundPlace(NamedTuple):
+class GroundedValue(NamedTuple):
     """Where a value stands: in which of the source's pieces, and the value as it is borne out there."""
 
     number: int
     span: Span
-    value: GivenValue
+    value: ReplyValue
 
 
 class Seen(NamedTuple):
     """A value in one piece of a chunk, before anything is decided: its observation without a probability."""
 
-    value: GivenValue
+    value: ReplyValue
     piece: Piece
     place: tuple[int, int, str]
     signals: Signals
@@ -88,7 +87,7 @@ class Source:
         self.content = content
         self.texts = tuple(Text(p.text(content)) for p in self.pieces)
 
-    def places(self, value: GivenValue, quote: str | None) -> Iterator[FoundPlace]:
+    def places(self, value: ReplyValue, quote: str | None) -> Iterator[GroundedValue]:
         """Where a value stands, once in each piece: in the words quoted for it, if it stands there."""
         rule = value.field.rule
         wanted = rule.quote_of(value.value)
@@ -103,9 +102,9 @@ class Source:
                 finds = (text.find_exactly, text.find_in_word)
                 found = (find(spelling) for find in finds for spelling in rule.spellings(wanted))
                 span = next(filter(None, found), None)
-            there = span and _as_it_stands(value, text, span)
+            there = span and _as_written(value, text, span)
             if span and there:
-                yield FoundPlace(number, span, there)
+                yield GroundedValue(number, span, there)
 
 
 @dataclass
@@ -136,7 +135,7 @@ class GroundedReply:
         return {row["field"]: row["quote"] for row in rows if row["quote"]}
 
     @cached_property
-    def values(self) -> list[GivenValue]:
+    def values(self) -> list[ReplyValue]:
         """What it gives, field by field; nothing where it abstains."""
         if self.abstains:
             return []
@@ -148,7 +147,7 @@ class GroundedReply:
         return [value for value in found if value]
 
     @cached_property
-    def places(self) -> list[list[FoundPlace]]:
+    def places(self) -> list[list[GroundedValue]]:
         """For each value that a document can bear out, where it stands; nothing where its standard refuses it."""
         return [
             list(self.source.places(value, self.quotes.get(value.field.path[-1])))
@@ -158,15 +157,15 @@ class GroundedReply:
         ]
 
     @cached_property
-    def at(self) -> dict[tuple[int, Span], list[FoundPlace]]:
+    def at(self) -> dict[tuple[int, Span], list[GroundedValue]]:
         """The same by piece and span."""
-        found: dict[tuple[int, Span], list[FoundPlace]] = {}
+        found: dict[tuple[int, Span], list[GroundedValue]] = {}
         for place in chain.from_iterable(self.places):
             found.setdefault((place.number, place.span), []).append(place)
         return found
 
     @cached_property
-    def name(self) -> GivenValue | None:
+    def name(self) -> ReplyValue | None:
         """The company's name in the answer: the first of its names that stands in the text."""
         named = zip(self.values, self.places, strict=True)
         return next(
@@ -220,7 +219,7 @@ class GroundedReply:
         own = _distance(one, mentions)
         return sum(_distance(other, mentions) <= own for _, other in all_) - 1
 
-    def found(self, field: Field) -> list[list[tuple[str, Found]]]:
+    def finder_values(self, field: Field) -> list[list[tuple[str, Found]]]:
         """For each piece, what the field's finder reads in it, with keys; the first place of each."""
         rule = field.rule
         pieces = []
@@ -241,7 +240,7 @@ class GroundedReply:
         label = website_key(str(value).rpartition("@")[2]).split(".")[0]
         return bool(label) and fuzz.partial_ratio(company_key(name).replace(" ", ""), label) >= 100 * AKIN
 
-    def outdone(self, place: FoundPlace) -> bool:
+    def outdone(self, place: GroundedValue) -> bool:
         """Whether another field of the answer gives the words of a place at least as surely."""
         here = self.at[place.number, place.span]
         return len(here) > 1 and any(
@@ -279,7 +278,7 @@ def seen(
     answer = GroundedReply(parsed, Source(content, pieces), known)
     if answer.abstains and not known.name:
         return
-    found = {field.name: answer.found(field) for field in facts(type(parsed.profile)) if field.rule.find}
+    found = {field.name: answer.finder_values(field) for field in facts(type(parsed.profile)) if field.rule.find}
     given: dict[tuple[str, int], set[str]] = {}
     for value, places in zip(answer.values, answer.places, strict=True):
         if not value.field.rule.verbatim:
@@ -287,17 +286,19 @@ def seen(
             continue
         for place in places:
             given.setdefault((value.field.name, place.number), set()).add(place.value.key)
-            yield _given(answer, place, found.get(value.field.name))
+            yield _of_reply(answer, place, found.get(value.field.name))
         if not places:  # of no document in particular: the newest, which stands last
-            yield Seen(value, answer.source.pieces[-1], NO_PLACE, _nowhere(answer, value))
+            yield Seen(value, answer.source.pieces[-1], NO_PLACE, _ungrounded(answer, value))
     for field in facts(type(parsed.profile)):
         for number, values in enumerate(found.get(field.name, ())):
             for key, one in values if answer.mentions[number] or not answer.abstains else ():
                 if key not in given.get((field.name, number), ()) and _fits(field, one.value):
-                    yield _found(answer, GivenValue(field, key, one.value, None), number, one, values)
+                    yield _of_finder(answer, ReplyValue(field, key, one.value, None), number, one, values)
 
 
-def _given(answer: GroundedReply, place: FoundPlace, found: Sequence[Sequence[tuple[str, Found]]] | None) -> Seen:
+def _of_reply(
+    answer: GroundedReply, place: GroundedValue, found: Sequence[Sequence[tuple[str, Found]]] | None
+) -> Seen:
     """A value of the model where it stands."""
     value, text, rule = place.value, answer.source.texts[place.number], place.value.field.rule
     piece = answer.source.pieces[place.number]
@@ -316,8 +317,8 @@ def _given(answer: GroundedReply, place: FoundPlace, found: Sequence[Sequence[tu
     return Seen(value, piece, piece.cut(answer.source.content, *place.span), signals)
 
 
-def _found(
-    answer: GroundedReply, value: GivenValue, number: int, one: Found, all_: Sequence[tuple[str, Found]]
+def _of_finder(
+    answer: GroundedReply, value: ReplyValue, number: int, one: Found, all_: Sequence[tuple[str, Found]]
 ) -> Seen:
     """A value of a finder where it stands."""
     piece = answer.source.pieces[number]
@@ -332,7 +333,7 @@ def _found(
     return Seen(value, piece, piece.cut(answer.source.content, one.start, one.end), signals)
 
 
-def _nowhere(answer: GroundedReply, value: GivenValue) -> Signals:
+def _ungrounded(answer: GroundedReply, value: ReplyValue) -> Signals:
     """What is known of a value that stands in no document."""
     return Signals(value.logprob, answer.subject, grounded=answer.grounded, known=answer.is_known)
 
@@ -342,11 +343,11 @@ def _distance(found: Found, mentions: Sequence[Span]) -> int:
     return min(max(found.start - end, BEFORE_A_NAME * (start - found.end), 0) for start, end in mentions)
 
 
-def _reading(answer: GroundedReply, value: GivenValue) -> Iterator[Seen]:
+def _reading(answer: GroundedReply, value: ReplyValue) -> Iterator[Seen]:
     """A reading of the model, which stands where its quote does, else nowhere: it is then of all the documents that
     were read for it."""
     quote = answer.quotes.get(value.field.path[-1])
-    signals = _nowhere(answer, value)
+    signals = _ungrounded(answer, value)
     stands = False
     for piece, text in zip(answer.source.pieces, answer.source.texts, strict=True):
         if quote and (span := text.find(quote)):
@@ -357,10 +358,10 @@ def _reading(answer: GroundedReply, value: GivenValue) -> Iterator[Seen]:
         yield from (Seen(value, piece, NO_PLACE, signals) for piece in of_documents.values())
 
 
-def _value(field: Field, value: Any, logprob: float | None) -> GivenValue | None:
+def _value(field: Field, value: Any, logprob: float | None) -> ReplyValue | None:
     """A value; None for one that says nothing, or that no column can hold."""
     key = _key_of.__wrapped__(field, value) if isinstance(value, dict | list) else _key_of(field, value)
-    return GivenValue(field, key, value, logprob) if key else None
+    return ReplyValue(field, key, value, logprob) if key else None
 
 
 @lru_cache(maxsize=65_536, typed=True)
@@ -376,12 +377,12 @@ def _fits(field: Field, value: Any) -> bool:
     return holds(field.type.value_type if field.rule.kind in ("union", "quotes") else field.type, value)
 
 
-def _as_it_stands(value: GivenValue, text: Text, span: Span) -> GivenValue | None:
+def _as_written(value: ReplyValue, text: Text, span: Span) -> ReplyValue | None:
     """A value as a place bears it out: words the way they are written there, an item without those of its
     parts that do not stand near; None where one of these may not be null."""
     said = value.value
     if isinstance(said, str) and not value.field.number:
-        return value.saying(text.as_written(said, span))
+        return value.with_value(text.as_written(said, span))
     if not value.field.parts or not isinstance(said, dict):
         return value
     near = Text(text.text[max(0, span[0] - NEAR_AN_ITEM) : span[1] + NEAR_AN_ITEM])
@@ -393,7 +394,7 @@ def _as_it_stands(value: GivenValue, text: Text, span: Span) -> GivenValue | Non
         if place is None and not nullable:
             return None
         there[name] = place and near.as_written(said[name], place)
-    return value.saying(there)
+    return value.with_value(there)
 
 
 def _scored(data: Mapping[str, Any], parsed: Parsed[Any], field: Field) -> Iterator[tuple[Any, float | None]]:

@@ -104,9 +104,9 @@ def run(
                 trial = Trial(each, side, Path(folder), documents, patience, environment)
                 rows.append((each, side, trial.outcome()))
                 LOG.print(f"{each.name:<10} {side:<22} {rows[-1][2]}", markup=False)
+                if not case:
+                    PAGE.write_text(page(rows, documents, patience), encoding="utf-8")
     Console(width=160, highlight=False).print(outcomes_table(rows), markup=False)
-    if not case:
-        PAGE.write_text(page(rows, documents, patience), encoding="utf-8")
     return DONE
 
 
@@ -267,7 +267,7 @@ class Trial:
             "requests.attempts": 2,
         }
         if self.case.engines:
-            fake = ["python", "-m", "tests.fakes.server", *self.environment["FAKE_FLAGS"].split()]
+            fake = [sys.executable, "-m", "tests.fakes.server", *self.environment["FAKE_FLAGS"].split()]
             settings |= {"sglang.command": json.dumps(fake), "sglang.vram_gib": 79.6}
             settings |= {"servers.max_servers": self.case.engines, "sglang.flags.max_running_requests": AT_A_TIME}
             engine = ["--engine", "sglang", "--model", str(self._model())]
@@ -419,8 +419,6 @@ python jobs/benchmark.py peers --case hang
 
 - It is a library: any prompt, any row, any sink of Ray Data, in ten lines and in the middle of a pipeline. This
   project extracts one record a document, with a ledger, and publishes it.
-- A driver that is killed costs less with its checkpoints where the rows of a block are few: they need no second
-  look at the input's text, only at ids.
 - It starts no server of its own for an engine: vLLM's and SGLang's run in the actor, with their Python
   settings, over several nodes too. `should_continue_on_error` of its vLLM processor, which needs a GPU and was
   not run here, keeps a bad row from ending a run.

@@ -84,7 +84,8 @@ class StepCheck(ExecutionCallback):  # type: ignore[misc]
         for operator, state in executor._topology.items():
             for pool in operator.get_autoscaling_actor_pools():
                 if operator._inputs_complete and not state.total_enqueued_input_blocks():
-                    for actor in self._starting.difference(pool._running_actors):
+                    pool._release_pending_actors(force=True)
+                    for actor in self._starting.difference(pool._running_actors):  # it let go of them in this step
                         ray.kill(actor)
                 self._starting = set(pool._pending_actors.values())
 

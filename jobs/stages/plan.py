@@ -26,9 +26,8 @@ from jobs.state.ledger import Digests, digests
 from jobs.state.parquet_schemas import CHUNKS, DOCUMENT_ROWS
 from jobs.state.storage import Storage, Written
 
-PLANNED_AT_ONCE_BYTES = (
-    32 << 20
-)  # bytes of input that one task plans: some seconds, as long as a shuffle takes to begin
+# Bytes of input that one task plans: some seconds, as long as a shuffle takes to begin.
+PLANNED_AT_ONCE_BYTES = 32 << 20
 PART_BYTES = 16 << 20  # of row groups of one file that one task reads
 DECODED_RATIO = 4  # of the bytes that a footer tells, which are encoded
 CHUNK_FILES_READ = 16  # at a time

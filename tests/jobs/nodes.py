@@ -32,6 +32,7 @@ PATIENCE = {
     "RAY_agent_register_timeout_ms": "180000",
     "RAY_gcs_rpc_server_connect_timeout_s": "60",
     "RAY_worker_niceness": "0",
+    "RAY_JOB_STOP_WAIT_TIME_S": "60",
     "RAY_metrics_report_interval_ms": "1000",
 }
 ENVIRONMENT = {**os.environ, **TOKEN, **PATIENCE, "PATH": f"{BIN}:{os.environ['PATH']}"}
@@ -205,6 +206,7 @@ class AutoscalingCluster(RayCluster):
             "head_node_id": FAKE_HEAD_NODE_ID,
             "launch_multiple": True,
             "disable_node_updaters": True,
+            "use_node_id_as_ip": True,  # they share one
             "folder": f"{self.temporary}/nodes",
         }
         head = {"resources": {"CPU": HEAD_CPUS}, "node_config": {}, "max_workers": 0}

@@ -80,6 +80,28 @@ def test_a_worker_dies_midway(nodes: RayCluster, tmp_path: Path) -> None:
     nodes.add(cpus=3).wait()  # for whoever comes next
 
 
+def test_a_job_that_is_stopped_ends_as_by_a_signal(nodes: RayCluster, tmp_path: Path) -> None:
+    """It gives the lease back, says so, and publishes nothing; the next one asks for the rest, as attempt two."""
+    rows = [row(n) for n in range(40)]
+    source, output, log = write(tmp_path / "in.parquet", rows), tmp_path / "out", tmp_path / "job.log"
+    with FakeServer("--latency", "1") as server:
+        argv = arguments(source, output, server.url, "--set", f"endpoint.concurrency={IN_FLIGHT}")
+        job = nodes.submit(log, ["python", "jobs/extract.py", *argv])
+        wait_for(lambda: len(held(output)) >= 4, job, log)
+        holder = json.loads((output / "work" / "lease.json").read_text())
+        stopped = nodes.ray("job", "stop", "--address", nodes.url, holder["job"])
+        assert stopped.returncode == 0, stopped.stderr
+        assert job.wait(WAIT_S) != 0
+        assert "interrupted: what was answered is in the ledger" in log.read_text()
+        assert not (output / "work" / "lease.json").exists()
+        assert not (output / "manifest.json").exists()
+        assert nodes.submit(log, ["python", "jobs/extract.py", "--wait", *argv]).wait(WAIT_S) == 0, log.read_text()
+        asked = Counter(entry["sha"] for entry in server.journal() if entry["event"] == "request")
+    assert manifest(output)["attempt"] == 2
+    repeated = sum(count - 1 for count in asked.values()) - (max(asked.values()) - 1)
+    assert repeated <= 2 * IN_FLIGHT
+
+
 def events(journal: Path) -> list[dict[str, Any]]:
     """What the fake servers noted so far."""
     return [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []

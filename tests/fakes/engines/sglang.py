@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,7 +22,7 @@ class Engine:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         command = [
-            "python",
+            sys.executable,
             "-m",
             "tests.fakes.server",
             "--port",

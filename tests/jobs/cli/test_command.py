@@ -163,7 +163,7 @@ try() {
 try company-profiles ex
 try company-profiles extract --l
 try company-profiles extract --engine s
-try company-profiles benchmark p
+try company-profiles benchmark pl
 """
     )
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
