@@ -42,10 +42,11 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 lock: $(READY)
-	$(BIN)/$(LOCK) --universal --python-version 3.11 --extra cpu --extra s3 --extra gcs --extra iceberg \
-	    --extra delta --extra dev -o requirements.lock
+	$(BIN)/$(LOCK) --universal --python-version 3.11 --extra cpu --extra s3 --extra gcs \
+	    --extra iceberg --extra delta --extra dev -o requirements.lock
 	$(BIN)/$(LOCK) --python-version 3.12 --python-platform x86_64-manylinux_2_39 --extra gpu --extra s3 --extra gcs \
-	    --extra iceberg --extra delta -o requirements-gpu.lock
+	    --extra iceberg --extra delta \
+	    -o requirements-gpu.lock
 
 clean:
 	rm -rf .venv out *.egg-info

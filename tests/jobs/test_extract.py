@@ -283,8 +283,6 @@ def test_a_users_dates_choices_and_aliases_are_published(tmp_path: Path) -> None
 
 
 def test_tables_hold_what_is_published_and_are_committed_once(tmp_path: Path, fake: FakeServer) -> None:
-    pytest.importorskip("pyiceberg")
-    pytest.importorskip("deltalake")
     tables = f"iceberg://{tmp_path}/warehouse/a.profiles", f"delta://{tmp_path}/table"
     flags = [word for table in tables for word in ("--output-table", table)]
     for documents, commits in ((2, 1), (3, 2), (3, 2)):  # the last is a rerun

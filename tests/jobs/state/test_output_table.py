@@ -10,6 +10,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
+from pyiceberg.utils.config import Config
 
 from extraction.errors import OperatorError, RunError
 from extraction.schema.company import CompanyProfile, ShortProfile
@@ -20,14 +22,8 @@ from jobs.state.parquet_schemas import profile_schema
 from jobs.state.storage import Storage
 from tests.conftest import ROOT
 from tests.fakes.object_stores import BUCKET, object_store
+from tests.jobs.state import committing
 from tests.jobs.state.test_publications import RUNS, SCHEMA, publish
-
-pytest.importorskip("pyiceberg")
-DeltaTable = pytest.importorskip("deltalake").DeltaTable
-
-from pyiceberg.utils.config import Config  # noqa: E402
-
-from tests.jobs.state import committing  # noqa: E402  # it imports both
 
 KINDS = ("iceberg", "delta")
 CASES = 6

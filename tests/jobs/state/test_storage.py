@@ -34,8 +34,6 @@ def root(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     elif request.param == "memory":
         yield "memory://root"
     else:
-        if request.param == "gs":
-            pytest.importorskip("gcp_storage_emulator")
         with object_store(request.param):
             yield f"{request.param}://{BUCKET}"
 
