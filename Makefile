@@ -7,7 +7,7 @@ READY := .venv/.ready
 LOCK := uv pip compile pyproject.toml --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q
 DEMO := out/demo
 
-.PHONY: demo test chaos check format lock clean
+.PHONY: demo test autoscaling chaos check format lock clean
 
 demo: $(READY)
 	$(BIN)/python jobs/demo.py --output $(DEMO)/documents.parquet
@@ -17,6 +17,10 @@ demo: $(READY)
 # Three at a time: most tests wait for processes that they started. Each worker has a Ray of its own.
 test: $(READY)
 	$(BIN)/python -m pytest -n 3 --dist worksteal
+
+# Nodes that come and go, with a Ray for each: they need the machine for themselves.
+autoscaling: $(READY)
+	$(BIN)/python -m pytest -m autoscaling tests/jobs/test_autoscaling.py
 
 # Every kind of fault, and a hundred drivers killed: about an hour. Others: make chaos CHAOS="--only server --seed 7"
 chaos: $(READY)

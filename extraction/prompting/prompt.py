@@ -122,8 +122,10 @@ def _misfit(profile: dict[str, Any], model: type[BaseModel]) -> str | None:
 
 
 def prompt_digest(prompt: Mapping[str, Any] | None) -> str:
-    """What tells a prompt, as settings are written down, from others."""
-    return hashlib.sha256(json.dumps(prompt, sort_keys=True).encode()).hexdigest()[:16]
+    """What tells a prompt, as settings are written down, from others. `unstated` counts where it says what prompts
+    before it did not."""
+    told = {key: value for key, value in (prompt or {}).items() if (key, value) != ("unstated", "null")}
+    return hashlib.sha256(json.dumps(told if prompt else prompt, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def content_of(title: str | None, text: str) -> tuple[str, int]:

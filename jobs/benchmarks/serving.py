@@ -149,7 +149,9 @@ def run(flags: ServingFlags, *, words: Annotated[Sequence[str], Parameter(parse=
         row.settings(flags.config)  # a mistake in any row shows before the first server starts
     measured: list[Measurement] = []
     failed = False
-    with ray_cluster.connected(), tempfile.TemporaryDirectory() as folder, Kept() as kept:
+    # An actor may write of its end when the folder goes.
+    folders = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with ray_cluster.connected(), folders as folder, Kept() as kept:
         storage = storage_at(flags.work or folder)
         first = rows[0].run(rows[0].settings(flags.config), storage, Path(folder))
         chunks = planned_chunks(first, flags.input)

@@ -18,6 +18,8 @@ from tests.jobs.test_sglang_job import model
 
 __all__ = ["model"]  # a fixture
 
+pytestmark = pytest.mark.autoscaling
+
 DOCUMENTS = 240
 
 
