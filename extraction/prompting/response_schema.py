@@ -36,19 +36,9 @@ def wire_schema(model: type[BaseModel], *, bounded: bool, optional: bool = False
     Bounds on numbers never go out: xgrammar 0.2.1 accepts 121 for 5..120 and refuses 0.5 for at least 0.
     """
     kept = SHAPE | LIST_BOUNDS | (STRING_BOUNDS if bounded else frozenset())
-    schema = _light(model, lambda key, value: key in kept or (key == "format" and value in FORMATS))
-    return _with_optional(schema) if optional else schema
-
-
-def _with_optional(node: Any) -> Any:
-    if isinstance(node, list):
-        return [_with_optional(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    made = {key: _with_optional(value) for key, value in node.items()}
-    if isinstance(node.get("properties"), dict) and isinstance(node.get("required"), list):
-        made["required"] = [name for name, inner in node["properties"].items() if _empty(inner) is Ellipsis]
-    return made
+    return _light(
+        model, lambda key, value: key in kept or (key == "format" and value in FORMATS), optional=optional
+    )
 
 
 def _empty(node: Node) -> Any:
@@ -135,8 +125,11 @@ def unknown_keys(value: Any, model: type[BaseModel]) -> list[str]:
     return [key for error in errors for key in error.instance if key not in error.schema["properties"]]
 
 
-def _light(model: type[BaseModel], keep: Callable[[str, Any], bool], *, closed: bool = True) -> dict[str, Any]:
-    """The schema of a model with the keywords to keep. Closed, every field has to be written, and no other."""
+def _light(
+    model: type[BaseModel], keep: Callable[[str, Any], bool], *, closed: bool = True, optional: bool = False
+) -> dict[str, Any]:
+    """The schema of a model with the keywords to keep. Closed, every field has to be written, unless it is
+    `optional` to write what can be empty, and no other."""
     schema = json_schema(model, "validation")
     definitions: Node = schema.get("$defs", {})
 
@@ -155,7 +148,8 @@ def _light(model: type[BaseModel], keep: Callable[[str, Any], bool], *, closed: 
             if keep(key, value)
         }
         if closed and made.get("type") == "object" and "properties" in made:
-            made["required"] = list(made["properties"])
+            parts = made["properties"].items()
+            made["required"] = [name for name, part in parts if not optional or _empty(part) is Ellipsis]
             made["additionalProperties"] = False
         return made
 
