@@ -27,7 +27,7 @@ from actors.extractor import RESULT_TEXTS, RESULTS, Extractor
 from actors.retrying_client import Request, Result
 from extraction.config.settings import Settings, load_settings
 from extraction.errors import OperatorError, RunError
-from jobs.benchmarks import paths
+from jobs.benchmarks import paths, ray_data_llm
 from jobs.benchmarks.instant_server import MODEL, InstantServer
 from jobs.benchmarks.measurement import ROLES, CpuClock, CpuSeconds
 from jobs.cli.command import CONFIGS, LOG, command
@@ -190,7 +190,7 @@ def _bare(this: Run, server: InstantServer, asked: pa.Table, _: DispatchingFlags
 
 
 def _raydata(this: Run, server: InstantServer, asked: pa.Table, flags: DispatchingFlags) -> None:
-    paths.ask_raydata(server.address(REQUESTS_AT_ONCE), this, asked, actors=flags.processors, batch=flags.batch)
+    ray_data_llm.ask_http(server.address(REQUESTS_AT_ONCE), this, asked, actors=flags.processors, batch=flags.batch)
 
 
 PATHS: dict[str, Callable[[Run, InstantServer, pa.Table, DispatchingFlags], float | None]] = {

@@ -1,14 +1,15 @@
-"""The stage that users of Ray would take instead: `SGLangEngineProcessorConfig` of ray.data.llm.
+"""What users of Ray would take instead, the processors of ray.data.llm: for HTTP, and with SGLang's engine.
 
-It gets the same chunks, prompts and flags; its engine runs in the actor's own process.
+They get the same chunks and prompts, the engine the same flags; it runs in the actor's own process.
 
 It tells no times of single requests that hold (a row is stamped when its batch has left the stage), so both sides
 are timed by the engine's own log of requests.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import ray.data
 
 from actors.retrying_client import Request
 from actors.servers.sglang import QUEUED_PER_RUNNING, SglangServer
+from actors.servers.supervisor import ServerAddress
 from jobs.benchmarks.measurement import Sample
+from jobs.benchmarks.paths import body_of
 from jobs.stages.run import Run
 
 BATCH = 32  # rows of a batch
@@ -65,9 +68,31 @@ def _logged(folder: Path) -> Iterator[Sample]:
             )
 
 
-def ask_ray_data_llm(run: Run, server: SglangServer, questions: pa.Table, folder: Path) -> list[Sample]:
-    """Ask each question once through ray.data.llm; `server` is not started, only its flags are taken."""
-    from ray.data.llm import SGLangEngineProcessorConfig, build_processor  # takes seconds
+def ask_http(address: ServerAddress, run: Run, questions: pa.Table, *, actors: int, batch: int) -> None:
+    """Ask each question once, with `actors` actors and batches of `batch` rows. It needs no package beyond Ray and
+    aiohttp; an answer that is no 200 breaks the whole run."""
+    from ray.data.llm import HttpRequestProcessorConfig  # takes seconds
+
+    config = HttpRequestProcessorConfig(
+        url=f"{address.url}/chat/completions",
+        headers={"Authorization": f"Bearer {address.api_key}"},
+        batch_size=batch,
+        concurrency=(actors, actors),
+        http_request_stage={"num_cpus": 0.1},  # else two of them leave two cores nothing to read and write with
+    )
+    _process(
+        run,
+        questions,
+        config,
+        lambda question: {"payload": body_of(address, run, question)},
+        lambda row: row["http_response"]["choices"][0]["message"]["content"],
+        rows=4 * batch,
+    )
+
+
+def ask_engine(run: Run, server: SglangServer, questions: pa.Table, folder: Path) -> list[Sample]:
+    """Ask each question once; `server` is not started, only its flags are taken."""
+    from ray.data.llm import SGLangEngineProcessorConfig  # takes seconds
 
     sampling, schema = run.settings.sampling, json.dumps(run.schema)
     flags = {name.replace("-", "_"): value for name, value in server.flags.arguments().items()}
@@ -88,17 +113,35 @@ def ask_ray_data_llm(run: Run, server: SglangServer, questions: pa.Table, folder
         detokenize_stage={"enabled": False},
     )
 
-    def ask(row: dict[str, Any]) -> dict[str, Any]:
-        question = Request(**{name: row[name] for name in Request.__slots__})
+    def ask(question: Request) -> dict[str, Any]:
         drawn = {"temperature": sampling.temperature, "max_new_tokens": question.max_tokens, "json_schema": schema}
         messages = [dict(message) for message in run.settings.prompt.messages(run.model, question.content)]
-        return {"chunk_id": row["chunk_id"], "messages": messages, "sampling_params": drawn}
+        return {"messages": messages, "sampling_params": drawn}
 
-    def keep(row: dict[str, Any]) -> dict[str, Any]:
-        return {"chunk_id": row["chunk_id"], "reply": row["generated_text"]}
+    _process(run, questions, config, ask, itemgetter("generated_text"), rows=BATCH)
+    return logged_requests(folder)
+
+
+def _process(
+    run: Run,
+    questions: pa.Table,
+    config: Any,
+    ask: Callable[[Request], dict[str, Any]],
+    reply_of: Callable[[dict[str, Any]], str],
+    *,
+    rows: int,
+) -> None:
+    """Put the questions through a processor, in blocks of so many rows, from Parquet to Parquet."""
+    from ray.data.llm import build_processor  # takes seconds
+
+    def before(row: dict[str, Any]) -> dict[str, Any]:
+        question = Request(**{name: row[name] for name in Request.__slots__})
+        return {"chunk_id": row["chunk_id"], **ask(question)}
+
+    def after(row: dict[str, Any]) -> dict[str, Any]:
+        return {"chunk_id": row["chunk_id"], "reply": reply_of(row)}
 
     path = run.storage.write_table(f"{run.folder}/chunks/{{sha}}.parquet", questions).path
-    asked = ray.data.read_parquet(run.storage.full(path)).repartition(target_num_rows_per_block=BATCH)
-    answered = build_processor(config, preprocess=ask, postprocess=keep)(asked)
+    asked = ray.data.read_parquet(run.storage.full(path)).repartition(target_num_rows_per_block=rows)
+    answered = build_processor(config, preprocess=before, postprocess=after)(asked)
     answered.write_parquet(run.storage.full(f"{run.folder}/raydata"))
-    return logged_requests(folder)

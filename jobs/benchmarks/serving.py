@@ -283,7 +283,7 @@ def on_one_server(
             server: Server = run.fleet.make_server(run.logs)
             made = cast(SglangServer, server)
             limit = ray_data_llm.in_flight(made)
-            samples = ray_data_llm.ask_ray_data_llm(run, made, asked, run.logs / "raydata")
+            samples = ray_data_llm.ask_engine(run, made, asked, run.logs / "raydata")
             engine_s: float | None = span_s(samples)
         else:
             server, address = kept.server(run, folder)
