@@ -121,7 +121,6 @@ class SglangServer(ProcessOwner):
         self.gpu = gpu = min(gpus, key=attrgetter("vram_gib"))
         self.choice = choose_preset(matrix, config.scenario, gpu.name, gpu.vram_gib, gpus=count, over=config.flags)
         self.flags: Flags = self.choice.flags
-        self.more_flags: dict[str, Any] = {}  # that no preset may set
         self.name = f"sglang-{self.choice.name}"
         self.log = logs / f"sglang-{uuid.uuid4().hex[:8]}.log"
         log_line(f"scenario {self.choice.reason}")
@@ -168,7 +167,6 @@ class SglangServer(ProcessOwner):
         model, limit = self.settings.model, self.settings.limits.context_length
         options: dict[str, Any] = {
             **self.flags.arguments(),
-            **{name.replace("_", "-"): value for name, value in self.more_flags.items()},
             "context-length": min(self.flags.context_length or limit, limit),
             "model-path": os.path.expanduser(model.name),
             "revision": model.revision,

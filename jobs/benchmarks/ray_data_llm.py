@@ -38,8 +38,18 @@ def request_logging(folder: Path) -> dict[str, Any]:
         "log_requests": True,
         "log_requests_level": 0,
         "log_requests_format": "json",
-        "log_requests_target": str(folder),
+        "log_requests_target": [str(folder)],
     }
+
+
+def logging_arguments(folder: Path) -> list[str]:
+    """The same on SGLang's command line."""
+    options = {f"--{name.replace('_', '-')}": value for name, value in request_logging(folder).items()}
+    return [
+        word
+        for name, value in options.items()
+        for word in ([name] if value is True else [name, *map(str, value if isinstance(value, list) else [value])])
+    ]
 
 
 def logged_requests(folder: Path) -> list[Sample]:
@@ -101,7 +111,6 @@ def ask_engine(run: Run, server: SglangServer, questions: pa.Table, folder: Path
         engine_kwargs={
             **flags,
             **request_logging(folder),
-            "log_requests_target": [str(folder)],
             "context_length": run.settings.limits.context_length,
             "load_format": run.settings.model.load_format,
             "skip_tokenizer_init": False,

@@ -155,9 +155,10 @@ def run(flags: ServingFlags, *, words: Annotated[Sequence[str], Parameter(parse=
         storage = storage_at(flags.work or folder)
         first = rows[0].run(rows[0].settings(flags.config), storage, Path(folder))
         chunks = planned_chunks(first, flags.input)
+        requests = Path(folder, "requests") if flags.log_requests else None
         for row in rows:
             try:
-                for one in measure_serving(row, flags, storage, chunks, kept):
+                for one in measure_serving(row, flags, storage, chunks, kept, requests):
                     measured.append(one)
                     LOG.print(f"{one.row}  {one.path}  {one.chunks_per_s:.2f} chunks/s")
                     write_results(flags.json_file, words, first, measured)
@@ -211,20 +212,17 @@ class Kept(contextlib.AbstractContextManager["Kept"]):
 
     def __init__(self) -> None:
         self.startup_s = 0.0
-        self.requests: Path | None = None  # where the server logs them
         self._started_as: tuple[Any, ...] | None = None
         self._server: Server | None = None
         self._address: ServerAddress | None = None
 
-    def server(self, run: Run, requests: Path | None = None) -> tuple[Server, ServerAddress]:
-        """A server for a run that is ready to answer, and logs its requests into a folder."""
+    def server(self, run: Run) -> tuple[Server, ServerAddress]:
+        """A server for a run that is ready to answer."""
         settings = run.settings
         wanted = (settings.sglang, settings.model, settings.servers, settings.limits.context_length)
         if self._server is None or self._address is None or wanted != self._started_as:
             self.__exit__()
-            server, self.requests = run.fleet.make_server(run.logs), requests
-            if requests and isinstance(server, SglangServer):
-                server.more_flags = ray_data_llm.request_logging(requests)
+            server = run.fleet.make_server(run.logs)
             began = time.monotonic()
             address = server.start()
             self.startup_s = time.monotonic() - began
@@ -238,20 +236,29 @@ class Kept(contextlib.AbstractContextManager["Kept"]):
 
 
 def measure_serving(
-    row: BenchmarkRow, flags: ServingFlags, storage: Storage, chunks: list[Request], kept: Kept
+    row: BenchmarkRow,
+    flags: ServingFlags,
+    storage: Storage,
+    chunks: list[Request],
+    kept: Kept,
+    requests: Path | None,
 ) -> Iterator[Measurement]:
-    """Measure a row on every path that is asked for."""
+    """Measure a row on every path that is asked for; `requests` is where servers log them."""
     for count in flags.servers:
         yield on_servers(new_run(row, flags, storage), row, count, chunks)
     if not flags.servers:
-        run = new_run(row, flags, storage)
-        yield from on_one_server(run, row, chunks, kept, stream=flags.first_token, logged=flags.log_requests)
+        run = new_run(row, flags, storage, requests)
+        yield from on_one_server(run, row, chunks, kept, stream=flags.first_token, requests=requests)
 
 
-def new_run(row: BenchmarkRow, flags: ServingFlags, storage: Storage) -> Run:
-    """A run of its own for a row, with logs of its own."""
-    logs = logs_of(f"benchmark-{time.time_ns()}")
-    return row.run(row.settings(flags.config), storage, logs)
+def new_run(row: BenchmarkRow, flags: ServingFlags, storage: Storage, requests: Path | None = None) -> Run:
+    """A run of its own for a row, with logs of its own; its servers log their requests into a folder."""
+    logs, settings = logs_of(f"benchmark-{time.time_ns()}"), row.settings(flags.config)
+    if requests:
+        command = (*settings.sglang.command, *ray_data_llm.logging_arguments(requests))
+        sglang = settings.sglang.model_copy(update={"command": command})
+        settings = settings.model_copy(update={"sglang": sglang})
+    return row.run(settings, storage, logs)
 
 
 def on_servers(run: Run, row: BenchmarkRow, count: int, chunks: list[Request]) -> Measurement:
@@ -272,12 +279,11 @@ def on_servers(run: Run, row: BenchmarkRow, count: int, chunks: list[Request]) -
 
 
 def on_one_server(
-    run: Run, row: BenchmarkRow, chunks: list[Request], kept: Kept, *, stream: bool, logged: bool
+    run: Run, row: BenchmarkRow, chunks: list[Request], kept: Kept, *, stream: bool, requests: Path | None
 ) -> Iterator[Measurement]:
     """A row's paths, one after the other on the same server; that of Ray alone starts one of its own."""
     for path in row.paths:
         asked = requests_of(chunks, row.chunks, f"{path} {run.run_id}", row.lengths)
-        folder = run.logs / "requests" if logged else None
         if path == "raydata":
             kept.__exit__()
             server: Server = run.fleet.make_server(run.logs)
@@ -286,7 +292,7 @@ def on_one_server(
             samples = ray_data_llm.ask_engine(run, made, asked, run.logs / "raydata")
             engine_s: float | None = span_s(samples)
         else:
-            server, address = kept.server(run, folder)
+            server, address = kept.server(run)
             limit = address.limit
             if path == "bare":
                 listed = [Request(**one) for one in asked.to_pylist()]
@@ -294,7 +300,7 @@ def on_one_server(
             else:
                 samples = paths.ask_job(paths.lent(run, address), asked).samples
             began = min(sample.began for sample in samples)
-            told = ray_data_llm.logged_requests(kept.requests) if kept.requests else []
+            told = ray_data_llm.logged_requests(requests) if requests else []
             engine_s = span_s([one for one in told if one.began >= began]) if told else None
         yield Measurement(
             row=row.text,
