@@ -47,9 +47,9 @@ $(READY): requirements.lock pyproject.toml
 
 lock: $(READY)
 	$(BIN)/$(LOCK) --universal --python-version 3.11 --extra cpu --extra s3 --extra gcs \
-	    --extra iceberg --extra delta --extra dev -o requirements.lock
+	    --extra iceberg --extra delta --extra lineage --extra dev -o requirements.lock
 	$(BIN)/$(LOCK) --python-version 3.12 --python-platform x86_64-manylinux_2_39 --extra gpu --extra s3 --extra gcs \
-	    --extra iceberg --extra delta \
+	    --extra iceberg --extra delta --extra lineage \
 	    -o requirements-gpu.lock
 
 clean:

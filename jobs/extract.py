@@ -22,6 +22,7 @@ from jobs.cli.progress import progress_of
 from jobs.inputs import document_reader
 from jobs.inputs.file_discovery import refuse_own_output
 from jobs.reports import html_page
+from jobs.reports.lineage import Lineage, LineageRun
 from jobs.stages import extract, plan, publish, ray_cluster
 from jobs.stages.cost_estimate import Rates, spent_by_published
 from jobs.stages.run import Run, Stages, logs_of, new_run_id
@@ -73,7 +74,7 @@ def run(
     """Plan, extract, reduce, publish."""
     stages = Stages()
     this, found = prepare(input, output, ledger, limit, Options.of(engine), output_table)
-    record = this.record(input, limit)
+    record, events = this.record(input, limit), Lineage(this.settings.lineage)
     with ray_cluster.connected():
         ray_cluster.require_gpus(this.fleet.gpus)
         required = ChunkState.required(retry_failed=retry_failed)
@@ -83,7 +84,11 @@ def run(
             work = extract.work_of(this, planned, this.ledger.index(), required)
             print_plan(planned, work, Rates.of(this, spent_by_published(this), chunks_per_s))
             return DONE
-        with lease(this.storage, this.run_id, wait=LOG.print if wait else None):
+        told = LineageRun(this.storage.url, this, input, record.began_at)
+        with (
+            lease(this.storage, this.run_id, wait=LOG.print if wait else None),
+            events.reported(told) as complete,
+        ):
             planned = plan.plan(this, found)
             before = compact(this.ledger, this.ledger.index())
             for path in before.skipped:
@@ -100,6 +105,7 @@ def run(
             stages.end("extract")
             index = this.ledger.index(before) if work.missing else before
             published = publish.publish(this, planned, work, before, index, stats.tokens)
+            complete(published.counts)
             stages.end("reduce")
             with contextlib.suppress(OSError):  # what is published is published
                 record.write(this.storage, stages.seconds, stats.server_hours if work.missing else None)

@@ -324,6 +324,11 @@ class Settings(Frozen):
     sglang: Sglang = Sglang()
     endpoint: Endpoint = Endpoint()
     price: Price = Price()
+    lineage: str | None = Field(
+        default=None,
+        description="Where OpenLineage events of runs go: the URL of a server, such as `http://marquez:5000`, or a "
+        "local file, which gets a line of JSON for each",
+    )
     trust: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict,
         description="What a document's vote weighs, by its document type; a type that is not named weighs 1",

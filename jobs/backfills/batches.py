@@ -21,6 +21,7 @@ from jobs.backfills.window import window_run
 from jobs.cli.command import LOG
 from jobs.inputs import document_reader
 from jobs.inputs.file_discovery import WRITTEN_FILE
+from jobs.reports.lineage import Lineage
 from jobs.stages import extract, plan, ray_cluster
 from jobs.stages.run import Run, logs_of, new_run_id
 from jobs.state.ledger import (
@@ -91,6 +92,7 @@ class Backfill:
         schema, self.window = profile_schema(self.whole.model), window_run(self.whole, declared.output_table)
         for table in declared.output_table:
             check_table(table, self.window.storage, schema)
+        self.lineage = Lineage(settings.lineage)
 
     @property
     def required(self) -> ChunkState:

@@ -75,8 +75,9 @@ class PartitionRun:
         self.gone += circuit_breaker.count_gone(results)
         self.spent += spent
 
-    def publish(self, before: Index, index: Index) -> None:
-        """Publish it. `before` and `index` are the ledger's, before anything was asked and now."""
+    def publish(self, before: Index, index: Index) -> PartitionRecord:
+        """Publish it; the record of how that ended. `before` and `index` are the ledger's, before anything was
+        asked and now."""
         spent = self.spent
         tokens = Tokens(prompt=spent.prompt_tokens, cached=spent.cached_tokens, completion=spent.output_tokens)
         try:
@@ -88,12 +89,12 @@ class PartitionRun:
             record = self._make_record(code, counts=shown.counts, unanswered=unanswered)
             record.write(self.run.storage)
         except Exception as error:
-            self.fail(error)
-            return
+            return self.fail(error)
         self.record = record
         # An earlier run's; jobs/report.py writes one where it is wanted.
         self.run.storage.delete([html_page.REPORT])
         LOG.print(f"published {self.path}: {self._summary(shown.counts, code)}", markup=False)
+        return record
 
     def fail(self, error: Exception) -> PartitionRecord:
         """Record that it failed, and why; the record."""

@@ -17,17 +17,18 @@ import pyarrow as pa
 from extraction.errors import OperatorError, RunError
 from jobs.backfills.batches import Backfill, Batch
 from jobs.backfills.budget import Budget, Spending, Stop, spent_before
-from jobs.backfills.partition_run import EMPTY_PLAN, PartitionRun
+from jobs.backfills.partition_run import EMPTY_PLAN, PartitionRun, now
 from jobs.backfills.partition_state import PartitionRecord, PartitionStatus
 from jobs.backfills.window import WINDOW, publish_window, window_due
 from jobs.cli.command import LOG
 from jobs.cli.exit_codes import DONE, FAILED, MISTAKE, OVER_BUDGET
 from jobs.cli.progress import progress_of
+from jobs.reports.lineage import LineageRun
 from jobs.stages import extract, ray_cluster
 from jobs.stages.cost_estimate import Spent
 from jobs.stages.extract import Work
 from jobs.stages.publish import too_many_dead_letters
-from jobs.stages.run import new_run_id
+from jobs.stages.run import Run, new_run_id
 from jobs.stages.run_stats import RunStats
 from jobs.state.lease import LeaseHeld, lease
 from jobs.state.ledger import ChunkState, Index
@@ -111,7 +112,7 @@ class BackfillRun:
         try:
             for partition in batch.partitions:
                 if partition.error:
-                    partition.fail(partition.error)
+                    self._report(partition.fail(partition.error), partition.run)
             self._extract(batch)
             if self.budget.requests_left != 0 and any(not partition.record for partition in batch.partitions):
                 raise RunError("the ledger lacks answers that were written to it: run again")
@@ -187,7 +188,7 @@ class BackfillRun:
             LOG.print(f"the ledger can't be read ({error}): nothing is published now", markup=False)
             return
         for partition in complete:
-            partition.publish(batch.index, self.index)
+            self._report(partition.publish(batch.index, self.index), partition.run)
 
     def _requeue(self, partitions: Sequence[PartitionRun], error: Exception | None) -> None:
         """Put back what is not done: suspects and what could not be published alone, the others together.
@@ -209,6 +210,21 @@ class BackfillRun:
                 self._queue.append([partition.status])
             elif error and not partition.record:
                 self.ended[partition.path] = partition.fail(error)
+                self._report(self.ended[partition.path], partition.run)
+
+    def _report(self, record: PartitionRecord, run: Run) -> None:
+        """Send the events of a partition that has ended, unless it is published in the window alone."""
+        if self.declared.publish == "window":
+            return
+        events, told = self.backfill.lineage, self._lineage_run(self.declared.name, run, record.began_at)
+        events.start(told)
+        if record.counts:
+            events.complete(told, record.counts)
+        else:
+            events.fail(told, record.error or "")
+
+    def _lineage_run(self, job: str, run: Run, began_at: str) -> LineageRun:
+        return LineageRun(job, run, [self.declared.input], began_at)
 
     def _window_due(self, statuses: Sequence[PartitionStatus]) -> bool:
         """Whether the published window is not that of the partitions as they are published now."""
@@ -222,7 +238,10 @@ class BackfillRun:
         self.budget.check_deadline()
         self.index = self.whole.ledger.index(self.index)
         partitions, window = self._published(statuses), replace(self.backfill.window, run_id=new_run_id())
-        shown = publish_window(window, self.whole.storage, partitions, self.backfill.recipe, self.index)
+        told = self._lineage_run(f"{self.declared.name}.{WINDOW}", window, now())
+        with self.backfill.lineage.reported(told) as complete:
+            shown = publish_window(window, self.whole.storage, partitions, self.backfill.recipe, self.index)
+            complete(shown.counts)
         self._window_over_budget = too_many_dead_letters(window, shown.counts)
         LOG.print(
             f"published {WINDOW}: {len(partitions):,} partitions, {shown.counts.companies:,} companies, "

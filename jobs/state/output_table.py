@@ -60,6 +60,9 @@ class OutputTable(Protocol):
     def replace(self, commit: Commit, storage: Storage, manifest: Manifest, schema: pa.Schema) -> None:
         """Make the table hold the published profiles, in one commit."""
 
+    def location(self) -> str:
+        """Where the table's files are, by URL."""
+
 
 def table_at(given: str) -> OutputTable:
     """The table that `--output-table` gives. Raises OperatorError where that is none."""
@@ -192,6 +195,11 @@ class IcebergOutput:
                         snapshot.append_data_file(file)
             change.commit_transaction()
 
+    def location(self) -> str:
+        """Where the table's files are, by URL."""
+        with self._open() as catalog:
+            return str(catalog.load_table(self.name).location())
+
     def _write(
         self, storage: Storage, published: File, schema: pa.Schema, change: Any, io: Any, began: int
     ) -> Iterator[Any]:
@@ -263,6 +271,12 @@ class DeltaOutput:
             target_file_size=DELTA_FILE_BYTES,
             commit_properties=told,
         )
+
+    def location(self) -> str:
+        """Where the table's files are, by URL."""
+        from deltalake import DeltaTable
+
+        return str(DeltaTable(self.place).table_uri)
 
 
 def _transactions(writer: str) -> tuple[str, str]:
