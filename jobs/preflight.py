@@ -12,7 +12,7 @@ Exit codes: 0 nothing is wrong; 2 something is.
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated
@@ -48,13 +48,15 @@ def run(
     input: flags.Inputs | None = None,
     output: flags.OutputFolder | None = None,
     ledger: flags.LedgerFolder = None,
+    output_table: flags.OutputTables = (),
     engine: flags.EngineFlags = flags.AUTOMATIC,
     start: Annotated[bool, flag("start one server as a run would, and ask it")] = False,
     as_json: Annotated[bool, flag("print the checks as JSON", name="--json")] = False,
 ) -> int:
     """Print each check, or all as JSON."""
     found = []
-    for check in run_checks(input, {"output": output, "ledger": ledger}, Options.of(engine), start=start):
+    folders = {"output": output, "ledger": ledger}
+    for check in run_checks(input, folders, Options.of(engine), output_table, start=start):
         found.append(check)
         if not as_json:
             show_checks(check)
@@ -67,7 +69,12 @@ def run(
 
 
 def run_checks(
-    inputs: list[str] | None, folders: Mapping[str, str | None], options: Options, *, start: bool
+    inputs: list[str] | None,
+    folders: Mapping[str, str | None],
+    options: Options,
+    tables: Sequence[str] = (),
+    *,
+    start: bool,
 ) -> Iterator[Check]:
     """All checks, one after the other; what depends on what is wrong is left out."""
     settings: Settings | None = None
@@ -85,6 +92,8 @@ def run_checks(
             yield preflight_checks.check_folder(name, given, f"--{name}", len(nodes), inputs or ())
     if settings is None:
         return
+    for table in tables:
+        yield preflight_checks.check_output_table(table, folders["output"], settings)
     yield from preflight_checks.check_sampling(settings)
     try:
         servers = fleet(engine, settings)

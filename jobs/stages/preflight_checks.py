@@ -26,6 +26,8 @@ from jobs.inputs import document_reader
 from jobs.inputs.file_discovery import refuse_own_output
 from jobs.stages import ray_cluster
 from jobs.stages.engines import SCENARIOS, Fleet
+from jobs.state.output_table import check_table
+from jobs.state.parquet_schemas import profile_schema
 from jobs.state.storage import storage_at
 
 MOST_S = 120  # for one answer
@@ -218,6 +220,17 @@ def check_folder(name: str, given: str, flag: str, nodes: int, inputs: Sequence[
             name, "note", message, "it must be the same shared folder on each of them, or a URL (s3://, gs://)"
         )
     return Check(name, "ok", f"{storage.url} can be written to")
+
+
+def check_output_table(given: str, output: str | None, settings: Settings) -> Check:
+    """Whether what a run publishes in an output can be committed to a table, as far as that shows before."""
+    if output is None:
+        return Check("output table", "skipped", "no --output")
+    try:
+        check_table(given, storage_at(output), profile_schema(settings.profile_model()))
+    except ProfilesError as error:
+        return Check("output table", "wrong", str(error), "correct it, install the extra, or leave the table out")
+    return Check("output table", "ok", f"{given} can be written to")
 
 
 def check_ray() -> tuple[Check, list[Mapping[str, Any]]]:

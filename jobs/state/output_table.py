@@ -14,6 +14,7 @@ import importlib
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -23,7 +24,7 @@ import pyarrow as pa
 
 from extraction.errors import OperatorError, ProfilesError, RunError
 from jobs.state.manifest import File, Manifest
-from jobs.state.storage import Storage
+from jobs.state.storage import PROBE_FILE, Storage
 
 ROWS_WRITTEN_AT_ONCE = 5_000  # profiles with their evidence: some 20 MB
 DELTA_FILE_BYTES = 128 << 20
@@ -60,6 +61,9 @@ class OutputTable(Protocol):
     def replace(self, commit: Commit, storage: Storage, manifest: Manifest, schema: pa.Schema) -> None:
         """Make the table hold the published profiles, in one commit."""
 
+    def probe(self) -> None:
+        """Write a file where the table is, and delete it. Raises whatever that fails of."""
+
     def location(self) -> str:
         """Where the table's files are, by URL."""
 
@@ -83,11 +87,13 @@ def table_at(given: str) -> OutputTable:
 def check_table(given: str, storage: Storage, schema: pa.Schema) -> None:
     """Raise OperatorError where a run into an output could not commit to a table."""
     try:
-        table_at(given).last_commit(storage.url, schema)
+        table = table_at(given)
+        table.last_commit(storage.url, schema)
+        table.probe()
     except ProfilesError:
         raise
     except Exception as error:
-        raise OperatorError(f"--output-table {given} can't be opened: {_words(error)}") from None
+        raise OperatorError(f"--output-table {given} can't be opened or written to: {_words(error)}") from None
 
 
 def commit_table(given: str, storage: Storage, manifest: Manifest, schema: pa.Schema) -> None:
@@ -195,6 +201,16 @@ class IcebergOutput:
                         snapshot.append_data_file(file)
             change.commit_transaction()
 
+    def probe(self) -> None:
+        """Write a file where the table is, once there is one, and delete it."""
+        from pyiceberg.exceptions import NoSuchTableError
+
+        with self._open() as catalog, suppress(NoSuchTableError):
+            table = catalog.load_table(self.name)
+            file = table.io.new_output(f"{table.location()}/{PROBE_FILE}")
+            file.create(overwrite=True).close()
+            table.io.delete(file)
+
     def location(self) -> str:
         """Where the table's files are, by URL."""
         with self._open() as catalog:
@@ -271,6 +287,16 @@ class DeltaOutput:
             target_file_size=DELTA_FILE_BYTES,
             commit_properties=told,
         )
+
+    def probe(self) -> None:
+        """Write a file where the table is, and delete it."""
+        from deltalake.fs import DeltaStorageHandler
+
+        if "://" not in self.place:
+            Path(self.place).mkdir(parents=True, exist_ok=True)
+        files = DeltaStorageHandler(self.place)
+        files.open_output_stream(PROBE_FILE).close()
+        files.delete_file(PROBE_FILE)
 
     def location(self) -> str:
         """Where the table's files are, by URL."""

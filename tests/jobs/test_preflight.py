@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import preflight
+from jobs import extract, preflight
 from tests.actors.scripted_server import AnsweringServer, RecordedRequest, Reply, ScriptedServer
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import row, write
@@ -31,6 +31,7 @@ def test_all_is_well(tmp_path: Path, fake: FakeServer, capsys: Captured, monkeyp
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     source = write(tmp_path / "in" / "a.parquet", [row(n) for n in range(7)])
     places = ["--input", str(source.parent), "--output", str(tmp_path / "out"), "--ledger", str(tmp_path / "all")]
+    places += ["--output-table", f"delta://{tmp_path}/table"]
     before = fake.stats()["requests"]
     code, found = checked(capsys, *places, *at(fake))
     assert code == 0
@@ -38,8 +39,8 @@ def test_all_is_well(tmp_path: Path, fake: FakeServer, capsys: Captured, monkeyp
     assert "fitted for the model gemma-3-270m, the run has fake-model" in found["confidence"]["said"]
     assert "1 files, 7 documents" in found["input"]["said"]
     assert list(found) == [
-        "settings", "ray", "input", "output", "ledger", "temperature", "model", "confidence", "endpoint",
-        "model name", "structured output", "test request",
+        "settings", "ray", "input", "output", "ledger", "output table", "temperature", "model", "confidence",
+        "endpoint", "model name", "structured output", "test request",
     ]  # fmt: skip
     assert "a valid ShortProfile in" in found["test request"]["said"]
     assert fake.stats()["requests"] - before == 3
@@ -63,6 +64,30 @@ def test_every_cross_comes_with_its_remedy(tmp_path: Path, fake: FakeServer, cap
     assert preflight.main([*DEMO, *places, *at(fake)]) == 2
     out = capsys.readouterr().out
     assert "✘ input" in out and "2 of 11 are wrong" in out
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("delta://{folder}/file/table", "can't be opened or written to: NotADirectoryError"),
+        ("iceberg://{folder}/file/warehouse/a.b", "can't be opened or written to: NotADirectoryError"),
+        ("iceberg://nowhere/a.b", "iceberg://nowhere/a.b can't be opened"),
+        ("hudi://a/b", "is expected"),
+    ],
+)
+def test_a_table_that_can_not_be_written_to_is_told_before_the_first_request(
+    tmp_path: Path, capsys: Captured, table: str, said: str
+) -> None:
+    (tmp_path / "file").touch()
+    table, output = table.replace("{folder}", str(tmp_path)), str(tmp_path / "out")
+    quick = ["--set", "servers.start_timeout_s=0.1", "--set", "requests.backoff_s=0.01"]
+    address = ["--endpoint", "http://127.0.0.1:9", "--model", "house", *quick]
+    code, found = checked(capsys, "--output", output, "--output-table", table, *address)
+    assert code == 2 and found["output table"]["state"] == "wrong" and said in found["output table"]["said"]
+    source = write(tmp_path / "a.parquet", [row(1)])
+    asked = ["--input", str(source), "--output", output, "--output-table", table, *DEMO, *address]
+    assert extract.main([*asked, "--engine", "endpoint"]) == 2
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
