@@ -3,13 +3,13 @@
     <output>/window/                                     a publication, as extract.py leaves one
     <output>/window/complete                             its run, once `current/` and the tables have it, too
     <output>/window/work/runs/<run>/window.json          the partitions that it was made of, and their chunk files
-    <output>/window/work/runs/<run>/places.parquet       which companies are in each of these files
+    <output>/window/work/runs/<run>/places.parquet       which companies are in each of these files, with what
     <output>/window/work/runs/<run>/buckets/<n>.parquet  what became of each company of a bucket
 
 A company belongs to a bucket by its id, and a bucket is a file of profiles. Of a later window only companies are
-merged that a partition has which came, went, or was published anew; the rows of all others are copied. What a run
-knows of the one before stands under that one's id and counts when the manifest names it: so a run that is killed
-changes nothing, and the next one starts from the same.
+merged of which partitions that came, went, or were published anew hold something else than before; the rows of all
+others are copied. What a run knows of the one before stands under that one's id and counts when the manifest names
+it: so a run that is killed changes nothing, and the next one starts from the same.
 
 A document that several partitions have counts as the newest of them has it.
 """
@@ -44,7 +44,7 @@ from jobs.stages.run import Run
 from jobs.state.dead_letters import DEAD_LETTERS
 from jobs.state.ledger import ChunkState, Digests, Index, digests, find_ids, first_of_each, order
 from jobs.state.manifest import Counts, Manifest, Tokens, read_manifest
-from jobs.state.parquet_schemas import published_table
+from jobs.state.parquet_schemas import CHUNKS, published_table
 from jobs.state.run_record import folder_of
 from jobs.state.storage import Storage, StoredRecord, Written
 
@@ -55,7 +55,11 @@ FILES_A_TASK = 20
 FILE_READERS = 16
 MERGED_AT_ONCE = 5_000  # companies, without a shuffle
 TASKS_OF_FEW = 16
-PLACES = pa.schema([("high", pa.uint64()), ("low", pa.uint64()), ("file", pa.int32())])
+CONTENT = ("content_high", "content_low")
+PLACES = pa.schema(
+    [("high", pa.uint64()), ("low", pa.uint64()), *((name, pa.uint64()) for name in CONTENT), ("file", pa.int32())]
+)
+COMPARED = [name for name in CHUNKS.names if name != "content"]  # the chunk's id is a digest of that
 COMPANY_PARTS = pa.schema(
     [
         ("bucket", pa.int32()),
@@ -97,26 +101,33 @@ class WindowRecord(StoredRecord):
 
 @dataclass(frozen=True)
 class Places:
-    """Which companies are in which chunk files: a file's number for each, by digest of the company's id."""
+    """Which companies are in which chunk files: a file's number for each, by digest of the company's id, and the
+    sum of digests of what the file holds of the company."""
 
     ids: Digests
+    contents: Digests
     files: npt.NDArray[np.int32]
 
     @classmethod
     def read(cls, storage: Storage, path: str) -> "Places":
-        """As they were written."""
+        """As they were written; of a version that wrote no contents, with some that are never found again."""
         table = storage.read_table(path)
-        return cls(np.column_stack([table["high"].to_numpy(), table["low"].to_numpy()]), table["file"].to_numpy())
+        for name in set(CONTENT) - {*table.column_names}:
+            table = table.append_column(name, pa.array(np.ones(len(table), np.uint64)))
+        ids, contents = (
+            np.column_stack([table[name].to_numpy() for name in names]) for names in (("high", "low"), CONTENT)
+        )
+        return cls(ids, contents, table["file"].to_numpy())
 
     def write(self, storage: Storage, path: str) -> None:
         """Write them."""
-        columns = [*np.ascontiguousarray(self.ids.T), self.files]
+        columns = [*np.ascontiguousarray(self.ids.T), *np.ascontiguousarray(self.contents.T), self.files]
         storage.write_table(path, pa.Table.from_arrays([pa.array(column) for column in columns], schema=PLACES))
 
     def of_files(self, some: Iterable[int]) -> "Places":
         """Those of some files."""
         chosen = np.isin(self.files, np.fromiter(some, np.int32))
-        return Places(self.ids[chosen], self.files[chosen])
+        return Places(self.ids[chosen], self.contents[chosen], self.files[chosen])
 
 
 @dataclass(frozen=True)
@@ -177,7 +188,7 @@ def _publish(
     index: Index,
     last: LastWindow | None,
 ) -> Manifest:
-    record, places, changed = _look_over(output, run.storage, partitions, recipe, last)
+    record, places, changed = _look_over(output, run.storage, partitions, recipe, index, last)
     if last and last.record.recipe == recipe and last.record.buckets == record.buckets:
         there = places.ids[_within(places.ids, changed)]
         reduced, counts = _reduce(run, output, record, places, changed, len(first_of_each(there)), index, last)
@@ -189,12 +200,18 @@ def _publish(
 
 
 def _look_over(
-    output: Storage, storage: Storage, partitions: Mapping[str, str], recipe: str, last: LastWindow | None
+    output: Storage,
+    storage: Storage,
+    partitions: Mapping[str, str],
+    recipe: str,
+    index: Index,
+    last: LastWindow | None,
 ) -> tuple[WindowRecord, Places, Digests]:
-    """What a window is made of, which companies are where, and, in order, those of partitions that came, went, or
-    were published anew. Only the plans of new runs are read."""
+    """What a window is made of, which companies are where, and, in order, those of which partitions that came,
+    went, or were published anew hold something else than before. Only the plans of new runs are read."""
     before = last.record if last else WindowRecord(recipe=recipe, buckets=0, partitions={}, files=())
-    old = Places(digests([]), np.empty(0, np.int32))
+    none = digests([])
+    old = Places(none, none, np.empty(0, np.int32))
     if last:
         old = Places.read(storage, f"{folder_of(last.manifest.run_id)}/places.parquet")
     same = {path for path, run_id in partitions.items() if before.partitions.get(path) == run_id}
@@ -210,14 +227,16 @@ def _look_over(
     renumbered[kept] = np.arange(len(kept))
     staying, gone = old.of_files(kept), old.of_files(set(range(len(before.files))) - set(kept))
     with ThreadPoolExecutor(FILE_READERS) as threads:
-        found = list(threads.map(lambda each: _companies_in(output, each[1]), new_files))
-    numbers = [np.full(len(ids), len(kept) + n, np.int32) for n, ids in enumerate(found)]
-    new = np.concatenate([digests([]), *found])
+        found = list(threads.map(lambda each: _companies_in(output, each[1], index), new_files))
+    numbers = [np.full(len(ids), len(kept) + n, np.int32) for n, (ids, _) in enumerate(found)]
+    ids, contents = (np.concatenate([none, *(each[n] for each in found)]) for n in (0, 1))
     places = Places(
-        np.concatenate([staying.ids, new]), np.concatenate([renumbered[staying.files], *numbers]).astype(np.int32)
+        np.concatenate([staying.ids, ids]),
+        np.concatenate([staying.contents, contents]),
+        np.concatenate([renumbered[staying.files], *numbers]).astype(np.int32),
     )
-    changed = np.concatenate([gone.ids, new])
-    changed = changed[order(changed)]
+    touched, difference = _sums(np.concatenate([gone.ids, ids]), np.concatenate([0 - gone.contents, contents]))
+    changed = touched[difference.any(axis=1)]
     companies = len(first_of_each(places.ids))
     buckets = -(-companies // COMPANIES_A_BUCKET)
     if before.buckets and buckets <= 2 * before.buckets:
@@ -241,9 +260,21 @@ def _gone(what: str, why: str) -> RunError:
     )
 
 
-def _companies_in(output: Storage, path: str) -> Digests:
-    """The companies of a chunk file."""
-    return digests(pc.unique(output.read_table(path, ["company_id"])["company_id"]).to_pylist())
+def _companies_in(output: Storage, path: str, index: Index) -> tuple[Digests, Digests]:
+    """The companies of a chunk file, and of each the sum of digests of its chunks; what has no answer yet counts as
+    changed in every run of the partition."""
+    table = output.read_table(path, COMPARED)
+    answered = index.states(digests(table["chunk_id"].to_pylist())) == ChunkState.ANSWERED
+    told = (repr(row) if known else f"{row} {path}" for row, known in zip(table.to_pylist(), answered, strict=True))
+    return _sums(digests(table["company_id"].to_pylist()), digests(told))
+
+
+def _sums(ids: Digests, contents: Digests) -> tuple[Digests, Digests]:
+    """Each of some ids once, in order, and the sum of its contents, modulo 2 to the 64."""
+    ordered = order(ids)
+    ids = ids[ordered]
+    first = np.flatnonzero(np.append(True, (ids[1:] != ids[:-1]).any(axis=1))[: len(ids)])
+    return ids[first], np.add.reduceat(contents[ordered], first) if len(first) else contents
 
 
 def _within(ids: Digests, ordered: Digests) -> npt.NDArray[np.bool_]:

@@ -228,5 +228,5 @@ def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_catalog_that_is_not_configured_is_the_operators_mistake(tmp_path: Path) -> None:
-    with pytest.raises(OperatorError, match=r"iceberg://nowhere/a.b can't be opened: .*"):
+    with pytest.raises(OperatorError, match=r"iceberg://nowhere/a.b can't be opened or written to: .*"):
         check_table("iceberg://nowhere/a.b", Storage(str(tmp_path)), SCHEMA)
