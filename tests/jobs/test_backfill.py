@@ -402,6 +402,20 @@ DAYS = 20
 IN_FLIGHT = 4
 KILLS = (10, 36, 50)  # requests that have come in when the first, second and third kill follow
 COMMAND = [sys.executable, str(ROOT / "jobs" / "backfill.py")]
+HELD = """
+import sys, time
+from jobs import backfill
+from jobs.stages import publish
+
+def hold_the_window(run, *more):
+    if run.storage.url.endswith("/window"):
+        print("the window is held", file=sys.stderr, flush=True)
+        time.sleep(600)
+    return replace_manifest(run, *more)
+
+replace_manifest, publish.replace_manifest = publish.replace_manifest, hold_the_window
+sys.exit(backfill.main(sys.argv[1:]))
+"""
 
 
 def messages(output: Path) -> dict[str, str]:
@@ -433,7 +447,7 @@ def published(output: Path) -> int:
     return len(list(output.glob("date=*/manifest.json")))
 
 
-def test_twenty_days_killed_three_times(tmp_path: Path) -> None:
+def test_twenty_days_killed_three_times_and_once_in_publishing_the_window(tmp_path: Path) -> None:
     days, output = write_days(tmp_path, DAYS), tmp_path / "out"
     lost: Counter[str] = Counter()  # by message: the kills at which it was on its way
     with FakeServer("--latency", "0.25", "--max-running-requests", str(IN_FLIGHT)) as server:
@@ -455,8 +469,16 @@ def test_twenty_days_killed_three_times(tmp_path: Path) -> None:
                 for changed in (0, DAYS - 1):
                     days[day(changed)][1]["text"] += " It has 40 employees."
                     write(tmp_path / "documents" / day(changed) / "part.parquet", days[day(changed)])
+        log = tmp_path / "held.log"
+        with log.open("wb") as out:
+            held_up = [sys.executable, "-c", HELD, argv[-1]]
+            process = subprocess.Popen(held_up, cwd=ROOT, start_new_session=True, stdout=out, stderr=out)
+        wait_for(lambda: "the window is held" in log.read_text(), process, log)
+        kill_all(process)
+        assert list(output.glob("window/profiles/*/*.parquet")) and not (output / "window/manifest.json").exists()
         done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
         assert done.returncode == 0, done.stderr
+        census(output / "window", set.union(*map(ids, days.values())))
         for path, rows in days.items():
             census(output / path, ids(rows))
             assert record(tmp_path, path)["exit_code"] == 0
@@ -466,7 +488,10 @@ def test_twenty_days_killed_three_times(tmp_path: Path) -> None:
         assert len(held(output)) in (3 * DAYS + 1, 3 * DAYS + 2)  # the last day's old text may not have been sent
         for chunk_id, message in known.items():
             assert (chunk_id in held(output)) <= counts[message] <= 1 + lost[message]
+        window = rows_of(output / "window", "profiles")
+        shutil.rmtree(output / "window")  # made anew without being killed it is the same
         again = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
         assert again.returncode == 0, again.stderr
+        assert rows_of(output / "window", "profiles") == window
         assert f"{DAYS} partitions ({DAYS} done)" in again.stderr
         assert sent(server) == counts
