@@ -73,7 +73,7 @@ def run(
 def measure_merging(companies: int, extractions: int, characters: int) -> dict[str, float]:
     """Write what a run leaves, reduce it, and tell how long that took."""
     with tempfile.TemporaryDirectory(prefix="merging-") as folder:
-        this = _run(folder)
+        this = made_run(folder)
         began = time.monotonic()
         files = tuple(_write(this, companies, extractions, characters))
         written_s = time.monotonic() - began
@@ -95,7 +95,8 @@ def measure_merging(companies: int, extractions: int, characters: int) -> dict[s
     }
 
 
-def _run(folder: str) -> Run:
+def made_run(folder: str) -> Run:
+    """A run into a folder that asks nobody."""
     settings = load_settings(CONFIGS / "demo.yaml", {"endpoint.url": NO_ENDPOINT})
     return Run(new_run_id(), settings, fleet("endpoint", settings), storage_at(folder), Path(folder, "logs"))
 
@@ -103,16 +104,14 @@ def _run(folder: str) -> Run:
 def _write(run: Run, companies: int, extractions: int, characters: int) -> Iterator[str]:
     """Chunk files, all chunks of a company in one, and for each a ledger segment with the answers."""
     at_once = max(1, FILE_ROWS // extractions)
-    blank = asdict(Result("", attempts=1))
     for first in range(0, companies, at_once):
         chunks: list[dict[str, Any]] = []
         answers: list[dict[str, Any]] = []
         for company in range(first, min(companies, first + at_once)):
             for number in range(extractions):
-                chunk, reply = _extraction(company, number, characters)
+                chunk, answer = made_extraction(company, number, characters)
                 chunks.append(chunk)
-                scores = [[-0.1 - number / 50] * leaves(json.loads(reply))]
-                answers.append({**blank, "chunk_id": chunk["chunk_id"], "replies": [reply], "scores": scores})
+                answers.append(answer)
         name = f"{run.ledger.folder}/{run.run_id}.made.{first:09}.parquet"
         run.ledger.storage.write_table(name, pa.Table.from_pylist(answers, RESULTS))
         yield run.storage.write_table(
@@ -120,8 +119,8 @@ def _write(run: Run, companies: int, extractions: int, characters: int) -> Itera
         ).path
 
 
-def _extraction(company: int, number: int, characters: int) -> tuple[dict[str, Any], str]:
-    """A document about a company as a chunk, and what a model would answer."""
+def made_extraction(company: int, number: int, characters: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A document about a company as a row of a plan, and what a model would answer as one of the ledger."""
     first, second = FIRST[company % len(FIRST)], SECOND[company % len(SECOND)]
     city, country = CITIES[company % len(CITIES)]
     facts: dict[str, Any] = {
@@ -158,7 +157,9 @@ def _extraction(company: int, number: int, characters: int) -> tuple[dict[str, A
         "max_tokens": 0,
         "pieces": [vars_of(piece)],
     }
-    return chunk, json.dumps(facts)
+    scores = [[-0.1 - number / 50] * leaves(facts)]
+    answer = {"chunk_id": chunk["chunk_id"], "replies": [json.dumps(facts)], "scores": scores}
+    return chunk, asdict(Result("", attempts=1)) | answer
 
 
 def vars_of(piece: Piece) -> dict[str, Any]:

@@ -1,0 +1,84 @@
+"""What a later window of a backfill costs against a whole one: CPU to merge all companies, then those that changed.
+
+Nothing is asked of a model: plans of partitions and their answers are made up, as runs of a backfill leave them.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Annotated
+
+import pyarrow as pa
+
+from actors.extractor import RESULTS
+from jobs.backfills.window import publish_window, window_run
+from jobs.benchmarks.measurement import CpuClock
+from jobs.benchmarks.merging import made_extraction, made_run
+from jobs.cli.command import command
+from jobs.cli.exit_codes import DONE
+from jobs.cli.flags import NumbersFile, WholeNumber, flag
+from jobs.stages import ray_cluster
+from jobs.stages.run import Run, new_run_id
+from jobs.state.ledger import LEDGERS
+from jobs.state.parquet_schemas import CHUNKS
+from jobs.state.run_record import folder_of
+
+CHARACTERS = 700  # of a chunk
+LEDGER_ROWS = 5_000
+app = command("windows", __doc__)
+
+
+@app.default
+def run(
+    *,
+    partitions: WholeNumber = 1_000,
+    companies: Annotated[WholeNumber, flag("with a chunk each, in these partitions")] = 10_000,
+    changed: Annotated[WholeNumber, flag("of them another partition has a chunk in the later window")] = 100,
+    json_file: NumbersFile = None,
+) -> int:
+    """Measure, print and write."""
+    found = measure_windows(partitions, companies, changed)
+    for name, value in found.items():
+        print(f"{name:<32} {value:>12,}")
+    if json_file:
+        json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return DONE
+
+
+def measure_windows(partitions: int, companies: int, changed: int) -> dict[str, float]:
+    """Publish the window of some partitions, and the one to which a partition was added."""
+    with tempfile.TemporaryDirectory(prefix="windows-") as folder, ray_cluster.connected():
+        this, runs, found = made_run(folder), dict[str, str](), dict[str, float]()
+        this = replace(this, ledgers=this.storage.under(LEDGERS))
+        some = [range(n, companies, partitions) for n in range(partitions)]
+        for name, added in (("whole", some), ("later", [range(0, companies, max(1, companies // changed))])):
+            _write(this, added, runs)
+            index, window = this.ledger.index(), replace(window_run(this, ()), run_id=new_run_id())
+            clock, began = CpuClock(), time.monotonic()
+            published = publish_window(window, this.storage, runs, "recipe", index)
+            found[f"{name}: seconds"] = round(time.monotonic() - began, 1)
+            found[f"{name}: seconds of CPU"] = round(sum(clock.seconds().values()), 1)
+            found[f"{name}: chunks"] = published.counts.chunks
+            found[f"{name}: companies"] = published.counts.companies
+        found["CPU of the later one, percent"] = round(
+            100 * found["later: seconds of CPU"] / found["whole: seconds of CPU"], 1
+        )
+    return found
+
+
+def _write(run: Run, partitions: Iterable[Iterable[int]], runs: dict[str, str]) -> None:
+    """Partitions of some companies each, as new runs of which each is planned and answered."""
+    answers = []
+    for companies in partitions:
+        number, path = len(runs), f"part={len(runs):06}"
+        made = [made_extraction(company, number, CHARACTERS) for company in companies]
+        answers += [answer for _, answer in made]
+        runs[path] = new_run_id()
+        plan = f"{path}/{folder_of(runs[path])}/chunks/{{sha}}.parquet"
+        run.storage.write_table(plan, pa.Table.from_pylist([chunk for chunk, _ in made], CHUNKS))
+    for first in range(0, len(answers), LEDGER_ROWS):
+        name = f"{run.ledger.folder}/{run.run_id}.made.{len(runs):06}-{first:09}.parquet"
+        rows = pa.Table.from_pylist(answers[first : first + LEDGER_ROWS], RESULTS)
+        run.ledger.storage.write_table(name, rows)
