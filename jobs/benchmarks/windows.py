@@ -12,7 +12,7 @@ from typing import Annotated
 
 import pyarrow as pa
 
-from actors.extractor import RESULTS
+from actors.results import RESULTS
 from jobs.backfills.window import publish_window, window_run
 from jobs.benchmarks.measurement import CpuClock
 from jobs.benchmarks.merging import made_extraction, made_run

@@ -11,7 +11,7 @@ from actors.results import Request
 from extraction.errors import OperatorError
 from extraction.schema.company import ShortProfile
 from jobs import benchmark
-from jobs.benchmarks import paths
+from jobs.benchmarks import paths, windows
 from jobs.benchmarks.measurement import Measurement, Sample
 from jobs.benchmarks.ray_data_llm import logged_requests
 from jobs.benchmarks.serving import parse_row, requests_of
@@ -169,3 +169,9 @@ def test_what_samples_come_to() -> None:
     ))  # fmt: skip
     assert (spread.percentile(0.5), spread.percentile(0.95)) == (50, 95)
     assert spread.percentile(0.5, "first_token_s") is None
+
+
+def test_a_later_window_merges_what_changed(cluster: None) -> None:
+    found = windows.measure_windows(partitions=3, companies=6, changed=2)
+    told = [found[f"{name}: {what}"] for name in ("whole", "later") for what in ("chunks", "companies")]
+    assert told == [6, 6, 8, 6]

@@ -157,7 +157,7 @@ def test_of_a_partition_that_is_published_again_only_companies_that_differ_are_m
     world.write("date=1", day)
     world.write("date=2", {"a": {"a2": "Pell"}})
     world.publish()
-    changed = {**day, "a": {"a1": "Pell"}, "b": {"b1": "Harrow", "b2": "Tull"}, "x": {"x1": "Lis"}}
+    changed = day | {"a": {"a1": "Pell"}, "b": {"b1": "Harrow", "b2": "Tull"}, "x": {"x1": "Lis"}}
     del changed["g"]
     for _ in range(2):
         world.write("date=1", changed)
