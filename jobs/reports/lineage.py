@@ -101,18 +101,21 @@ class Lineage:
                 if not self._is_told:
                     self._is_told = True
                     said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-                    to = without_credentials(str(self._to))
-                    LOG.print(f"note     lineage: an event can't be sent to {to}: {said}", markup=False)
+                    LOG.print(f"note     lineage: an event can't be sent to {self._to}: {said}", markup=False)
 
 
 def _client(to: str) -> "OpenLineageClient":
     """The library's client, which lays `openlineage.yml` and OPENLINEAGE__ variables under what is given here."""
+    if to != without_credentials(to):
+        raise OperatorError(
+            f"lineage = {without_credentials(to)} holds a user, a password or a query, and URLs are written to "
+            "logs and records: set OPENLINEAGE_API_KEY instead"
+        )
     try:
         from openlineage.client import OpenLineageClient, set_producer
     except ImportError:
         raise OperatorError(
-            f"lineage = {without_credentials(to)}: openlineage-python is not installed: install the project with "
-            "its `lineage` extra"
+            f"lineage = {to}: openlineage-python is not installed: install the project with its `lineage` extra"
         ) from None
     set_producer(PRODUCER)
     transport: dict[str, Any] = {"type": "file", "log_file_path": to, "append": True}
@@ -124,7 +127,7 @@ def _client(to: str) -> "OpenLineageClient":
     try:
         return OpenLineageClient(config={"transport": transport})
     except Exception as error:
-        raise OperatorError(f"lineage = {without_credentials(to)}: {error}") from None
+        raise OperatorError(f"lineage = {to}: {error}") from None
 
 
 def _event(

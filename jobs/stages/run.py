@@ -119,8 +119,6 @@ class Run:
         settings = self.settings.model_dump(mode="json")
         if settings["endpoint"]["url"]:
             settings["endpoint"]["url"] = without_credentials(settings["endpoint"]["url"])
-        if settings["lineage"]:
-            settings["lineage"] = without_credentials(settings["lineage"])
         return RunRecord(
             run_id=self.run_id,
             began_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -174,6 +174,13 @@ def test_a_server_that_is_down_is_told_once_and_left_alone(tmp_path: Path, capsy
     assert not capsys.readouterr().err
 
 
+@pytest.mark.parametrize("url", ["http://user:word@127.0.0.1:9", "https://127.0.0.1:9/?key=word"])
+def test_a_url_with_a_secret_is_refused_and_not_told(url: str) -> None:
+    with pytest.raises(OperatorError, match="OPENLINEAGE_API_KEY") as refused:
+        Lineage(url)
+    assert "word@" not in str(refused.value) and "key=word" not in str(refused.value)
+
+
 def test_a_library_that_is_missing_is_told_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openlineage.client", None)
     with pytest.raises(OperatorError, match="install the project with its `lineage` extra"):

@@ -101,6 +101,7 @@ def test_changed_new_and_vanished_companies(tmp_path: Path, kind: str) -> None:
             assert by_duckdb(tmp_path, kind) == expected
             assert runs_in(tmp_path, kind)[-1] == run_id
     assert runs_in(tmp_path, kind) == RUNS[:4]
+    assert Path(output_table.table_at(table).location().removeprefix("file://")).is_dir()
     again = published(storage, RUNS[4])
     commit_table(table, storage, again, SCHEMA)  # another run with the same profiles
     assert runs_in(tmp_path, kind) == RUNS[:4]
