@@ -59,7 +59,7 @@ CONTENT = ("content_high", "content_low")
 PLACES = pa.schema(
     [("high", pa.uint64()), ("low", pa.uint64()), *((name, pa.uint64()) for name in CONTENT), ("file", pa.int32())]
 )
-COMPARED = [name for name in CHUNKS.names if name != "content"]  # the chunk's id is a digest of that
+PLAN_COLUMNS = [name for name in CHUNKS.names if name != "content"]  # the chunk's id is a digest of that
 COMPANY_PARTS = pa.schema(
     [
         ("bucket", pa.int32()),
@@ -263,7 +263,7 @@ def _gone(what: str, why: str) -> RunError:
 def _companies_in(output: Storage, path: str, index: Index) -> tuple[Digests, Digests]:
     """The companies of a chunk file, and of each the sum of digests of its chunks; what has no answer yet counts as
     changed in every run of the partition."""
-    table = output.read_table(path, COMPARED)
+    table = output.read_table(path, PLAN_COLUMNS)
     answered = index.states(digests(table["chunk_id"].to_pylist())) == ChunkState.ANSWERED
     told = (repr(row) if known else f"{row} {path}" for row, known in zip(table.to_pylist(), answered, strict=True))
     return _sums(digests(table["company_id"].to_pylist()), digests(told))
