@@ -53,13 +53,16 @@ def measure_windows(partitions: int, companies: int, changed: int) -> dict[str, 
         this, runs, found = made_run(folder), dict[str, str](), dict[str, float]()
         this = replace(this, ledgers=this.storage.under(LEDGERS))
         some = [range(n, companies, partitions) for n in range(partitions)]
-        for name, added in (("whole", some), ("later", [range(0, companies, max(1, companies // changed))])):
-            _write(this, added, runs)
+        later = [range(0, companies, max(1, companies // changed))]
+        for chunk, (name, added) in enumerate((("whole", some), ("later", later))):
+            _write(this, added, chunk, runs)
             index, window = this.ledger.index(), replace(window_run(this, ()), run_id=new_run_id())
             clock, began = CpuClock(), time.monotonic()
             published = publish_window(window, this.storage, runs, "recipe", index)
             found[f"{name}: seconds"] = round(time.monotonic() - began, 1)
-            found[f"{name}: seconds of CPU"] = round(sum(clock.seconds().values()), 1)
+            used = clock.seconds()
+            found[f"{name}: seconds of CPU"] = round(sum(used.values()), 1)
+            found[f"{name}: of them in tasks"] = round(used["tasks"], 1)
             found[f"{name}: chunks"] = published.counts.chunks
             found[f"{name}: companies"] = published.counts.companies
         found["CPU of the later one, percent"] = round(
@@ -68,16 +71,16 @@ def measure_windows(partitions: int, companies: int, changed: int) -> dict[str, 
     return found
 
 
-def _write(run: Run, partitions: Iterable[Iterable[int]], runs: dict[str, str]) -> None:
-    """Partitions of some companies each, as new runs of which each is planned and answered."""
+def _write(run: Run, partitions: Iterable[Iterable[int]], chunk: int, runs: dict[str, str]) -> None:
+    """Partitions of some companies each, as new runs that planned and answered a chunk of each, by its number."""
     answers = []
     for companies in partitions:
-        number, path = len(runs), f"part={len(runs):06}"
-        made = [made_extraction(company, number, CHARACTERS) for company in companies]
+        path = f"part={len(runs):06}"
+        made = [made_extraction(company, chunk, CHARACTERS) for company in companies]
         answers += [answer for _, answer in made]
         runs[path] = new_run_id()
         plan = f"{path}/{folder_of(runs[path])}/chunks/{{sha}}.parquet"
-        run.storage.write_table(plan, pa.Table.from_pylist([chunk for chunk, _ in made], CHUNKS))
+        run.storage.write_table(plan, pa.Table.from_pylist([planned for planned, _ in made], CHUNKS))
     for first in range(0, len(answers), LEDGER_ROWS):
         name = f"{run.ledger.folder}/{run.run_id}.made.{len(runs):06}-{first:09}.parquet"
         rows = pa.Table.from_pylist(answers[first : first + LEDGER_ROWS], RESULTS)
