@@ -22,6 +22,7 @@ from jobs.cli.flags import NumbersFile, WholeNumber, flag
 from jobs.stages import ray_cluster
 from jobs.stages.run import Run, new_run_id
 from jobs.state.ledger import LEDGERS
+from jobs.state.ledger_compaction import ROWS_PER_GROUP
 from jobs.state.parquet_schemas import CHUNKS
 from jobs.state.run_record import folder_of
 
@@ -53,8 +54,7 @@ def measure_windows(partitions: int, companies: int, changed: int) -> dict[str, 
         this, runs, found = made_run(folder), dict[str, str](), dict[str, float]()
         this = replace(this, ledgers=this.storage.under(LEDGERS))
         some = [range(n, companies, partitions) for n in range(partitions)]
-        later = [range(0, companies, max(1, companies // changed))]
-        for chunk, (name, added) in enumerate((("whole", some), ("later", later))):
+        for chunk, (name, added) in enumerate((("whole", some), ("later", [range(changed)]))):
             _write(this, added, chunk, runs)
             index, window = this.ledger.index(), replace(window_run(this, ()), run_id=new_run_id())
             clock, began = CpuClock(), time.monotonic()
@@ -82,6 +82,5 @@ def _write(run: Run, partitions: Iterable[Iterable[int]], chunk: int, runs: dict
         plan = f"{path}/{folder_of(runs[path])}/chunks/{{sha}}.parquet"
         run.storage.write_table(plan, pa.Table.from_pylist([planned for planned, _ in made], CHUNKS))
     for first in range(0, len(answers), LEDGER_ROWS):
-        name = f"{run.ledger.folder}/{run.run_id}.made.{len(runs):06}-{first:09}.parquet"
         rows = pa.Table.from_pylist(answers[first : first + LEDGER_ROWS], RESULTS)
-        run.ledger.storage.write_table(name, rows)
+        run.ledger.append("made", rows, ROWS_PER_GROUP)
