@@ -46,7 +46,7 @@ from jobs.state.ledger import ChunkState, Digests, Index, digests, find_ids, fir
 from jobs.state.manifest import Counts, Manifest, Tokens, read_manifest
 from jobs.state.parquet_schemas import published_table
 from jobs.state.run_record import folder_of
-from jobs.state.storage import Storage, StoredRecord, Written
+from jobs.state.storage import WRITTEN, Storage, StoredRecord, Written
 
 WINDOW = "window"
 COMPLETE = "complete"
@@ -75,12 +75,11 @@ COMPANIES = pa.schema(
         ("dead_letters", pa.list_(pa.struct(list(DEAD_LETTERS)))),
     ]
 )
-WRITTEN_COLUMNS = [("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()), ("sha256", pa.string())]
 BUCKETS = pa.schema(
     [
         ("merged", pa.int64()),
         *((name, pa.int64()) for name in ("documents", "dead_documents", "chunks", "answered")),
-        *((f"{kind}_{name}", type_) for kind in ("profiles", "dead") for name, type_ in WRITTEN_COLUMNS),
+        *((kind, WRITTEN) for kind in ("profiles", "dead")),
     ]
 )
 
@@ -307,9 +306,7 @@ def _reduce(
             "not published. Run again"
         )
     profiles, dead = (
-        tuple(
-            sorted((Written.of(row, f"{kind}_") for row in rows if row[f"{kind}_path"]), key=lambda file: file.path)
-        )
+        tuple(sorted((Written(**row[kind]) for row in rows if row[kind]), key=lambda file: file.path))
         for kind in ("profiles", "dead")
     )
     counts = Counts(
@@ -440,7 +437,7 @@ def _write_bucket(run: Run, bucket: int, parts: pa.Table, shared: SharedWindow) 
         "merged": len(companies),
         **{name: pc.sum(state[name]).as_py() or 0 for name in ("documents", "chunks", "answered")},
         "dead_documents": pc.sum(dead["documents"]).as_py() or 0,
-        **{f"{kind}_{key}": value for kind, file in written.items() for key, value in asdict(file).items()},
+        **{kind: file.model_dump() for kind, file in written.items()},
     }
 
 

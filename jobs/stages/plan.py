@@ -24,7 +24,7 @@ from jobs.stages.run import Run
 from jobs.state.dead_letters import write_dead_letters
 from jobs.state.ledger import Digests, digests
 from jobs.state.parquet_schemas import CHUNKS, DOCUMENT_ROWS
-from jobs.state.storage import Storage, Written
+from jobs.state.storage import WRITTEN, Storage, Written
 
 # Bytes of input that one task plans: some seconds, as long as a shuffle takes to begin.
 PLANNED_AT_ONCE_BYTES = 32 << 20
@@ -43,10 +43,7 @@ PLANNED = pa.schema(
         ("prompt_tokens", pa.int64()),
         ("repeated", pa.int64()),
         ("unclear", pa.list_(UNCLEAR)),
-        ("dead_path", pa.string()),
-        ("dead_rows", pa.int64()),
-        ("dead_bytes", pa.int64()),
-        ("dead_sha256", pa.string()),
+        ("dead_letters", WRITTEN),
     ]
 )
 
@@ -68,7 +65,7 @@ def plan(run: Run, found: Input) -> Plan:
     """Plan the documents of an input."""
     chunker = run.chunker()  # the operator's mistakes show here, before any task starts
     rows = _planned(run, found) if found.parts else []
-    dead = [Written.of(row, "dead_") for row in rows if row["dead_path"]]
+    dead = [Written(**row["dead_letters"]) for row in rows if row["dead_letters"]]
     if found.dead_letters:
         dead.append(write_dead_letters(run.storage, run.run_id, "plan", found.dead_letters))
     repeated = sum(row["repeated"] for row in rows)
@@ -168,7 +165,7 @@ def plan_block(rows: pa.Table, run: Run) -> pa.Table:
                 chunks.append(total.chunk_table())
     chunks.append(total.chunk_table())
     table = pa.concat_tables(chunks)
-    path, dead = None, Written("", 0, 0, "")
+    path, dead = None, None
     if table.num_rows:
         path = run.storage.write_table(f"{run.folder}/chunks/{{sha}}.parquet", table).path
     if total.dead_letters:
@@ -180,7 +177,7 @@ def plan_block(rows: pa.Table, run: Run) -> pa.Table:
         "prompt_tokens": total.prompt_tokens,
         "repeated": total.repeated,
         "unclear": list(total.unclear.values()),
-        **{f"dead_{key}": value for key, value in asdict(dead).items()},
+        "dead_letters": dead and dead.model_dump(),
     }
     return pa.Table.from_pylist([row], PLANNED)
 

@@ -7,7 +7,7 @@ nothing is shuffled, and nothing waits for a GPU. `profile_schema` is the schema
 import gc
 from collections import Counter
 from collections.abc import Iterable, Iterator, Set
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -203,8 +203,8 @@ def reduce(run: Run, plan: Plan, index: Index) -> Reduced:
         if row["kind"] == "refused":
             refused[row["path"]] += row["rows"]
     return Reduced(
-        profiles=tuple(Written.of(row) for row in written["profiles"]),
-        dead_letters=tuple(Written.of(row) for row in written["dead_letters"]),
+        profiles=tuple(Written.model_validate(row) for row in written["profiles"]),
+        dead_letters=tuple(Written.model_validate(row) for row in written["dead_letters"]),
         in_profiles=sum(row["documents"] for row in written["profiles"]),
         dead_documents=sum(row["documents"] for row in written["dead_letters"]),
         refused=dict(refused.most_common()),
@@ -228,10 +228,10 @@ def reduce_files(batch: pa.Table, run: Run) -> pa.Table:
             name = f"profiles/{run.run_id}/{item['number']:05}-{{sha}}.parquet"
             written = run.storage.write_table(name, table)
             documents = sum(len(row["documents"]) for row in profiles)
-            told.append({"kind": "profiles", "documents": documents, **asdict(written)})
+            told.append({"kind": "profiles", "documents": documents, **written.model_dump()})
         if dead:
             written = write_dead_letters(run.storage, run.run_id, "reduce", dead)
-            told.append({"kind": "dead_letters", "documents": len(dead), **asdict(written)})
+            told.append({"kind": "dead_letters", "documents": len(dead), **written.model_dump()})
         refused = sum((company.refused for company in companies), Counter[str]())
         told += [{"kind": "refused", "path": reason, "rows": count} for reason, count in refused.items()]
     return pa.Table.from_pylist(told, RESULT)

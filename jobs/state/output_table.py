@@ -22,8 +22,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from extraction.errors import OperatorError, ProfilesError, RunError
-from jobs.state.manifest import File, Manifest
-from jobs.state.storage import Storage
+from jobs.state.manifest import Manifest
+from jobs.state.storage import Storage, Written
 
 ROWS_WRITTEN_AT_ONCE = 5_000  # profiles with their evidence: some 20 MB
 DELTA_FILE_BYTES = 128 << 20
@@ -193,7 +193,7 @@ class IcebergOutput:
             change.commit_transaction()
 
     def _write(
-        self, storage: Storage, published: File, schema: pa.Schema, change: Any, io: Any, began: int
+        self, storage: Storage, published: Written, schema: pa.Schema, change: Any, io: Any, began: int
     ) -> Iterator[Any]:
         """Write a published file as data files, whose names have its digest and when the run began."""
         from pyiceberg.io.pyarrow import _dataframe_to_data_files
@@ -269,7 +269,7 @@ def _transactions(writer: str) -> tuple[str, str]:
     return f"{RUN_MARK} {writer}", f"{CONTENT_MARK} {writer}"
 
 
-def _batches(storage: Storage, files: Sequence[File], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _batches(storage: Storage, files: Sequence[Written], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     for file in files:
         for table in storage.read_batches(file.path, ROWS_WRITTEN_AT_ONCE):
             yield from table.cast(schema).to_batches()

@@ -6,11 +6,11 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import fsspec
 import numpy as np
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from extraction.errors import OperatorError, ProfilesError
 
@@ -49,19 +49,16 @@ class StoredRecord(BaseModel):
 AnyRecord = TypeVar("AnyRecord", bound=StoredRecord)
 
 
-@dataclass(frozen=True)
-class Written:
-    """A file that was written: its path under the root, its rows, size and digest."""
+class Written(StoredRecord):
+    """A Parquet file that was written."""
 
-    path: str
-    rows: int
-    bytes: int
-    sha256: str
+    path: str = Field(description="Path in the output folder")
+    rows: Annotated[int, Field(ge=0)] = Field(description="Number of rows")
+    bytes: Annotated[int, Field(ge=0)] = Field(description="Size in bytes")
+    sha256: str = Field(description="SHA-256 of the file, in hexadecimal")
 
-    @classmethod
-    def of(cls, row: Mapping[str, Any], prefix: str = "") -> Self:
-        """From a row that has its fields as columns, each with a prefix."""
-        return cls(**{field.name: row[prefix + field.name] for field in fields(cls)})
+
+WRITTEN = pa.struct([("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()), ("sha256", pa.string())])
 
 
 def is_outage(error: Exception) -> bool:
@@ -220,7 +217,7 @@ class Storage:
         sha = hashlib.sha256(data).hexdigest()
         path = path.replace("{sha}", sha[:16])
         self.write(path, data)
-        return Written(path, table.num_rows, len(data), sha)
+        return Written(path=path, rows=table.num_rows, bytes=len(data), sha256=sha)
 
     def read(self, path: str) -> bytes | None:
         """A file's bytes, or None where there is none."""

@@ -37,7 +37,7 @@ def publish(folder: Path, profiles: dict[str, Values], model: type[BaseModel] = 
     told |= {
         "counts": {**dict.fromkeys(COUNTS, 0), "companies": len(rows)},
         "tokens": {},
-        "profiles": [asdict(written)],
+        "profiles": [written.model_dump()],
         "dead_letters": [],
     } | {"versions": {}}
     storage.write("manifest.json", json.dumps(told).encode())
