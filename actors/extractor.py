@@ -24,6 +24,7 @@ from actors.retrying_client import PROCESS_NAME, Client, Request, Result
 from actors.servers.supervisor import Server, ServerAddress, ServerReady, ServerSupervisor, log_line
 from extraction.config.settings import Settings
 from extraction.errors import Fault, RunError
+from extraction.schema.arrow_types import schema_of
 
 
 class ResultStore(Protocol):
@@ -96,25 +97,7 @@ BLAMED = (Fault.REJECTED, Fault.UNAVAILABLE, Fault.DEADLINE)  # of a request, or
 OF_THE_SERVER = (Fault.UNAVAILABLE, Fault.DEADLINE, Fault.ABORTED, Fault.POISON)  # it has not answered
 SERVER_GONE = "; nor does the server answer a test request"
 
-RESULTS = pa.schema(
-    [
-        ("chunk_id", pa.string()),
-        ("replies", pa.list_(pa.string())),
-        ("scores", pa.list_(pa.list_(pa.float32()))),
-        ("fault", pa.string()),
-        ("message", pa.string()),
-        ("attempts", pa.int32()),
-        ("prompt_tokens", pa.int64()),
-        ("cached_tokens", pa.int64()),
-        ("completion_tokens", pa.int64()),
-        ("latency_s", pa.float64()),
-        ("in_flight", pa.int32()),
-        ("truncated", pa.int32()),
-        ("looped", pa.int32()),
-        ("ended_at", pa.float64()),
-        ("server", pa.string()),
-    ]
-)
+RESULTS = pa.schema(schema_of(Result))
 RESULT_TEXTS = ("replies", "scores")  # these columns go to the ledger alone
 
 

@@ -29,10 +29,8 @@ from extraction.schema.profile_model import facts, struct_of
 from jobs.backfills.config import Declaration
 from jobs.cli.command import Options
 from jobs.reports.report_data import MEANINGS
-from jobs.state.dead_letters import DEAD_LETTERS
-from jobs.state.ledger import LEDGER_COLUMNS
 from jobs.state.manifest import Manifest
-from jobs.state.parquet_schemas import CHUNKS, profile_schema
+from jobs.state.parquet_schemas import CHUNKS, DEAD_LETTERS, profile_schema
 
 DOCS = Path(__file__).resolve().parent
 PLACE = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -100,7 +98,7 @@ def output_tables() -> dict[str, str]:
         "dead-letters": table(PLAIN_HEAD, describe(columns(DEAD_LETTERS))),
         "faults": table(("fault", "meaning"), describe((Documented(fault, ()) for fault in Fault), MEANINGS)),
         "manifest": table(PLAIN_HEAD, manifest),
-        "ledger": table(PLAIN_HEAD, describe(columns(RESULTS), LEDGER_COLUMNS)),
+        "ledger": table(PLAIN_HEAD, describe(columns(RESULTS))),
         "chunks": table(PLAIN_HEAD, describe(columns(CHUNKS))),
     }
 

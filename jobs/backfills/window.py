@@ -41,12 +41,11 @@ from jobs.stages.reduce import (
     gather,
 )
 from jobs.stages.run import Run
-from jobs.state.dead_letters import DEAD_LETTERS
 from jobs.state.ledger import ChunkState, Digests, Index, digests, find_ids, first_of_each, order
 from jobs.state.manifest import Counts, Manifest, Tokens, read_manifest
-from jobs.state.parquet_schemas import published_table
+from jobs.state.parquet_schemas import DEAD_LETTERS, published_table
 from jobs.state.run_record import folder_of
-from jobs.state.storage import WRITTEN, Storage, StoredRecord, Written
+from jobs.state.storage import WRITTEN_COLUMNS, Storage, StoredRecord, Written
 
 WINDOW = "window"
 COMPLETE = "complete"
@@ -79,7 +78,7 @@ BUCKETS = pa.schema(
     [
         ("merged", pa.int64()),
         *((name, pa.int64()) for name in ("documents", "dead_documents", "chunks", "answered")),
-        *((kind, WRITTEN) for kind in ("profiles", "dead")),
+        *((kind, WRITTEN_COLUMNS) for kind in ("profiles", "dead")),
     ]
 )
 

@@ -21,10 +21,9 @@ from extraction.documents import DeadLetter
 from extraction.errors import Fault
 from jobs.inputs.document_reader import Input, RowGroup, document_rows, unclear_notes
 from jobs.stages.run import Run
-from jobs.state.dead_letters import write_dead_letters
 from jobs.state.ledger import Digests, digests
-from jobs.state.parquet_schemas import CHUNKS, DOCUMENT_ROWS
-from jobs.state.storage import WRITTEN, Storage, Written
+from jobs.state.parquet_schemas import CHUNKS, DOCUMENT_ROWS, write_dead_letters
+from jobs.state.storage import WRITTEN_COLUMNS, Storage, Written
 
 # Bytes of input that one task plans: some seconds, as long as a shuffle takes to begin.
 PLANNED_AT_ONCE_BYTES = 32 << 20
@@ -43,7 +42,7 @@ PLANNED = pa.schema(
         ("prompt_tokens", pa.int64()),
         ("repeated", pa.int64()),
         ("unclear", pa.list_(UNCLEAR)),
-        ("dead_letters", WRITTEN),
+        ("dead_letters", WRITTEN_COLUMNS),
     ]
 )
 

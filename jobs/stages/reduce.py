@@ -26,9 +26,8 @@ from extraction.merging.publish_decision import Judge, resolve
 from extraction.prompting.reply_parsing import Parsed, ReplyFault, parse
 from jobs.stages.plan import Plan, chunk_ids_of
 from jobs.stages.run import Run
-from jobs.state.dead_letters import write_dead_letters
 from jobs.state.ledger import Index
-from jobs.state.parquet_schemas import chunks_of, profile_schema, published_table
+from jobs.state.parquet_schemas import chunks_of, profile_schema, published_table, write_dead_letters
 from jobs.state.storage import Written
 
 Answered = dict[str, Any]  # a row of the ledger, or what stands for one

@@ -15,8 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.state.dead_letters import DEAD_LETTERS
 from jobs.state.manifest import Manifest
+from jobs.state.parquet_schemas import DEAD_LETTERS
 from jobs.state.storage import Storage, Written, suppress_outage
 
 CURRENT = "current"

@@ -58,7 +58,9 @@ class Written(StoredRecord):
     sha256: str = Field(description="SHA-256 of the file, in hexadecimal")
 
 
-WRITTEN = pa.struct([("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()), ("sha256", pa.string())])
+WRITTEN_COLUMNS = pa.struct(
+    [("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()), ("sha256", pa.string())]
+)
 
 
 def is_outage(error: Exception) -> bool:

@@ -10,9 +10,8 @@ import pytest
 
 from extraction.schema.company import ShortProfile
 from jobs.state import publications
-from jobs.state.dead_letters import DEAD_LETTERS
 from jobs.state.manifest import MANIFEST, Counts, Manifest, Tokens
-from jobs.state.parquet_schemas import profile_schema
+from jobs.state.parquet_schemas import DEAD_LETTERS, profile_schema
 from jobs.state.storage import Storage
 from tests.chaos import faulty
 
