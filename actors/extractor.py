@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import cached_property, partial
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,23 +20,11 @@ from actors.crash_suspects import CrashSuspects, SuspectStore
 from actors.http import Dialect
 from actors.metrics import MetricsReporter, MetricsState
 from actors.preemption import PreemptionWatcher, in_actor
-from actors.retrying_client import PROCESS_NAME, Client, Request, Result
+from actors.results import RESULT_TEXTS, RESULTS, SERVER_GONE, Request, Result, ResultStore
+from actors.retrying_client import PROCESS_NAME, Client
 from actors.servers.supervisor import Server, ServerAddress, ServerReady, ServerSupervisor, log_line
 from extraction.config.settings import Settings
 from extraction.errors import Fault, RunError
-from extraction.schema.arrow_types import schema_of
-
-
-class ResultStore(Protocol):
-    """Durable storage for results."""
-
-    def completed(self) -> dict[str, Result]:
-        """The results by chunk id that this actor wrote before it was restarted."""
-        ...
-
-    def append(self, results: list[Result]) -> None:
-        """Make results durable; blocks."""
-        ...
 
 
 class BatchedWriter:
@@ -95,10 +83,6 @@ class BatchedWriter:
 
 BLAMED = (Fault.REJECTED, Fault.UNAVAILABLE, Fault.DEADLINE)  # of a request, or of a server that fails at all
 OF_THE_SERVER = (Fault.UNAVAILABLE, Fault.DEADLINE, Fault.ABORTED, Fault.POISON)  # it has not answered
-SERVER_GONE = "; nor does the server answer a test request"
-
-RESULTS = pa.schema(schema_of(Result))
-RESULT_TEXTS = ("replies", "scores")  # these columns go to the ledger alone
 
 
 class Extractor:

@@ -10,21 +10,20 @@ import os
 import random
 import socket
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
-import pyarrow as pa
 from pydantic import BaseModel
 
 from actors.concurrency_limit import ConcurrencyLimit
 from actors.crash_suspects import CrashSuspects, RequestCost
 from actors.http import Completion, Connection, Dialect, SamplingParams
 from actors.http_errors import Unreachable
+from actors.results import Request, Result
 from actors.servers.supervisor import ServerAddress, ServerSupervisor, log_line
 from extraction.chunking.splitting import halves
 from extraction.config.settings import Sampling, Settings
-from extraction.documents import Int32
 from extraction.errors import Fault
 from extraction.prompting.logprobs import leaf_scores
 from extraction.prompting.reply_parsing import ReplyFault, parse
@@ -38,46 +37,6 @@ EXIT_DELAY_S = 1.0  # a process ends a moment after its sockets do
 START_POLL_S = 10  # the longest wait between two requests to a server that starts
 WAIT_LOG_S = 30  # between two lines that say what is waited for
 PROCESS_NAME = f"{socket.gethostname()}:{os.getpid()}"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A chunk as the client needs it. Lengths in tokens."""
-
-    chunk_id: str
-    content: str
-    prompt_tokens: int
-    max_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The result of a request, as the ledger keeps it: replies, or a fault."""
-
-    chunk_id: Annotated[str, "The chunk"]
-    replies: Annotated[
-        tuple[str, ...],
-        "The replies as JSON text: one, or one for each part of a chunk that was asked in parts; none after "
-        "a fault",
-    ] = ()
-    scores: Annotated[
-        tuple[tuple[Annotated[float, pa.float32()], ...], ...],
-        "For each reply the log-probability of each of its values, in the order of the JSON",
-    ] = field(default=(), kw_only=True)
-    fault: Annotated[Fault | None, "Why there is no reply; null where there is one"] = None
-    message: Annotated[str, "The fault in words"] = ""
-    attempts: Annotated[Int32, "Requests that were made"] = 0
-    prompt_tokens: Annotated[int, "Prompt tokens of all attempts"] = 0
-    cached_tokens: Annotated[int, "Those of them that came from the prefix cache"] = 0
-    completion_tokens: Annotated[int, "Output tokens of all attempts"] = 0
-    latency_s: Annotated[
-        float, "Seconds that the server had its requests, in all attempts; waits between them are not counted"
-    ] = 0.0
-    in_flight: Annotated[Int32, "Requests that the server worked on when the last one ended, this one included"] = 0
-    truncated: Annotated[Int32, "Attempts whose reply was cut off"] = 0
-    looped: Annotated[Int32, "Attempts whose reply repeated itself"] = 0
-    ended_at: Annotated[float, "When the result was there, in seconds since 1970"] = 0.0
-    server: Annotated[str, "Host and process of the actor that asked"] = ""
 
 
 @dataclass(frozen=True, slots=True)
