@@ -39,7 +39,7 @@ STATE_SIGNS = {"ok": ("✔", "green"), "note": ("!", "yellow"), "wrong": ("✘",
 
 
 app = command("preflight.py", __doc__)
-main = partial(enter, app, errors=(OSError,))
+main = partial(enter, app)
 
 
 @app.default
