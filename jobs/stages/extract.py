@@ -92,7 +92,7 @@ class StepCheck(ExecutionCallback):  # type: ignore[misc]
 
 def work_of(run: Run, plan: Plan, index: Index, required: ChunkState = ChunkState.SETTLED) -> Work:
     """The questions of which the ledger has less than a state, each once however often the plan holds it."""
-    held = list(chunk_ids_of(run.storage, plan.chunk_files))
+    held = chunk_ids_of(run.storage, plan.chunk_files)
     ids = np.concatenate([np.empty((0, 2), np.uint64), *held])
     ends = np.cumsum([0, *map(len, held)])
     once = first_of_each(ids)

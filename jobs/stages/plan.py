@@ -5,7 +5,6 @@
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -23,13 +22,12 @@ from jobs.inputs.document_reader import Input, RowGroup, document_rows, unclear_
 from jobs.stages.run import Run
 from jobs.state.ledger import Digests, digests
 from jobs.state.parquet_schemas import CHUNKS, DOCUMENT_ROWS, write_dead_letters
-from jobs.state.storage import WRITTEN_COLUMNS, Storage, Written
+from jobs.state.storage import WRITTEN_COLUMNS, Storage, Written, in_threads
 
 # Bytes of input that one task plans: some seconds, as long as a shuffle takes to begin.
 PLANNED_AT_ONCE_BYTES = 32 << 20
 PART_BYTES = 16 << 20  # of row groups of one file that one task reads
 DECODED_RATIO = 4  # of the bytes that a footer tells, which are encoded
-CHUNK_FILES_READ = 16  # at a time
 BLOCK_BYTES = 64 << 20  # of documents that one task plans, more only where one company has more
 PARTS_SAMPLED = 16
 HELD_BYTES = 32 << 20  # of documents that a task has as Python objects at a time
@@ -270,11 +268,10 @@ class Companies:
             counted["rows"] += 1
 
 
-def chunk_ids_of(storage: Storage, chunk_files: Sequence[str]) -> Iterator[Digests]:
-    """The ids of the chunks in each file as digests, in the order of rows; several files are read at a time."""
+def chunk_ids_of(storage: Storage, chunk_files: Sequence[str]) -> list[Digests]:
+    """The ids of the chunks in each file as digests, in the order of rows."""
 
     def read(path: str) -> Digests:
         return digests(storage.read_table(path, ["chunk_id"])["chunk_id"].to_pylist())
 
-    with ThreadPoolExecutor(CHUNK_FILES_READ) as threads:
-        yield from threads.map(read, chunk_files)
+    return in_threads(read, chunk_files)

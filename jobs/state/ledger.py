@@ -12,7 +12,6 @@ backfill fit in memory.
 import hashlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from enum import IntEnum
 from typing import Any
@@ -24,7 +23,7 @@ import pyarrow.compute as pc
 
 from actors.results import RESULT_TEXTS, RESULTS, Result
 from extraction.errors import Fault, RunError
-from jobs.state.storage import Storage, is_outage
+from jobs.state.storage import Storage, in_threads, is_outage
 
 SIZE = 16  # bytes: among 10 billion ids the odds that two share a digest are about 1 in 10^19
 Digests = npt.NDArray[np.uint64]  # a row an id: its high and its low half
@@ -131,7 +130,6 @@ class Index:
 
 LEDGERS = "work/ledger"  # in an output, unless its run names another place
 KEYS = pa.schema([RESULTS.field(name) for name in ("chunk_id", "fault")])
-SEGMENT_READERS = 16  # segments read at a time
 LOOKS = 5  # at a ledger whose segments are being folded
 FOLDED_ROWS = 2_000  # of an actor's own small segments: some minutes of work
 
@@ -161,8 +159,7 @@ class Ledger:
         for _ in range(LOOKS):
             paths = self.paths()
             try:
-                with ThreadPoolExecutor(SEGMENT_READERS) as pool:
-                    read = list(pool.map(lambda path: had.get(path) or self._segment(path), paths))
+                read = in_threads(lambda path: had.get(path) or self._segment(path), paths)
             except FileNotFoundError:  # folded since it was listed: its rows stand in another
                 continue
             segments = [segment for segment in read if segment]
@@ -185,14 +182,11 @@ class Ledger:
         than a fault, a fault of the document rather than one of the server. The same rows give the same answers
         in whatever order they stand.
         """
-        for _ in range(LOOKS):
-            try:
-                tables = [self.storage.read_rows(path, rows) for path, rows in places.items()]
-            except FileNotFoundError:  # folded meanwhile
-                places = self.index().places(digests(chunk_ids.to_pylist()))
-                continue
-            return best_of(tables, chunk_ids)
-        raise RunError(f"{self.storage.full(self.folder)} changed {LOOKS} times while it was read: run again")
+        try:
+            tables = [self.storage.read_rows(path, rows) for path, rows in places.items()]
+        except FileNotFoundError:  # folded meanwhile
+            return self.read(self.index().places(digests(chunk_ids.to_pylist())), chunk_ids)
+        return best_of(tables, chunk_ids)
 
     def append(self, name: str, answers: pa.Table, rows_per_group: int | None = None) -> str:
         """Write one segment; its path. `name` tells who wrote it."""

@@ -6,7 +6,8 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from extraction.errors import OperatorError, ProfilesError
 
 PROBE_FILE = ".probe"
+STORE_THREADS = 16
 STORE_LIBRARIES = {"botocore", "aiobotocore", "s3fs", "gcsfs", "google", "adlfs", "azure", "aiohttp"}
 MISTAKES = {  # of credentials and regions, by the names that boto and google-auth have for them
     "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound",
@@ -47,6 +49,8 @@ class StoredRecord(BaseModel):
 
 
 AnyRecord = TypeVar("AnyRecord", bound=StoredRecord)
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 class Written(StoredRecord):
@@ -61,6 +65,12 @@ class Written(StoredRecord):
 WRITTEN_COLUMNS = pa.struct(
     [("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()), ("sha256", pa.string())]
 )
+
+
+def in_threads(function: Callable[[Given], Made], items: Iterable[Given]) -> list[Made]:
+    """What a function that waits for a store gives for each item, several at a time."""
+    with ThreadPoolExecutor(STORE_THREADS) as threads:
+        return list(threads.map(function, items))
 
 
 def is_outage(error: Exception) -> bool:
@@ -201,6 +211,10 @@ class Storage:
             return kind.model_validate_json(data) if data else None
         except ValidationError:
             return None
+
+    def read_records(self, paths: Iterable[str], kind: type[AnyRecord]) -> "list[AnyRecord]":
+        """Those of some records that can be read."""
+        return [record for record in in_threads(lambda path: self.read_record(path, kind), paths) if record]
 
     def put(self, path: str, local: Path) -> None:
         """Put a file of this machine in place, whole as `write` does, without reading it into memory."""
