@@ -43,7 +43,7 @@ class Manifest(StoredRecord):
     ledger: str | None = Field(
         default=None, description="URL of the folder of ledgers, where it is not in the output"
     )
-    profile: str | None = Field(default=None, description="The profile model as `module:Model`")
+    profile: str = Field(description="The profile model as `module:Model`")
     columns: Columns = Field(default=Columns(), description="Names of the input's columns")
     created_at: str = Field(description="When it was published (UTC)")
     attempt: Annotated[int, Field(ge=1)] = Field(

@@ -31,6 +31,7 @@ def publish(folder: Path, profiles: dict[str, Values], model: type[BaseModel] = 
     told: Values = {
         "run_id": RUN,
         "fingerprint": FINGERPRINT,
+        "profile": f"{model.__module__}:{model.__name__}",
         "created_at": "2026-01-01T00:00:00+00:00",
         "versions": {},
     }

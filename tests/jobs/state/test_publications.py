@@ -38,6 +38,7 @@ def publish(storage: Storage, run_id: str, companies: int, previous: tuple[str, 
     manifest = Manifest(
         run_id=run_id,
         fingerprint="f",
+        profile="m:M",
         created_at="",
         previous=previous,
         counts=Counts(
