@@ -85,7 +85,7 @@ def run_checks(
             yield preflight_checks.check_folder(name, given, f"--{name}", len(nodes), inputs or ())
     if settings is None:
         return
-    yield from preflight_checks.check_sampling(settings)
+    yield from preflight_checks.check_limits(settings)
     try:
         servers = fleet(engine, settings)
     except ProfilesError as error:
