@@ -55,8 +55,8 @@ class Server:
         """The application with all its routes."""
         app = web.Application(middlewares=[self.check_key], client_max_size=1 << 28)
         gets = {"/v1/models": self.models, "/server_info": self.info, "/stats": self.stats}
-        gets |= {"/health": self.health, "/health_generate": self.health, "/metrics": self.metrics}
-        posts = {"/v1/chat/completions": self.chat, "/tokenize": self.tokenize, "/orders": self.orders}
+        gets |= {"/health": self.health, "/metrics": self.metrics}
+        posts = {"/v1/chat/completions": self.chat, "/orders": self.orders}
         app.add_routes([web.get(path, handler) for path, handler in gets.items()])
         app.add_routes([web.post(path, handler) for path, handler in posts.items()])
         return app
@@ -108,10 +108,6 @@ class Server:
             for name, value in values.items()
         ]
         return web.Response(text="".join(lines))
-
-    async def tokenize(self, request: web.Request) -> web.Response:
-        body = await request.json()
-        return web.json_response({"tokens": list(range(len(str(body["content"]).split())))})
 
     async def stats(self, request: web.Request) -> web.Response:
         return web.json_response(self.log.stats())
