@@ -199,7 +199,7 @@ def check(text: str, folder: Path = ROOT) -> list[Script]:
             compile(content, "README.md", "exec")
     prose = FENCE.sub("", text)
     for span in SPAN.findall(prose):
-        words = [word for word in span.split() if word not in ("...", "…")]
+        words = [word for word in shlex.split(span.replace("'", "")) if word not in ("...", "…")]
         if len(words) > 1 and (words[0] in ("make", "company-profiles") or words[0].startswith("jobs/")):
             check_command(words)
         check_paths(words)
