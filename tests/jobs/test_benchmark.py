@@ -16,9 +16,6 @@ from jobs.benchmarks.measurement import Measurement, Sample
 from jobs.benchmarks.ray_data_llm import logged_requests
 from jobs.benchmarks.serving import parse_row, requests_of
 from tests.jobs.helpers import row, write
-from tests.jobs.test_sglang_job import model
-
-__all__ = ["model"]
 
 FAKE = ["python", "-m", "tests.fakes.server"]
 
