@@ -366,7 +366,6 @@ def test_the_example_is_a_declaration_and_the_help_says_how_to_schedule(capsys: 
 DAYS = 20
 IN_FLIGHT = 4
 KILLS = (20, 50)  # requests that have come in when the first and the second kill follow
-COMMAND = [sys.executable, str(ROOT / "jobs" / "backfill.py")]
 
 
 def messages(output: Path) -> dict[str, str]:
@@ -384,11 +383,12 @@ def published(output: Path) -> int:
     return len(list(output.glob("date=*/manifest.json")))
 
 
-def test_twenty_days_killed_twice(tmp_path: Path) -> None:
+def test_twenty_days_killed_twice(tmp_path: Path, capsys: Captured) -> None:
     days, output = write_days(tmp_path, DAYS), tmp_path / "out"
     lost: Counter[str] = Counter()  # by message: the kills at which it was on its way
     with FakeServer("--latency", "0.25", "--max-running-requests", str(IN_FLIGHT)) as server:
-        argv = [*COMMAND, str(declare(tmp_path, server.url, {"endpoint.concurrency": IN_FLIGHT}, publish="both"))]
+        declared = declare(tmp_path, server.url, {"endpoint.concurrency": IN_FLIGHT}, publish="both")
+        argv = [sys.executable, str(ROOT / "jobs" / "backfill.py"), str(declared)]
         for number, requests in enumerate(KILLS):
             log = tmp_path / f"{number}.log"
             with log.open("wb") as out:
@@ -408,8 +408,7 @@ def test_twenty_days_killed_twice(tmp_path: Path) -> None:
                 for changed in (0, DAYS - 1):
                     days[day(changed)][1]["text"] += " It has 40 employees."
                     write(tmp_path / "documents" / day(changed) / "part.parquet", days[day(changed)])
-        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
-        assert done.returncode == 0, done.stderr
+        assert run(declared) == 0
         for path, rows in days.items():
             census(output / path, ids(rows))
             assert record(tmp_path, path)["exit_code"] == 0
@@ -419,7 +418,6 @@ def test_twenty_days_killed_twice(tmp_path: Path) -> None:
         assert len(held(output)) in (3 * DAYS + 1, 3 * DAYS + 2)  # the last day's old text may not have been sent
         for chunk_id, message in known.items():
             assert (chunk_id in held(output)) <= counts[message] <= 1 + lost[message]
-        again = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
-        assert again.returncode == 0, again.stderr
-        assert f"{DAYS} partitions ({DAYS} done)" in again.stderr
+        assert run(declared) == 0
+        assert f"{DAYS} partitions ({DAYS} done)" in capsys.readouterr().err
         assert requests_of(server.journal_path) == counts
