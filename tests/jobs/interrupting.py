@@ -34,6 +34,12 @@ def kill_family(pid: int) -> None:
     psutil.wait_procs(family, timeout=30)
 
 
+def kill_all(process: "subprocess.Popen[bytes]") -> None:
+    """SIGKILL to a process that was started here and leads its group, and to all below it."""
+    kill_family(process.pid)
+    process.wait(30)
+
+
 def wait_for(condition: Callable[[], Any], process: "subprocess.Popen[bytes]", log: Path) -> None:
     """Wait until a condition holds while a process runs, which writes to a log."""
     deadline = time.monotonic() + PATIENCE_S

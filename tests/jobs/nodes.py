@@ -19,7 +19,7 @@ from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE
 from actors.servers.process import free_port
 from tests.conftest import ROOT
 from tests.fakes.process import DIRECT
-from tests.jobs.interrupting import family_of, kill_family
+from tests.jobs.interrupting import family_of, kill_all, kill_family
 
 BIN = ROOT / ".venv" / "bin"
 READY_S = 480
@@ -84,8 +84,7 @@ class Node:
 
     def kill(self) -> None:
         """SIGKILL all of it, as a machine that is gone."""
-        kill_family(self.process.pid)
-        self.process.wait(30)
+        kill_all(self.process)
 
 
 class RayCluster:

@@ -26,7 +26,7 @@ from tests.conftest import ROOT
 from tests.fakes.process import FakeServer, requests_of
 from tests.jobs.backfills.partitions_of import day, declare, documents, ids, record, write_days
 from tests.jobs.helpers import census, held, manifest, row, rows_of, write
-from tests.jobs.interrupting import kill_family, wait_for
+from tests.jobs.interrupting import kill_all, wait_for
 
 pytestmark = pytest.mark.usefixtures("cluster")
 Captured = pytest.CaptureFixture[str]
@@ -396,7 +396,7 @@ def test_twenty_days_killed_twice(tmp_path: Path, capsys: Captured) -> None:
             wait_for(lambda least=requests: server.stats()["requests"] >= least, process, log)  # type: ignore[misc]
             if number == 0:
                 wait_for(lambda: published(output) > 0, process, log)
-            kill_family(process.pid)
+            kill_all(process)
             known = messages(output)
             on_the_way = set(requests_of(server.journal_path)) & set(known.values()) - {
                 known[each] for each in held(output)

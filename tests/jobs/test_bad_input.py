@@ -107,9 +107,9 @@ def test_what_can_not_be_read_costs_no_more_than_itself(tmp_path: Path, fake: Fa
         ("rows.parquet", "0"): "empty", ("rows.parquet", "1"): "empty", ("rows.parquet", "2"): "missing_id",
         ("rows.parquet", "3"): "too_large", ("rows.parquet", "5"): "duplicate_id", ("rows.parquet", "9"): "empty",
         ("cut.parquet", ""): "unreadable", ("other.parquet", ""): "unreadable",
-        ("bytes.parquet", "1"): "not_text", ("group.parquet", "2"): "unreadable",
+        ("bytes.parquet", "1"): "not_text", ("group.parquet", ""): "unreadable",
     }  # fmt: skip
-    assert "rows 2 to 3" in places["group.parquet", "2"]["message"]
+    assert "rows 2 to 3" in places["group.parquet", ""]["message"]
     assert all(d["stage"] == "plan" and d["attempts"] == 0 for d in dead)
     # Rows 4 and 5 share an id, 6 and 7 are the same document.
     alive = {"d005", "d007", "d008", "utf8", "d030", "d031", "d034", "d035"}

@@ -8,7 +8,7 @@ from jobs import extract
 from tests.conftest import ROOT
 from tests.fakes.process import FakeServer, requests_of
 from tests.jobs.helpers import arguments, census, held, manifest, row, write
-from tests.jobs.interrupting import kill_family, wait_for
+from tests.jobs.interrupting import kill_all, wait_for
 
 DOCUMENTS = 60
 IN_FLIGHT = 4
@@ -23,7 +23,7 @@ def test_sigkill_midway_then_the_same_command(tmp_path: Path, cluster: None) -> 
         with log.open("wb") as out:
             first = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=out, stderr=out)
         wait_for(lambda: len(held(output)) >= 12, first, log)
-        kill_family(first.pid)
+        kill_all(first)
         before, asked = held(output), requests_of(server.journal_path)
         assert 12 <= len(before) < DOCUMENTS
         assert not (output / "manifest.json").exists()
