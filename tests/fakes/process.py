@@ -32,7 +32,6 @@ class FakeServer:
         self,
         *flags: str,
         api_key: str | None = None,
-        admin_api_key: str | None = None,
         journal: Path | None = None,
         port: int | None = None,
         wait: bool = True,
@@ -44,10 +43,8 @@ class FakeServer:
         self.root = f"http://127.0.0.1:{self.port}"
         self.url = f"{self.root}/v1"
         self.api_key = api_key
-        self.admin_api_key = admin_api_key
         self.flags = [*flags, "--port", str(self.port), "--journal", str(self.journal_path)]
         self.flags += ["--api-key", api_key] if api_key else []
-        self.flags += ["--admin-api-key", admin_api_key] if admin_api_key else []
         self.wait = wait
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -111,7 +108,7 @@ class FakeServer:
 
     def order(self, orders: list[dict[str, Any]]) -> None:
         """Order faults for the requests to come; an empty list clears the pending ones."""
-        status, answer = self.call("/orders", orders, key=self.admin_api_key)
+        status, answer = self.call("/orders", orders)
         if status != 200:
             raise RuntimeError(f"/orders answered {status}: {answer}")
 

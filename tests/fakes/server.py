@@ -67,11 +67,10 @@ class Server:
 
     @web.middleware
     async def check_key(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Require the key; for /orders the admin key, where there is one (SGLang's rule)."""
-        admin = self.options.admin_api_key if request.path == "/orders" else None
-        wanted = f"Bearer {admin or self.options.api_key}".encode()
+        """Require the key, where there is one."""
+        wanted = f"Bearer {self.options.api_key}".encode()
         sent = request.headers.get("Authorization", "").encode()
-        closed = (admin or self.options.api_key) and not request.path.startswith(OPEN)
+        closed = self.options.api_key and not request.path.startswith(OPEN)
         if closed and not hmac.compare_digest(sent, wanted):
             return faults.error(401, "Unauthorized", "Unauthorized")
         try:
