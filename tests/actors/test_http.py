@@ -199,7 +199,7 @@ def test_certificates_of_the_environment_count(tmp_path: Path, monkeypatch: pyte
         assert json.loads(send(address).text) == PROFILE
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
         for url in (address.url, "https://model.example/v1"):
-            with pytest.raises(OperatorError, match="SSL_CERT_FILE.* can't be used .*No such file"):
+            with pytest.raises(OperatorError, match=r"SSL_CERT_FILE.* can't be used .*No such file"):
                 send(replace(address, url=url))
 
 
