@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError
-from extraction.merging.confidence import Calibration, Minima, Probability, minimum_of
+from extraction.merging.confidence import Calibration, Minima, Probability
 from extraction.prompting.prompt import Prompt, prompt_digest
 from extraction.schema.profile_model import fields, model_among, options_of
 from extraction.settings_base import Amount, Count, Frozen, Seconds
@@ -280,13 +280,9 @@ class Confidence(Frozen):
         default=True, description="Whether to ask servers for the log-probabilities of their tokens"
     )
 
-    def minimum(self, field: str, calibration: Calibration | None) -> float:
-        """What a field's value needs to be published, by a calibration that fits the run's model, if there is
-        one."""
-        return minimum_of(self.minima(calibration), field)
-
     def minima(self, calibration: Calibration | None) -> Minima:
-        """The same for all fields: those that the settings give before those of the calibration."""
+        """What a field's value needs to be published: what the settings give before what a calibration gives that
+        fits the run's model, if there is one."""
         own: Minima = {"default": 0.0, **(calibration.min_confidence if calibration else {})}
         match self.min_confidence:
             case None:
