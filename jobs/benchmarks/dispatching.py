@@ -23,8 +23,8 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
-from actors.extractor import RESULT_TEXTS, RESULTS, Extractor
-from actors.retrying_client import Request, Result
+from actors.extractor import Extractor
+from actors.results import RESULT_TEXTS, RESULTS, Request, Result
 from extraction.config.settings import Settings, load_settings
 from extraction.errors import OperatorError, RunError
 from jobs.benchmarks import paths, ray_data_llm

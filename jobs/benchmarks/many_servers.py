@@ -17,7 +17,7 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from actors.extractor import RESULT_TEXTS, RESULTS
+from actors.results import RESULT_TEXTS, RESULTS
 from actors.servers.supervisor import ServerReady
 from extraction.config.settings import BreakerSettings
 from jobs.cli.command import LOG, command

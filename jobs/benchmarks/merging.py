@@ -13,8 +13,7 @@ from typing import Annotated, Any
 
 import pyarrow as pa
 
-from actors.extractor import RESULTS
-from actors.retrying_client import Result
+from actors.results import RESULTS, Result
 from extraction.config.settings import load_settings
 from extraction.documents import Piece
 from extraction.prompting.logprobs import leaves

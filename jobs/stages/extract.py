@@ -17,7 +17,7 @@ from ray.data import ActorPoolStrategy
 from ray.data._internal.execution.execution_callback import ExecutionCallback  # the base that DataContext asks for
 
 from actors.extractor import Extractor
-from actors.retrying_client import Request
+from actors.results import Request
 from actors.servers.sglang import QUEUED_PER_RUNNING
 from actors.servers.supervisor import Server, ServerReady
 from jobs.stages import ray_cluster

@@ -7,9 +7,10 @@ from typing import Any
 import pyarrow as pa
 
 from actors.crash_suspects import SuspectStore
-from actors.extractor import ActorRecords, Extractor, ResultStore
+from actors.extractor import ActorRecords, Extractor
 from actors.http import Dialect
-from actors.retrying_client import Client, Request, Result
+from actors.results import Request, Result, ResultStore
+from actors.retrying_client import Client
 from actors.servers.supervisor import Server, ServerAddress, ServerReady
 from extraction.config.settings import Settings
 from extraction.prompting.response_schema import wire_schema

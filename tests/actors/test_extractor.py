@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from actors.extractor import RESULT_TEXTS, RESULTS, BatchedWriter, Extractor
-from actors.retrying_client import Result
+from actors.extractor import BatchedWriter, Extractor
+from actors.results import RESULT_TEXTS, RESULTS, Result
 from actors.servers.endpoint import EndpointServer
 from actors.servers.process import free_port
 from actors.servers.supervisor import PROCESS_NAME, ServerReady

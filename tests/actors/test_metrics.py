@@ -20,7 +20,7 @@ from actors.metrics import (
     MetricsReporter,
     read_server_metrics,
 )
-from actors.retrying_client import Result
+from actors.results import Result
 from actors.servers.supervisor import ServerAddress
 from extraction.errors import Fault
 from tests.actors.scripted_server import Reply, ScriptedServer

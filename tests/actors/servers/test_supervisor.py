@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.retrying_client import Result
+from actors.results import Result
 from actors.servers.process import ServerProcess, free_port
 from actors.servers.supervisor import (
     LOG_MARK,
