@@ -54,9 +54,6 @@ def test_a_column_of_its_own_for_each_field() -> None:
     assert (one.value, other.value) == (1, 0)
 
 
-def test_mean() -> None:
-
-
 def test_f1() -> None:
     assert f1(0.5, 1.0) == pytest.approx(2 / 3)
     assert f1(0.0, 0.0) == 0
