@@ -20,7 +20,7 @@ from cyclopts import Parameter
 from actors.retrying_client import Request
 from extraction.errors import OperatorError, RunError
 from jobs.benchmarks import paths, ray_data_llm
-from jobs.benchmarks.harness import INSTANT, made_up_requests, made_up_run, show, work_of
+from jobs.benchmarks.harness import INSTANT, made_up_requests, made_up_run, show, work_on
 from jobs.benchmarks.instant_server import InstantServer, sampled
 from jobs.benchmarks.measurement import CpuClock
 from jobs.cli.command import CONFIGS, LOG, command
@@ -98,7 +98,7 @@ def measure_dispatching(path: str, count: int, flags: DispatchingFlags, folder: 
 
 
 def _job(this: Run, server: InstantServer, asked: pa.Table, _: DispatchingFlags) -> None:
-    extract.extract(paths.lent(this, server.address(REQUESTS_AT_ONCE)), work_of(this, asked))
+    extract.extract(paths.lent(this, server.address(REQUESTS_AT_ONCE)), work_on(this, asked))
 
 
 def _bare(this: Run, server: InstantServer, asked: pa.Table, _: DispatchingFlags) -> None:

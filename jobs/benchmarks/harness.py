@@ -39,7 +39,7 @@ def made_up_requests(tokens: Sequence[int], characters: int) -> pa.Table:
     return pa.table({"chunk_id": ids, "content": contents, "prompt_tokens": lengths, "max_tokens": lengths})
 
 
-def work_of(run: Run, asked: pa.Table) -> extract.Work:
+def work_on(run: Run, asked: pa.Table) -> extract.Work:
     """All of these chunks as the work of a run, whose ledger holds nothing."""
     path = run.storage.write_table(f"{run.folder}/chunks/{{sha}}.parquet", asked).path
     ids = digests(asked["chunk_id"].to_pylist())

@@ -23,7 +23,7 @@ from actors.servers.sglang import SglangServer
 from actors.servers.supervisor import Server, ServerAddress
 from extraction.errors import Fault, RunError
 from extraction.prompting.reply_parsing import ReplyFault, parse
-from jobs.benchmarks.harness import work_of
+from jobs.benchmarks.harness import work_on
 from jobs.benchmarks.measurement import Sample
 from jobs.stages import extract
 from jobs.stages.run import Run
@@ -253,7 +253,7 @@ def ask_job(run: Run, questions: pa.Table) -> Extracted:
     """Put all questions through the extract stage, with a ledger that holds nothing."""
     tables: list[pa.Table] = []
     processes: list[dict[str, Any]] = []
-    for answers in extract.results(run, work_of(run, questions), Timed):
+    for answers in extract.results(run, work_on(run, questions), Timed):
         processes = processes or on_gpus()
         tables.append(answers)
     rows = pa.concat_tables(tables).to_pylist()

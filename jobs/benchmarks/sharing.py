@@ -23,7 +23,7 @@ from cyclopts import Parameter
 
 from actors.servers.supervisor import Server, ServerAddress
 from extraction.errors import OperatorError, RunError
-from jobs.benchmarks.harness import INSTANT, made_up_requests, made_up_run, show, work_of
+from jobs.benchmarks.harness import INSTANT, made_up_requests, made_up_run, show, work_on
 from jobs.benchmarks.instant_server import InstantServer, sampled
 from jobs.benchmarks.paths import Lent, Together
 from jobs.cli.command import CONFIGS, command
@@ -104,7 +104,7 @@ def measure_sharing(flags: SharingFlags, folder: Path) -> Shared:
         make = partial(_claimed, [server.address(flags.requests) for server in servers], folder)
         lent = replace(this, fleet=replace(this.fleet, make_server=make))
         answers: list[pa.Table] = []
-        extract.extract(lent, work_of(lent, made_up_requests(lengths, 100)), [lambda _, new: answers.append(new)])
+        extract.extract(lent, work_on(lent, made_up_requests(lengths, 100)), [lambda _, new: answers.append(new)])
     told = pa.concat_tables(answers)
     if told["fault"].null_count < flags.chunks:
         raise RunError(f"{flags.chunks - told['fault'].null_count:,} of {flags.chunks:,} chunks failed")
