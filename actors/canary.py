@@ -4,7 +4,8 @@ import re
 from typing import Any
 
 from actors.http import NEWER_MAX_TOKENS, Dialect
-from actors.retrying_client import Client, Request, Result
+from actors.results import Request, Result
+from actors.retrying_client import Client
 from actors.servers.supervisor import ServerAddress, log_line
 from extraction.config.settings import Settings
 from extraction.errors import Fault, OperatorError

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import cached_property, partial
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,22 +20,11 @@ from actors.crash_suspects import CrashSuspects, SuspectStore
 from actors.http import Dialect
 from actors.metrics import MetricsReporter, MetricsState
 from actors.preemption import PreemptionWatcher, in_actor
-from actors.retrying_client import PROCESS_NAME, Client, Request, Result
+from actors.results import RESULT_TEXTS, RESULTS, SERVER_GONE, Request, Result, ResultStore
+from actors.retrying_client import PROCESS_NAME, Client
 from actors.servers.supervisor import Server, ServerAddress, ServerReady, ServerSupervisor, log_line
 from extraction.config.settings import Settings
 from extraction.errors import Fault, RunError
-
-
-class ResultStore(Protocol):
-    """Durable storage for results."""
-
-    def completed(self) -> dict[str, Result]:
-        """The results by chunk id that this actor wrote before it was restarted."""
-        ...
-
-    def append(self, results: list[Result]) -> None:
-        """Make results durable; blocks."""
-        ...
 
 
 class BatchedWriter:
@@ -94,28 +83,6 @@ class BatchedWriter:
 
 BLAMED = (Fault.REJECTED, Fault.UNAVAILABLE, Fault.DEADLINE)  # of a request, or of a server that fails at all
 OF_THE_SERVER = (Fault.UNAVAILABLE, Fault.DEADLINE, Fault.ABORTED, Fault.POISON)  # it has not answered
-SERVER_GONE = "; nor does the server answer a test request"
-
-RESULTS = pa.schema(
-    [
-        ("chunk_id", pa.string()),
-        ("replies", pa.list_(pa.string())),
-        ("scores", pa.list_(pa.list_(pa.float32()))),
-        ("fault", pa.string()),
-        ("message", pa.string()),
-        ("attempts", pa.int32()),
-        ("prompt_tokens", pa.int64()),
-        ("cached_tokens", pa.int64()),
-        ("completion_tokens", pa.int64()),
-        ("latency_s", pa.float64()),
-        ("in_flight", pa.int32()),
-        ("truncated", pa.int32()),
-        ("looped", pa.int32()),
-        ("ended_at", pa.float64()),
-        ("server", pa.string()),
-    ]
-)
-RESULT_TEXTS = ("replies", "scores")  # these columns go to the ledger alone
 
 
 class Extractor:

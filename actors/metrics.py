@@ -13,7 +13,7 @@ from typing import Literal
 import ray.util.metrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from actors.retrying_client import Result
+from actors.results import Result
 from actors.servers.supervisor import DIRECT, log_line
 
 REPORT_S = 5.0

@@ -20,6 +20,7 @@ from actors.concurrency_limit import ConcurrencyLimit
 from actors.crash_suspects import CrashSuspects, RequestCost
 from actors.http import Completion, Connection, Dialect, SamplingParams
 from actors.http_errors import Unreachable
+from actors.results import Request, Result
 from actors.servers.supervisor import ServerAddress, ServerSupervisor, log_line
 from extraction.chunking.splitting import halves
 from extraction.config.settings import Sampling, Settings
@@ -36,45 +37,6 @@ EXIT_DELAY_S = 1.0  # a process ends a moment after its sockets do
 START_POLL_S = 10  # the longest wait between two requests to a server that starts
 WAIT_LOG_S = 30  # between two lines that say what is waited for
 PROCESS_NAME = f"{socket.gethostname()}:{os.getpid()}"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A chunk as the client needs it. Lengths in tokens."""
-
-    chunk_id: str
-    content: str
-    prompt_tokens: int
-    max_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The result of a request: profiles as JSON texts, or a fault. Tokens are summed over its attempts.
-
-    `replies` is one profile as the model wrote it, or one for each part of a chunk that had to be sent in parts;
-    `scores` holds for each the log-probabilities of its leaves (see `extraction.prompting.logprobs`), none where
-    the server gave none. `truncated` and `looped` count the attempts that were cut off or repeated themselves.
-    `latency_s` is the time that the server had its requests, without waits. `in_flight` is the number of requests
-    that the server worked on when this one ended, itself included; `ended_at` is when that was (seconds since
-    1970), `server` the host and process id of the actor that sent it.
-    """
-
-    chunk_id: str
-    replies: tuple[str, ...] = ()
-    fault: Fault | None = None
-    message: str = ""
-    attempts: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    latency_s: float = 0.0
-    in_flight: int = 0
-    truncated: int = 0
-    looped: int = 0
-    ended_at: float = 0.0
-    server: str = ""
-    scores: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

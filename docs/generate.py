@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 import pyarrow as pa
 from pydantic import BaseModel
 
-from actors.extractor import RESULTS
+from actors.results import RESULTS
 from extraction.config.settings import Columns, Settings
 from extraction.config.sglang_presets import Flags, Matrix
 from extraction.errors import Fault

@@ -126,6 +126,14 @@ def test_extraction_loads_neither_ray_nor_openai() -> None:
     assert not loaded & {"ray", "openai", "actors", "jobs", "tests", "sglang", "xllamacpp", "pynvml", "fsspec"}
 
 
+def test_tasks_that_send_no_request_load_no_http_client() -> None:
+    """Each process of Ray imports what its tasks need: openai is a third of that."""
+    names = "jobs.stages.plan, jobs.stages.reduce, jobs.state.ledger_compaction"
+    code = f"import sys, {names}; print('openai' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert run.stdout == "False\n"
+
+
 def test_no_file_in_jobs_hides_a_library_from_scripts_in_it() -> None:
     paths = sysconfig.get_paths()
     clean = [

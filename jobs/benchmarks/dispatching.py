@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import pyarrow as pa
 from cyclopts import Parameter
 
-from actors.retrying_client import Request
+from actors.results import Request
 from extraction.errors import OperatorError, RunError
 from jobs.benchmarks import paths, ray_data_llm
 from jobs.benchmarks.harness import INSTANT, made_up_requests, made_up_run, show, work_on

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import pyarrow as pa
 
-from actors.extractor import RESULTS
+from actors.results import RESULTS
 from extraction.documents import Piece
 from extraction.prompting.logprobs import leaves
 from jobs.benchmarks.harness import made_up_run, show

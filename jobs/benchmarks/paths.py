@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from actors.extractor import Extractor
 from actors.http import Dialect
-from actors.retrying_client import Request
+from actors.results import Request
 from actors.servers import sglang
 from actors.servers.sglang import SglangServer
 from actors.servers.supervisor import Server, ServerAddress

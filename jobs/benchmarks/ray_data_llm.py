@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import ray.data
 
-from actors.retrying_client import Request
+from actors.results import Request
 from actors.servers.sglang import QUEUED_PER_RUNNING, SglangServer
 from actors.servers.supervisor import ServerAddress
 from jobs.benchmarks.measurement import Sample

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import pyarrow as pa
 
-from actors.extractor import RESULTS
+from actors.results import RESULTS
 from jobs.benchmarks.harness import show
 from jobs.cli.command import command
 from jobs.cli.exit_codes import DONE

@@ -22,7 +22,7 @@ import ray.exceptions
 from cyclopts import Parameter
 from rich.console import Console
 
-from actors.retrying_client import Request
+from actors.results import Request
 from actors.servers import sglang
 from actors.servers.sglang import SglangServer
 from actors.servers.supervisor import Server, ServerAddress

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actors.extractor import RESULT_TEXTS, RESULTS
+from actors.results import RESULT_TEXTS, RESULTS
 from jobs.state.ledger import Digests, Ledger, digests, find_ids, order
 from jobs.state.manifest import Manifest
 from jobs.state.published_run import PublishedRun

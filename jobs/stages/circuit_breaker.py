@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import pyarrow as pa
 
-from actors.extractor import SERVER_GONE
+from actors.results import SERVER_GONE
 from extraction.config.settings import BreakerSettings, Settings
 from extraction.errors import Fault, RunError
 

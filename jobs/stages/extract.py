@@ -17,8 +17,8 @@ from ray.data import ActorPoolStrategy
 from ray.data._internal.execution.execution_callback import ExecutionCallback  # the base that DataContext asks for
 
 from actors.crash_suspects import SuspectStore
-from actors.extractor import Extractor, ResultStore
-from actors.retrying_client import Request
+from actors.extractor import Extractor
+from actors.results import Request, ResultStore
 from actors.servers.sglang import QUEUED_PER_RUNNING
 from actors.servers.supervisor import Server, ServerReady
 from jobs.stages import ray_cluster

@@ -15,7 +15,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from actors import canary
 from actors.http import Connection, SamplingParams
 from actors.http_errors import Unreachable
-from actors.retrying_client import Client, Result
+from actors.results import Result
+from actors.retrying_client import Client
 from actors.servers import sglang
 from actors.servers.supervisor import ServerAddress
 from extraction.config.settings import Columns, Settings

@@ -22,8 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from actors.extractor import RESULT_TEXTS, RESULTS
-from actors.retrying_client import Result
+from actors.results import RESULT_TEXTS, RESULTS, Result
 from extraction.errors import Fault, RunError
 from jobs.state.storage import Storage, is_outage
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
-from actors.extractor import RESULTS
+from actors.results import RESULTS
 from extraction.chunking.chunker import Chunk
 from extraction.config.settings import profile_model
 from extraction.errors import OperatorError

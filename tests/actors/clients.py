@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from actors.extractor import Extractor
 from actors.http import Dialect
-from actors.retrying_client import Client, Request, Result
+from actors.results import Request, Result
+from actors.retrying_client import Client
 from actors.servers.supervisor import Server, ServerAddress
 from extraction.config.settings import Settings
 from extraction.prompting.response_schema import wire_schema

@@ -10,7 +10,7 @@ import pytest
 
 from actors import canary
 from actors.http import Dialect
-from actors.retrying_client import Result
+from actors.results import Result
 from actors.servers.endpoint import EndpointServer
 from actors.servers.supervisor import ServerAddress
 from extraction.config.settings import Settings

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from actors.crash_suspects import CrashRecord, CrashSuspects, SentAs
 from actors.extractor import Extractor
-from actors.retrying_client import MAX_FREE_CRASHES, MAX_SOLO_CRASHES, Client, Request, Result
+from actors.results import Request, Result
+from actors.retrying_client import MAX_FREE_CRASHES, MAX_SOLO_CRASHES, Client
 from actors.servers.endpoint import EndpointServer
 from actors.servers.process import free_port
 from actors.servers.supervisor import Server, ServerAddress, ServerSupervisor

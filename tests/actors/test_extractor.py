@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from actors.extractor import RESULT_TEXTS, RESULTS, BatchedWriter, Extractor, ResultStore
-from actors.retrying_client import PROCESS_NAME, Result
+from actors.extractor import BatchedWriter, Extractor
+from actors.results import RESULT_TEXTS, RESULTS, Result, ResultStore
+from actors.retrying_client import PROCESS_NAME
 from actors.servers.endpoint import EndpointServer
 from actors.servers.process import free_port
 from actors.servers.supervisor import ServerReady

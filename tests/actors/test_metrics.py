@@ -22,7 +22,7 @@ from actors.metrics import (
     MetricsState,
     read_server_metrics,
 )
-from actors.retrying_client import Result
+from actors.results import Result
 from extraction.errors import Fault
 from tests.fakes.process import FakeServer, eventually
 

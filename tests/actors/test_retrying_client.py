@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.concurrency_limit import ConcurrencyLimit
-from actors.retrying_client import Client, Result
+from actors.results import Result
+from actors.retrying_client import Client
 from extraction.errors import Fault, OperatorError
 from extraction.prompting.logprobs import leaves
 from extraction.schema.company import ShortProfile

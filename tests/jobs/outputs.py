@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel
 
-from actors.retrying_client import Result
+from actors.results import Result
 from extraction.chunking.chunker import Chunk
 from extraction.documents import Piece
 from extraction.schema.company import ShortProfile

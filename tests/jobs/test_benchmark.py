@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actors.retrying_client import Request
+from actors.results import Request
 from extraction.errors import OperatorError
 from extraction.schema.company import ShortProfile
 from jobs import benchmark

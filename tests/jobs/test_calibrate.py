@@ -7,7 +7,7 @@ from random import Random
 import pytest
 import yaml
 
-from actors.retrying_client import Result
+from actors.results import Result
 from extraction.config.settings import load_settings
 from extraction.merging.confidence import Calibration
 from extraction.prompting.logprobs import leaves

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from actors.retrying_client import Result
+from actors.results import Result
 from extraction.errors import Fault
 from jobs import evaluate
 from tests.fakes.process import FakeServer

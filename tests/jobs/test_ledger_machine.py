@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from actors.retrying_client import Result
+from actors.results import Result
 from extraction.errors import Fault
 from jobs.state import ledger as rooms
 from jobs.state.ledger import ChunkState, Index, Ledger, LedgerWriter, digests

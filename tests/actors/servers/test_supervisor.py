@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from actors.extractor import Extractor
-from actors.retrying_client import Result
+from actors.results import Result
 from actors.servers.process import ServerProcess, free_port
 from actors.servers.supervisor import LOG_MARK, Server, ServerAddress, ServerSupervisor, wait_until_healthy
 from extraction.config.settings import Servers

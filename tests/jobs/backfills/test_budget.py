@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from actors.extractor import RESULTS
+from actors.results import RESULTS
 from extraction.config.settings import Price
 from extraction.errors import OperatorError
 from jobs.backfills.budget import SPENDING_FOLDER, Budget, Spending, Stop, spent_before

@@ -10,8 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from actors.extractor import RESULTS
-from actors.retrying_client import Result
+from actors.results import RESULTS, Result
 from extraction.chunking.chunker import Chunk
 from extraction.config.settings import load_settings
 from extraction.documents import Piece

@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 import jobs.cli.progress
-from actors.extractor import RESULTS
-from actors.retrying_client import Result
+from actors.results import RESULTS, Result
 from extraction.errors import Fault
 from jobs.cli.number_format import clock
 from jobs.cli.progress import Progress

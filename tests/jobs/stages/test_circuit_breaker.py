@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.extractor import RESULTS
-from actors.retrying_client import Result
+from actors.results import RESULTS, Result
 from extraction.config.settings import BreakerSettings as Asked
 from extraction.errors import Fault, RunError
 from jobs.stages.circuit_breaker import CircuitBreaker, require_server

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from actors.crash_suspects import CrashRecord
-from actors.retrying_client import Request
+from actors.results import Request
 from jobs.stages.extract import SuspectFile, read_rows
 from jobs.stages.server_pool_size import PoolSize
 from jobs.state.storage import Storage

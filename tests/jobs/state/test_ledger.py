@@ -11,8 +11,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import extractor
-from actors.retrying_client import Result
+from actors.results import RESULTS, Result
 from extraction.errors import Fault
 from jobs.state.ledger import (
     FOLDED_ROWS,
@@ -231,7 +230,7 @@ def test_it_behaves_as_a_dictionary_in_which_answers_win(writes: list[list[tuple
 
 def test_a_segment_that_is_folded_while_it_is_read_is_not_missed() -> None:
     ledger = Ledger(Vanishing(f"memory://{uuid.uuid4().hex}"), "f" * 64)
-    ledger.append("one", pa.Table.from_pylist([asdict(answer("a"))], extractor.RESULTS))
+    ledger.append("one", pa.Table.from_pylist([asdict(answer("a"))], RESULTS))
     index = ledger.index()
     assert (len(index), index.skipped) == (1, ())
 

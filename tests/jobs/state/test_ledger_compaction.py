@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.retrying_client import Result
+from actors.results import Result
 from extraction.errors import Fault
 from jobs.state import ledger_compaction
 from jobs.state.ledger import Ledger, LedgerWriter, digests
