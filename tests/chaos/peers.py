@@ -30,10 +30,11 @@ import pyarrow.parquet as pq
 
 from docs.generate import DOCS, with_tables
 from jobs.stages.engines import version_of
-from tests.chaos.world import TEST_REQUEST, World, entries
-from tests.fakes.process import ROOT, FakeServer
+from tests.chaos.world import TEST_REQUEST, World
+from tests.fakes.process import ROOT, FakeServer, events
 from tests.jobs import helpers
-from tests.jobs.nodes import ENVIRONMENT, RayCluster, kill_family, running
+from tests.jobs.interrupting import kill_family
+from tests.jobs.nodes import ENVIRONMENT, RayCluster, running
 
 PAGE = DOCS / "peers.md"
 Side = Literal["company-profiles", "ray.data.llm", "ray.data.llm, careful"]
@@ -123,9 +124,9 @@ def outcome(world: World, case: Case, side: Side, documents: int, patience_s: fl
             ends = f"{ends}; again: {end_of(world, command, None, patience_s)}"
         seconds = round(time.monotonic() - began)
     answered, failed = found(world.output)
-    events = entries(world.journal)
-    servers = len({event["pid"] for event in events if event["event"] == "answer"})
-    return Outcome(answered, failed, documents - answered - failed, twice(events), servers, ends, seconds)
+    journal = events(world.journal)
+    servers = len({event["pid"] for event in journal if event["event"] == "answer"})
+    return Outcome(answered, failed, documents - answered - failed, twice(journal), servers, ends, seconds)
 
 
 @contextlib.contextmanager
@@ -221,7 +222,7 @@ def _kill_driver(_: World, process: "subprocess.Popen[str]") -> None:
 
 
 def _kill_engine(world: World, _: "subprocess.Popen[str]") -> None:
-    pids = Counter(event["pid"] for event in entries(world.journal) if event["event"] == "answer")
+    pids = Counter(event["pid"] for event in events(world.journal) if event["event"] == "answer")
     psutil.Process(pids.most_common(1)[0][0]).kill()
 
 
