@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -77,15 +77,15 @@ class PublishedRun:
                     counted[row["company_id"]].update(p["document_type"] or NO_KIND for p in row["pieces"])
         return {company_id: kinds.most_common(1)[0][0] for company_id, kinds in counted.items()}
 
-    def chunks(self, ids: Collection[str], of: Literal["company_id", "chunk_id"] = "company_id") -> Iterator[Chunk]:
-        """The chunks of some companies, or some chunks."""
-        ordered = sorted(ids)
+    def chunks(self, companies: Collection[str]) -> Iterator[Chunk]:
+        """The chunks of some companies."""
+        ordered = sorted(companies)
         wanted = pa.array(ordered, pa.string())
         for path in self.chunk_files:
-            if of == "company_id" and not self.may_hold(path, ordered):
+            if not self.may_hold(path, ordered):
                 continue
             for table in self.storage.read_batches(path, CHUNKS_READ_AT_ONCE):
-                yield from chunks_of(table.filter(pc.is_in(table[of], value_set=wanted)))
+                yield from chunks_of(table.filter(pc.is_in(table["company_id"], value_set=wanted)))
 
     def may_hold(self, path: str, companies: Sequence[str]) -> bool:
         """Whether a file of chunks or profiles may hold any of some companies (in order), by its footer."""
