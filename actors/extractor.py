@@ -10,21 +10,31 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
-from functools import cached_property, partial
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 import pyarrow as pa
 
 from actors import canary
 from actors.crash_suspects import CrashSuspects, SuspectStore
 from actors.http import Dialect
-from actors.metrics import MetricsReporter, MetricsState
+from actors.metrics import MetricsReporter
 from actors.preemption import PreemptionWatcher, in_actor
 from actors.results import RESULT_TEXTS, RESULTS, SERVER_GONE, Request, Result, ResultStore
-from actors.retrying_client import PROCESS_NAME, Client
-from actors.servers.supervisor import Server, ServerAddress, ServerReady, ServerSupervisor, log_line
+from actors.retrying_client import Client
+from actors.servers.supervisor import Server, ServerRecords, ServerSupervisor, log_line
 from extraction.config.settings import Settings
 from extraction.errors import Fault, RunError
+
+
+class ActorRecords(ServerRecords, Protocol):
+    """What is kept of an actor, where it outlives it: its results, its suspects, and its server's times."""
+
+    @property
+    def results(self) -> ResultStore: ...
+
+    @property
+    def suspects(self) -> SuspectStore | None: ...
 
 
 class BatchedWriter:
@@ -96,28 +106,22 @@ class Extractor:
         settings: Settings,
         schema: dict[str, Any],
         make_server: Callable[[], Server],
-        make_result_store: Callable[[], ResultStore],
-        on_ready: Callable[[ServerReady], None] | None = None,
-        on_end: Callable[[str, float, float], None] | None = None,
-        make_suspect_store: Callable[[], SuspectStore] | None = None,
+        make_records: Callable[[], ActorRecords],
     ) -> None:
         self.settings, self.schema = settings, schema
-        self.store = make_result_store()
-        suspect_store = make_suspect_store() if make_suspect_store else None
-        self.suspects = CrashSuspects(suspect_store, settings.servers.deaths_within_s)
+        records = make_records()
+        self.store = records.results
+        self.suspects = CrashSuspects(records.suspects, settings.servers.deaths_within_s)
         self.completed = self.store.completed()
-        self.supervisor = ServerSupervisor(make_server(), settings.servers)
+        self.supervisor = ServerSupervisor(make_server(), settings.servers, records)
         name = self.supervisor.server.name
-        if on_ready:
-            self.supervisor.on_ready = partial(_report_ready, on_ready, self.supervisor)
-        if on_end:
-            self.supervisor.on_end = partial(on_end, PROCESS_NAME)
         self._loop: asyncio.AbstractEventLoop | None = None
-        this = weakref.proxy(self)  # a thread with a reference to the actor would keep it from being deleted
-        self._metrics = MetricsReporter(name, lambda: this._state())
+        self._metrics = MetricsReporter(name)
         if in_actor():
+            this = weakref.proxy(self)  # a thread with a reference to the actor would keep it from being deleted
             PreemptionWatcher(lambda grace_s: this._shut_down(grace_s), grace_s=settings.servers.drain_s).start()
-            self._metrics.start()
+            # The loop of the calls makes the client, not this thread.
+            self._metrics.start(lambda: vars(this).get("_client"))
         self._asking, self._gone_at = asyncio.Lock(), -math.inf
         started = time.monotonic()
         try:
@@ -185,13 +189,6 @@ class Extractor:
     def _writer(self) -> BatchedWriter:
         return BatchedWriter(self.store, rows=self.settings.ledger.flush_rows, age_s=self.settings.ledger.flush_s)
 
-    def _state(self) -> MetricsState:
-        client: Client | None = vars(self).get("_client")  # made by the loop of the calls, not from this thread
-        if client is None:
-            return MetricsState()
-        restarts = max(0, self.supervisor.starts - 1)
-        return MetricsState(client.in_flight, client.waiting, restarts, client.address.metrics)
-
     def _shut_down(self, grace_s: float) -> None:
         """End the process within `grace_s` seconds; before the first batch at once."""
         if self._loop:
@@ -223,19 +220,3 @@ class Extractor:
     def __del__(self) -> None:
         if hasattr(self, "supervisor"):
             self.supervisor.stop()
-
-
-def _report_ready(
-    on_ready: Callable[[ServerReady], None],
-    supervisor: ServerSupervisor,
-    address: ServerAddress,
-    starts: int,
-    seconds: float,
-) -> None:
-    """Report that a server is ready. A report that fails stops nothing."""
-    now, name = time.time(), supervisor.server.name
-    began = supervisor.started_at or now - seconds
-    try:
-        on_ready(ServerReady(PROCESS_NAME, name, address.limit, starts, seconds, now, address.facts, began))
-    except Exception as error:
-        log_line(f"{name}: its start could not be written down ({error})")

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import openai
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
@@ -140,6 +139,7 @@ PROBE_S = 30
 PROBE_PARAMS = SamplingParams(temperature=0, frequency_penalty=0, presence_penalty=0, max_tokens=1, seed=0)
 OMITTABLE = ("temperature", "frequency_penalty", "presence_penalty", "seed")
 NEWER_MAX_TOKENS = "max_completion_tokens"
+ENVIRONMENT = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 FAILURE_REASONS = {"error", "network_error", "insufficient_system_resource", "internal_error", "server_error"}
 
 
@@ -270,36 +270,21 @@ class Connection:
 
 
 def _http_client(url: str) -> DefaultAsyncHttpxClient:
-    """Raises OperatorError where the environment names a proxy or certificates that can't be used."""
-    certificates = {name: os.environ[name] for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)}
+    """Raises OperatorError where the environment names a proxy or certificates that can't be used; the message has
+    no value of it, for a proxy's password."""
+    loopback, certificates = _is_loopback(url), [os.environ.get(name) for name in ENVIRONMENT[:2]]
     options: dict[str, Any] = {"follow_redirects": False, "event_hooks": {"response": [_raise_for_status]}}
     try:
-        if not _is_loopback(url):
-            _check_proxies()
-            return DefaultAsyncHttpxClient(**options)
-        if url.startswith("https:"):
-            options["verify"] = ssl.create_default_context(
-                cafile=certificates.get("SSL_CERT_FILE"), capath=certificates.get("SSL_CERT_DIR")
-            )
-        return DefaultAsyncHttpxClient(trust_env=False, **options)
-    except OSError as error:
-        named = ", ".join(f"{name} = {value}" for name, value in certificates.items())
-        raise OperatorError(f"{named}: no certificates can be read there ({error})") from None
-    except (ImportError, ValueError) as error:
-        proxies = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY"
-        raise OperatorError(f"what the environment has as {proxies} can't be used: {error}") from None
-
-
-def _check_proxies() -> None:
-    """Raise OperatorError for a proxy whose URL can't be read; the message has nothing of it, for its password."""
-    for scheme, url in getproxies().items():
-        try:
-            _ = urlsplit(url).port
-        except ValueError:
-            raise OperatorError(
-                f"{scheme.upper()}_PROXY is no URL: http://USER:PASSWORD@HOST:PORT is expected, with / and # of "
-                "the password as %2F and %23"
-            ) from None
+        if loopback and url.startswith("https:"):
+            options["verify"] = ssl.create_default_context(cafile=certificates[0], capath=certificates[1])
+        return DefaultAsyncHttpxClient(trust_env=not loopback, **options)
+    except Exception as error:
+        given = ", ".join(name for name in os.environ if name.upper() in ENVIRONMENT)
+        reason = error if isinstance(error, OSError | ImportError) else type(error).__name__
+        raise OperatorError(
+            f"what the environment has as {given} can't be used ({reason}): certificates are files, a proxy is "
+            "http://USER:PASSWORD@HOST:PORT, with / and # of the password as %2F and %23"
+        ) from None
 
 
 def _is_loopback(url: str) -> bool:

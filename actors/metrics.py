@@ -8,12 +8,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import ray.util.metrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from actors.results import Result
+from actors.retrying_client import Client
 from actors.servers.supervisor import DIRECT, log_line
 
 REPORT_S = 5.0
@@ -58,25 +59,14 @@ SERVER_METRICS = {
 }
 
 
-@dataclass(frozen=True)
-class MetricsState:
-    """An actor's current requests, its server's restarts so far, and the URL of its server's metrics."""
-
-    in_flight: int = 0
-    waiting: int = 0
-    restarts: int = 0
-    server_url: str | None = None
-
-
 class MetricsReporter:
     """Counts an actor's results and reports them. A failure to report is logged once and never raised."""
 
-    def __init__(self, server: str, state: Callable[[], MetricsState]) -> None:
-        self._server, self._state = server, state
+    def __init__(self, server: str) -> None:
+        self._server = server
         self._sums: Counter[tuple[Metric, str]] = Counter()
         self._reported: Counter[tuple[Metric, str]] = Counter()
-        self._ray_metrics: dict[Metric, ray.util.metrics.Metric] = {}
-        self._failed = 0  # of the last reports, in a row
+        self._at_ray: dict[Metric, Any] = {}
 
     def add(self, result: Result) -> None:
         """Count a result."""
@@ -86,45 +76,41 @@ class MetricsReporter:
         self._sums[TOKENS, "cached"] += result.cached_tokens
         self._sums[TOKENS, "output"] += result.completion_tokens
 
-    def start(self) -> None:
-        """Report from now on, in a thread that ends with the process."""
-        threading.Thread(target=self._run, name="metrics", daemon=True).start()
+    def start(self, client: Callable[[], Client | None]) -> None:
+        """Report from now on what becomes of the client's requests, in a thread that ends with the process."""
+        kinds = {"counter": ray.util.metrics.Counter, "gauge": ray.util.metrics.Gauge}
+        self._at_ray = {m: kinds[m.kind](m.name, m.description, ("server", *m.tags)) for m in METRICS}
+        for made in self._at_ray.values():
+            made.set_default_tags({"server": self._server})
+        threading.Thread(target=self._run, args=(client,), name="metrics", daemon=True).start()
 
-    def _run(self) -> None:
-        pause = threading.Event()
+    def _run(self, client: Callable[[], Client | None]) -> None:
+        pause, failed = threading.Event(), 0  # of the last reports, in a row
         while not pause.wait(REPORT_S):
             try:
-                self.report()
-                self._failed = 0
+                if made := client():
+                    self.report(made)
+                failed = 0
             except ReferenceError:  # the actor is deleted
                 return
             except Exception as error:
-                self._failed += 1  # a server that reads a burst of long prompts answers the next time
-                if self._failed == TOLD_AFTER:
+                failed += 1  # a server that reads a burst of long prompts answers the next time
+                if failed == TOLD_AFTER:
                     log_line(f"{self._server}: metrics are not reported ({type(error).__name__}: {error})")
 
-    def report(self) -> None:
+    def report(self, client: Client) -> None:
         """Pass to Ray what is new since the last report."""
-        state = self._state()
-        self._sums[RESTARTS, ""] = state.restarts
+        self._sums[RESTARTS, ""] = client.restarts
         for key, total in list(self._sums.items()):
             if new := total - self._reported[key]:
                 metric, tag = key
-                self._ray(metric).inc(new, dict.fromkeys(metric.tags, tag))
+                self._at_ray[metric].inc(new, dict.fromkeys(metric.tags, tag))
                 self._reported[key] = total
-        self._ray(IN_FLIGHT).set(state.in_flight)
-        self._ray(WAITING_METRIC).set(state.waiting)
-        if state.server_url:
-            for metric, value in read_server_metrics(state.server_url):
-                self._ray(metric).set(value)
-
-    def _ray(self, metric: Metric) -> ray.util.metrics.Metric:
-        if metric not in self._ray_metrics:
-            kinds = {"counter": ray.util.metrics.Counter, "gauge": ray.util.metrics.Gauge}
-            created = kinds[metric.kind](metric.name, metric.description, ("server", *metric.tags))
-            created.set_default_tags({"server": self._server})
-            self._ray_metrics[metric] = created
-        return self._ray_metrics[metric]
+        self._at_ray[IN_FLIGHT].set(client.in_flight)
+        self._at_ray[WAITING_METRIC].set(client.waiting)
+        if client.address.metrics:
+            for metric, value in read_server_metrics(client.address.metrics):
+                self._at_ray[metric].set(value)
 
 
 def read_server_metrics(url: str) -> Iterable[tuple[Metric, float]]:

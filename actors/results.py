@@ -3,12 +3,14 @@
 This module imports no HTTP client: most processes of a run read results and send no request.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Annotated, Protocol
 
 import pyarrow as pa
 
+from extraction.documents import Int32
 from extraction.errors import Fault
+from extraction.schema.arrow_types import schema_of
 
 SERVER_GONE = "; nor does the server answer a test request"
 
@@ -25,52 +27,35 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of a request: profiles as JSON texts, or a fault. Tokens are summed over its attempts.
+    """The result of a request, as the ledger keeps it: replies, or a fault."""
 
-    `replies` is one profile as the model wrote it, or one for each part of a chunk that had to be sent in parts;
-    `scores` holds for each the log-probabilities of its leaves (see `extraction.prompting.logprobs`), none where
-    the server gave none. `truncated` and `looped` count the attempts that were cut off or repeated themselves.
-    `latency_s` is the time that the server had its requests, without waits. `in_flight` is the number of requests
-    that the server worked on when this one ended, itself included; `ended_at` is when that was (seconds since
-    1970), `server` the host and process id of the actor that sent it.
-    """
+    chunk_id: Annotated[str, "The chunk"]
+    replies: Annotated[
+        tuple[str, ...],
+        "The replies as JSON text: one, or one for each part of a chunk that was asked in parts; none after "
+        "a fault",
+    ] = ()
+    scores: Annotated[
+        tuple[tuple[Annotated[float, pa.float32()], ...], ...],
+        "For each reply the log-probability of each of its values, in the order of the JSON",
+    ] = field(default=(), kw_only=True)
+    fault: Annotated[Fault | None, "Why there is no reply; null where there is one"] = None
+    message: Annotated[str, "The fault in words"] = ""
+    attempts: Annotated[Int32, "Requests that were made"] = 0
+    prompt_tokens: Annotated[int, "Prompt tokens of all attempts"] = 0
+    cached_tokens: Annotated[int, "Those of them that came from the prefix cache"] = 0
+    completion_tokens: Annotated[int, "Output tokens of all attempts"] = 0
+    latency_s: Annotated[
+        float, "Seconds that the server had its requests, in all attempts; waits between them are not counted"
+    ] = 0.0
+    in_flight: Annotated[Int32, "Requests that the server worked on when the last one ended, this one included"] = 0
+    truncated: Annotated[Int32, "Attempts whose reply was cut off"] = 0
+    looped: Annotated[Int32, "Attempts whose reply repeated itself"] = 0
+    ended_at: Annotated[float, "When the result was there, in seconds since 1970"] = 0.0
+    server: Annotated[str, "Host and process of the actor that asked"] = ""
 
-    chunk_id: str
-    replies: tuple[str, ...] = ()
-    fault: Fault | None = None
-    message: str = ""
-    attempts: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    latency_s: float = 0.0
-    in_flight: int = 0
-    truncated: int = 0
-    looped: int = 0
-    ended_at: float = 0.0
-    server: str = ""
-    scores: tuple[tuple[float, ...], ...] = ()
 
-
-RESULTS = pa.schema(
-    [
-        ("chunk_id", pa.string()),
-        ("replies", pa.list_(pa.string())),
-        ("scores", pa.list_(pa.list_(pa.float32()))),
-        ("fault", pa.string()),
-        ("message", pa.string()),
-        ("attempts", pa.int32()),
-        ("prompt_tokens", pa.int64()),
-        ("cached_tokens", pa.int64()),
-        ("completion_tokens", pa.int64()),
-        ("latency_s", pa.float64()),
-        ("in_flight", pa.int32()),
-        ("truncated", pa.int32()),
-        ("looped", pa.int32()),
-        ("ended_at", pa.float64()),
-        ("server", pa.string()),
-    ]
-)
+RESULTS = pa.schema(schema_of(Result))
 RESULT_TEXTS = ("replies", "scores")  # these columns go to the ledger alone
 
 

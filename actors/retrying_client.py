@@ -6,9 +6,7 @@ half of the chunk), and waits where the server is overloaded (HTTP 429, 503) or 
 
 import asyncio
 import math
-import os
 import random
-import socket
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +19,7 @@ from actors.crash_suspects import CrashSuspects, RequestCost
 from actors.http import Completion, Connection, Dialect, SamplingParams
 from actors.http_errors import Unreachable
 from actors.results import Request, Result
-from actors.servers.supervisor import ServerAddress, ServerSupervisor, log_line
+from actors.servers.supervisor import PROCESS_NAME, ServerAddress, ServerSupervisor, log_line
 from extraction.chunking.splitting import halves
 from extraction.config.settings import Sampling, Settings
 from extraction.errors import Fault
@@ -36,7 +34,6 @@ IDLE_POLL_S = 0.05
 EXIT_DELAY_S = 1.0  # a process ends a moment after its sockets do
 START_POLL_S = 10  # the longest wait between two requests to a server that starts
 WAIT_LOG_S = 30  # between two lines that say what is waited for
-PROCESS_NAME = f"{socket.gethostname()}:{os.getpid()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +87,11 @@ class Client:
 
     def _connect(self, address: ServerAddress) -> Connection:
         return Connection(address, self.schema, self.settings.requests.deadline_s, self.dialect)
+
+    @property
+    def restarts(self) -> int:
+        """How often the server was started again."""
+        return max(0, self.supervisor.starts - 1) if self.supervisor else 0
 
     @property
     def in_flight(self) -> int:

@@ -23,16 +23,13 @@ from actors.results import RESULTS
 from extraction.config.settings import Columns, Settings
 from extraction.config.sglang_presets import Flags, Matrix
 from extraction.errors import Fault
-from extraction.schema.company import COLUMN_MEANINGS, CompanyProfile, ShortProfile
-from extraction.schema.merge_rules import Rule
-from extraction.schema.profile_model import facts, struct_of
+from extraction.schema.company import CompanyProfile, ShortProfile
+from extraction.schema.profile_model import facts, model_among, struct_of
 from jobs.backfills.config import Declaration
 from jobs.cli.command import Options
 from jobs.reports.report_data import MEANINGS
-from jobs.state.dead_letters import DEAD_LETTERS
-from jobs.state.ledger import LEDGER_COLUMNS
 from jobs.state.manifest import Manifest
-from jobs.state.parquet_schemas import CHUNKS, profile_schema
+from jobs.state.parquet_schemas import CHUNKS, DEAD_LETTERS, profile_schema
 
 DOCS = Path(__file__).resolve().parent
 PLACE = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -41,10 +38,6 @@ SHARED = [column for column in profile_schema(ShortProfile) if column.name not i
 Row = tuple[str, ...]  # the cells of a line, the path of a key or column first
 PLAIN_HEAD: Row = ("name", "type", "meaning")
 MERGED_HEAD: Row = ("column", "type", "merged by", "meaning")
-
-
-class DocumentationError(Exception):
-    """A description is missing or not used, or a page lacks the place of a table."""
 
 
 class Documented(NamedTuple):
@@ -72,10 +65,10 @@ def main(argv: Sequence[str] | None = None, docs: Path = DOCS) -> int:
 
 
 def with_tables(page: str, tables: Mapping[str, str]) -> str:
-    """A page with these tables in their places. Raises DocumentationError unless each has one place."""
+    """A page with these tables in their places. Raises ValueError unless each has one place."""
     places = sorted(found[2] for found in PLACE.finditer(page))
     if places != sorted(tables):
-        raise DocumentationError(f"the page has places for {places}, and these are its tables: {sorted(tables)}")
+        raise ValueError(f"the page has places for {places}, and these are its tables: {sorted(tables)}")
     return PLACE.sub(lambda found: found[1] + tables[found[2]] + found[3], page)
 
 
@@ -96,27 +89,23 @@ def output_tables() -> dict[str, str]:
     return {
         "profiles": table(PLAIN_HEAD, describe(columns(SHARED))),
         "short-profile": table(MERGED_HEAD, describe(profile_columns(ShortProfile))),
-        "company-profile": table(MERGED_HEAD, describe(profile_columns(CompanyProfile), COLUMN_MEANINGS)),
+        "company-profile": table(MERGED_HEAD, describe(profile_columns(CompanyProfile))),
         "dead-letters": table(PLAIN_HEAD, describe(columns(DEAD_LETTERS))),
         "faults": table(("fault", "meaning"), describe((Documented(fault, ()) for fault in Fault), MEANINGS)),
         "manifest": table(PLAIN_HEAD, manifest),
-        "ledger": table(PLAIN_HEAD, describe(columns(RESULTS), LEDGER_COLUMNS)),
+        "ledger": table(PLAIN_HEAD, describe(columns(RESULTS))),
         "chunks": table(PLAIN_HEAD, describe(columns(CHUNKS))),
     }
 
 
 def describe(found: Iterable[Documented], meanings: Mapping[str, str] | None = None) -> list[Row]:
-    """The lines of a table; `meanings` by path go before those of keys. Raises DocumentationError for a key without
-    a meaning, or a meaning without a key."""
-    left, rows = dict(meanings or {}), []
+    """The lines of a table; `meanings` by path go before those of keys. Raises ValueError for a key without one."""
+    rows = []
     for key in found:
-        meaning = left.pop(key.path, key.meaning)
+        meaning = " ".join(((meanings or {}).get(key.path) or key.meaning or "").split())
         if not meaning:
-            raise DocumentationError(f"{key.path} has no description")
-        meaning = " ".join(meaning.split())
+            raise ValueError(f"{key.path} has no description")
         rows.append((str(key.path), *key.cells, meaning[0].upper() + meaning[1:].rstrip(".") + "."))
-    if left:
-        raise DocumentationError(f"{', '.join(left)}: described, and not there")
     return rows
 
 
@@ -130,7 +119,7 @@ def keys(model: type[BaseModel], prefix: str = "", whole: type[BaseModel] | None
     """The keys of a model with type and default, those of models in it too; `whole` is one key."""
     schema = model.model_json_schema()
     for name, info in model.model_fields.items():
-        shown, inner, many = info.alias or name, inner_model(info.annotation), get_origin(info.annotation)
+        shown, inner, many = info.alias or name, model_among(types_in(info.annotation)), get_origin(info.annotation)
         path, optional = prefix + shown, many in (Union, UnionType)
         if inner is None or optional or inner is whole or many:
             kind = type_text(schema["properties"][shown], schema.get("$defs", {}))
@@ -147,47 +136,40 @@ def columns(schema: Any, prefix: str = "") -> Iterator[Documented]:
     """The columns of an Arrow schema or struct with their types; the parts of structs too."""
     for field in schema:
         meaning = (field.metadata or {}).get(b"description", b"").decode()
-        yield Documented(prefix + field.name, (arrow_text(field.type),), meaning)
-        inner, path = field.type, prefix + field.name
+        inner, path, lists = field.type, prefix + field.name, ""
         while pa.types.is_list(inner):
-            inner, path = inner.value_type, path + "[]"
-        if pa.types.is_struct(inner) and path != "confidence":  # which has the names of the profile
+            inner, path, lists = inner.value_type, path + "[]", lists + "list of "
+        struct = pa.types.is_struct(inner)
+        yield Documented(prefix + field.name, (f"{lists}{'struct' if struct else inner}",), meaning)
+        if struct and path != "confidence":  # which has the names of the profile
             yield from columns(inner, path + ".")
 
 
 def profile_columns(model: type[BaseModel]) -> Iterator[Documented]:
-    """The columns of a profile model with types and merge rules; a column's meaning is its field's description, the
+    """The columns of a profile model with types and merge rules; a meaning is a name and its description, the
     words to choose from, or the docstring of the model in it."""
-    rules = {field.name: rule_text(field.rule) for field in facts(model)}
+    rules = {field.name: field.rule for field in facts(model)}
     for column in columns(struct_of(model)):
-        holder, docstring = model, ""
+        holder = model
         for part in column.path.replace("[]", "").split("."):
             info = holder.model_fields[part]
-            inner = inner_model(info.annotation)
-            holder, docstring = inner or holder, (inner and inner.__doc__) or ""
-        words = ", ".join(f"`{word}`" for word in choices(info.annotation))
-        cells = (*column.cells, rules.get(column.path, ""))  # a part of a value has no rule of its own
-        yield Documented(column.path, cells, info.description or words or docstring)
+            inner = model_among(types_in(info.annotation))
+            holder = inner or holder
+        words = ", ".join(
+            f"`{word}`" for t in types_in(info.annotation) if get_origin(t) is Literal for word in get_args(t)
+        )
+        rule = rules.get(column.path)  # a part of a value has no rule of its own
+        limit = f", at most {rule.limit}" if rule and rule.kind == "union" else ""
+        merged = f"{rule.kind}{limit}{'' if rule.verbatim else ', reading'}" if rule else ""
+        name = part.replace("_", " ")
+        meaning = f"{name} ({info.description})" if info.description else words or (inner and inner.__doc__) or name
+        yield Documented(column.path, (*column.cells, merged), meaning)
 
 
-def rule_text(rule: Rule) -> str:
-    """A merge rule in words."""
-    limit = f", at most {rule.limit}" if rule.kind == "union" else ""
-    return f"{rule.kind}{limit}{'' if rule.verbatim else ', reading'}"
-
-
-def inner_model(annotation: Any) -> type[BaseModel] | None:
-    """The model in an annotation, optional or the item of a list or mapping."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(inner_model, get_args(annotation))), None)
-
-
-def choices(annotation: Any) -> tuple[Any, ...]:
-    """The values of the literal in an annotation, likewise."""
-    if get_origin(annotation) is Literal:
-        return get_args(annotation)
-    return next(filter(None, map(choices, get_args(annotation))), ())
+def types_in(annotation: Any) -> tuple[Any, ...]:
+    """The types in an annotation, those in its unions, lists and mappings too."""
+    inner = () if get_origin(annotation) is Literal else get_args(annotation)
+    return tuple(kind for part in inner for kind in types_in(part)) or (annotation,)
 
 
 def type_text(node: Mapping[str, Any], models: Mapping[str, Any]) -> str:
@@ -206,13 +188,6 @@ def type_text(node: Mapping[str, Any], models: Mapping[str, Any]) -> str:
         return f"mapping of name to {type_text(inner, models)}" if isinstance(inner, dict) else "mapping"
     bounds = "".join(f" {word} {node[name]:g}" for name, word in BOUNDS.items() if name in node)
     return ("`null`" if kind == "null" else str(node.get("format", kind))) + bounds
-
-
-def arrow_text(kind: Any) -> str:
-    """An Arrow type in words."""
-    if pa.types.is_list(kind):
-        return f"list of {arrow_text(kind.value_type)}"
-    return "struct" if pa.types.is_struct(kind) else str(kind)
 
 
 if __name__ == "__main__":

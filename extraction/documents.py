@@ -6,16 +6,23 @@ a document that gave nothing, with the fault that kept it out.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+import pyarrow as pa
 
 from extraction.errors import Fault
+
+# Types of columns that are none of Python's (see `extraction.schema.arrow_types.schema_of`).
+Int32 = Annotated[int, pa.int32()]
+LongText = Annotated[str, pa.large_string()]
 
 
 @dataclass(frozen=True, slots=True)
 class KnownCompany:
     """What the input knows of the company that a document is about, before anything is read."""
 
-    name: str | None = None
-    website: str | None = None
+    name: Annotated[str | None, "Its name"] = None
+    website: Annotated[str | None, "Its website"] = None
 
     def __bool__(self) -> bool:
         return bool(self.name or self.website)
@@ -53,18 +60,19 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A document, or an unreadable piece of input, that gave nothing. Never holds a document's text.
+    """A document, or an unreadable piece of input, that gave nothing."""
 
-    `documents` is how many it stands for: all rows of what can't be read, 1 where nobody knows them.
-    """
-
-    document_id: str | None
-    source_path: str
-    stage: str
-    fault: Fault
-    message: str
-    attempts: int = 0
-    documents: int = 1
+    document_id: Annotated[str | None, "The document; null where the row has no id or can't be read"]
+    source_path: Annotated[str, "File or URL and row (`#row=`, from 0) of the input"]
+    stage: Annotated[str, "The stage that gave it up: `plan`, `extract` or `reduce`"]
+    fault: Annotated[Fault, "The reason: a fault such as `empty`"]
+    message: Annotated[str, "The reason in words, with names and limits; never a part of the document"]
+    attempts: Annotated[Int32, "Requests that were made for it"] = 0
+    documents: Annotated[
+        int,
+        "Documents that it stands for: 1, or the rows of a file or row group that can't be read, where they "
+        "are known",
+    ] = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +81,11 @@ class Edit:
     `document.text[start:end] == original`. Length 0 is something left out.
     """
 
-    at: int
-    length: int
-    start: int
-    end: int
-    original: str
+    at: Annotated[int, "First changed character, counted from the beginning of the part in the content"]
+    length: Annotated[int, "Characters that stand there now"]
+    start: Annotated[int, "First of the characters that they replace in the document's text"]
+    end: Annotated[int, "Character after the last of these"]
+    original: Annotated[LongText, "The characters that they replace"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +96,15 @@ class Piece:
     piece's beginning.
     """
 
-    document_id: str
-    start: int
-    end: int
-    at: int
-    length: int
-    document_type: str | None
-    document_date: str | None
-    source_path: str
-    edits: tuple[Edit, ...] = ()
+    document_id: Annotated[str, "The document"]
+    start: Annotated[int, "First character of the part in the document's text"]
+    end: Annotated[int, "Character after its last one"]
+    at: Annotated[int, "First character of the part in the content"]
+    length: Annotated[int, "Characters that it has there"]
+    document_type: Annotated[str | None, "Kind of the document"]
+    document_date: Annotated[str | None, "Date of the document"]
+    source_path: Annotated[str, "File or URL and row of the input"]
+    edits: Annotated[tuple[Edit, ...], "Where cleaning changed the text"] = ()
 
     def text(self, content: str) -> str:
         """The piece as it stands in the chunk's content."""

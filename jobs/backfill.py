@@ -27,28 +27,19 @@ again; 2 the operator's mistake; 3 published, but more dead documents in a parti
 """
 
 import sys
-from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 from jobs.backfills.batches import Backfill
 from jobs.backfills.config import load_backfill
 from jobs.backfills.dry_run import show_estimate
 from jobs.backfills.runner import run_backfill
-from jobs.cli.command import LOG, command, enter
-from jobs.cli.exit_codes import FAILED
+from jobs.cli.command import command, enter
 from jobs.cli.flags import NOTHING, FilePath, Overrides, flag
 
 RETRY_FAILED = "ask again for chunks that failed by their document's fault, in partitions with dead letters"
 app = command("backfill.py", __doc__)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run, and say in one line what went wrong."""
-    try:
-        return enter(app, argv, (OSError,))
-    except KeyboardInterrupt:
-        LOG.print("interrupted: what was answered is in the ledger, the next run goes on from there")
-        return FAILED
+main = partial(enter, app)
 
 
 @app.default

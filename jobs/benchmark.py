@@ -9,11 +9,11 @@ Exit codes: 0 measured; 1 something could not be measured; 2 the operator's mist
 import sys
 from functools import partial
 
-from jobs.benchmarks import dispatching, many_servers, merging, peers, planning, resume, serving, sharing, windows
+from jobs.benchmarks import dispatching, merging, planning, resume, serving, sharing, windows
 from jobs.cli.command import command, enter
 
 app = command("benchmark.py", __doc__)
-for benchmark in (serving, planning, dispatching, sharing, many_servers, merging, windows, resume, peers):
+for benchmark in (serving, planning, dispatching, sharing, merging, windows, resume):
     app.command(benchmark.app)
 main = partial(enter, app)
 

@@ -8,15 +8,15 @@ the documents are dead than `max_dead_fraction`.
 """
 
 import contextlib
-import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Literal
 
 from extraction.errors import OperatorError
 from jobs.cli import flags, terminal_output
 from jobs.cli.command import LOG, Options, command, enter
-from jobs.cli.exit_codes import DONE, FAILED, OVER_BUDGET
+from jobs.cli.exit_codes import DONE, OVER_BUDGET
 from jobs.cli.flags import flag
 from jobs.cli.progress import progress_of
 from jobs.inputs import document_reader
@@ -36,17 +36,7 @@ from jobs.state.parquet_schemas import profile_schema
 from jobs.state.storage import storage_at
 
 app = command("extract.py", __doc__)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run, and say in one line what went wrong."""
-    try:
-        return enter(app, argv, (OSError,))
-    except (KeyboardInterrupt, SystemExit) as asked:
-        if isinstance(asked, SystemExit) and asked.code != signal.SIGTERM:
-            raise
-        LOG.print("interrupted: what was answered is in the ledger, the same command goes on from there")
-        return FAILED
+main = partial(enter, app)
 
 
 @app.default

@@ -39,7 +39,7 @@ STATE_SIGNS = {"ok": ("✔", "green"), "note": ("!", "yellow"), "wrong": ("✘",
 
 
 app = command("preflight.py", __doc__)
-main = partial(enter, app, errors=(OSError,))
+main = partial(enter, app)
 
 
 @app.default
@@ -94,7 +94,7 @@ def run_checks(
         return
     for table in tables:
         yield preflight_checks.check_output_table(table, folders["output"], settings)
-    yield from preflight_checks.check_sampling(settings)
+    yield from preflight_checks.check_limits(settings)
     try:
         servers = fleet(engine, settings)
     except ProfilesError as error:

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
 
-from tests.fakes.process import FakeServer
+from tests.fakes.process import ROOT, FakeServer
 
-ROOT = Path(__file__).resolve().parents[1]
+__all__ = ["ROOT"]
+
 DATA = ROOT.parent / "shared" / "data"
 
 
@@ -40,6 +42,21 @@ def fake() -> Iterator[FakeServer]:
     """A fake server that answers at once."""
     with FakeServer() as server:
         yield server
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A folder with all of a model that the plan needs: its tokenizer."""
+    return model_folder(tmp_path / "house-model")
+
+
+def model_folder(folder: Path) -> Path:
+    """Write a tokenizer to a folder of a model."""
+    folder.mkdir()
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
 
 
 @pytest.fixture

@@ -11,17 +11,15 @@ import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
 import click
 import yaml
-from cyclopts import App
 from ray.scripts.scripts import cli as ray_commands
 
-from extraction.config.settings import Settings, load_settings, parse_override
+from extraction.config.settings import load_settings, parse_override
 from extraction.errors import OperatorError
 from jobs import main
 from jobs.backfills.config import load_backfill
@@ -33,7 +31,6 @@ SPAN = re.compile(r"(?<!`)`([^`\n]+(?:\n[^`\n]+)?)`(?!`)")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 ROOMS = ("actors/", "cluster/", "configs/", "extraction/", "jobs/", "tests/")
 ASSIGNED = re.compile(r"[A-Z_]+=")
-FLAG = re.compile(r"--[a-z][a-z-]+")
 
 
 class Wrong(Exception):
@@ -87,6 +84,9 @@ def check_command(words: Sequence[str]) -> list[Script]:
         return check_module(rest[1:]) if rest[:1] == ["-m"] else check_script(rest)
     if program.startswith("jobs/"):
         return check_script(words)
+    if Path(program).name in OTHERS:
+        check_paths(rest)
+        return []
     check = PROGRAMS.get(Path(program).name)
     if check is None:
         raise Wrong(f"a command that no test knows how to check: {shlex.join(words)}")
@@ -134,7 +134,8 @@ def check_paths(words: Sequence[str]) -> None:
     """Words that name a file of the project name one that is there."""
     for word in words:
         path = word.split("=", 1)[-1]
-        if path.startswith(ROOMS) and not any(sign in path for sign in "*<>…") and not (ROOT / path).exists():
+        ours = path.startswith(ROOMS) or re.fullmatch(r"requirements[\w-]*\.(lock|txt)", path)
+        if ours and not any(sign in path for sign in "*<>…") and not (ROOT / path).exists():
             raise Wrong(f"there is no {path}")
 
 
@@ -159,9 +160,8 @@ def check_make(words: Sequence[str]) -> list[Script]:
     return [script for line in recipe for script in check_command(shlex.split(line))]
 
 
-def check_ray(words: Sequence[str], *, named: bool = False) -> list[Script]:
-    """`ray VERB ... -- command`: Ray's own parser takes the words, and the command after `--` holds. One that is
-    only `named` may do without its arguments."""
+def check_ray(words: Sequence[str]) -> list[Script]:
+    """`ray VERB ... -- command`: Ray's own parser takes the words, and the command after `--` holds."""
     words, inner = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
     command: click.Command = ray_commands
     left = list(words)
@@ -170,8 +170,6 @@ def check_ray(words: Sequence[str], *, named: bool = False) -> list[Script]:
     if isinstance(command, click.Group):
         raise Wrong(f"ray {shlex.join(words)}: there is no such command")
     try:
-        if named and not left:
-            return []
         command.make_context("ray", [*left, *(["--", *inner] if inner else [])], resilient_parsing=False)
     except click.ClickException as error:
         raise Wrong(f"ray {shlex.join(words)}: {error.format_message()}") from None
@@ -179,79 +177,12 @@ def check_ray(words: Sequence[str], *, named: bool = False) -> list[Script]:
     return check_command(inner) if inner else []
 
 
-def check_files(words: Sequence[str]) -> list[Script]:
-    """A program of others: the files that it is given are there, those of the project's root too."""
-    check_paths(words)
-    for word in words:
-        if re.fullmatch(r"[\w-]+\.(?:lock|toml|txt|ya?ml|md)", word) and not (ROOT / word).is_file():
-            raise Wrong(f"there is no {word}")
-    return []
-
-
-def nothing(words: Sequence[str]) -> list[Script]:
-    """Nothing of the project's is in it."""
-    return []
-
-
 PROGRAMS: dict[str, Callable[[list[str]], list[Script]]] = {
     "company-profiles": check_program,
     "make": check_make,
     "ray": check_ray,
-    "kubectl": check_files,
-    "uv": check_files,
-    "pip": check_files,
-    "docker": check_files,
-    "git": nothing,
-    "cd": nothing,
-    "export": nothing,
 }
-
-
-def check_span(span: str) -> None:
-    """A span of code in the text. One that names a command, a flag, a file or a setting names one that is there."""
-    span = " ".join(span.split())
-    words = span.split()
-    if words[0] == "ray" and len(words) > 1:
-        check_ray(words[1:], named=True)
-    elif len(words) > 1 and (words[0] in PROGRAMS or words[0].startswith("jobs/")):
-        check_command([word for word in shlex.split(span) if word not in ("...", "…")])
-    elif span.startswith("--"):
-        check_flag(words)
-    elif re.fullmatch(r"[a-z_]+(?:\.[a-z_]+)+", span) and span.split(".")[0] in Settings.model_fields:
-        check_key(span)
-    else:
-        check_paths(words)
-
-
-def check_flag(words: Sequence[str]) -> None:
-    """A flag is one of the project's scripts."""
-    if words[0].split("=")[0] not in flags_of_all():
-        raise Wrong(f"no script has the flag {words[0]}")
-    if words[0] == "--set" and len(words) == 2 and not words[1].isupper() and "KEY" not in words[1]:
-        check_setting(words[1])
-
-
-def check_key(dotted: str) -> None:
-    """A dotted name is a setting."""
-    model: object = Settings
-    for part in dotted.split("."):
-        known = getattr(model, "model_fields", {})
-        if part not in known:
-            raise Wrong(f"there is no setting {dotted}")
-        model = known[part].annotation
-
-
-@cache
-def flags_of_all() -> frozenset[str]:
-    """The flags of all commands, of those in them too."""
-    return frozenset(_flags(main.app))
-
-
-def _flags(app: App) -> Iterator[str]:
-    if app.default_command:
-        yield from (name for argument in app.assemble_argument_collection() for name in argument.names)
-    for name in app:
-        yield from [name] if name.startswith("-") else _flags(app[name])
+OTHERS = {"kubectl", "uv", "pip", "docker", "git", "cd", "export"}  # of which the files are checked
 
 
 def check(text: str, folder: Path = ROOT) -> list[Script]:
@@ -268,7 +199,10 @@ def check(text: str, folder: Path = ROOT) -> list[Script]:
             compile(content, "README.md", "exec")
     prose = FENCE.sub("", text)
     for span in SPAN.findall(prose):
-        check_span(span)
+        words = [word for word in shlex.split(span.replace("'", "")) if word not in ("...", "…")]
+        if len(words) > 1 and (words[0] in ("make", "company-profiles") or words[0].startswith("jobs/")):
+            check_command(words)
+        check_paths(words)
     for path in LINK.findall(prose):
         if not (folder / path).exists():
             raise Wrong(f"a link to {path}, which is not there")

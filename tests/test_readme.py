@@ -10,7 +10,6 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
 from extraction.schema.company import CompanyProfile, ShortProfile
 from extraction.schema.profile_model import facts
@@ -168,46 +167,17 @@ def _theirs(word: str, folder: Path, server: FakeServer) -> str:
     "wrong",
     [
         "```sh\nmake nonsense\n```",
-        "```sh\n.venv/bin/python jobs/extract.py --inputs a --output b\n```",
         "```sh\npython jobs/extract.py --input a --output b --set limits.max_tokens=3\n```",
-        "```sh\npython jobs/extract.py --input a --output b --engine vllm\n```",
-        "```sh\npython jobs/nowhere.py\n```",
-        "```sh\npython -m tests.nowhere\n```",
-        "```sh\npython jobs/evaluate.py --profiles out --labels configs/nowhere.yaml\n```",
         "```sh\nC='--chunks 3'\npython jobs/benchmark.py serving $C --serverses 3\n```",
-        "```sh\nray job submit --working-dirs . -- python jobs/extract.py --input a --output b\n```",
         "```sh\nray job submit --working-dir . -- python jobs/extract.py --input a --outputs b\n```",
-        "```sh\nray jobs submit\n```",
-        "```sh\nkubectl apply -f cluster/nowhere.yaml\n```",
         "```sh\nuv pip sync requirements-nowhere.lock\n```",
         "```sh\nfrobnicate --all\n```",
-        "```\nmake demo\n```",
-        "```bash\nmake demo\n```",
         "text\n\n    make demo\n",
-        "```yaml\na: [\n```",
-        "```python\nimport\n```",
-        "take `--inputs`",
-        "take `--set columns.body=text`",
-        "raise `limits.max_tokens`",
         "see `extraction/nowhere.py`",
         "run `make nonsense MODEL=x`",
-        "run `jobs/benchmark.py mergings`",
         "see [there](configs/nowhere)",
     ],
 )
 def test_what_does_not_hold_is_found(wrong: str) -> None:
-    with pytest.raises((Wrong, yaml.YAMLError, SyntaxError)):
+    with pytest.raises(Wrong):
         check(wrong)
-
-
-@pytest.mark.parametrize(
-    "right",
-    [
-        "```sh\nmake demo MODEL=smollm2-135m-instruct   # another\n```",
-        "```sh\ngit clone https://example.com/x\ncd x\n```",
-        "```text\nfrobnicate --all\n```",
-        "take `--set KEY=VALUE` or `--set columns.text=body`, `limits.group_target_tokens`, `extraction/errors.py`",
-    ],
-)
-def test_what_holds_is_left_alone(right: str) -> None:
-    check(right)

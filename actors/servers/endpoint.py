@@ -39,14 +39,10 @@ class EndpointServer:
 def endpoint_key() -> str | None:
     """The key in OPENAI_API_KEY. Raises OperatorError for one that no HTTP header can hold."""
     key = os.environ.get("OPENAI_API_KEY")
-    odd = next(((n, c) for n, c in enumerate(key or "") if not "!" <= c <= "~"), None)
+    odd = next((at for at, sign in enumerate(key or "", 1) if not "!" <= sign <= "~"), None)
     if key and odd:
-        at, kind = (
-            odd[0] + 1,
-            "a line end" if odd[1] in "\r\n" else "white space" if odd[1].isspace() else "no ASCII",
-        )
         raise OperatorError(
-            f"OPENAI_API_KEY can't be sent: its character {at} of {len(key)} is {kind}. Set it anew without that"
+            f"OPENAI_API_KEY can't be sent: its character {odd} of {len(key)} is white space or no ASCII"
         )
     return key
 

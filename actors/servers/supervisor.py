@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import http.client
 import os
+import socket
 import sys
 import time
 import urllib.request
@@ -20,6 +21,7 @@ from actors.servers.process import ServerProcess
 from extraction.config.settings import Servers
 from extraction.errors import RunError
 
+PROCESS_NAME = f"{socket.gethostname()}:{os.getpid()}"
 HEALTH_POLL_S = 0.2
 PROBE_TIMEOUT_S = 30
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -52,6 +54,19 @@ class ServerReady:
     ready_at: float
     facts: Mapping[str, Any]
     started_at: float
+
+
+class ServerRecords(Protocol):
+    """Where it is written down when servers were ready, and when they ended."""
+
+    def server_ready(self, ready: ServerReady) -> None:
+        """Write down a start."""
+        ...
+
+    def server_ended(self, server: str, started_at: float, ended_at: float) -> None:
+        """Write down when the first process of an actor's server was started and the last one ended (seconds since
+        1970)."""
+        ...
 
 
 class Server(Protocol):
@@ -115,17 +130,13 @@ SHUTDOWN_HOOK_S = 60  # for the actor to write its last results when it gives up
 class ServerSupervisor:
     """Owns one server for the life of its actor. It starts the server in a thread of its own, because that blocks.
 
-    `on_ready` is called after each start with the server's address, the number of starts so far, and the seconds
-    that this one took. `on_shutdown` is awaited before the supervisor ends the process. `on_end` is called when
-    the server has ended for good, if it was ever started: with when its first process was started and when the last
-    one ended (seconds since 1970).
+    `on_shutdown` is awaited before the supervisor ends the process. Each start is recorded, and the server's end
+    for good, if it was ever started; a record that fails stops nothing.
     """
 
-    def __init__(self, server: Server, settings: Servers) -> None:
-        self.server, self.settings = server, settings
-        self.on_ready: Callable[[ServerAddress, int, float], None] | None = None
+    def __init__(self, server: Server, settings: Servers, records: ServerRecords | None = None) -> None:
+        self.server, self.settings, self._records = server, settings, records
         self.on_shutdown: Callable[[], Awaitable[None]] | None = None
-        self.on_end: Callable[[float, float], None] | None = None
         self.started_at: float | None = None
         self.starts = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="supervisor")
@@ -139,10 +150,17 @@ class ServerSupervisor:
     def _start(self) -> ServerAddress:
         started = time.monotonic()
         self.started_at = self.started_at or time.time()
-        address = self.server.start()
+        address, name = self.server.start(), self.server.name
         self.starts += 1
-        if self.on_ready:
-            self.on_ready(address, self.starts, time.monotonic() - started)
+        seconds, now = time.monotonic() - started, time.time()
+        ready = ServerReady(
+            PROCESS_NAME, name, address.limit, self.starts, seconds, now, address.facts, self.started_at
+        )
+        try:
+            if self._records:
+                self._records.server_ready(ready)
+        except Exception as error:
+            log_line(f"{name}: its start could not be written down ({error})")
         return address
 
     async def restart(
@@ -210,10 +228,10 @@ class ServerSupervisor:
 
     def _end(self) -> None:
         self.server.stop()
-        on_end, self.on_end = self.on_end, None
-        if on_end and self.started_at:
-            with contextlib.suppress(Exception):  # a report that fails stops nothing
-                on_end(self.started_at, time.time())
+        records, self._records = self._records, None
+        if records and self.started_at:
+            with contextlib.suppress(Exception):
+                records.server_ended(PROCESS_NAME, self.started_at, time.time())
 
 
 LOG_MARK = "company-profiles: "  # by which the driver knows our lines among all that Ray forwards

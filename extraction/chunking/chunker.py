@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -18,7 +18,7 @@ from extraction.chunking.cleaning import Boilerplate, Clean, clean
 from extraction.chunking.splitting import Outline, Ruler, Splitter
 from extraction.chunking.tokenizers import Counter, render_chat
 from extraction.config.settings import Limits
-from extraction.documents import UNKNOWN_COMPANY, DeadLetter, Document, KnownCompany, Piece
+from extraction.documents import UNKNOWN_COMPANY, DeadLetter, Document, KnownCompany, LongText, Piece
 from extraction.errors import Fault, OperatorError
 from extraction.prompting.prompt import Prompt, content_of, defused, known_header
 
@@ -151,16 +151,15 @@ MIN_BUDGET = 64  # tokens; less room than this for a document's text is a mistak
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One request: `content` is its last message, `prompt_tokens` counts all of them with the template. `known` is
-    what the input knows of the company, which the content's first line says."""
+    """One request. The content's first line says what is known of the company."""
 
-    chunk_id: str
-    company_id: str
-    content: str
-    prompt_tokens: int
-    max_tokens: int
-    pieces: tuple[Piece, ...]
-    known: KnownCompany = UNKNOWN_COMPANY
+    chunk_id: Annotated[str, "SHA-256 of fingerprint and content: its key in the ledger"]
+    company_id: Annotated[str, "The company"]
+    content: Annotated[LongText, "The last message of the request: the text with what stands before it"]
+    prompt_tokens: Annotated[int, "Tokens of the whole prompt"]
+    max_tokens: Annotated[int, "Most tokens of the reply"]
+    pieces: Annotated[tuple[Piece, ...], "The parts of documents that it holds"]
+    known: Annotated[KnownCompany, "What the input knows of the company"] = UNKNOWN_COMPANY
 
 
 class Chunker:

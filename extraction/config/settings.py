@@ -4,8 +4,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
@@ -13,9 +12,9 @@ from pydantic.fields import FieldInfo
 
 from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError
-from extraction.merging.confidence import Calibration, Minima, Probability, minimum_of
+from extraction.merging.confidence import Calibration, Minima, Probability
 from extraction.prompting.prompt import Prompt, prompt_digest
-from extraction.schema.profile_model import fields
+from extraction.schema.profile_model import fields, model_among, options_of
 from extraction.settings_base import Amount, Count, Frozen, Seconds
 
 Engine = Literal["sglang", "llamacpp", "endpoint"]
@@ -281,13 +280,9 @@ class Confidence(Frozen):
         default=True, description="Whether to ask servers for the log-probabilities of their tokens"
     )
 
-    def minimum(self, field: str, calibration: Calibration | None) -> float:
-        """What a field's value needs to be published, by a calibration that fits the run's model, if there is
-        one."""
-        return minimum_of(self.minima(calibration), field)
-
     def minima(self, calibration: Calibration | None) -> Minima:
-        """The same for all fields: those that the settings give before those of the calibration."""
+        """What a field's value needs to be published: what the settings give before what a calibration gives that
+        fits the run's model, if there is one."""
         own: Minima = {"default": 0.0, **(calibration.min_confidence if calibration else {})}
         match self.min_confidence:
             case None:
@@ -423,13 +418,13 @@ def refused(
     """What is wrong with settings: the place that it came from, the key, the value, and what may be meant."""
     first = error.errors()[0]
     where = tuple(map(str, first["loc"]))
-    depth = next(n for n in range(len(where), 0, -1) if _names(_model_at(model, where[: n - 1])))
+    depth = next(n for n in range(len(where), 0, -1) if _names_at(model, where[: n - 1]))
     keys = [key for key in overrides if _meet(parts_of(key, model), where[:depth])]
     keys.sort(key=lambda key: not _meet(parts_of(key, model), where))  # of several keys of a mapping the one
     source = next((f"--set {key}" for key in keys), path)
     given = "" if first["type"] == "missing" else f" (given: {first['input']!r:.80})"
-    known = _names(_model_at(model, where[:-1])) if first["type"] == "extra_forbidden" else ()
-    alike = get_close_matches(where[-1], known, 1) if known else []
+    known = _names_at(model, where[:-1]) if first["type"] == "extra_forbidden" else ()
+    alike = get_close_matches(where[-1], known, 1)
     meant = f": did you mean {'.'.join([*where[:-1], *alike])}?" if alike else ""
     key = ".".join(where)
     place = source if source == f"--set {key}" else f"{source}: {key}"
@@ -444,32 +439,18 @@ def _meet(one: Sequence[str], other: Sequence[str]) -> bool:
 def parts_of(key: str, model: type[BaseModel]) -> list[str]:
     """The parts of a dotted key; what stands behind a mapping of names is one name, whatever dots are in it."""
     parts = key.split(".")
-    inner: type[BaseModel] | None = model
-    for n, part in enumerate(parts):
-        if inner is None:
-            return [*parts[:n], ".".join(parts[n:])]
-        field = _names(inner).get(part)
-        inner = _inner_model(field.annotation) if field else None
-    return parts
+    known = next((n for n in range(len(parts)) if not _names_at(model, parts[:n])), len(parts))
+    return [*parts[:known], *filter(None, [".".join(parts[known:])])]
 
 
-def _names(model: type[BaseModel] | None) -> dict[str, FieldInfo]:
-    return {info.alias or name: info for name, info in model.model_fields.items()} if model else {}
-
-
-def _model_at(model: type[BaseModel] | None, where: Sequence[str]) -> type[BaseModel] | None:
-    for part in where:
-        field = _names(model).get(part)
-        model = _inner_model(field.annotation) if field else None
-    return model
-
-
-def _inner_model(annotation: Any) -> type[BaseModel] | None:
-    """The model in an annotation, optional or not; none where a mapping or a list is around it."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    union = get_origin(annotation) in (Union, UnionType, Annotated)
-    return next(filter(None, map(_inner_model, get_args(annotation))), None) if union else None
+def _names_at(model: type[BaseModel] | None, where: Sequence[str]) -> dict[str, FieldInfo]:
+    """The keys of the model at a place in another; none where there is no model, or a mapping or list around it."""
+    names: dict[str, FieldInfo] = {}
+    for part in (None, *where):
+        if part is not None:
+            model = model_among(options_of(names[part].annotation)) if part in names else None
+        names = {info.alias or name: info for name, info in model.model_fields.items()} if model else {}
+    return names
 
 
 def override(raw: dict[str, Any], key: str, value: Any, model: type[BaseModel]) -> None:

@@ -46,10 +46,6 @@ class Flags(Frozen):
     disable_prefill_cuda_graph: bool | None = Field(default=None, description="No CUDA graphs for prompts")
     disable_radix_cache: bool | None = Field(default=None, description="No prefix cache")
     enable_mixed_chunk: bool | None = Field(default=None, description="Prompts and replies in one batch")
-    attention_backend: Literal["fa3", "flashinfer", "triton", "torch_native"] | None = Field(
-        default=None, description="Attention kernels"
-    )
-    sampling_backend: Literal["flashinfer", "pytorch"] | None = Field(default=None, description="Sampling kernels")
     quantization: Literal["fp8"] | None = Field(
         default=None, description="Precision of the weights; changes replies"
     )

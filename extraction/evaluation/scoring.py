@@ -49,12 +49,6 @@ def shares(above: npt.ArrayLike, below: npt.ArrayLike) -> list[Interval]:
     return [Interval(float(value), *_interval(column)) for value, column in zip(values, resampled.T, strict=True)]
 
 
-def mean(values: Sequence[float]) -> Interval:
-    """The mean of a number a company."""
-    column = np.asarray(values, np.float64).reshape(-1, 1)
-    return shares(column, np.ones_like(column))[0]
-
-
 def ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> FloatArray:
     """Element by element, NaN where there is nothing below."""
     over, under = np.asarray(above, np.float64), np.asarray(below, np.float64)

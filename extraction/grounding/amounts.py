@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 from price_parser import Price
@@ -50,11 +49,7 @@ def numerals(digits: str, text: str) -> Iterator[Span]:
 
 def amount_key(value: Any) -> str:
     """Equal for amounts that have the same currency, number and words beside them, such as `million`."""
-    return _amount_key(str(value))
-
-
-@lru_cache(maxsize=65_536)
-def _amount_key(value: str) -> str:
+    value = str(value)
     price = Price.fromstring(value)
     if price.amount is None or not price.amount_text:
         return text_key(value)

@@ -45,11 +45,7 @@ def _email(value: str) -> str:
 
 def phone_key(value: Any) -> str:
     """A number in E.164 (+551133221100) if it names its country, else its digits."""
-    return _phone_key(str(value))
-
-
-@lru_cache(maxsize=65_536)
-def _phone_key(value: str) -> str:
+    value = str(value)
     at = value.find("+")
     if at >= 0:
         try:
@@ -72,7 +68,7 @@ def is_phone(value: Any) -> bool:
     country, else not longer than any number is (E.164)."""
     digits = "".join(filter(str.isdigit, str(value)))
     if str(value).strip().startswith(("+", "00")):
-        key = _phone_key(re.sub(r"^00", "+", str(value).strip()))
+        key = phone_key(re.sub(r"^00", "+", str(value).strip()))
         return key.startswith("+")
     return SHORTEST_PHONE <= len(digits) <= LONGEST_PHONE
 

@@ -5,8 +5,9 @@ Of each value the documents and chunks that give it are kept, and the places in 
 of a company with 10,000 chunks is bounded by the distinct values that it has.
 """
 
+import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, NamedTuple
 
 PLACES_SAMPLED = 16  # documents of each value whose observation is kept whole
@@ -49,6 +50,7 @@ def _order(observation: Observation) -> tuple[object, ...]:
     return -observation.probability, observation.start, observation.document_id, observation.chunk_id, observation
 
 
+@dataclasses.dataclass(slots=True)
 class Support:
     """All observations of one value that stand in a document, or all that stand in none.
 
@@ -56,14 +58,11 @@ class Support:
     first SAMPLE: greatest and least elements under total orders, which are unions too.
     """
 
-    __slots__ = ("chunks", "documents", "found", "last", "sample")
-
-    def __init__(self) -> None:
-        self.last: tuple[object, ...] | None = None  # in the order of a sample that is full
-        self.documents: dict[str, float] = {}
-        self.chunks: set[str] = set()
-        self.sample: dict[str, Observation] = {}
-        self.found = False
+    documents: dict[str, float] = dataclasses.field(default_factory=dict)
+    chunks: set[str] = dataclasses.field(default_factory=set)
+    sample: dict[str, Observation] = dataclasses.field(default_factory=dict)
+    found: bool = False
+    last: tuple[object, ...] | None = None  # in the order of a sample that is full
 
     def add(self, observation: Observation) -> None:
         """Take one observation in."""
@@ -95,21 +94,19 @@ class Support:
         if len(self.sample) == PLACES_SAMPLED:
             self.last = max(map(_order, self.sample.values()))
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Support) and all(
-            getattr(self, name) == getattr(other, name) for name in self.__slots__
-        )
-
 
 ValueKey = tuple[str, bool]  # its key, and whether it stands in a document
 
 
+@dataclasses.dataclass(init=False)
 class Evidence:
     """The evidence on one company: `supports` by field and value, and the date and type of each document."""
 
+    supports: dict[str, dict[ValueKey, Support]]
+    documents: dict[str, tuple[str, str]]
+
     def __init__(self, observations: Iterable[Observation] = ()) -> None:
-        self.supports: dict[str, dict[ValueKey, Support]] = {}
-        self.documents: dict[str, tuple[str, str]] = {}
+        self.supports, self.documents = {}, {}
         for observation in observations:
             self.add(observation)
 
@@ -151,19 +148,3 @@ class Evidence:
     def of(self, field: str) -> Mapping[ValueKey, Support]:
         """The values that a field was given."""
         return self.supports.get(field, {})
-
-    def __iter__(self) -> Iterator[tuple[str, ValueKey, Support]]:
-        for field, values in self.supports.items():
-            for value, support in values.items():
-                yield field, value, support
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Evidence) and (self.supports, self.documents) == (other.supports, other.documents)
-
-
-def merge(*evidence: Evidence) -> Evidence:
-    """The union of evidence; what it is made of stays as it was."""
-    union = Evidence()
-    for one in evidence:
-        union.update(one)
-    return union

@@ -4,7 +4,7 @@ signals."""
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
@@ -360,16 +360,10 @@ def _reading(answer: GroundedReply, value: ReplyValue) -> Iterator[Seen]:
 
 def _value(field: Field, value: Any, logprob: float | None) -> ReplyValue | None:
     """A value; None for one that says nothing, or that no column can hold."""
-    key = _key_of.__wrapped__(field, value) if isinstance(value, dict | list) else _key_of(field, value)
-    return ReplyValue(field, key, value, logprob) if key else None
-
-
-@lru_cache(maxsize=65_536, typed=True)
-def _key_of(field: Field, value: Any) -> str:
-    """The key of a value, empty for one that says nothing, or that no column can hold."""
     if field.rule.quote_of(value) is None or not _fits(field, value):
-        return ""
-    return field.rule.key_of(value)
+        return None
+    key = field.rule.key_of(value)
+    return ReplyValue(field, key, value, logprob) if key else None
 
 
 def _fits(field: Field, value: Any) -> bool:

@@ -21,36 +21,15 @@ from extraction.schema.arrow_types import storable
 from extraction.schema.profile_model import fields, model_among, options_of
 
 BLANK_RUN = 200  # characters
-LOOPS = ((2, 60, 8), (61, 1_000, 4))  # characters from and to, and how often they are said for it to be a loop
+LOOP = re.compile(r"(.{2,60}?)\1{7}|(.{61,1000}?)\2{3}", re.DOTALL)  # something short eight times, else four times
+LONGEST_LOOP = 4_000  # characters
 
 
 def loops(reply: str) -> bool:
     """Whether a reply ends in the same thing said again and again, or in a long blank."""
-    if len(reply) >= BLANK_RUN and not reply[-BLANK_RUN:].strip():
-        return True
-    tail = reply[: -max(longest * times for _, longest, times in LOOPS) - 1 : -1]
-    repeated = _repeated(tail)
-    return any(
-        repeated[length] >= (times - 1) * length and not tail[:length].isspace()
-        for shortest, longest, times in LOOPS
-        for length in range(shortest, min(longest, len(tail) // times) + 1)
-    )
-
-
-def _repeated(text: str) -> list[int]:
-    """For each position, how many characters from there are those that the text begins with (its Z array).
-
-    In linear time. Where that is k times the position itself, the text begins with k + 1 of the same.
-    """
-    found, left, right = [len(text)] + [0] * (len(text) - 1), 0, 0
-    for at in range(1, len(text)):
-        same = min(right - at, found[at - left]) if at < right else 0
-        while at + same < len(text) and text[same] == text[at + same]:
-            same += 1
-        if at + same > right:
-            left, right = at, at + same
-        found[at] = same
-    return found
+    said = reply.rstrip()
+    backwards = said[: -LONGEST_LOOP - 1 : -1]
+    return len(reply) - len(said) >= BLANK_RUN or LOOP.match(backwards) is not None
 
 
 P = TypeVar("P", bound=BaseModel)

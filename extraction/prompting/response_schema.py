@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
 from extraction.schema.arrow_types import Node, definition_of
-from extraction.schema.profile_model import json_schema
+from extraction.schema.profile_model import json_schema, shape_of
 
 TEXT_TYPES = frozenset({"title", "description", "default", "examples", "$defs"})
 SHAPE = frozenset(
@@ -60,7 +60,7 @@ def complete(value: Any, model: type[BaseModel], mirrors: dict[int, Any]) -> Non
 
 
 def _complete(value: Any, node: Node, mirrors: dict[int, Any]) -> None:
-    shape = _only_option(node)
+    shape = shape_of(node, {})
     if isinstance(value, list):
         for item in value:
             _complete(item, shape.get("items", {}), mirrors)
@@ -81,7 +81,7 @@ def without_empty(value: Any, model: type[BaseModel]) -> Any:
 
 
 def _without_empty(value: Any, node: Node) -> Any:
-    shape = _only_option(node)
+    shape = shape_of(node, {})
     if isinstance(value, list):
         return [_without_empty(item, shape.get("items", {})) for item in value]
     if not isinstance(value, dict):
@@ -89,12 +89,6 @@ def _without_empty(value: Any, node: Node) -> Any:
     properties = shape.get("properties", {})
     left = {name: _without_empty(inner, properties.get(name, {})) for name, inner in value.items()}
     return {k: v for k, v in left.items() if k not in properties or v != _empty(properties[k])}
-
-
-def _only_option(node: Node) -> Node:
-    """The one shape of a value that is not null; none where it may have several."""
-    options = [option for option in node.get("anyOf", [node]) if option.get("type") != "null"]
-    return options[0] if len(options) == 1 else {}
 
 
 def judging_schema(model: type[BaseModel]) -> dict[str, Any]:

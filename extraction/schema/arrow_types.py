@@ -4,11 +4,12 @@ A type is read from the model's JSON schema of stored values (`profile_model.jso
 Python type a field has: a date, a URL, an enum, a UUID, a root model.
 """
 
+import dataclasses
 import datetime
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
@@ -63,6 +64,31 @@ def type_of(node: Node, definitions: Node, where: str, inside: frozenset[str] = 
     if kind not in SCALAR_TYPES:
         raise _refused(where, "of no type that is known", "say its type, or what its serializer returns")
     return SCALAR_TYPES[kind]
+
+
+def schema_of(record: type) -> list[pa.Field]:
+    """The columns of a dataclass: `Annotated` gives a field's meaning as text, and its type where that is another
+    than the Python type's."""
+    hints = get_type_hints(record, include_extras=True)
+    return [_column(field.name, hints[field.name]) for field in dataclasses.fields(record)]
+
+
+def _column(name: str, hint: Any) -> pa.Field:
+    kind, *given = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    types = [each for each in given if isinstance(each, pa.DataType)] or [_type_of_values(kind)]
+    meanings = [each for each in given if isinstance(each, str)]
+    return pa.field(name, types[0], metadata={"description": meanings[0]} if meanings else None)
+
+
+def _type_of_values(kind: Any) -> pa.DataType:
+    """The Arrow type of a Python type: a value's, optional or a tuple's, or another dataclass."""
+    if get_origin(kind) is tuple:
+        return pa.list_(_column("", get_args(kind)[0]).type)
+    if options := get_args(kind):
+        return _type_of_values(options[0])
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return pa.struct(schema_of(kind))
+    return TYPES_OF_VALUES[str if issubclass(kind, str) else kind]
 
 
 def definition_of(node: Node) -> str:

@@ -4,7 +4,6 @@ The model writes fields in the order in which they stand here. It reads the desc
 are checked on its reply, and bound it while it writes where the grammar can.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -283,42 +282,3 @@ class CompanyProfile(ProfilePart):
     quotes: Annotated[list[Quote], quoted(), Field(max_length=7)] = Field(
         description="one for each of these fields that is given"
     )
-
-
-# What columns mean to readers, where a field has no description or one that only says how to write it. They do not
-# stand in the fields, as the language model reads those and a changed description changes replies.
-COLUMN_MEANINGS: Mapping[str, str] = {
-    "identity.former_names": "Names that it had before",
-    "identity.identifiers[].value": "The number as written",
-    "identity.legal_form": "Legal form, such as GmbH",
-    "identity.founded_year": "Year in which it was founded",
-    "identity.parent_company": "The company that owns it",
-    "identity.subsidiaries": "Companies that it owns",
-    "identity.description": "What it does, in one to three sentences",
-    "classification.industry_codes": "Entries of official classifications of economic activities",
-    "classification.industry_codes[].code": "The code as written",
-    "classification.target_customers": "Whom it sells to",
-    "scale.employees": "Number of people who work for it",
-    "scale.revenue.year": "The year",
-    "scale.people[].name": "Name as written",
-    "offerings.items": "Products and services",
-    "offerings.items[].name": "Name as written",
-    "offerings.brands": "Brands",
-    "reputation.certifications": "Certificates",
-    "reputation.certifications[].name": "Name of the certificate",
-    "reputation.certifications[].year": "Year of the certificate",
-    "reputation.awards": "Prizes",
-    "reputation.awards[].name": "Name of the prize",
-    "reputation.awards[].year": "Year of the prize",
-    "reputation.partners": "Companies that it works with",
-    "reputation.clients": "Companies that it works for",
-    "contact.website": "Web address",
-    "contact.emails": "Mail addresses",
-    "contact.phones": "Telephone numbers as written",
-    "contact.social_urls": "Addresses of its pages in social networks",
-    "contact.addresses": "Places of the company",
-    "contact.addresses[].street": "Street and number",
-    "contact.addresses[].city": "City",
-    "contact.addresses[].postal_code": "Postal code",
-    "contact.addresses[].country": "Country as written",
-}

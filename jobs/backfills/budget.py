@@ -6,7 +6,6 @@
 import math
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
@@ -104,7 +103,6 @@ def _check(allowed: Budgets, price: Price, gpus: int) -> None:
 
 SPENDING_FOLDER = "work/backfill"
 SAVE_EVERY_S = 5.0
-SPENDING_READERS = 16
 
 
 class SpendingRecord(StoredRecord):
@@ -136,7 +134,5 @@ class Spending:
 
 def spent_before(storage: Storage) -> Spent:
     """What all runs so far have spent."""
-    paths = storage.list(SPENDING_FOLDER, ".json")
-    with ThreadPoolExecutor(SPENDING_READERS) as threads:
-        records = threads.map(lambda path: storage.read_record(path, SpendingRecord), paths)
-        return sum((record.spent for record in records if record), Spent())
+    records = storage.read_records(storage.list(SPENDING_FOLDER, ".json"), SpendingRecord)
+    return sum((record.spent for record in records), Spent())

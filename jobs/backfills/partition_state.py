@@ -11,7 +11,6 @@ import inspect
 import json
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -25,10 +24,9 @@ from jobs.stages.cost_estimate import Spent
 from jobs.stages.run import Run
 from jobs.state import manifest
 from jobs.state.manifest import Counts
-from jobs.state.storage import Storage, StoredRecord
+from jobs.state.storage import Storage, StoredRecord, in_threads
 
 STATE_FILE = "backfill.json"
-STATE_READERS = 16
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of an object, another one in each process
 State = Literal["new", "changed", "failed", "incomplete", "done"]
 
@@ -139,8 +137,7 @@ def read_statuses(
         record = read_partition(storage)
         return PartitionStatus(partition, record, _state(partition, record, storage, recipe, attempts))
 
-    with ThreadPoolExecutor(STATE_READERS) as threads:
-        return list(threads.map(status, partitions))
+    return in_threads(status, partitions)
 
 
 def _state(

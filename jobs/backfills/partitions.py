@@ -8,7 +8,6 @@ import datetime
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,13 +15,12 @@ from typing import Any
 from extraction.errors import OperatorError
 from jobs.backfills.config import Declaration, Window
 from jobs.inputs.file_discovery import is_data, is_hidden, refuse_tables
-from jobs.state.storage import Storage, explained, filesystem_at
+from jobs.state.storage import Storage, explained, filesystem_at, in_threads
 
 DATE_PLACEHOLDER, ISO = "date", "%Y-%m-%d"
 PLACEHOLDER = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
 DIRECTIVES = {"%Y": r"\d{4}", "%m": r"\d{2}", "%d": r"\d{2}", "%j": r"\d{3}", "%y": r"\d{2}"}
 VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "updated", "last_modified", "created")  # by store
-LISTERS = 16  # partitions listed at a time
 
 
 @dataclass(frozen=True)
@@ -79,9 +77,8 @@ class Pattern:
                 values = self._values(path.rstrip("/"))
                 if values:
                     roots.setdefault(tuple(values.items()), []).append(path)
-            with ThreadPoolExecutor(LISTERS) as threads:
-                listed = threads.map(lambda item: self._partition(dict(item[0]), item[1]), roots.items())
-                partitions = sorted((each for each in listed if each.files), key=lambda each: each.path)
+            listed = in_threads(lambda item: self._partition(dict(item[0]), item[1]), roots.items())
+            partitions = sorted((each for each in listed if each.files), key=lambda each: each.path)
             folders = {path.rstrip("/") for some in roots.values() for path in some}
             refuse_tables(self._filesystem, [], folders, f"input: {self.text}")
         if not partitions:

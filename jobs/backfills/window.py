@@ -41,12 +41,11 @@ from jobs.stages.reduce import (
     gather,
 )
 from jobs.stages.run import Run
-from jobs.state.dead_letters import DEAD_LETTERS
 from jobs.state.ledger import ChunkState, Digests, Index, digests, find_ids, first_of_each, order
 from jobs.state.manifest import Counts, Manifest, Tokens, read_manifest
-from jobs.state.parquet_schemas import CHUNKS, published_table
+from jobs.state.parquet_schemas import CHUNKS, DEAD_LETTERS, published_table
 from jobs.state.run_record import folder_of
-from jobs.state.storage import Storage, StoredRecord, Written
+from jobs.state.storage import WRITTEN_COLUMNS, Storage, StoredRecord, Written
 
 WINDOW = "window"
 COMPLETE = "complete"
@@ -79,12 +78,11 @@ COMPANIES = pa.schema(
         ("dead_letters", pa.list_(pa.struct(list(DEAD_LETTERS)))),
     ]
 )
-WRITTEN_COLUMNS = [("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()), ("sha256", pa.string())]
 BUCKETS = pa.schema(
     [
         ("merged", pa.int64()),
         *((name, pa.int64()) for name in ("documents", "dead_documents", "chunks", "answered")),
-        *((f"{kind}_{name}", type_) for kind in ("profiles", "dead") for name, type_ in WRITTEN_COLUMNS),
+        *((kind, WRITTEN_COLUMNS) for kind in ("profiles", "dead")),
     ]
 )
 
@@ -338,9 +336,7 @@ def _reduce(
             "not published. Run again"
         )
     profiles, dead = (
-        tuple(
-            sorted((Written.of(row, f"{kind}_") for row in rows if row[f"{kind}_path"]), key=lambda file: file.path)
-        )
+        tuple(sorted((Written(**row[kind]) for row in rows if row[kind]), key=lambda file: file.path))
         for kind in ("profiles", "dead")
     )
     counts = Counts(
@@ -471,7 +467,7 @@ def _write_bucket(run: Run, bucket: int, parts: pa.Table, shared: SharedWindow) 
         "merged": len(companies),
         **{name: pc.sum(state[name]).as_py() or 0 for name in ("documents", "chunks", "answered")},
         "dead_documents": pc.sum(dead["documents"]).as_py() or 0,
-        **{f"{kind}_{key}": value for kind, file in written.items() for key, value in asdict(file).items()},
+        **{kind: file.model_dump() for kind, file in written.items()},
     }
 
 

@@ -19,6 +19,7 @@ from actors.servers.supervisor import DIRECT, ServerAddress
 MODEL, KEY = "instant", "none"
 END = b"\r\n\r\n"
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+SAMPLES = {"string": "Alder & Finch Ltd", "integer": 1998, "number": 1.5, "boolean": True, "null": None}
 MAX_TOKENS = re.compile(rb'"max_tokens": *(\d+)')
 
 
@@ -114,6 +115,20 @@ class InstantServer:
         with DIRECT.open(urllib.request.Request(f"{self.root}/stats"), timeout=30) as reply:
             found: dict[str, Any] = json.loads(reply.read())
         return found
+
+
+def sampled(schema: dict[str, Any]) -> Any:
+    """A value of a JSON schema: every property, one item in each list."""
+    for option in schema.get("anyOf", ()):
+        if option.get("type") != "null":
+            return sampled(option)
+    if "enum" in schema:
+        return schema["enum"][0]
+    kind = schema.get("type", "null")
+    kind = kind[0] if isinstance(kind, list) else kind
+    if kind == "object":
+        return {name: sampled(each) for name, each in schema["properties"].items()}
+    return [sampled(schema["items"])] if kind == "array" else SAMPLES[kind]
 
 
 async def serve(reply: bytes, latency_s: float) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -51,11 +51,6 @@ class CpuClock:
         if not name.startswith("ray::"):
             return "ray"
         return "actors" if name.startswith("ray::MapWorker") else "tasks"
-
-
-def per(seconds: Mapping[str, float], count: float) -> dict[str, float]:
-    """Milliseconds for each of `count`, by role."""
-    return {role: 1000 * used / count for role, used in seconds.items()}
 
 
 Wire = Literal["full", "bounded", "light"]

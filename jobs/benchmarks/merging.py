@@ -7,28 +7,24 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pyarrow as pa
 
-from actors.results import RESULTS, Result
-from extraction.config.settings import load_settings
+from actors.results import RESULTS
 from extraction.documents import Piece
 from extraction.prompting.logprobs import leaves
+from jobs.benchmarks.harness import made_up_run, show
 from jobs.cli.command import CONFIGS, command
 from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import NumbersFile, WholeNumber, flag
 from jobs.stages import ray_cluster
-from jobs.stages.engines import fleet
 from jobs.stages.plan import Plan
 from jobs.stages.reduce import reduce
-from jobs.stages.run import Run, new_run_id
+from jobs.stages.run import Run
 from jobs.state.parquet_schemas import CHUNKS
-from jobs.state.storage import storage_at
 
-NO_ENDPOINT = "http://127.0.0.1:9/v1"  # nobody is asked
 FILE_ROWS = 5_000  # about what a block of the plan holds
 FIRST = (
     "Amber",
@@ -50,6 +46,22 @@ FILLER = " ".join(f"{one} and {other.lower()} are told of here." for one in FIRS
 INVENTED = 0.3  # of the answers hold a value that stands nowhere, as a small model's do
 
 
+@dataclass(frozen=True)
+class Merged:
+    """A reduce stage: its seconds, of them for the ledger's index, and those to make its input, not counted."""
+
+    companies: int
+    extractions: int
+    seconds: float
+    index_s: float
+    made_s: float
+
+    @property
+    def extractions_per_s(self) -> float:
+        """Extractions a second."""
+        return self.extractions / self.seconds
+
+
 app = command("merging", __doc__)
 
 
@@ -62,18 +74,14 @@ def run(
     json_file: NumbersFile = None,
 ) -> int:
     """Measure, print and write."""
-    found = measure_merging(companies, extractions, characters)
-    for name, value in found.items():
-        print(f"{name:<42} {value:>12,}")
-    if json_file:
-        json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    show([measure_merging(companies, extractions, characters)], json_file)
     return DONE
 
 
-def measure_merging(companies: int, extractions: int, characters: int) -> dict[str, float]:
+def measure_merging(companies: int, extractions: int, characters: int) -> Merged:
     """Write what a run leaves, reduce it, and tell how long that took."""
     with tempfile.TemporaryDirectory(prefix="merging-") as folder:
-        this = made_run(folder)
+        this = made_up_run(CONFIGS / "demo.yaml", folder, {})
         began = time.monotonic()
         files = tuple(_write(this, companies, extractions, characters))
         written_s = time.monotonic() - began
@@ -85,20 +93,8 @@ def measure_merging(companies: int, extractions: int, characters: int) -> dict[s
             indexed_s = time.monotonic() - began
             reduced = reduce(this, plan, index)
         seconds = time.monotonic() - began
-    return {
-        "companies": sum(file.rows for file in reduced.profiles),
-        "extractions": total,
-        "seconds": round(seconds, 1),
-        "of them for the ledger's index": round(indexed_s, 1),
-        "extractions/s": round(total / seconds),
-        "seconds to make the data, not counted": round(written_s, 1),
-    }
-
-
-def made_run(folder: str) -> Run:
-    """A run into a folder that asks nobody."""
-    settings = load_settings(CONFIGS / "demo.yaml", {"endpoint.url": NO_ENDPOINT})
-    return Run(new_run_id(), settings, fleet("endpoint", settings), storage_at(folder), Path(folder, "logs"))
+    merged = sum(file.rows for file in reduced.profiles)
+    return Merged(merged, total, seconds, indexed_s, written_s)
 
 
 def _write(run: Run, companies: int, extractions: int, characters: int) -> Iterator[str]:
@@ -158,8 +154,7 @@ def made_extraction(company: int, number: int, characters: int) -> tuple[dict[st
         "pieces": [vars_of(piece)],
     }
     scores = [[-0.1 - number / 50] * leaves(facts)]
-    answer = {"chunk_id": chunk["chunk_id"], "replies": [json.dumps(facts)], "scores": scores}
-    return chunk, asdict(Result("", attempts=1)) | answer
+    return chunk, {"chunk_id": chunk["chunk_id"], "replies": [json.dumps(facts)], "scores": scores}
 
 
 def vars_of(piece: Piece) -> dict[str, Any]:

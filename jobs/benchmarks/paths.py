@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import numpy as np
 import psutil
 import pyarrow as pa
 
@@ -24,10 +23,10 @@ from actors.servers.sglang import SglangServer
 from actors.servers.supervisor import Server, ServerAddress
 from extraction.errors import Fault, RunError
 from extraction.prompting.reply_parsing import ReplyFault, parse
+from jobs.benchmarks.harness import work_on
 from jobs.benchmarks.measurement import Sample
 from jobs.stages import extract
 from jobs.stages.run import Run
-from jobs.state.ledger import digests
 
 EVENT = b"data: "
 
@@ -252,12 +251,9 @@ class Extracted:
 
 def ask_job(run: Run, questions: pa.Table) -> Extracted:
     """Put all questions through the extract stage, with a ledger that holds nothing."""
-    path = run.storage.write_table(f"{run.folder}/chunks/{{sha}}.parquet", questions).path
-    count = questions.num_rows
-    work = extract.Work({path: np.arange(count)}, digests(questions["chunk_id"].to_pylist()), count)
     tables: list[pa.Table] = []
     processes: list[dict[str, Any]] = []
-    for answers in extract.results(run, work, Timed):
+    for answers in extract.results(run, work_on(run, questions), Timed):
         processes = processes or on_gpus()
         tables.append(answers)
     rows = pa.concat_tables(tables).to_pylist()

@@ -5,22 +5,20 @@
 Tokens are those of the documents' text.
 """
 
-import json
 import math
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from rich.console import Console
-from rich.table import Table
 
 from extraction.errors import OperatorError
-from jobs.benchmarks.measurement import CpuClock, CpuSeconds
+from jobs.benchmarks.harness import show
+from jobs.benchmarks.measurement import CpuClock
 from jobs.cli import demo_documents
 from jobs.cli.command import CONFIGS, LOG, Options, command
 from jobs.cli.exit_codes import DONE
@@ -42,12 +40,17 @@ class Planned:
     megabytes: float
     chunks: int
     seconds: float
-    cpu: CpuSeconds
+    cpu_s: float
 
     @property
-    def cpu_seconds(self) -> float:
-        """CPU of everybody."""
-        return sum(self.cpu.values())
+    def tokens_per_s(self) -> float:
+        """Tokens a second."""
+        return self.tokens / self.seconds
+
+    @property
+    def tokens_per_cpu_s(self) -> float:
+        """Tokens a second of CPU, whoever used it."""
+        return self.tokens / self.cpu_s
 
 
 app = command("planning", __doc__)
@@ -71,11 +74,8 @@ def run(
             with tempfile.TemporaryDirectory(prefix="planning-") as folder:
                 this = Run(new_run_id(), settings, servers, storage_at(folder), Path(folder, "logs"))
                 measured.append(measure_planning(this, documents, size, Path(folder, "in")))
-            one = measured[-1]
-            LOG.print(f"{one.tokens:,} tokens: {one.tokens / one.seconds:,.0f} a second")
-    Console(width=160, highlight=False).print(planning_table(measured))
-    if json_file:
-        json_file.write_text(json.dumps([asdict(one) for one in measured], indent=1) + "\n", encoding="utf-8")
+            LOG.print(f"{measured[-1].tokens:,} tokens: {measured[-1].tokens_per_s:,.0f} a second")
+    show(measured, json_file)
     return DONE
 
 
@@ -95,7 +95,9 @@ def measure_planning(this: Run, documents: pa.Table, tokens: int, folder: Path) 
     planned = plan.plan(this, document_reader.find_input([str(folder)], this.settings.columns))
     seconds = time.monotonic() - began
     chunks = sum(pq.read_metadata(this.storage.full(path)).num_rows for path in planned.chunk_files)
-    return Planned(planned.documents, copies * once, copies * size / 1e6, chunks, seconds, clock.seconds())
+    return Planned(
+        planned.documents, copies * once, copies * size / 1e6, chunks, seconds, sum(clock.seconds().values())
+    )
 
 
 def _copy(documents: pa.Table, number: int) -> pa.Table:
@@ -104,26 +106,3 @@ def _copy(documents: pa.Table, number: int) -> pa.Table:
             ids = pc.binary_join_element_wise(documents[name].cast(pa.string()), pa.scalar(str(number)), "-")
             documents = documents.set_column(documents.column_names.index(name), name, ids)
     return documents
-
-
-def planning_table(measured: list[Planned]) -> Table:
-    """A line each. `more` leaves the start out: tokens a second and core beyond those of the size before."""
-    shown = Table(box=None, pad_edge=False)
-    for name in ("tokens", "MB", "documents", "chunks", "seconds", "tokens/s", "CPU s", "tokens/s a core", "more"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    last: Planned | None = None
-    for one in measured:
-        more = (one.tokens - last.tokens) / (one.cpu_seconds - last.cpu_seconds) if last else None
-        shown.add_row(
-            f"{one.tokens:,}",
-            f"{one.megabytes:,.0f}",
-            f"{one.documents:,}",
-            f"{one.chunks:,}",
-            f"{one.seconds:.1f}",
-            f"{one.tokens / one.seconds:,.0f}",
-            f"{one.cpu_seconds:.1f}",
-            f"{one.tokens / one.cpu_seconds:,.0f}",
-            "-" if more is None else f"{more:,.0f}",
-        )
-        last = one
-    return shown

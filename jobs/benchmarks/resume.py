@@ -4,16 +4,17 @@ Nothing is asked of a model: segments are written as actors leave them, with mad
 """
 
 import hashlib
-import json
 import resource
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated
 
 import pyarrow as pa
 
 from actors.results import RESULTS
+from jobs.benchmarks.harness import show
 from jobs.cli.command import command
 from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import NumbersFile, WholeNumber, flag
@@ -21,7 +22,20 @@ from jobs.state.ledger import FOLDED_ROWS, ChunkState, Ledger, digests
 from jobs.state.storage import storage_at
 
 MISSING_SHARE = 0.01  # of the plan's chunks, which the ledger does not hold
-SEGMENT_ROWS = 1_000_000
+LOOKED_UP_AT_ONCE = 1_000_000  # chunks of the plan
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A ledger: seconds to read its index and to look a plan up in it, chunks that are missing there, and how much
+    the driver's memory grew at most."""
+
+    chunks: int
+    segments: int
+    index_s: float
+    lookup_s: float
+    missing: int
+    mib: float
 
 
 app = command("resume", __doc__)
@@ -40,32 +54,22 @@ def run(
         held = round(chunks * (1 - MISSING_SHARE))
         for first in range(0, held, rows):
             ledger.append("made", _answers(first, min(held, first + rows)))
-        found = measure_resume(ledger, chunks)
-    for name, value in found.items():
-        print(f"{name:<42} {value:>12,}")
-    if json_file:
-        json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        show([measure_resume(ledger, chunks)], json_file)
     return DONE
 
 
-def measure_resume(ledger: Ledger, planned: int) -> dict[str, float]:
+def measure_resume(ledger: Ledger, planned: int) -> Resumed:
     """Read a ledger's index, and ask it about a plan."""
     before, began = _most_memory_mib(), time.monotonic()
     index = ledger.index()
     indexed_s, spent_s, missing = time.monotonic() - began, 0.0, 0
-    for first in range(0, planned, SEGMENT_ROWS):
-        ids = digests(_ids(first, min(planned, first + SEGMENT_ROWS)))
+    for first in range(0, planned, LOOKED_UP_AT_ONCE):
+        ids = digests(_ids(first, min(planned, first + LOOKED_UP_AT_ONCE)))
         began = time.monotonic()
         missing += int((index.states(ids) < ChunkState.SETTLED).sum())
         spent_s += time.monotonic() - began
-    return {
-        "chunks in the ledger": len(index),
-        "segments": len(index.segments),
-        "seconds for the index": round(indexed_s, 1),
-        "seconds to look up the plan": round(spent_s, 1),
-        "chunks missing": missing,
-        "MiB at most": round(_most_memory_mib() - before),
-    }
+    grown = _most_memory_mib() - before
+    return Resumed(len(index), len(index.segments), indexed_s, spent_s, missing, grown)
 
 
 def _ids(first: int, last: int) -> Iterator[str]:
@@ -75,9 +79,7 @@ def _ids(first: int, last: int) -> Iterator[str]:
 def _answers(first: int, last: int) -> pa.Table:
     rows = last - first
     columns = {"chunk_id": pa.array(_ids(first, last)), "replies": pa.array([["{}"]] * rows)}
-    return pa.Table.from_arrays(
-        [columns.get(field.name, pa.nulls(rows, field.type)) for field in RESULTS], schema=RESULTS
-    )
+    return pa.concat_tables([RESULTS.empty_table(), pa.table(columns)], promote_options="default")
 
 
 def _most_memory_mib() -> float:

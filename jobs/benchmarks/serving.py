@@ -125,14 +125,8 @@ class ServingFlags:
     log_requests: Annotated[bool, flag("time all paths by the engine's log; raydata has no other times")] = False
     first_token: Annotated[bool, flag("bare takes answers as streams and times their first token")] = False
     wire_schema: Annotated[Wire | None, flag("full: as pydantic prints it (default: by the grammar)")] = None
-    grammar_backend: Annotated[Name | None, flag("over all rows")] = None
-    quantization: Annotated[Name | None, flag("over all rows, such as fp8")] = None
-    kv_cache_dtype: Annotated[Name | None, flag("over all rows, such as fp8_e4m3")] = None
     laid: Annotated[Overrides, flag("a value over the settings", name="--set")] = field(default_factory=dict)
     json_file: NumbersFile = None
-    work: Annotated[str | None, flag("folder for plan and ledgers (default: a temporary one)", metavar="DIR")] = (
-        None
-    )
 
 
 app = command("serving", __doc__)
@@ -152,7 +146,7 @@ def run(flags: ServingFlags, *, words: Annotated[Sequence[str], Parameter(parse=
     # An actor may write of its end when the folder goes.
     folders = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     with ray_cluster.connected(), folders as folder, Kept() as kept:
-        storage = storage_at(flags.work or folder)
+        storage = storage_at(folder)
         first = rows[0].run(rows[0].settings(flags.config), storage, Path(folder))
         chunks = planned_chunks(first, flags.input)
         requests = Path(folder, "requests") if flags.log_requests else None
@@ -174,9 +168,6 @@ def overrides(flags: ServingFlags) -> dict[str, Any]:
     """What the flags say about the settings of all rows."""
     said = {
         "model.name": flags.model,
-        "sglang.flags.grammar_backend": flags.grammar_backend,
-        "sglang.flags.quantization": flags.quantization,
-        "sglang.flags.kv_cache_dtype": flags.kv_cache_dtype,
         "limits.max_output_tokens": flags.output_tokens,
         "requests.attempts": 1 if flags.output_tokens else None,
     }

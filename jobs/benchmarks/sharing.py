@@ -12,7 +12,7 @@ import json
 import random
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -20,23 +20,16 @@ from typing import Annotated
 import numpy as np
 import pyarrow as pa
 from cyclopts import Parameter
-from rich.console import Console
-from rich.table import Table
 
 from actors.servers.supervisor import Server, ServerAddress
-from extraction.config.settings import load_settings
 from extraction.errors import OperatorError, RunError
-from jobs.benchmarks.dispatching import made_up_requests, sampled
-from jobs.benchmarks.instant_server import MODEL, InstantServer
+from jobs.benchmarks.harness import INSTANT, made_up_requests, made_up_run, show, work_on
+from jobs.benchmarks.instant_server import InstantServer, sampled
 from jobs.benchmarks.paths import Lent, Together
 from jobs.cli.command import CONFIGS, command
 from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import FLAGS, NumbersFile, WholeNumber, flag
 from jobs.stages import extract, ray_cluster
-from jobs.stages.engines import fleet
-from jobs.stages.run import Run, new_run_id
-from jobs.state.ledger import digests
-from jobs.state.storage import storage_at
 
 TAIL = 0.05  # of the chunks
 SPREAD = 0.9  # of the logarithm of their lengths: a long one is some ten times a short one
@@ -88,11 +81,7 @@ def run(flags: SharingFlags = SharingFlags()) -> int:
     if min(flags.speed) <= 0 or flags.latency <= 0:
         raise OperatorError("--speed, --latency: numbers above zero are expected")
     with ray_cluster.connected(len(flags.speed) + 1), tempfile.TemporaryDirectory(prefix="sharing-") as folder:
-        one = measure_sharing(flags, Path(folder))
-    Console(width=160, highlight=False).print(sharing_table(one))
-    if flags.json_file:
-        told = {**asdict(one), "efficiency": one.efficiency, "tail": one.tail}
-        flags.json_file.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        show([measure_sharing(flags, Path(folder))], flags.json_file)
     return DONE
 
 
@@ -100,16 +89,13 @@ def measure_sharing(flags: SharingFlags, folder: Path) -> Shared:
     """Put the chunks through the extract stage, on an instant server for each speed."""
     count = len(flags.speed)
     laid = {
-        "model.name": MODEL,
-        "model.load_format": "dummy",  # no test request
+        **INSTANT,
         "endpoint.concurrency": flags.requests,
-        "endpoint.url": "http://127.0.0.1:9/v1",
-        "limits.max_output_tokens": SHORTEST_CHUNK,  # of a test request
+        "limits.max_output_tokens": SHORTEST_CHUNK,  # of a test request, which takes as long as it may be
         "servers.min_servers": count,
         "servers.max_servers": count,
     }
-    settings = load_settings(CONFIGS / "extract.yaml", laid)
-    this = Run(new_run_id(), settings, fleet("endpoint", settings), storage_at(str(folder)), folder / "logs")
+    this = made_up_run(CONFIGS / "extract.yaml", str(folder), laid)
     lengths = made_up_lengths(flags.chunks, flags.seed)
     per_token = flags.latency / (sum(lengths) / len(lengths))
     reply = json.dumps(sampled(this.schema))
@@ -118,7 +104,7 @@ def measure_sharing(flags: SharingFlags, folder: Path) -> Shared:
         make = partial(_claimed, [server.address(flags.requests) for server in servers], folder)
         lent = replace(this, fleet=replace(this.fleet, make_server=make))
         answers: list[pa.Table] = []
-        extract.extract(lent, _work(lent, lengths), [lambda _, new: answers.append(new)])
+        extract.extract(lent, work_on(lent, made_up_requests(lengths, 100)), [lambda _, new: answers.append(new)])
     told = pa.concat_tables(answers)
     if told["fault"].null_count < flags.chunks:
         raise RunError(f"{flags.chunks - told['fault'].null_count:,} of {flags.chunks:,} chunks failed")
@@ -143,15 +129,6 @@ def made_up_lengths(count: int, seed: int) -> list[int]:
     return [max(SHORTEST_CHUNK, min(LONGEST_CHUNK, int(length))) for length in lengths]
 
 
-def _work(this: Run, lengths: Sequence[int]) -> extract.Work:
-    asked, tokens = made_up_requests(len(lengths), 100), pa.array(lengths, pa.int64())
-    for name in ("prompt_tokens", "max_tokens"):
-        asked = asked.set_column(asked.column_names.index(name), name, tokens)
-    path = this.storage.write_table(f"{this.folder}/chunks/{{sha}}.parquet", asked).path
-    ids = digests(asked["chunk_id"].to_pylist())
-    return extract.Work({path: np.arange(len(ids))}, ids, len(ids))
-
-
 def _claimed(addresses: Sequence[ServerAddress], folder: Path, logs: Path) -> Server:
     """The first of the servers that no actor has claimed."""
     for number, address in enumerate(addresses):
@@ -159,15 +136,3 @@ def _claimed(addresses: Sequence[ServerAddress], folder: Path, logs: Path) -> Se
             (folder / f"claimed-{number}").mkdir()
             return Together(Lent(address), folder / "ready", len(addresses), TOGETHER_WITHIN_S)
     raise RunError("an actor was started again: measure anew")
-
-
-def sharing_table(one: Shared) -> Table:
-    """What it came to."""
-    shown = Table(box=None, pad_edge=False)
-    for name in ("speeds", "chunks", "seconds", "ideal", "efficiency", f"last {TAIL:.0%}"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    speeds, chunks = (" + ".join(f"{number:,g}" for number in numbers) for numbers in (one.speeds, one.chunks))
-    shown.add_row(
-        speeds, chunks, f"{one.seconds:.1f}", f"{one.ideal_s:.1f}", f"{one.efficiency:.3f}", f"{one.tail:.1%}"
-    )
-    return shown

@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from actors.results import RESULTS
 from jobs.backfills.window import publish_window, window_run
+from jobs.benchmarks.harness import made_up_run
 from jobs.benchmarks.measurement import CpuClock
-from jobs.benchmarks.merging import made_extraction, made_run
-from jobs.cli.command import command
+from jobs.benchmarks.merging import made_extraction
+from jobs.cli.command import CONFIGS, command
 from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import NumbersFile, WholeNumber, flag
 from jobs.stages import ray_cluster
@@ -51,7 +52,7 @@ def run(
 def measure_windows(partitions: int, companies: int, changed: int) -> dict[str, float]:
     """Publish the window of some partitions, and the one to which a partition was added."""
     with tempfile.TemporaryDirectory(prefix="windows-") as folder, ray_cluster.connected():
-        this, runs, found = made_run(folder), dict[str, str](), dict[str, float]()
+        this, runs, found = made_up_run(CONFIGS / "demo.yaml", folder, {}), dict[str, str](), dict[str, float]()
         this = replace(this, ledgers=this.storage.under(LEDGERS))
         some = [range(n, companies, partitions) for n in range(partitions)]
         for chunk, (name, added) in enumerate((("whole", some), ("later", [range(changed)]))):

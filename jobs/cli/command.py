@@ -4,13 +4,13 @@ A backfill's YAML has the same options, as keys.
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import ray.exceptions
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.help.formatters import DefaultFormatter
 from pydantic import Field
@@ -19,13 +19,12 @@ from rich.text import Text
 
 from actors.servers.endpoint import endpoint_url, url_in_environment
 from extraction.config.settings import Engine, Settings, load_settings
-from extraction.errors import OperatorError, ProfilesError
+from extraction.errors import OperatorError
 from extraction.settings_base import Frozen
-from jobs.cli.exit_codes import DONE, exit_code_of
+from jobs.cli.exit_codes import DONE, FAILED, exit_code_of
 from jobs.cli.flags import FLAGS, HELP, EngineChoice, EngineFlags
 from jobs.stages import ray_cluster
 from jobs.stages.engines import Fleet, choose_engine, fleet, version_of
-from jobs.state.storage import is_of_store
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 HELP_FLAGS = {"--help", "-h"}
@@ -73,15 +72,16 @@ def parse_words(app: App, words: Sequence[str]) -> Callable[[], int | None]:
     return partial(run, *bound.args, **bound.kwargs, **dict.fromkeys(unparsed, words))
 
 
-def enter(app: App, argv: Sequence[str] | None = None, errors: tuple[type[Exception], ...] = ()) -> int:
+def enter(app: App, argv: Sequence[str] | None = None) -> int:
     """Run what the command line asks for, and say in one line what went wrong; the exit code."""
     try:
         return parse_words(app, sys.argv[1:] if argv is None else argv)() or DONE
-    except (ProfilesError, ray.exceptions.RayError, *errors) as error:
-        return complain(error)
-    except Exception as error:
-        if not is_of_store(error):
+    except (KeyboardInterrupt, SystemExit) as asked:
+        if isinstance(asked, SystemExit) and asked.code != signal.SIGTERM:
             raise
+        LOG.print("interrupted: what was answered is in the ledger, the same command goes on from there")
+        return FAILED
+    except Exception as error:
         return complain(error)
 
 

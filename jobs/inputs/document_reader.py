@@ -7,7 +7,6 @@ notes list all of it.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
@@ -32,9 +31,8 @@ from jobs.inputs.column_mapping import (
 from jobs.inputs.column_types import read_text, read_values
 from jobs.inputs.file_discovery import files_at
 from jobs.state.parquet_schemas import DOCUMENT_ROWS
-from jobs.state.storage import is_outage, open_file, with_remedy
+from jobs.state.storage import in_threads, is_outage, open_file, with_remedy
 
-FOOTER_THREADS = 16
 ROWS_PER_BATCH = 1_000
 BYTES_PER_BATCH = 16 << 20  # of rows that are handed on together; a larger row is alone
 ROWS_PER_STEP = 16  # rows decoded at a time: a few bytes of a file may stand for a large text in each of them
@@ -101,8 +99,7 @@ def find_input(inputs: Sequence[str], columns: Columns, limit: int | None = None
 
 def look_over(urls: Sequence[str], columns: Columns, limit: int | None = None) -> Input:
     """The same for files that are already found, at least one; columns that are in none are only reported."""
-    with ThreadPoolExecutor(FOOTER_THREADS) as pool:
-        looked = list(pool.map(lambda url: _look_over(url, columns), dict.fromkeys(urls)))
+    looked = in_threads(lambda url: _look_over(url, columns), dict.fromkeys(urls))
     files = [found for found in looked if isinstance(found, FoundFile)]
     good = [file for file in files if not file.columns.refused]
     if not good:

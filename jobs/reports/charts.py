@@ -77,33 +77,31 @@ def throughput(answers: Answers) -> Chart:
     """Chunks a second or a minute (`unit`) over time, by server."""
     names = [work.server for work in answers.servers][:COLOURS]
     legend = (*names, *([OTHER_SERVERS] if len(answers.servers) > len(names) else []))
-    known = pa.array(names, pa.string())
     moments = answers.moments
-    server = pc.if_else(pc.is_in(moments["server"], value_set=known), moments["server"], OTHER_SERVERS)
-    moments = moments.set_column(0, "server", server)
-    per_s = unit(answers.rate)[1]
-    charts = []
-    for width in (CHART_WIDE, CHART_NARROW):
-        rows, step = _over_time(answers, moments, ["answers", "failed"], BARS[width])
-        rates = [{**row, "rate": (row["answers"] + row["failed"]) * per_s / step} for row in rows]
-        charts.append(_bars(rates, "rate", "server", legend, width, 180))
-    return Chart(charts[0], charts[1], legend)
+    known = pc.is_in(moments["server"], value_set=pa.array(names, pa.string()))
+    counts = {
+        "server": pc.if_else(known, moments["server"], OTHER_SERVERS),
+        "moment": moments["moment"],
+        "rate": pc.multiply(unit(answers.rate)[1], pc.add(moments["answers"], moments["failed"])),
+    }
+    table = pa.table(counts).group_by(["server", "moment"]).aggregate([("rate", "sum")])
+    rows = table.rename_columns({"rate_sum": "rate"}).to_pylist()
+    wide, narrow = (_over_time(answers, rows, "server", legend, width, 180) for width in (CHART_WIDE, CHART_NARROW))
+    return Chart(wide, narrow, legend)
 
 
 def tokens(answers: Answers) -> Chart:
     """Tokens a second over time: prompts from the servers' cache, the rest of them, and output."""
-    kinds = ("from the cache", "read anew", "written")
-    sums = ["prompt_tokens", "cached_tokens", "completion_tokens"]
-    rows, step = _over_time(answers, answers.moments, sums, BARS[CHART_NARROW])
-    rates = []
-    for row in rows:
-        cached = row["cached_tokens"]
-        counts = (cached, row["prompt_tokens"] - cached, row["completion_tokens"])
-        rates += [
-            {"from": row["from"], "to": row["to"], "kind": kind, "rate": count / step}
-            for kind, count in zip(kinds, counts, strict=True)
-        ]
-    return Chart(_bars(rates, "rate", "kind", kinds, CARD, 160), legend=kinds)
+    moments = answers.moments
+    counts = {
+        "from the cache": moments["cached_tokens"],
+        "read anew": pc.subtract(moments["prompt_tokens"], moments["cached_tokens"]),
+        "written": moments["completion_tokens"],
+    }
+    table = pa.table({"moment": moments["moment"], **counts}).group_by("moment")
+    sums = table.aggregate([(kind, "sum") for kind in counts]).to_pylist()
+    rows = [{"moment": row["moment"], "kind": kind, "rate": row[f"{kind}_sum"]} for kind in counts for row in sums]
+    return Chart(_over_time(answers, rows, "kind", tuple(counts), CARD, 160), legend=tuple(counts))
 
 
 def latency(answers: Answers) -> Chart:
@@ -175,44 +173,34 @@ def reliability_chart(bins: Sequence[Bin]) -> Chart:
     return Chart(_draw({"width": CARD, "height": CARD, "layer": [line, points]}))
 
 
-def _over_time(answers: Answers, moments: pa.Table, sums: Sequence[str], bars: int) -> tuple[list[Spec], float]:
-    """Sums by server and bar, `from` and `to` in seconds since the first request; and the seconds of a bar."""
-    if not moments.num_rows:
-        return [], 1.0
-    first = pc.min(moments["moment"]).as_py()
-    count = pc.max(moments["moment"]).as_py() - first + 1
-    joined = -(-count // max(FEWEST_BARS, min(bars, answers.done // ANSWERS_A_BAR)))
-    bar = pc.divide(pc.subtract(moments["moment"], first), joined)  # of integers: rounded down
-    summed = moments.append_column("bar", bar).group_by(["server", "bar"])
-    summed = summed.aggregate([(name, "sum") for name in sums])
-    step = joined * answers.width_s
-    rows = [
-        {
-            "server": row["server"],
-            "from": row["bar"] * step,
-            "to": (row["bar"] + 1) * step,
-            **{name: row[f"{name}_sum"] for name in sums},
-        }
-        for row in summed.sort_by([("bar", "ascending"), ("server", "ascending")]).to_pylist()
-    ]
-    return rows, step
-
-
-def _bars(rows: list[Spec], value: str, kind: str, kinds: Sequence[str], width: int, height: int) -> Markup:
-    """Bars over time, stacked by kind."""
-    end = max((row["to"] for row in rows), default=1.0)
+def _over_time(
+    answers: Answers, rows: list[Spec], kind: str, kinds: Sequence[str], width: int, height: int
+) -> Markup:
+    """Bars over time, stacked by kind: the counts of moments (`rate`) are joined and become those of a second."""
+    first = min((row["moment"] for row in rows), default=0)
+    rows = [{**row, "from": (row["moment"] - first) * answers.width_s} for row in rows]
+    end = max((row["from"] for row in rows), default=0.0)
     step = next((s for s in STEPS if end / s <= (9 if width == CHART_WIDE else 4)), STEPS[-1])
+    bars = max(FEWEST_BARS, min(BARS[width], answers.done // ANSWERS_A_BAR))
     return _draw(
         {
             "width": width,
             "height": height,
             "data": {"values": rows},
+            "transform": [
+                {"bin": {"maxbins": bars}, "field": "from", "as": ["from", "to"]},
+                {
+                    "aggregate": [{"op": "sum", "field": "rate", "as": "rate"}],
+                    "groupby": ["from", "to", kind],
+                },
+                {"calculate": "datum.rate / (datum.to - datum.from)", "as": "rate"},
+            ],
             "mark": {"type": "bar", "orient": "vertical"},
             "encoding": {
                 "x": {
                     "field": "from",
                     "type": "quantitative",
-                    "scale": {"domain": [0, end], "nice": False},
+                    "scale": {"nice": False},
                     "axis": {
                         "title": None,
                         "grid": False,
@@ -223,7 +211,7 @@ def _bars(rows: list[Spec], value: str, kind: str, kinds: Sequence[str], width: 
                 },
                 "x2": {"field": "to"},
                 "y": {
-                    "field": value,
+                    "field": "rate",
                     "type": "quantitative",
                     "stack": True,
                     "axis": {"title": None, "tickCount": 4, "format": "~s"},

@@ -7,10 +7,11 @@ fields, documents and chunks are named by number, which takes a third of the roo
 
 import json
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import chain, compress, zip_longest
+from itertools import chain, compress, islice, zip_longest
 from typing import Any
 
 import pyarrow as pa
@@ -89,9 +90,7 @@ FILES = 8  # of profiles looked at; more than a page holds stand in them
 SAMPLE_ROWS_READ = 1_000  # profiles read at a time
 ANSWERS_UP_TO = 250_000  # chunks of a run; in a larger one, single answers are not looked up
 DEAD_SHOWN = 200  # documents without a profile whose text is shown
-CHARS_A_TOKEN = 4
-LEAST_BYTES = 300  # of a company on the page
-COMPRESSION = 4  # of profiles in their files, about
+MOST_COMPANIES = 2_000  # that are looked at
 SAMPLE_THREADS = 16
 LARGEST_SHARE = 4  # a company's text takes at most this part of the room
 
@@ -109,24 +108,15 @@ def sample_companies(
     published: PublishedRun, names: Sequence[str], dead: Collection[str], max_bytes: int
 ) -> CompanySample:
     """As many companies as `max_bytes` hold; `names` are the fields, `dead` documents without a profile."""
-    candidates = list(_candidates(published))
-    least = _profile_bytes(published)
-    texts, files = _texts(published, set(candidates))
-    wanted, planned = [], 0
-    for company_id in candidates:
-        if planned > max_bytes:
-            break
-        planned += least + min(texts.get(company_id, 0), max_bytes // LARGEST_SHARE)
-        wanted.append(company_id)
-    chunks, lost = _chunks(published, files, set(wanted), set(dead), max_bytes // LARGEST_SHARE)
+    chunks, lost = _chunks(published, islice(_candidates(published), MOST_COMPANIES), set(dead), max_bytes)
     answers = _answers(published, [chunk.chunk_id for many in (*chunks.values(), *lost.values()) for chunk in many])
     numbers = {name: n for n, name in enumerate(names)}
-    rows = {row["company_id"]: row for row in _profiles(published, set(wanted))}
+    rows = {row["company_id"]: row for row in _profiles(published, chunks.keys())}
     found = CompanySample(of=published.manifest.counts.companies)
     for document_id, theirs in lost.items():
         max_bytes -= _bytes(found.dead.setdefault(document_id, texts_of(theirs, answers)))
-    for company_id in wanted:
-        made = entry(rows[company_id], chunks.get(company_id, []), answers, numbers)
+    for company_id, theirs in chunks.items():
+        made = entry(rows[company_id], theirs, answers, numbers)
         max_bytes -= _bytes(made)
         if max_bytes < 0 and found.companies:
             break
@@ -161,54 +151,33 @@ def _some(paths: Sequence[str], most: int) -> list[str]:
     return [paths[n * (len(paths) - 1) // (most - 1)] for n in range(most)]
 
 
-def _profile_bytes(published: PublishedRun) -> int:
-    """About how many bytes a profile takes on the page."""
-    files = published.manifest.profiles
-    each = sum(file.bytes for file in files) / max(1, sum(file.rows for file in files))
-    return max(LEAST_BYTES, round(COMPRESSION * each))
-
-
-def _texts(published: PublishedRun, companies: set[str]) -> tuple[dict[str, int], list[str]]:
-    """About how many characters each company's chunks hold, and the chunk files in which they stand."""
-    ordered = sorted(companies)
-    wanted = pa.array(ordered, pa.string())
-    sizes: dict[str, int] = {}
-    files = []
-    with ThreadPoolExecutor(SAMPLE_THREADS) as threads:
-        hold = list(threads.map(lambda path: published.may_hold(path, ordered), published.chunk_files))
-    for path in compress(published.chunk_files, hold):
-        table = published.storage.read_table(path, ["company_id", "prompt_tokens"])
-        table = table.filter(pc.is_in(table["company_id"], value_set=wanted))
-        if not table.num_rows:
-            continue
-        files.append(path)
-        around = pc.min(table["prompt_tokens"])  # what every prompt has, and the least text
-        table = table.set_column(1, "tokens", pc.subtract(table["prompt_tokens"], around))
-        for row in table.group_by("company_id").aggregate([("tokens", "sum")]).to_pylist():
-            sizes[row["company_id"]] = CHARS_A_TOKEN * row["tokens_sum"]
-    return sizes, files
-
-
 def _chunks(
-    published: PublishedRun, files: Iterable[str], companies: set[str], dead: set[str], most: int
+    published: PublishedRun, companies: Iterable[str], dead: set[str], max_bytes: int
 ) -> tuple[dict[str, list[Chunk]], dict[str, list[Chunk]]]:
-    """The chunks of some companies, up to `most` characters of each, and of some dead documents."""
-    wanted, lost_ids = pa.array(sorted(companies), pa.string()), pa.array(sorted(dead), pa.string())
-    found: dict[str, list[Chunk]] = {}
+    """The chunks of some companies, and of some dead documents. Of one company up to a share of `max_bytes` is
+    kept; where all would be more than that, the last companies are given up."""
+    found: dict[str, list[Chunk]] = {company_id: [] for company_id in companies}
     lost: dict[str, list[Chunk]] = {}
-    held: dict[str, int] = {}
-    for path in files if companies else published.chunk_files[:FILES]:
+    ordered, lost_ids = sorted(found), pa.array(sorted(dead), pa.string())
+    held: Counter[str] = Counter()
+    files, wanted, most = published.chunk_files, pa.array(ordered, pa.string()), max_bytes // LARGEST_SHARE
+    with ThreadPoolExecutor(SAMPLE_THREADS) as threads:
+        hold = list(threads.map(lambda path: published.may_hold(path, ordered), files if found else ()))
+    for path in compress(files, hold) if found else files[:FILES]:
         for batch in published.storage.read_batches(path, CHUNKS_READ_AT_ONCE):
             mask = pc.is_in(batch["company_id"], value_set=wanted)
             if dead:
                 mask = pc.or_(mask, _speaks_of(batch["pieces"], lost_ids, batch.num_rows))
             for chunk in chunks_of(batch.filter(mask)):
-                size = held[chunk.company_id] = held.get(chunk.company_id, 0) + len(chunk.content)
-                if chunk.company_id in companies and size <= max(most, len(chunk.content)):
-                    found.setdefault(chunk.company_id, []).append(chunk)
+                held[chunk.company_id] += len(chunk.content)
+                size = held[chunk.company_id]
+                if chunk.company_id in found and size <= max(most, len(chunk.content)):
+                    found[chunk.company_id].append(chunk)
                 for document_id in {piece.document_id for piece in chunk.pieces} & dead:
                     if size <= most and (document_id in lost or len(lost) < DEAD_SHOWN):
                         lost.setdefault(document_id, []).append(chunk)
+            while len(found) > 1 and sum(min(held[company_id], most) for company_id in found) > max_bytes:
+                found.popitem()
     return found, lost
 
 
@@ -235,7 +204,7 @@ def _answers(published: PublishedRun, chunk_ids: Sequence[str]) -> dict[str, Pro
     }
 
 
-def _profiles(published: PublishedRun, companies: set[str]) -> Iterator[ProfileRow]:
+def _profiles(published: PublishedRun, companies: Collection[str]) -> Iterator[ProfileRow]:
     wanted = pa.array(sorted(companies), pa.string())
     names = ["company_id", "documents", "chunks_missing", "evidence", "conflicts"]
     for path in _some([file.path for file in published.manifest.profiles], FILES):

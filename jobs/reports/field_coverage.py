@@ -1,8 +1,10 @@
 """How well each field is covered, and how far documents agree on it: counted over all published profiles."""
 
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -56,32 +58,7 @@ class Coverage:
     missing: Counter[str]
 
 
-SUMMED = ("companies", "values", "support", "confidence", "unsure", "loose", "conflicts", "missing")
-
-
-@dataclass
-class _Sums:
-    """Counts by field, and of companies."""
-
-    companies: Counter[str] = field(default_factory=Counter)
-    values: Counter[str] = field(default_factory=Counter)
-    support: Counter[str] = field(default_factory=Counter)
-    confidence: Counter[str] = field(default_factory=Counter)
-    unsure: Counter[str] = field(default_factory=Counter)
-    loose: Counter[str] = field(default_factory=Counter)
-    conflicts: Counter[str] = field(default_factory=Counter)
-    missing: Counter[str] = field(default_factory=Counter)
-    rows: int = 0
-    with_conflicts: int = 0
-    with_missing: int = 0
-
-    def add(self, other: "_Sums") -> None:
-        """Take those of other companies in."""
-        for name in SUMMED:
-            getattr(self, name).update(getattr(other, name))
-        self.rows += other.rows
-        self.with_conflicts += other.with_conflicts
-        self.with_missing += other.with_missing
+SUMMED = ("companies", "values", "support", "confidence", "unsure", "loose", "conflicts")
 
 
 def fields_of(published: PublishedRun) -> dict[str, Field]:
@@ -94,74 +71,64 @@ def fields_of(published: PublishedRun) -> dict[str, Field]:
 
 def coverage(published: PublishedRun) -> Coverage:
     """Count the evidence and conflicts of all profiles, a few leaves of their columns at a time."""
-    total = _Sums()
+    parts: list[pa.Table] = []
+    counts: Counter[str] = Counter()
+    missing: Counter[str] = Counter()
     with ThreadPoolExecutor(COVERAGE_THREADS) as threads:
-        for sums in threads.map(lambda file: _file(published, file.path), published.manifest.profiles):
-            total.add(sums)
+        files = threads.map(lambda file: _file(published, file.path), published.manifest.profiles)
+        for sums, companies, faults in chain.from_iterable(files):
+            parts.append(sums)
+            counts.update(companies)
+            missing.update(faults)
+    rows = {row["field"]: row for row in _summed(parts, "field").to_pylist()} if parts else {}
     known = fields_of(published)
-    names = [*known, *sorted((set(total.values) | set(total.loose)) - set(known))]
     found = [
         FieldFacts(
             name,
             known[name].rule.kind if name in known else None,
             not known[name].rule.verbatim if name in known else None,
-            total.companies[name],
-            total.conflicts[name],
-            total.values[name],
-            total.support[name],
-            float(total.confidence[name]),
-            total.unsure[name],
-            total.loose[name],
+            **{of: rows[name][of] or 0 if name in rows else 0 for of in SUMMED},
         )
-        for name in names
+        for name in (*known, *sorted(rows.keys() - known.keys()))
     ]
-    return Coverage(found, total.rows, total.with_conflicts, total.with_missing, total.missing)
+    return Coverage(found, counts["all"], counts["with_conflicts"], counts["with_missing"], missing)
 
 
-def _file(published: PublishedRun, path: str) -> _Sums:
-    total = _Sums()
-    for batch in published.storage.read_batches(path, COVERAGE_ROWS_READ, LEAVES):
-        total.add(_batch(batch))
-    return total
+def _file(published: PublishedRun, path: str) -> list[tuple[pa.Table, Counter[str], Counter[str]]]:
+    return list(map(_batch, published.storage.read_batches(path, COVERAGE_ROWS_READ, LEAVES)))
 
 
-def _batch(batch: pa.Table) -> _Sums:
+def _batch(batch: pa.Table) -> tuple[pa.Table, Counter[str], Counter[str]]:
+    """The sums of each field, how many companies have what, and the faults of missing chunks."""
     evidence, conflicts, missing = (batch[name] for name in ("evidence", "conflicts", "chunks_missing"))
-    rows = _rows(evidence)
-    chosen = rows.filter(rows["chosen"])
-    by_company = chosen.group_by(["field", "company"]).aggregate(
-        [("support", "sum"), ("support", "count"), ("confidence", "sum")]
-    )
-    by_field = by_company.group_by("field").aggregate(
-        [("company", "count"), ("support_sum", "sum"), ("support_count", "sum"), ("confidence_sum", "sum")]
-    )
-    sums = by_field.to_pydict()
-    names = sums["field"]
-    loose = rows.filter(pc.invert(pc.or_(rows["grounded"], rows["chosen"])))
-    unsure = rows.filter(pc.and_(rows["grounded"], pc.invert(rows["chosen"])))
-    sure = (number or 0.0 for number in sums["confidence_sum_sum"])
-    return _Sums(
-        companies=Counter(dict(zip(names, sums["company_count"], strict=True))),
-        values=Counter(dict(zip(names, sums["support_count_sum"], strict=True))),
-        support=Counter(dict(zip(names, sums["support_sum_sum"], strict=True))),
-        confidence=Counter(dict(zip(names, sure, strict=True))),
-        unsure=counted(unsure["field"]),
-        loose=counted(loose["field"]),
-        conflicts=counted(pc.struct_field(pc.list_flatten(conflicts), "field")),
-        missing=counted(pc.struct_field(pc.list_flatten(missing), "fault")),
-        rows=batch.num_rows,
-        with_conflicts=_longer_than_nothing(conflicts),
-        with_missing=_longer_than_nothing(missing),
-    )
-
-
-def _rows(evidence: pa.ChunkedArray) -> pa.Table:
-    """The evidence of some companies, a value a row; `company` numbers them."""
-    flat = pc.list_flatten(evidence)
-    columns = {
-        name: pc.struct_field(flat, name) for name in ("field", "chosen", "grounded", "support", "confidence")
+    flat, company = pc.list_flatten(evidence), pc.list_parent_indices(evidence)
+    of = {name: pc.struct_field(flat, name) for name in flat.type.names}
+    kept, grounded = pc.invert(of["chosen"]), of["grounded"]
+    values = {
+        "values": of["chosen"].cast(pa.int64()),
+        "support": pc.if_else(of["chosen"], of["support"], 0),
+        "confidence": pc.if_else(of["chosen"], of["confidence"], 0.0),
+        "unsure": pc.and_(kept, grounded).cast(pa.int64()),
+        "loose": pc.and_(kept, pc.invert(grounded)).cast(pa.int64()),
     }
-    return pa.table({**columns, "company": pc.list_parent_indices(evidence)})
+    by_company = _summed([pa.table({"field": of["field"], "company": company, **values})], "field", "company")
+    companies = pc.greater(by_company["values"], 0).cast(pa.int64())
+    disputed = pc.struct_field(pc.list_flatten(conflicts), "field")
+    ones = pa.table({"field": disputed, "conflicts": pa.repeat(1, len(disputed))})
+    counts = {"with_conflicts": _longer_than_nothing(conflicts), "with_missing": _longer_than_nothing(missing)}
+    return (
+        _summed([by_company.append_column("companies", companies), ones], "field"),
+        Counter({"all": batch.num_rows, **counts}),
+        counted(pc.struct_field(pc.list_flatten(missing), "fault")),
+    )
+
+
+def _summed(tables: Sequence[pa.Table], *keys: str) -> pa.Table:
+    """The sums of SUMMED over the rows of several tables, as far as these have them."""
+    table = pa.concat_tables(tables, promote_options="default")
+    names = [name for name in SUMMED if name in table.column_names]
+    summed = table.group_by(list(keys)).aggregate([(name, "sum") for name in names])
+    return summed.rename_columns({f"{name}_sum": name for name in names} | {key: key for key in keys})
 
 
 def _longer_than_nothing(lists: pa.ChunkedArray) -> int:

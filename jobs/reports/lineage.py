@@ -21,10 +21,9 @@ from jobs.cli.command import LOG
 from jobs.stages import ray_cluster
 from jobs.stages.engines import version_of
 from jobs.stages.run import Run
-from jobs.state.dead_letters import DEAD_LETTERS
 from jobs.state.manifest import Counts
 from jobs.state.output_table import table_at
-from jobs.state.parquet_schemas import profile_schema
+from jobs.state.parquet_schemas import DEAD_LETTERS, profile_schema
 from jobs.state.publications import current_file
 from jobs.state.run_record import without_credentials
 

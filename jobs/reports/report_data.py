@@ -98,7 +98,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class FactRow:
+class ServerGroup:
     """Servers that were started in the same way: how many, and what for."""
 
     servers: int
@@ -201,16 +201,14 @@ def _figures(manifest: Manifest, run: RunRecord | None, answers: Answers, flow: 
     alive = f"from {counts.documents - dead:,} of {counts.documents:,} documents"
     lost = f"{percent(share)} of documents" + (f", {percent(allowed)} allowed" if allowed is not None else "")
     found = [Figure("Companies", f"{counts.companies:,}", alive), Figure("Dead documents", f"{dead:,}", lost)]
-    if answers.own:
+    if answers.done:
         found.insert(1, _speed(answers))
-    asked = answers.total("prompt_tokens")
-    if asked:
-        cached = answers.total("cached_tokens") / asked
+        asked = answers.total("prompt_tokens")
+        cached = answers.total("cached_tokens") / max(1, asked)
         total = asked + answers.total("completion_tokens")
         found.insert(-1, Figure("Tokens", short(total), f"{percent(cached)} of the prompts from the cache"))
         late = f"95 % within {seconds(answers.quantile(0.95))}, waiting included"
         found.insert(-1, Figure("Median answer", seconds(answers.quantile(0.5)), late))
-    if answers.own:
         found.insert(-1, _cost(manifest, run, answers))
     return found
 
@@ -243,12 +241,8 @@ def _cost(manifest: Manifest, run: RunRecord | None, answers: Answers) -> Figure
 
 
 def _charts(answers: Answers) -> dict[str, charts.Chart]:
-    if not answers.moments.num_rows:
-        return {}
-    found = {"latency": charts.latency(answers)}
-    if answers.own:
-        found |= {"throughput": charts.throughput(answers), "tokens": charts.tokens(answers)}
-    return found
+    drawn = {"latency": charts.latency, "throughput": charts.throughput, "tokens": charts.tokens}
+    return {name: draw(answers) for name, draw in drawn.items()} if answers.done else {}
 
 
 def _classes(failed: Failures, answers: Answers, fields: Coverage) -> list[Data]:
@@ -268,13 +262,13 @@ def _classes(failed: Failures, answers: Answers, fields: Coverage) -> list[Data]
     return [*letters, *missing]
 
 
-def _rows(servers: Sequence[ServerRecord]) -> list[FactRow]:
+def _rows(servers: Sequence[ServerRecord]) -> list[ServerGroup]:
     """The servers by how they were started; the seconds are the longest start's."""
     groups: dict[str, list[ServerRecord]] = {}
     for server in servers:
         groups.setdefault(f"{server.name} {server.limit} {server.facts}", []).append(server)
     return [
-        FactRow(
+        ServerGroup(
             len(group),
             group[0].name,
             group[0].limit,

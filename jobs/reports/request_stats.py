@@ -32,9 +32,7 @@ COUNTED = ("prompt_tokens", "cached_tokens", "completion_tokens", "in_flight", "
 SUMS = (*COUNTED, "answers", "failed")
 LATENCY_EDGES: npt.NDArray[np.float64] = np.geomspace(0.001, 100_000, 401)  # seconds, each 5 % above the last
 LEAST_SPAN_S = 1.0  # times of runs are whole seconds
-RUN_COLUMNS = re.compile(
-    r"(\d{8}T\d{6}Z-[0-9a-f]{6})\."
-)  # what a segment's name begins with, unless it is of several
+RUN_OF_SEGMENT = re.compile(r"(\d{8}T\d{6}Z-[0-9a-f]{6})\.")  # no name of one of several runs begins so
 
 
 @dataclass(frozen=True)
@@ -54,13 +52,12 @@ class ServerWork:
 
 @dataclass
 class Answers:
-    """What the answers of a run took. `own` says that the run asked for them; else they came from the ledger.
+    """What the answers that a run asked for took.
 
     `moments` has a row for each server and moment (the number of a piece of `width_s` seconds since `began`): SUMS,
     and the first request and the last answer. `latency` counts answers between LATENCY_EDGES.
     """
 
-    own: bool
     began: float
     width_s: float
     moments: pa.Table
@@ -111,22 +108,18 @@ class Answers:
 
 
 def answers_of(published: PublishedRun) -> Answers:
-    """What the run's own answers to the chunks of its plan took; where it asked nothing, what those took that it
-    found in the ledger."""
+    """What the run's own answers to the chunks of its plan took, not those that it found in the ledger."""
     ledger, run_id = published.ledger, published.manifest.run_id
     segments = ledger.storage.list(ledger.folder, ".parquet")
-    runs = {path: RUN_COLUMNS.match(path.rsplit("/", 1)[-1]) for path in segments}
+    runs = {path: RUN_OF_SEGMENT.match(path.rsplit("/", 1)[-1]) for path in segments}
     mine = [path for path, run in runs.items() if run and run[1] == run_id]
     nameless = [path for path, run in runs.items() if not run]  # in which segments of several runs may be joined
     ids = _planned(published)
     began, ended = _span(published.manifest)
-    own = Answers(True, began, (ended - began) / MOMENTS, _empty(), _nothing())
+    latency = np.zeros(len(LATENCY_EDGES) - 1, np.int64)
+    found = Answers(began, (ended - began) / MOMENTS, _empty(), latency)
     joined = (_within(table, began, ended) for table in _tables(ledger, nameless))
-    own = _summed(own, (_to(ids, table) for table in chain(_tables(ledger, mine), joined)))
-    if own.done:
-        return own
-    theirs = (_to(ids, table) for table in _tables(ledger, segments))
-    return _summed(Answers(False, 0.0, float("inf"), _empty(), _nothing()), theirs)
+    return _summed(found, (_to(ids, table) for table in chain(_tables(ledger, mine), joined)))
 
 
 def _planned(published: PublishedRun) -> Digests:
@@ -185,10 +178,6 @@ def _empty() -> pa.Table:
             ("last", pa.float64()),
         ]
     ).empty_table()
-
-
-def _nothing() -> npt.NDArray[np.int64]:
-    return np.zeros(len(LATENCY_EDGES) - 1, np.int64)
 
 
 def _summed(found: Answers, tables: Iterator[pa.Table]) -> Answers:

@@ -27,7 +27,7 @@ SCORE_COLUMNS = (
 
 
 TOLD = {
-    "grounded": "of the values that answers gave stand in a document",
+    "grounded": "of the model's values in the published evidence stand in a document",
     "answered": "of the chunks were answered",
     "truncated": "of the asked chunks were cut off at least once",
     "looped": "of the asked chunks repeated themselves at least once",
@@ -101,11 +101,6 @@ def _show_rates(out: Console, score: Score) -> None:
             out.print(f"{name:<12} {_figure(score.rates[name])} {what}")
     if "attempts" in score.rates:
         out.print(f"attempts     {score.rates['attempts']:.2f} a chunk")
-    if gain := score.merge_gain:
-        out.print(
-            f"merge gain   {gain.gain.value:+.3f} {_span(gain.gain)}: F1 {gain.profile_f1:.3f} of a profile, "
-            f"{gain.chunk_f1:.3f} of a chunk alone ({gain.companies:,} companies, {gain.chunks:,} chunks)"
-        )
 
 
 def show_mistakes(out: Console, score: Score, most: int) -> None:

@@ -1,4 +1,4 @@
-"""The scores of a run: its profiles against labels, its evidence, its ledger, and what merging gains."""
+"""The scores of a run: its profiles against labels, its evidence, and its ledger."""
 
 import json
 import math
@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
-from extraction.chunking.chunker import Chunk
 from extraction.config.settings import Columns
 from extraction.errors import OperatorError
 from extraction.evaluation.calibration import Judged, calibration_error, reliability_bins
@@ -24,8 +23,6 @@ from extraction.evaluation.scoring import (
     Mistake,
     Scorer,
     f1,
-    mean,
-    ratio,
     shares,
 )
 from extraction.grounding.text_search import Text
@@ -34,66 +31,13 @@ from extraction.merging.evidence import Evidence
 from extraction.merging.publish_decision import resolve
 from extraction.schema.profile_model import Field, facts
 from jobs.inputs import document_reader
-from jobs.stages.reduce import NOT_ASKED, Answered, observed
+from jobs.stages.reduce import NOT_ASKED, observed
 from jobs.state.published_run import NO_KIND, PublishedRun, Values
-
-
-@dataclass(frozen=True)
-class MergeGain:
-    """Mean F1 of profiles and of the answers behind them, over companies of several chunks, and the difference."""
-
-    companies: int
-    chunks: int
-    profile_f1: float
-    chunk_f1: float
-    gain: Interval
-
-
-def merge_gain(
-    published: PublishedRun,
-    model: type[BaseModel],
-    scorer: Scorer,
-    labels: Mapping[str, Sequence[Label | None]],
-    counts: Mapping[str, FieldCounts],
-    answers: Mapping[str, Answered],
-) -> MergeGain | None:
-    """Score what each chunk's answer would make by itself; None where no company has several answers.
-
-    `labels` and `counts` are by company, `answers` by chunk.
-    """
-    single: dict[str, list[float]] = defaultdict(list)
-    for chunk in published.chunks(labels.keys()):
-        values = alone(model, chunk, answers[chunk.chunk_id]) if chunk.chunk_id in answers else None
-        if values is not None:
-            single[chunk.company_id].append(company_f1(scorer.counts(values, labels[chunk.company_id])))
-    several = {company_id: values for company_id, values in sorted(single.items()) if len(values) > 1}
-    pairs = [(company_f1(counts[company_id]), float(np.mean(values))) for company_id, values in several.items()]
-    pairs = [pair for pair in pairs if not np.isnan(pair).any()]
-    if not pairs:
-        return None
-    whole, part = np.mean(pairs, axis=0)
-    chunks = sum(map(len, several.values()))
-    return MergeGain(len(pairs), chunks, float(whole), float(part), mean([one - other for one, other in pairs]))
-
-
-def alone(model: type[BaseModel], chunk: Chunk, answer: Answered) -> Values | None:
-    """The profile that one chunk's answer makes by itself; None where it does not fit."""
-    found = observed(model, chunk, answer)
-    return None if found is None else resolve(model, Evidence(found)).values
-
-
-def company_f1(counts: FieldCounts) -> float:
-    """F1 of one company's profile over all its labels; NaN where none stands in its documents."""
-    of = dict(zip(COUNTS, counts.sum(axis=0).astype(float), strict=True))
-    return f1(*(float(ratio(of[a], of[b])) for a, b in (("right", "given"), ("found", "in_text"))))
-
 
 ALL = "all fields"
 THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
-CHUNKS_LOOKED_UP = 5_000  # answers whose values are counted by whether they stand in the text: minutes at most
-PLAN_GONE = "the run's plan is gone: companies without a profile, rates and merge gain are left out"
-OF_ANOTHER_VERSION = "the ledger is of another version: its rates and merge gain are left out"
-OF_EVIDENCE = "grounded is of the published evidence, the best values of each field, not of all that answers gave"
+PLAN_GONE = "the run's plan is gone: companies without a profile and rates are left out"
+OF_ANOTHER_VERSION = "the ledger is of another version: its rates are left out"
 CompanyLabels = list[Label | None]
 
 
@@ -138,7 +82,7 @@ class Threshold:
 
 @dataclass
 class Score:
-    """All figures of a run. `rates` and `merge_gain` hold what could be known; `notes` says what could not.
+    """All figures of a run. `rates` hold what could be known; `notes` says what could not.
 
     `kinds` are by document_type; `thresholds` and `reliability_bins` are of the best value of each labelled field,
     published or not, and `calibration_error` is how far their confidence is from the share that is right (ECE).
@@ -152,7 +96,6 @@ class Score:
     thresholds: list[Threshold] = field(default_factory=list)
     reliability: list[Bin] = field(default_factory=list)
     calibration_error: float = math.nan
-    merge_gain: MergeGain | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -196,46 +139,11 @@ def score(
     if by_kind:
         found.kinds = _kinds(published.kinds(), counts, [] if alone else judged)
     answers = published.answers([chunk_id for ids in planned.values() for chunk_id in ids]) if planned else None
-    answered: dict[str, Answered] = {}
     if answers is None:
         found.notes.append(OF_ANOTHER_VERSION if planned else PLAN_GONE)
     else:
-        answered = {row["chunk_id"]: row for row in answers.to_pylist() if row["replies"]}
         found.rates |= _ledger_rates(answers, sum(map(len, planned.values())))
-        several = {company_id: known[company_id] for company_id in read if len(planned.get(company_id, ())) > 1}
-        found.merge_gain = merge_gain(published, model, scorer, several, counts, answered)
-    rates = _grounded(published, model, answered)
-    if not rates and "grounded" in found.rates:
-        found.notes.append(OF_EVIDENCE)
-    found.rates |= rates
     return found
-
-
-def _grounded(
-    published: PublishedRun, model: type[BaseModel], answered: Mapping[str, Answered]
-) -> dict[str, float]:
-    """The share of the values in answers that stand in their chunk's text; nothing where there are none.
-
-    Ids are digests, so the first of them are a fair sample.
-    """
-    verbatim = _verbatim(model)
-    counted: Counter[bool] = Counter()
-    for chunk in published.chunks(sorted(answered)[:CHUNKS_LOOKED_UP], of="chunk_id"):
-        grounded: dict[tuple[str, str], bool] = {}  # a value has an observation for each document of a pack
-        for one in observed(model, chunk, answered[chunk.chunk_id]) or ():
-            if one.field in verbatim and not one.found:
-                value = one.field, one.key
-                grounded[value] = grounded.get(value, False) or one.grounded
-        counted.update(grounded.values())
-    return _share_of(counted)
-
-
-def _share_of(counted: Counter[bool]) -> dict[str, float]:
-    return {"grounded": counted[True] / counted.total()} if counted else {}
-
-
-def _verbatim(model: type[BaseModel]) -> set[str]:
-    return {field.name for field in facts(model) if field.rule.verbatim}
 
 
 def _fields(model: type[BaseModel], labels: Labels) -> tuple[Field, ...]:
@@ -257,18 +165,18 @@ def _profiles(
     published: PublishedRun, model: type[BaseModel], labels: Labels, fields: Sequence[Field]
 ) -> tuple[dict[str, Values], list[Judged], dict[str, float]]:
     """The profiles of labelled companies, the best values of their labelled fields with whether they are right, and
-    the share of all profiles' evidence that stands in a document."""
-    verbatim, matcher = _verbatim(model), Matcher(fields)
+    the share of the model's values in all profiles' evidence that stands in a document."""
+    verbatim, matcher = {field.name for field in facts(model) if field.rule.verbatim}, Matcher(fields)
     profiles: dict[str, Values] = {}
     judged: list[Judged] = []
     given: Counter[bool] = Counter()
     for row in published.profiles():
         evidence = row.pop("evidence")
-        given.update(one["grounded"] for one in evidence if one["field"] in verbatim)
+        given.update(one["grounded"] for one in evidence if one["field"] in verbatim and not one.get("found"))
         if row["company_id"] in labels.companies:
             profiles[row["company_id"]] = row
             judged += _judged(row["company_id"], evidence, labels, fields, matcher)
-    return profiles, judged, _share_of(given)
+    return profiles, judged, {"grounded": given[True] / given.total()} if given else {}
 
 
 def _judged(

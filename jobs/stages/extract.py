@@ -16,9 +16,8 @@ import ray.exceptions
 from ray.data import ActorPoolStrategy
 from ray.data._internal.execution.execution_callback import ExecutionCallback  # the base that DataContext asks for
 
-from actors.crash_suspects import SuspectStore
 from actors.extractor import Extractor
-from actors.results import Request, ResultStore
+from actors.results import Request
 from actors.servers.sglang import QUEUED_PER_RUNNING
 from actors.servers.supervisor import Server, ServerReady
 from jobs.stages import ray_cluster
@@ -92,7 +91,7 @@ class StepCheck(ExecutionCallback):  # type: ignore[misc]
 
 def work_of(run: Run, plan: Plan, index: Index, required: ChunkState = ChunkState.SETTLED) -> Work:
     """The questions of which the ledger has less than a state, each once however often the plan holds it."""
-    held = list(chunk_ids_of(run.storage, plan.chunk_files))
+    held = chunk_ids_of(run.storage, plan.chunk_files)
     ids = np.concatenate([np.empty((0, 2), np.uint64), *held])
     ends = np.cumsum([0, *map(len, held)])
     once = first_of_each(ids)
@@ -172,10 +171,7 @@ def results(
                 "settings": run.settings,
                 "schema": run.schema,
                 "make_server": partial(_server, run),
-                "make_result_store": partial(_result_store, run),
-                "on_ready": partial(_report_ready, run),
-                "on_end": partial(write_end, run.storage, run.run_id),
-                "make_suspect_store": partial(_suspect_store, run),
+                "make_records": partial(ActorFiles, run),
             },
         )
     )
@@ -198,22 +194,25 @@ def _server(run: Run) -> Server:
     return run.fleet.make_server(run.logs)
 
 
-def _report_ready(run: Run, ready: ServerReady) -> None:
-    context: Any = ray.get_runtime_context()
-    write_server(run.storage, run.run_id, ready, context.get_actor_id() or "")
+class ActorFiles:
+    """What a run keeps of an actor: its results in the ledger, the rest in the run's folder. Made where it is."""
 
+    def __init__(self, run: Run) -> None:
+        context: Any = ray.get_runtime_context()
+        with warnings.catch_warnings():  # Ray asks in a way that it deprecates
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.actor, restarted = context.get_actor_id(), bool(context.was_current_actor_reconstructed)
+        self.run = run
+        self.results = LedgerWriter(run.ledger, run.run_id, self.actor or "driver")
+        self.suspects = SuspectFile(run.storage, f"{folder_of(run.run_id)}/suspects/{self.actor}.json", restarted)
 
-def _suspect_store(run: Run) -> SuspectStore:
-    context: Any = ray.get_runtime_context()
-    with warnings.catch_warnings():  # Ray asks in a way that it deprecates
-        warnings.simplefilter("ignore", DeprecationWarning)
-        actor, restarted = context.get_actor_id(), bool(context.was_current_actor_reconstructed)
-    return SuspectFile(run.storage, f"{folder_of(run.run_id)}/suspects/{actor}.json", restarted)
+    def server_ready(self, ready: ServerReady) -> None:
+        """Write down a start."""
+        write_server(self.run.storage, self.run.run_id, ready, self.actor or "")
 
-
-def _result_store(run: Run) -> ResultStore:
-    context: Any = ray.get_runtime_context()
-    return LedgerWriter(run.ledger, run.run_id, context.get_actor_id() or "driver")
+    def server_ended(self, server: str, started_at: float, ended_at: float) -> None:
+        """Write down when an actor's server was started and ended."""
+        write_end(self.run.storage, self.run.run_id, server, started_at, ended_at)
 
 
 @dataclass(frozen=True)

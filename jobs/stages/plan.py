@@ -5,7 +5,6 @@
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,16 +20,14 @@ from extraction.documents import DeadLetter
 from extraction.errors import Fault
 from jobs.inputs.document_reader import Input, RowGroup, document_rows, unclear_notes
 from jobs.stages.run import Run
-from jobs.state.dead_letters import write_dead_letters
 from jobs.state.ledger import Digests, digests
-from jobs.state.parquet_schemas import CHUNKS, DOCUMENT_ROWS
-from jobs.state.storage import Storage, Written
+from jobs.state.parquet_schemas import CHUNKS, DOCUMENT_ROWS, write_dead_letters
+from jobs.state.storage import WRITTEN_COLUMNS, Storage, Written, in_threads
 
 # Bytes of input that one task plans: some seconds, as long as a shuffle takes to begin.
 PLANNED_AT_ONCE_BYTES = 32 << 20
 PART_BYTES = 16 << 20  # of row groups of one file that one task reads
 DECODED_RATIO = 4  # of the bytes that a footer tells, which are encoded
-CHUNK_FILES_READ = 16  # at a time
 BLOCK_BYTES = 64 << 20  # of documents that one task plans, more only where one company has more
 PARTS_SAMPLED = 16
 HELD_BYTES = 32 << 20  # of documents that a task has as Python objects at a time
@@ -43,10 +40,7 @@ PLANNED = pa.schema(
         ("prompt_tokens", pa.int64()),
         ("repeated", pa.int64()),
         ("unclear", pa.list_(UNCLEAR)),
-        ("dead_path", pa.string()),
-        ("dead_rows", pa.int64()),
-        ("dead_bytes", pa.int64()),
-        ("dead_sha256", pa.string()),
+        ("dead_letters", WRITTEN_COLUMNS),
     ]
 )
 
@@ -68,7 +62,7 @@ def plan(run: Run, found: Input) -> Plan:
     """Plan the documents of an input."""
     chunker = run.chunker()  # the operator's mistakes show here, before any task starts
     rows = _planned(run, found) if found.parts else []
-    dead = [Written.of(row, "dead_") for row in rows if row["dead_path"]]
+    dead = [Written(**row["dead_letters"]) for row in rows if row["dead_letters"]]
     if found.dead_letters:
         dead.append(write_dead_letters(run.storage, run.run_id, "plan", found.dead_letters))
     repeated = sum(row["repeated"] for row in rows)
@@ -168,7 +162,7 @@ def plan_block(rows: pa.Table, run: Run) -> pa.Table:
                 chunks.append(total.chunk_table())
     chunks.append(total.chunk_table())
     table = pa.concat_tables(chunks)
-    path, dead = None, Written("", 0, 0, "")
+    path, dead = None, None
     if table.num_rows:
         path = run.storage.write_table(f"{run.folder}/chunks/{{sha}}.parquet", table).path
     if total.dead_letters:
@@ -180,7 +174,7 @@ def plan_block(rows: pa.Table, run: Run) -> pa.Table:
         "prompt_tokens": total.prompt_tokens,
         "repeated": total.repeated,
         "unclear": list(total.unclear.values()),
-        **{f"dead_{key}": value for key, value in asdict(dead).items()},
+        "dead_letters": dead and dead.model_dump(),
     }
     return pa.Table.from_pylist([row], PLANNED)
 
@@ -274,11 +268,10 @@ class Companies:
             counted["rows"] += 1
 
 
-def chunk_ids_of(storage: Storage, chunk_files: Sequence[str]) -> Iterator[Digests]:
-    """The ids of the chunks in each file as digests, in the order of rows; several files are read at a time."""
+def chunk_ids_of(storage: Storage, chunk_files: Sequence[str]) -> list[Digests]:
+    """The ids of the chunks in each file as digests, in the order of rows."""
 
     def read(path: str) -> Digests:
         return digests(storage.read_table(path, ["chunk_id"])["chunk_id"].to_pylist())
 
-    with ThreadPoolExecutor(CHUNK_FILES_READ) as threads:
-        yield from threads.map(read, chunk_files)
+    return in_threads(read, chunk_files)

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,7 +52,6 @@ SERVER_REMEDIES = {
     Fault.DEADLINE: "it is overloaded or hangs: fewer requests at a time there, or start it again",
     Fault.UNAVAILABLE: "is it up, and is this its URL? Its log says why it does not answer",
 }
-WHITE_SPACE = re.compile(r"[{\[,:]\s*\n|[{\[,:] {2,}")
 CheckState = Literal["ok", "note", "wrong", "skipped"]
 
 
@@ -68,7 +66,7 @@ class Check:
 
 
 def check_server(address: ServerAddress, settings: Settings, schema: dict[str, Any], name: str) -> list[Check]:
-    """Ask it what it serves, as a run does for a profile, once more, and for an answer that only a grammar makes.
+    """Ask it what it serves, as a run does for a profile, and for an answer that only a grammar makes.
 
     The test request decides, as it does in a run: once it is answered, whatever else is wrong is a note.
     """
@@ -113,7 +111,7 @@ async def _models(address: ServerAddress, settings: Settings) -> list[Check]:
 
 
 async def _profile(name: str, address: ServerAddress, settings: Settings, schema: dict[str, Any]) -> list[Check]:
-    """The test request of each actor, twice, and whether a schema is kept to."""
+    """The test request of each actor, and whether a schema is kept to."""
     client, first = await canary.canary_client(name, address, settings, schema)
     try:
         if first.fault:
@@ -124,7 +122,6 @@ async def _profile(name: str, address: ServerAddress, settings: Settings, schema
 
 
 async def _answered(client: Client, first: Result) -> list[Check]:
-    second = await canary.canary_result(client)
     took = f"{first.latency_s:.1f} s, {first.prompt_tokens:,} prompt and {first.completion_tokens:,} output tokens"
     found = [Check("test request", "ok", f"a valid {client.model.__name__} in {took}")]
     if str(client.dialect):
@@ -136,20 +133,6 @@ async def _answered(client: Client, first: Result) -> list[Check]:
         found.append(Check("values", "note", message, "say in the field's description how to write them"))
     if not first.prompt_tokens:
         found.append(Check("usage", "note", "it does not say how many tokens it took", "cost can't be counted"))
-    elif not second.cached_tokens:
-        message = "of the same prompt again it had nothing in its prefix cache, or does not tell"
-        found.append(
-            Check("prefix cache", "note", message, "SGLang: --enable-cache-report, no --disable-radix-cache")
-        )
-    if any(map(WHITE_SPACE.search, first.replies)):
-        message = "it writes white space between JSON's signs, which are tokens"
-        found.append(
-            Check("white space", "note", message, "start it with --constrained-json-disable-any-whitespace")
-        )
-    if first.replies != second.replies and not client.settings.sampling.temperature:
-        message = "it answers the same question in two ways at temperature 0"
-        remedy = "SGLang: --sampling-defaults openai, so that the model's own sampling does not mix in"
-        found.append(Check("same answer", "note", message, remedy))
     return [await _word(client), *found]
 
 
@@ -274,7 +257,6 @@ def check_gpus(settings: Settings, nodes: list[Mapping[str, Any]]) -> Iterator[C
             yield Check(name, "wrong", message, remedy)
             continue
         yield Check(name, "ok", f"{len(devices)} x {least.name}: {row.reason}")
-        yield from _long_prompts(settings, row.flags.chunked_prefill_size or 8192)
 
 
 def _devices(settings: Settings, node: Mapping[str, Any] | None) -> list[sglang.Gpu]:
@@ -299,13 +281,6 @@ def devices_here() -> list[sglang.Gpu]:
     return sglang.visible_gpus()
 
 
-def _long_prompts(settings: Settings, piece: int) -> Iterator[Check]:
-    longest = settings.limits.max_chunk_tokens
-    if longest > 4 * piece:
-        message = f"a prompt of {longest:,} tokens is read in {-(-longest // piece)} pieces of {piece:,}"
-        yield Check("long prompts", "note", message, "slow? Where memory allows --scenario long_prompts")
-
-
 def check_model(settings: Settings, fleet: Fleet, nodes: int) -> Check:
     """Whether the model's files are there; those of an endpoint are its owner's business."""
     if fleet.engine == "endpoint":
@@ -326,21 +301,9 @@ def check_model(settings: Settings, fleet: Fleet, nodes: int) -> Check:
     return Check("model", "note", message, "a shared cache (HF_HOME) or an image that holds them saves that time")
 
 
-def check_sampling(settings: Settings) -> Iterator[Check]:
-    """Temperature 0, no penalties, and room for prompt and answer."""
-    sampling, limits = settings.sampling, settings.limits
-    if sampling.temperature:
-        message = f"sampling.temperature = {sampling.temperature:g}: the same document gets other answers each time"
-        yield Check("temperature", "note", message, "--set sampling.temperature=0")
-    else:
-        yield Check("temperature", "ok", "sampling.temperature = 0")
-    if sampling.frequency_penalty or sampling.presence_penalty:
-        message = (
-            f"frequency_penalty = {sampling.frequency_penalty:g}, presence_penalty = {sampling.presence_penalty:g}"
-        )
-        yield Check(
-            "penalties", "note", message, "they count against JSON's own signs, too: 0 unless it was measured"
-        )
+def check_limits(settings: Settings) -> Iterator[Check]:
+    """Room for prompt and answer."""
+    limits = settings.limits
     if limits.max_chunk_tokens + limits.max_output_tokens > limits.context_length:
         message = (
             f"limits.max_chunk_tokens = {limits.max_chunk_tokens:,} and limits.max_output_tokens = "

@@ -2,8 +2,6 @@
 
 import datetime
 import platform
-from collections.abc import Sequence
-from dataclasses import asdict
 
 from extraction.errors import RunError
 from jobs.stages import extract, plan, reduce
@@ -11,7 +9,7 @@ from jobs.stages.engines import version_of
 from jobs.stages.run import Run
 from jobs.state import output_table, publications
 from jobs.state.ledger import Index
-from jobs.state.manifest import MANIFEST, Counts, File, Manifest, Tokens, read_manifest
+from jobs.state.manifest import MANIFEST, Counts, Manifest, Tokens, read_manifest
 from jobs.state.parquet_schemas import profile_schema
 from jobs.state.storage import Written, is_outage
 
@@ -80,7 +78,7 @@ def replace_manifest(
     tokens: Tokens,
     notes: tuple[str, ...],
     reduced: reduce.Reduced,
-    dead_letters: Sequence[Written],
+    dead_letters: tuple[Written, ...],
 ) -> Manifest:
     """Replace the manifest: from here on readers see this run."""
     last = read_manifest(run.storage)
@@ -99,8 +97,8 @@ def replace_manifest(
         counts=counts,
         tokens=tokens,
         refused=reduced.refused,
-        profiles=tuple(File(**asdict(file)) for file in reduced.profiles),
-        dead_letters=tuple(File(**asdict(file)) for file in dead_letters),
+        profiles=reduced.profiles,
+        dead_letters=dead_letters,
         notes=notes,
         versions=_versions(run),
     )

@@ -8,9 +8,9 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import pynvml
@@ -24,6 +24,7 @@ from actors.servers.supervisor import LOG_MARK
 from extraction.errors import OperatorError, ProfilesError, RunError
 from jobs.state.storage import is_outage, is_refusal, with_remedy
 
+Output = TypeVar("Output")
 OBJECT_STORE_BYTES = 1 << 30  # documents pass through in blocks of at most 128 MiB
 OUR_ERRORS: dict[str, type[ProfilesError]] = {kind.__name__: kind for kind in (OperatorError, RunError)}
 OUR_ERROR = re.compile(r"extraction\.errors\.(OperatorError|RunError): (.*)", re.DOTALL)
@@ -161,6 +162,25 @@ def _first_status() -> Mapping[str, Any]:
 def bear_failed_starts(servers: int) -> None:
     """Let the next pool replace an actor whose server can't be started, unless it is the only one."""
     DataContext.get_current().max_consecutive_actor_init_deaths = FAILED_STARTS if servers > 1 else 0
+
+
+def map_tasks(function: Callable[..., Output], items: Iterable[tuple[Any, ...]]) -> list[Output]:
+    """What a function gives for each item, whose parts are its arguments, in the order of items.
+
+    Each call is a task that is run again where its worker dies; what else fails is raised. As many tasks wait as
+    the cluster works on, so that it may grow.
+    """
+    task = ray.remote(max_retries=-1, scheduling_strategy="SPREAD")(function)
+    most = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+    asked, pending = list[Any](), list[Any]()
+    for item in items:
+        if len(pending) >= most:
+            (done,), pending = ray.wait(pending)
+            ray.get(done)
+        asked.append(task.remote(*item))
+        pending.append(asked[-1])
+    outputs: list[Output] = ray.get(asked)
+    return outputs
 
 
 def gpus() -> int:

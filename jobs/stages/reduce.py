@@ -6,14 +6,14 @@ nothing is shuffled, and nothing waits for a GPU. `profile_schema` is the schema
 
 import gc
 from collections import Counter
-from collections.abc import Iterable, Iterator, Set
-from dataclasses import asdict, dataclass, field
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from itertools import count, groupby, repeat
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray.data
+import ray
 from pydantic import BaseModel
 
 from extraction.chunking.chunker import Chunk
@@ -24,11 +24,11 @@ from extraction.merging.evidence import Evidence, Observation
 from extraction.merging.observations import Seen, observe, seen
 from extraction.merging.publish_decision import Judge, resolve
 from extraction.prompting.reply_parsing import Parsed, ReplyFault, parse
+from jobs.stages import ray_cluster
 from jobs.stages.plan import Plan, chunk_ids_of
 from jobs.stages.run import Run
-from jobs.state.dead_letters import write_dead_letters
-from jobs.state.ledger import Index
-from jobs.state.parquet_schemas import chunks_of, profile_schema, published_table
+from jobs.state.ledger import Index, RowNumbers
+from jobs.state.parquet_schemas import chunks_of, profile_schema, published_table, write_dead_letters
 from jobs.state.storage import Written
 
 Answered = dict[str, Any]  # a row of the ledger, or what stands for one
@@ -182,78 +182,44 @@ class CompanyRow:
 def reduce(run: Run, plan: Plan, index: Index) -> Reduced:
     """Merge and resolve everything that was planned and answered."""
     profile_schema(run.model)
-    items = []
-    for number, (path, ids) in enumerate(
-        zip(plan.chunk_files, chunk_ids_of(run.storage, plan.chunk_files), strict=True)
-    ):
-        segments = [{"path": segment, "rows": rows} for segment, rows in index.places(ids).items()]
-        items.append({"number": number, "path": path, "segments": segments})
-    if not items:
-        return Reduced((), (), 0, 0, {})
-    rows = (
-        ray.data.from_items(items, override_num_blocks=len(items))
-        .map_batches(reduce_files, batch_size=1, batch_format="pyarrow", fn_kwargs={"run": run})
-        .take_all()
-    )
-    written = {
-        kind: sorted((r for r in rows if r["kind"] == kind), key=lambda r: r["path"]) for kind in COLUMNS_OF_TASKS
-    }
-    refused = Counter[str]()
-    for row in rows:
-        if row["kind"] == "refused":
-            refused[row["path"]] += row["rows"]
+    ids = chunk_ids_of(run.storage, plan.chunk_files)
+    shared = ray.put(run)
+    files = zip(repeat(shared), count(), plan.chunk_files, map(index.places, ids), strict=False)
+    parts = ray_cluster.map_tasks(reduce_file, files)
+    refused = sum((Counter(part.refused) for part in parts), Counter[str]())
     return Reduced(
-        profiles=tuple(Written.of(row) for row in written["profiles"]),
-        dead_letters=tuple(Written.of(row) for row in written["dead_letters"]),
-        in_profiles=sum(row["documents"] for row in written["profiles"]),
-        dead_documents=sum(row["documents"] for row in written["dead_letters"]),
+        profiles=tuple(sorted((file for part in parts for file in part.profiles), key=lambda file: file.path)),
+        dead_letters=tuple(sorted((file for part in parts for file in part.dead_letters), key=lambda f: f.path)),
+        in_profiles=sum(part.in_profiles for part in parts),
+        dead_documents=sum(part.dead_documents for part in parts),
         refused=dict(refused.most_common()),
     )
 
 
-COLUMNS_OF_TASKS = ("profiles", "dead_letters")
 COLLECTED_AFTER = 100_000  # objects: evidence is many small ones, hardly any of them in cycles
 
 
-def reduce_files(batch: pa.Table, run: Run) -> pa.Table:
-    """Ray Data: chunk files to rows that tell what was written for them."""
+def reduce_file(run: Run, number: int, path: str, places: Mapping[str, RowNumbers]) -> Reduced:
+    """Ray: a chunk file, whose answers are at some places of the ledger, to what was written for it."""
     gc.set_threshold(COLLECTED_AFTER)
-    told: list[dict[str, Any]] = []
-    for item in batch.to_pylist():
-        companies = list(_companies(run, item["path"], item["segments"]))
-        profiles = [company.row for company in companies if company.row]
-        dead = [letter for company in companies for letter in company.dead_letters]
-        if profiles:
-            table = published_table(profiles, run.model)
-            name = f"profiles/{run.run_id}/{item['number']:05}-{{sha}}.parquet"
-            written = run.storage.write_table(name, table)
-            documents = sum(len(row["documents"]) for row in profiles)
-            told.append({"kind": "profiles", "documents": documents, **asdict(written)})
-        if dead:
-            written = write_dead_letters(run.storage, run.run_id, "reduce", dead)
-            told.append({"kind": "dead_letters", "documents": len(dead), **asdict(written)})
-        refused = sum((company.refused for company in companies), Counter[str]())
-        told += [{"kind": "refused", "path": reason, "rows": count} for reason, count in refused.items()]
-    return pa.Table.from_pylist(told, RESULT)
+    companies = list(_companies(run, path, places))
+    rows = [company.row for company in companies if company.row]
+    dead = [letter for company in companies for letter in company.dead_letters]
+    name = f"profiles/{run.run_id}/{number:05}-{{sha}}.parquet"
+    return Reduced(
+        profiles=(run.storage.write_table(name, published_table(rows, run.model)),) if rows else (),
+        dead_letters=(write_dead_letters(run.storage, run.run_id, "reduce", dead),) if dead else (),
+        in_profiles=sum(len(row["documents"]) for row in rows),
+        dead_documents=len(dead),
+        refused=dict(sum((company.refused for company in companies), Counter[str]())),
+    )
 
 
-RESULT = pa.schema(
-    [
-        ("kind", pa.string()),
-        ("documents", pa.int64()),
-        ("path", pa.string()),
-        ("rows", pa.int64()),
-        ("bytes", pa.int64()),
-        ("sha256", pa.string()),
-    ]
-)
-
-
-def _companies(run: Run, path: str, segments: list[dict[str, Any]]) -> Iterator[CompanyRow]:
+def _companies(run: Run, path: str, places: Mapping[str, RowNumbers]) -> Iterator[CompanyRow]:
     """The companies of a chunk file, whose rows stand together by company; a batch of chunks at a time, so that a
     company of any number of chunks fits: what its batches come to is merged."""
     ids = run.storage.read_table(path, ["chunk_id"])["chunk_id"].combine_chunks()
-    answers = run.ledger.read({segment["path"]: segment["rows"] for segment in segments}, ids)
+    answers = run.ledger.read(places, ids)
     current: Gathered | None = None
     for table in run.storage.read_batches(path, CHUNKS_MERGED_AT_ONCE):
         for company_id, group in groupby(answered_chunks(table, answers), key=lambda pair: pair[0].company_id):

@@ -12,7 +12,6 @@ backfill fit in memory.
 import hashlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from enum import IntEnum
 from typing import Any
@@ -24,7 +23,7 @@ import pyarrow.compute as pc
 
 from actors.results import RESULT_TEXTS, RESULTS, Result
 from extraction.errors import Fault, RunError
-from jobs.state.storage import Storage, is_outage
+from jobs.state.storage import Storage, in_threads, is_outage
 
 SIZE = 16  # bytes: among 10 billion ids the odds that two share a digest are about 1 in 10^19
 Digests = npt.NDArray[np.uint64]  # a row an id: its high and its low half
@@ -129,27 +128,8 @@ class Index:
         return {self.segments[n].path: np.sort(row[segment == n]) for n in np.unique(segment).tolist()}
 
 
-LEDGER_COLUMNS: Mapping[str, str] = {
-    "chunk_id": "The chunk",
-    "replies": "The replies as JSON text: one, or one for each part of a chunk that was asked in parts; none after "
-    "a fault",
-    "scores": "For each reply the log-probability of each of its values, in the order of the JSON",
-    "fault": "Why there is no reply; null where there is one",
-    "message": "The fault in words",
-    "attempts": "Requests that were made",
-    "prompt_tokens": "Prompt tokens of all attempts",
-    "cached_tokens": "Those of them that came from the prefix cache",
-    "completion_tokens": "Output tokens of all attempts",
-    "latency_s": "Seconds that the server had its requests, in all attempts; waits between them are not counted",
-    "in_flight": "Requests that the server worked on when the last one ended, this one included",
-    "truncated": "Attempts whose reply was cut off",
-    "looped": "Attempts whose reply repeated itself",
-    "ended_at": "When the result was there, in seconds since 1970",
-    "server": "Host and process of the actor that asked",
-}
 LEDGERS = "work/ledger"  # in an output, unless its run names another place
 KEYS = pa.schema([RESULTS.field(name) for name in ("chunk_id", "fault")])
-SEGMENT_READERS = 16  # segments read at a time
 LOOKS = 5  # at a ledger whose segments are being folded
 FOLDED_ROWS = 2_000  # of an actor's own small segments: some minutes of work
 
@@ -179,8 +159,7 @@ class Ledger:
         for _ in range(LOOKS):
             paths = self.paths()
             try:
-                with ThreadPoolExecutor(SEGMENT_READERS) as pool:
-                    read = list(pool.map(lambda path: had.get(path) or self._segment(path), paths))
+                read = in_threads(lambda path: had.get(path) or self._segment(path), paths)
             except FileNotFoundError:  # folded since it was listed: its rows stand in another
                 continue
             segments = [segment for segment in read if segment]
@@ -203,14 +182,11 @@ class Ledger:
         than a fault, a fault of the document rather than one of the server. The same rows give the same answers
         in whatever order they stand.
         """
-        for _ in range(LOOKS):
-            try:
-                tables = [self.storage.read_rows(path, rows) for path, rows in places.items()]
-            except FileNotFoundError:  # folded meanwhile
-                places = self.index().places(digests(chunk_ids.to_pylist()))
-                continue
-            return best_of(tables, chunk_ids)
-        raise RunError(f"{self.storage.full(self.folder)} changed {LOOKS} times while it was read: run again")
+        try:
+            tables = [self.storage.read_rows(path, rows) for path, rows in places.items()]
+        except FileNotFoundError:  # folded meanwhile
+            return self.read(self.index().places(digests(chunk_ids.to_pylist())), chunk_ids)
+        return best_of(tables, chunk_ids)
 
     def append(self, name: str, answers: pa.Table, rows_per_group: int | None = None) -> str:
         """Write one segment; its path. `name` tells who wrote it."""
@@ -279,27 +255,13 @@ def _answer(row: dict[str, Any]) -> Result:
 
 
 def _in_order(found: pa.Table) -> pa.Array:
-    """Row numbers, the best answers first; all columns decide, so that no order of files or rows shows."""
+    """Row numbers, the best answers first; all columns decide, so that no order of files or rows shows. (Those with
+    the same replies at the same time have the same scores.)"""
     again = pc.is_in(found["fault"], value_set=RETRYABLE)
     rank = pc.add(pc.cast(pc.is_valid(found["fault"]), pa.int8()), pc.cast(again, pa.int8()))
-    plain = found.drop_columns(list(RESULT_TEXTS))
+    plain = found.drop_columns(list(RESULT_TEXTS)).append_column("rank", rank)
     plain = plain.append_column("replies", pc.binary_join(found["replies"], "\n"))
-    plain = plain.append_column("scores", _as_text(found["scores"].combine_chunks()))
-    keys = [(name, "ascending") for name in ("rank", *plain.schema.names)]
-    return pc.sort_indices(plain.append_column("rank", rank), sort_keys=keys)
-
-
-def _as_text(scores: pa.ListArray) -> pa.Array:
-    """Lists of lists of numbers as text, so that rows can be ordered by them."""
-    inner = scores.flatten()
-    return _joined(scores, _joined(inner, inner.flatten().cast(pa.string()), ","), "\n")
-
-
-def _joined(lists: pa.ListArray, texts: pa.Array, sign: str) -> pa.Array:
-    """The texts of each list as one; `texts` are those of all lists, one after the other."""
-    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-    return pc.binary_join(pa.ListArray.from_arrays(offsets, texts), sign)
+    return pc.sort_indices(plain, sort_keys=[(name, "ascending") for name in ("rank", *plain.schema.names)])
 
 
 def _first_of_each(ids: pa.ChunkedArray) -> pa.Array:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from extraction.config.settings import Columns
 from extraction.errors import RunError
-from jobs.state.storage import Storage, StoredRecord
+from jobs.state.storage import Storage, StoredRecord, Written
 
 MANIFEST = "manifest.json"
 Natural = Annotated[int, Field(ge=0)]
@@ -35,15 +35,6 @@ class Tokens(StoredRecord):
     completion: Natural = Field(default=0, description="Output tokens of the run's requests")
 
 
-class File(StoredRecord):
-    """A published file."""
-
-    path: str = Field(description="Path in the output folder")
-    rows: Natural = Field(description="Number of rows")
-    bytes: Natural = Field(description="Size in bytes")
-    sha256: str = Field(description="SHA-256 of the file, in hexadecimal")
-
-
 class Manifest(StoredRecord):
     """What a run published."""
 
@@ -52,7 +43,7 @@ class Manifest(StoredRecord):
     ledger: str | None = Field(
         default=None, description="URL of the folder of ledgers, where it is not in the output"
     )
-    profile: str | None = Field(default=None, description="The profile model as `module:Model`")
+    profile: str = Field(description="The profile model as `module:Model`")
     columns: Columns = Field(default=Columns(), description="Names of the input's columns")
     created_at: str = Field(description="When it was published (UTC)")
     attempt: Annotated[int, Field(ge=1)] = Field(
@@ -68,8 +59,8 @@ class Manifest(StoredRecord):
         default_factory=dict,
         description="Values of replies that the profile model refused, counted by field and reason; they are null",
     )
-    profiles: tuple[File, ...] = Field(description="The published profile files")
-    dead_letters: tuple[File, ...] = Field(description="The published dead letter files")
+    profiles: tuple[Written, ...] = Field(description="The published profile files")
+    dead_letters: tuple[Written, ...] = Field(description="The published dead letter files")
     notes: tuple[str, ...] = Field(
         default=(),
         description="What of the input's columns was left out, or read in another way than it may be meant",

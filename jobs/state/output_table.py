@@ -23,8 +23,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from extraction.errors import OperatorError, ProfilesError, RunError
-from jobs.state.manifest import File, Manifest
-from jobs.state.storage import PROBE_FILE, Storage
+from jobs.state.manifest import Manifest
+from jobs.state.storage import PROBE_FILE, Storage, Written
 
 ROWS_WRITTEN_AT_ONCE = 5_000  # profiles with their evidence: some 20 MB
 DELTA_FILE_BYTES = 128 << 20
@@ -217,7 +217,7 @@ class IcebergOutput:
             return str(catalog.load_table(self.name).location())
 
     def _write(
-        self, storage: Storage, published: File, schema: pa.Schema, change: Any, io: Any, began: int
+        self, storage: Storage, published: Written, schema: pa.Schema, change: Any, io: Any, began: int
     ) -> Iterator[Any]:
         """Write a published file as data files, whose names have its digest and when the run began."""
         from pyiceberg.io.pyarrow import _dataframe_to_data_files
@@ -309,7 +309,7 @@ def _transactions(writer: str) -> tuple[str, str]:
     return f"{RUN_MARK} {writer}", f"{CONTENT_MARK} {writer}"
 
 
-def _batches(storage: Storage, files: Sequence[File], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _batches(storage: Storage, files: Sequence[Written], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     for file in files:
         for table in storage.read_batches(file.path, ROWS_WRITTEN_AT_ONCE):
             yield from table.cast(schema).to_batches()

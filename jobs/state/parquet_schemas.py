@@ -3,17 +3,19 @@
 Columns that readers see have a description in their metadata, which Parquet files keep.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel
 
 from extraction.chunking.chunker import Chunk
-from extraction.documents import Edit, KnownCompany, Piece
+from extraction.documents import DeadLetter, Edit, KnownCompany, Piece
 from extraction.errors import OperatorError
-from extraction.schema.arrow_types import in_column
+from extraction.schema.arrow_types import in_column, schema_of
 from extraction.schema.profile_model import facts, struct_of
+from jobs.state.storage import Storage, Written
 
 DOCUMENT_ROWS = pa.schema(
     [
@@ -41,47 +43,14 @@ def described(*columns: tuple[str, pa.DataType, str]) -> list[pa.Field]:
     return [pa.field(name, kind, metadata={"description": meaning}) for name, kind, meaning in columns]
 
 
-EDIT = pa.struct(
-    described(
-        ("at", pa.int64(), "First changed character, counted from the beginning of the part in the content"),
-        ("length", pa.int64(), "Characters that stand there now"),
-        ("start", pa.int64(), "First of the characters that they replace in the document's text"),
-        ("end", pa.int64(), "Character after the last of these"),
-        ("original", pa.large_string(), "The characters that they replace"),
-    )
-)
+CHUNKS = pa.schema(schema_of(Chunk))
+DEAD_LETTERS = pa.schema(schema_of(DeadLetter))
 
 
-PIECE = pa.struct(
-    described(
-        ("document_id", pa.string(), "The document"),
-        ("start", pa.int64(), "First character of the part in the document's text"),
-        ("end", pa.int64(), "Character after its last one"),
-        ("at", pa.int64(), "First character of the part in the content"),
-        ("length", pa.int64(), "Characters that it has there"),
-        ("document_type", pa.string(), "Kind of the document"),
-        ("document_date", pa.string(), "Date of the document"),
-        ("source_path", pa.string(), "File or URL and row of the input"),
-        ("edits", pa.list_(EDIT), "Where cleaning changed the text"),
-    )
-)
-
-
-CHUNKS = pa.schema(
-    described(
-        ("chunk_id", pa.string(), "SHA-256 of fingerprint and content: its key in the ledger"),
-        ("company_id", pa.string(), "The company"),
-        ("content", pa.large_string(), "The last message of the request: the text with what stands before it"),
-        ("prompt_tokens", pa.int64(), "Tokens of the whole prompt"),
-        ("max_tokens", pa.int64(), "Most tokens of the reply"),
-        ("pieces", pa.list_(PIECE), "The parts of documents that it holds"),
-        (
-            "known",
-            pa.struct(described(("name", pa.string(), "Its name"), ("website", pa.string(), "Its website"))),
-            "What the input knows of the company",
-        ),
-    )
-)
+def write_dead_letters(storage: Storage, run_id: str, stage: str, dead: Sequence[DeadLetter]) -> Written:
+    """Write the dead letters of a stage: the documents that gave nothing, each with the reason."""
+    table = pa.Table.from_pylist([asdict(letter) for letter in dead], DEAD_LETTERS)
+    return storage.write_table(f"dead_letters/{run_id}/{stage}-{{sha}}.parquet", table)
 
 
 def chunks_of(table: pa.Table) -> Iterator[Chunk]:

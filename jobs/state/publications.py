@@ -15,9 +15,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.state.dead_letters import DEAD_LETTERS
-from jobs.state.manifest import File, Manifest
-from jobs.state.storage import Storage, suppress_outage
+from jobs.state.manifest import Manifest
+from jobs.state.parquet_schemas import DEAD_LETTERS
+from jobs.state.storage import Storage, Written, suppress_outage
 
 CURRENT = "current"
 OF_RUNS = ("profiles", "dead_letters", "work/runs")  # have a folder for each run
@@ -36,7 +36,7 @@ def current_file(name: str) -> str:
     return f"{CURRENT}/{name}.parquet"
 
 
-def _write_one(storage: Storage, name: str, files: Sequence[File], schema: pa.Schema) -> None:
+def _write_one(storage: Storage, name: str, files: Sequence[Written], schema: pa.Schema) -> None:
     with tempfile.TemporaryDirectory(prefix="current-") as folder:
         whole = Path(folder, name)
         with pq.ParquetWriter(whole, schema, compression="zstd") as writer:

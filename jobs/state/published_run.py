@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,14 +16,11 @@ from actors.results import RESULTS
 from extraction.chunking.chunker import Chunk
 from extraction.config.settings import profile_model
 from extraction.errors import OperatorError
-from extraction.schema.company import CompanyProfile, ShortProfile
-from extraction.schema.profile_model import struct_of
 from jobs.state import manifest
 from jobs.state.ledger import LEDGERS, Ledger, digests
 from jobs.state.parquet_schemas import chunks_of
 from jobs.state.storage import Storage, explained
 
-MODELS: tuple[type[BaseModel], ...] = (CompanyProfile, ShortProfile)
 CHUNKS_READ_AT_ONCE = 500  # at a time
 NO_KIND = "documents"  # of no type
 PLAN_ROWS_READ = 10_000  # of a few small columns, at a time
@@ -59,15 +56,8 @@ class PublishedRun:
         return self.storage.schema(paths[0]) if paths else pa.schema([])
 
     def model(self) -> type[BaseModel]:
-        """The profile model of the run; of an older one, the project's own whose fields the columns are."""
-        if self.manifest.profile:
-            return profile_model(self.manifest.profile)
-        columns = set(self.schema().names)
-        shared = {model: len(columns & {column.name for column in struct_of(model)}) for model in MODELS}
-        best = max(MODELS, key=shared.__getitem__)
-        if not shared[best]:
-            raise OperatorError("the profiles are of another model: name it with --schema MODULE:MODEL")
-        return best
+        """The profile model of the run."""
+        return profile_model(self.manifest.profile)
 
     def planned(self) -> dict[str, list[str]]:
         """The ids of each company's chunks; none where the run's plan is gone."""
@@ -87,15 +77,15 @@ class PublishedRun:
                     counted[row["company_id"]].update(p["document_type"] or NO_KIND for p in row["pieces"])
         return {company_id: kinds.most_common(1)[0][0] for company_id, kinds in counted.items()}
 
-    def chunks(self, ids: Collection[str], of: Literal["company_id", "chunk_id"] = "company_id") -> Iterator[Chunk]:
-        """The chunks of some companies, or some chunks."""
-        ordered = sorted(ids)
+    def chunks(self, companies: Collection[str]) -> Iterator[Chunk]:
+        """The chunks of some companies."""
+        ordered = sorted(companies)
         wanted = pa.array(ordered, pa.string())
         for path in self.chunk_files:
-            if of == "company_id" and not self.may_hold(path, ordered):
+            if not self.may_hold(path, ordered):
                 continue
             for table in self.storage.read_batches(path, CHUNKS_READ_AT_ONCE):
-                yield from chunks_of(table.filter(pc.is_in(table[of], value_set=wanted)))
+                yield from chunks_of(table.filter(pc.is_in(table["company_id"], value_set=wanted)))
 
     def may_hold(self, path: str, companies: Sequence[str]) -> bool:
         """Whether a file of chunks or profiles may hold any of some companies (in order), by its footer."""

@@ -9,7 +9,6 @@ Nothing in them is a secret: URLs are stripped of credentials, and settings hold
 
 import re
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import zip_longest
 from typing import Any
@@ -18,10 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import Field
 
 from actors.servers.supervisor import ServerReady
-from jobs.state.storage import AnyRecord, Storage, StoredRecord
-
-RECORD_READERS = 16
-
+from jobs.state.storage import Storage, StoredRecord
 
 UNSAFE = re.compile(r"[^\w.-]+")
 
@@ -101,7 +97,7 @@ def read_run(storage: Storage, run_id: str) -> RunRecord | None:
 
 def read_servers(storage: Storage, run_id: str) -> list[ServerRecord]:
     """The records of a run's servers, in order of their names."""
-    return _read_all(storage, storage.list(servers_in(run_id), ".json"), ServerRecord)
+    return storage.read_records(storage.list(servers_in(run_id), ".json"), ServerRecord)
 
 
 def read_server(storage: Storage, run_id: str, server: str) -> ServerRecord | None:
@@ -118,13 +114,8 @@ def server_spans(storage: Storage, run_id: str) -> dict[str, tuple[float, float 
         again = following.started_at if following and server.actor and following.actor == server.actor else None
         if server.started_at:
             spans[server.server] = server.started_at, again
-    ended = _read_all(storage, storage.list(servers_in(run_id), ".ended"), ServerEnd)
+    ended = storage.read_records(storage.list(servers_in(run_id), ".ended"), ServerEnd)
     return spans | {end.server: (end.started_at, end.ended_at) for end in ended}
-
-
-def _read_all(storage: Storage, paths: list[str], kind: type[AnyRecord]) -> list[AnyRecord]:
-    with ThreadPoolExecutor(RECORD_READERS) as threads:
-        return [record for record in threads.map(lambda path: storage.read_record(path, kind), paths) if record]
 
 
 SIGNED = ("http", "https")  # a query may hold a signature; elsewhere a question mark is a wildcard

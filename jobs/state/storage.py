@@ -6,11 +6,12 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import fsspec
 import numpy as np
@@ -18,11 +19,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from extraction.errors import OperatorError, ProfilesError
 
 PROBE_FILE = ".probe"
+STORE_THREADS = 16
 STORE_LIBRARIES = {"botocore", "aiobotocore", "s3fs", "gcsfs", "google", "adlfs", "azure", "aiohttp"}
 MISTAKES = {  # of credentials and regions, by the names that boto and google-auth have for them
     "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound",
@@ -47,21 +49,28 @@ class StoredRecord(BaseModel):
 
 
 AnyRecord = TypeVar("AnyRecord", bound=StoredRecord)
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
-@dataclass(frozen=True)
-class Written:
-    """A file that was written: its path under the root, its rows, size and digest."""
+class Written(StoredRecord):
+    """A Parquet file that was written."""
 
-    path: str
-    rows: int
-    bytes: int
-    sha256: str
+    path: str = Field(description="Path in the output folder")
+    rows: Annotated[int, Field(ge=0)] = Field(description="Number of rows")
+    bytes: Annotated[int, Field(ge=0)] = Field(description="Size in bytes")
+    sha256: str = Field(description="SHA-256 of the file, in hexadecimal")
 
-    @classmethod
-    def of(cls, row: Mapping[str, Any], prefix: str = "") -> Self:
-        """From a row that has its fields as columns, each with a prefix."""
-        return cls(**{field.name: row[prefix + field.name] for field in fields(cls)})
+
+WRITTEN_COLUMNS = pa.struct(
+    [("path", pa.string()), ("rows", pa.int64()), ("bytes", pa.int64()), ("sha256", pa.string())]
+)
+
+
+def in_threads(function: Callable[[Given], Made], items: Iterable[Given]) -> list[Made]:
+    """What a function that waits for a store gives for each item, several at a time."""
+    with ThreadPoolExecutor(STORE_THREADS) as threads:
+        return list(threads.map(function, items))
 
 
 def is_outage(error: Exception) -> bool:
@@ -203,6 +212,10 @@ class Storage:
         except ValidationError:
             return None
 
+    def read_records(self, paths: Iterable[str], kind: type[AnyRecord]) -> "list[AnyRecord]":
+        """Those of some records that can be read."""
+        return [record for record in in_threads(lambda path: self.read_record(path, kind), paths) if record]
+
     def put(self, path: str, local: Path) -> None:
         """Put a file of this machine in place, whole as `write` does, without reading it into memory."""
         target = self.full(path)
@@ -220,7 +233,7 @@ class Storage:
         sha = hashlib.sha256(data).hexdigest()
         path = path.replace("{sha}", sha[:16])
         self.write(path, data)
-        return Written(path, table.num_rows, len(data), sha)
+        return Written(path=path, rows=table.num_rows, bytes=len(data), sha256=sha)
 
     def read(self, path: str) -> bytes | None:
         """A file's bytes, or None where there is none."""

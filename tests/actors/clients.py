@@ -6,11 +6,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from actors.extractor import Extractor
+from actors.crash_suspects import SuspectStore
+from actors.extractor import ActorRecords, Extractor
 from actors.http import Dialect
-from actors.results import Request, Result
+from actors.results import Request, Result, ResultStore
 from actors.retrying_client import Client
-from actors.servers.supervisor import Server, ServerAddress
+from actors.servers.supervisor import Server, ServerAddress, ServerReady
 from extraction.config.settings import Settings
 from extraction.prompting.response_schema import wire_schema
 from extraction.schema.company import ShortProfile
@@ -81,9 +82,28 @@ class MemoryStore:
         self.written += results
 
 
-def make_extractor(server: Server, store: MemoryStore | None = None, settings: Settings | None = None) -> Extractor:
+class MemoryRecords:
+    """What is kept of an actor, in lists."""
+
+    def __init__(self, results: ResultStore | None = None, suspects: SuspectStore | None = None) -> None:
+        self.results, self.suspects = results or MemoryStore(), suspects
+        self.ready, self.ended = list[ServerReady](), list[tuple[str, float, float]]()
+
+    def server_ready(self, ready: ServerReady) -> None:
+        self.ready.append(ready)
+
+    def server_ended(self, server: str, started_at: float, ended_at: float) -> None:
+        self.ended.append((server, started_at, ended_at))
+
+
+def make_extractor(
+    server: Server,
+    store: ResultStore | None = None,
+    settings: Settings | None = None,
+    records: ActorRecords | None = None,
+) -> Extractor:
     """An extractor that owns that server."""
-    return Extractor(settings or make_settings(), SCHEMA, lambda: server, lambda: store or MemoryStore())
+    return Extractor(settings or make_settings(), SCHEMA, lambda: server, lambda: records or MemoryRecords(store))
 
 
 def batch(*requests: Request) -> pa.Table:

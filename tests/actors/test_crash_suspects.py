@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.crash_suspects import CrashRecord, CrashSuspects, SentAs
-from actors.extractor import Extractor
 from actors.results import Request, Result
 from actors.retrying_client import MAX_FREE_CRASHES, MAX_SOLO_CRASHES, Client
 from actors.servers.endpoint import EndpointServer
@@ -24,8 +23,9 @@ from extraction.errors import Fault
 from tests.actors.clients import (
     SCHEMA,
     TEXT,
-    MemoryStore,
+    MemoryRecords,
     address_of,
+    make_extractor,
     make_request,
     make_settings,
     run_batches,
@@ -165,7 +165,7 @@ def test_each_restart_during_a_request_counts_once(sent: list[SentAs]) -> None:
 def test_a_request_that_crashed_the_actor_twice_alone_is_not_sent_again(tmp_path: Path) -> None:
     server = FakeEngine(tmp_path)
     store = MemorySuspects({"c0": [3, MAX_SOLO_CRASHES - 1, "alone"]})
-    extractor = Extractor(make_settings(), SCHEMA, lambda: server, MemoryStore, make_suspect_store=lambda: store)
+    extractor = make_extractor(server, records=MemoryRecords(suspects=store))
     (rows,) = run_batches(extractor, text_batch(TEXT, f"{TEXT} 1"))
     assert rows["fault"].to_pylist() == [Fault.POISON.value, None]
     extractor.supervisor.stop()

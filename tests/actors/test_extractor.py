@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import json
-import signal
 import threading
 import time
 from collections.abc import Coroutine, Iterator
@@ -13,15 +12,14 @@ from typing import Any
 import pytest
 
 from actors.extractor import BatchedWriter, Extractor
-from actors.results import RESULT_TEXTS, RESULTS, Result, ResultStore
-from actors.retrying_client import PROCESS_NAME
+from actors.results import RESULT_TEXTS, RESULTS, Result
 from actors.servers.endpoint import EndpointServer
 from actors.servers.process import free_port
-from actors.servers.supervisor import ServerReady
+from actors.servers.supervisor import PROCESS_NAME, ServerReady
 from extraction.errors import Fault, OperatorError, RunError
 from tests.actors.clients import (
-    SCHEMA,
     TEXT,
+    MemoryRecords,
     MemoryStore,
     batch,
     make_extractor,
@@ -75,11 +73,6 @@ def test_rows_carry_no_replies(endpoint: EndpointServer) -> None:
     assert rows.schema.names == [name for name in RESULTS.names if name not in RESULT_TEXTS]
 
 
-def test_an_empty_batch_is_an_empty_table(endpoint: EndpointServer) -> None:
-    (rows,) = run_batches(make_extractor(endpoint), text_batch(TEXT).slice(0, 0))
-    assert (rows.num_rows, rows.schema.names) == (0, [n for n in RESULTS.names if n not in RESULT_TEXTS])
-
-
 def test_batches_share_one_server(endpoint: EndpointServer) -> None:
     batches = [batch(*(make_request(f"{TEXT} {b}", f"b{b}c{n}") for n in range(7))) for b in range(5)]
     tables = run_batches(make_extractor(endpoint), *batches)
@@ -120,30 +113,23 @@ def test_a_failed_write_is_raised(endpoint: EndpointServer) -> None:
         run_batches(extractor, text_batch(TEXT))
 
 
-def test_it_logs_when_it_is_ready(endpoint: EndpointServer, capfd: pytest.CaptureFixture[str]) -> None:
-    make_extractor(endpoint)
-    assert capfd.readouterr().err.endswith("s, 4 requests at a time\n")
-
-
-def test_each_start_of_its_server_is_reported(engine: FakeEngine) -> None:
-    reports: list[ServerReady] = []
-    store = MemoryStore()
-    extractor = Extractor(make_settings(), SCHEMA, lambda: engine, lambda: store, reports.append)
+def test_each_start_of_its_server_is_reported(engine: FakeEngine, capfd: pytest.CaptureFixture[str]) -> None:
+    records = MemoryRecords()
+    extractor = make_extractor(engine, records=records)
     extractor.supervisor.start()
-    assert [report.starts for report in reports] == [1, 2]
-    assert (reports[0].server, reports[0].name, reports[0].limit) == (PROCESS_NAME, "fake", 2)
-    assert 0 < reports[0].start_s < 60
-    assert reports[0].ready_at < reports[1].ready_at
+    first, second = records.ready
+    assert (first.server, first.name, first.limit, first.starts) == (PROCESS_NAME, "fake", 2, 1)
+    assert 0 < first.start_s < 60
+    assert (second.starts, first.ready_at < second.ready_at) == (2, True)
+    assert capfd.readouterr().err.endswith("s, 2 requests at a time\n")
 
 
 def test_a_failed_report_stops_nothing(endpoint: EndpointServer, capfd: pytest.CaptureFixture[str]) -> None:
-    def fail(_: ServerReady) -> None:
-        raise OSError("no storage")
+    class FullDisk(MemoryRecords):
+        def server_ready(self, ready: ServerReady) -> None:
+            raise OSError("no storage")
 
-    store = MemoryStore()
-    (rows,) = run_batches(
-        Extractor(make_settings(), SCHEMA, lambda: endpoint, lambda: store, fail), text_batch(TEXT)
-    )
+    (rows,) = run_batches(make_extractor(endpoint, records=FullDisk()), text_batch(TEXT))
     assert rows["fault"].null_count == 1
     assert "could not be written down (no storage)" in capfd.readouterr().err
 
@@ -167,26 +153,6 @@ def test_an_unreachable_endpoint_gets_no_document() -> None:
     settings = make_settings(endpoint={"url": f"http://127.0.0.1:{free_port()}"})
     with pytest.raises(RunError, match=r"endpoint at \S+ does not answer a test request"):
         make_extractor(EndpointServer(settings), settings=settings)
-
-
-def test_a_failed_start_is_raised_with_the_log(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"(?s)status 1 before it was ready.*no such model"):
-        make_extractor(FakeEngine(tmp_path, "--fail-start", "no such model"))
-
-
-def test_a_killed_server_is_restarted_and_every_row_has_a_result(engine: FakeEngine) -> None:
-    store = MemoryStore()
-    settings = make_settings(requests={"attempts": 5, "backoff_s": 0.1, "backoff_max_s": 1})
-    extractor = make_extractor(engine, store, settings)
-    killer = threading.Thread(target=engine.signal_after, args=(4, signal.SIGKILL))
-    killer.start()
-    (rows,) = run_batches(extractor, text_batch(*(f"{TEXT} {n}" for n in range(8))))
-    killer.join()
-    assert rows["fault"].null_count == 8
-    assert len(store.written) == 8
-    assert max(rows["attempts"].to_pylist()) > 1
-    first, second = engine.addresses
-    assert (first.url, first.api_key) != (second.url, second.api_key)
 
 
 def test_its_server_ends_with_it(engine: FakeEngine) -> None:
@@ -295,35 +261,6 @@ def test_a_group_is_written_when_its_first_result_is_old_enough() -> None:
     run(check())
 
 
-def test_an_old_timer_does_not_hurry_the_next_group() -> None:
-    async def check() -> None:
-        store = GatedStore()
-        writer = BatchedWriter(store, rows=2, age_s=0.4)
-        first = add_all(writer, make_results(1))
-        await asyncio.sleep(0.3)
-        await asyncio.gather(*first, *add_all(writer, make_results(1, first=1)))
-        began = time.monotonic()
-        await writer.add(Result("c2"))
-        assert time.monotonic() - began >= 0.35
-        assert store.groups == [["c0", "c1"], ["c2"]]
-
-    run(check())
-
-
-def test_results_are_added_while_a_group_is_written() -> None:
-    async def check() -> None:
-        store = GatedStore()
-        store.gate.clear()
-        writer = BatchedWriter(store, rows=2, age_s=LONG_S)
-        tasks = add_all(writer, make_results(6))
-        await asyncio.sleep(0.05)
-        store.gate.set()
-        await asyncio.gather(*tasks)
-        assert store.groups == [["c0", "c1"], ["c2", "c3"], ["c4", "c5"]]
-
-    run(check())
-
-
 def test_a_failing_store_raises_to_everyone_in_the_group_and_goes_on() -> None:
     async def check() -> None:
         store = GatedStore(failures=1)
@@ -399,8 +336,3 @@ def test_an_empty_flush_writes_nothing_and_a_failed_one_raises_in_add_only() -> 
         assert store.groups == []
 
     run(check())
-
-
-def test_the_gated_store_is_a_result_store() -> None:
-    store: ResultStore = GatedStore()
-    assert store.completed() == {}

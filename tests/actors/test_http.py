@@ -174,17 +174,12 @@ def test_a_proxy_of_the_environment_is_asked_for_other_hosts(monkeypatch: pytest
         monkeypatch.setenv("http_proxy", proxy.address.url.removesuffix("/v1"))
         assert json.loads(send(address).text) == PROFILE
         assert proxy.requests[0].path == f"{address.url}/chat/completions"
-    monkeypatch.setenv("http_proxy", "foo://proxy")
-    with pytest.raises(OperatorError, match="HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY can't be used"):
-        send(address)
 
 
-@pytest.mark.parametrize(
-    "proxy", ["http://user:sec/ret@proxy:80", "http://user:sec#ret@proxy:80", "http://proxy:abc"]
-)
+@pytest.mark.parametrize("proxy", ["http://user:sec/ret@proxy:80", "http://proxy:sec", "sec://proxy"])
 def test_a_proxy_that_is_no_url_is_told_without_its_password(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
-    with pytest.raises(OperatorError, match="HTTPS_PROXY is no URL") as refused:
+    with pytest.raises(OperatorError, match=r"HTTPS_PROXY.* can't be used") as refused:
         send(ServerAddress("https://example.test/v1", "none", "m", 1))
     assert "sec" not in str(refused.value)
 
@@ -204,7 +199,7 @@ def test_certificates_of_the_environment_count(tmp_path: Path, monkeypatch: pyte
         assert json.loads(send(address).text) == PROFILE
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
         for url in (address.url, "https://model.example/v1"):
-            with pytest.raises(OperatorError, match=r"SSL_CERT_FILE = .*none\.pem: no certificates can be read"):
+            with pytest.raises(OperatorError, match=r"SSL_CERT_FILE.* can't be used .*No such file"):
                 send(replace(address, url=url))
 
 

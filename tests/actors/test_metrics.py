@@ -1,10 +1,7 @@
 """The metrics that an actor reports; tests/jobs/test_nodes.py tests on a running cluster that Ray exports them."""
 
-import threading
-import time
 from collections import Counter
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -18,13 +15,16 @@ from actors.metrics import (
     RESTARTS,
     RUNNING,
     TOKENS,
+    TOLD_AFTER,
+    Metric,
     MetricsReporter,
-    MetricsState,
     read_server_metrics,
 )
 from actors.results import Result
+from actors.servers.supervisor import ServerAddress
 from extraction.errors import Fault
-from tests.fakes.process import FakeServer, eventually
+from tests.actors.scripted_server import Reply, ScriptedServer
+from tests.fakes.process import FakeServer
 
 # The beginning of a page as SGLang prints it, and what stands between.
 PAGE = """# HELP sglang:num_running_reqs The number of running requests.
@@ -40,50 +40,41 @@ sglang:num_queue_reqs{engine_type="unified",model_name="house",pp_rank="0",tp_ra
 """
 
 
+@dataclass
+class FakeClient:
+    """What a reporter asks a client."""
+
+    metrics_url: str | None = None
+    restarts: int = 0
+    in_flight: int = 3
+    waiting: int = 5
+
+    @property
+    def address(self) -> ServerAddress:
+        return ServerAddress("", "", "", 1, self.metrics_url)
+
+
 class RecordedMetrics(MetricsReporter):
     """A reporter that keeps its metrics here instead of at Ray."""
 
-    def __init__(self, state: MetricsState) -> None:
-        super().__init__("fake", lambda: state)
-        self.counters: Counter[tuple[str, str]] = Counter()
-        self.gauges: dict[str, float] = {}
-
-    def _ray(self, metric: metrics.Metric) -> Any:
-        return _Metric(self, metric.name)
+    def __init__(self) -> None:
+        super().__init__("fake")
+        self.counters: Counter[tuple[Metric, str]] = Counter()
+        self.gauges: dict[Metric, float] = {}
+        self._at_ray = {metric: MadeMetric(self, metric) for metric in METRICS}
 
 
-class _Metric:
-    def __init__(self, reporter: RecordedMetrics, name: str) -> None:
-        self.reporter, self.name = reporter, name
+@dataclass
+class MadeMetric:
+    reporter: RecordedMetrics
+    metric: Metric
 
     def inc(self, value: float, tags: dict[str, str]) -> None:
         assert value > 0
-        self.reporter.counters[self.name, ",".join(tags.values())] += int(value)
+        self.reporter.counters[self.metric, ",".join(tags.values())] += int(value)
 
     def set(self, value: float) -> None:
-        self.reporter.gauges[self.name] = value
-
-
-@pytest.fixture
-def metrics_url() -> Iterator[str]:
-    """The URL of a page with PAGE."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(PAGE.encode())
-
-        def log_message(self, *_: Any) -> None:
-            """Log nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/metrics"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+        self.reporter.gauges[self.metric] = value
 
 
 def make_result(fault: Fault | None = None) -> Result:
@@ -91,31 +82,34 @@ def make_result(fault: Fault | None = None) -> Result:
 
 
 def test_results_are_summed_by_fault_and_kind_and_reported_once() -> None:
-    reporter = RecordedMetrics(MetricsState(in_flight=3, waiting=5, restarts=1))
+    reporter = RecordedMetrics()
+    client: Any = FakeClient(restarts=1)
     for fault in (None, None, Fault.TRUNCATED):
         reporter.add(make_result(fault))
-    reporter.report()
-    reporter.report()
+    reporter.report(client)
+    reporter.report(client)
     assert reporter.counters == {
-        (CHUNKS_METRIC.name, "none"): 2,
-        (CHUNKS_METRIC.name, "truncated"): 1,
-        (metrics.ATTEMPTS.name, ""): 6,
-        (TOKENS.name, "prompt"): 300,
-        (TOKENS.name, "cached"): 120,
-        (TOKENS.name, "output"): 21,
-        (RESTARTS.name, ""): 1,
+        (CHUNKS_METRIC, "none"): 2,
+        (CHUNKS_METRIC, "truncated"): 1,
+        (metrics.ATTEMPTS, ""): 6,
+        (TOKENS, "prompt"): 300,
+        (TOKENS, "cached"): 120,
+        (TOKENS, "output"): 21,
+        (RESTARTS, ""): 1,
     }
     reporter.add(make_result())
-    reporter.report()
-    assert reporter.counters[CHUNKS_METRIC.name, "none"] == 3
-    assert reporter.gauges == {"extract_in_flight": 3, "extract_waiting": 5}
+    reporter.report(client)
+    assert reporter.counters[CHUNKS_METRIC, "none"] == 3
+    assert reporter.gauges == {metrics.IN_FLIGHT: 3, metrics.WAITING_METRIC: 5}
 
 
-def test_the_largest_values_of_a_servers_metrics_are_read(metrics_url: str) -> None:
-    assert dict(read_server_metrics(metrics_url)) == {RUNNING: 128, KV_USAGE: 0.93, QUEUED_METRIC: 17}
-    reporter = RecordedMetrics(MetricsState(server_url=metrics_url))
-    reporter.report()
-    assert reporter.gauges["extract_server_kv_usage"] == 0.93
+def test_the_largest_values_of_a_servers_metrics_are_read() -> None:
+    with ScriptedServer(Reply(PAGE.encode())) as server:
+        assert dict(read_server_metrics(server.address.url)) == {RUNNING: 128, KV_USAGE: 0.93, QUEUED_METRIC: 17}
+        reporter = RecordedMetrics()
+        client: Any = FakeClient(server.address.url)
+        reporter.report(client)
+    assert reporter.gauges[KV_USAGE] == 0.93
 
 
 def test_the_fakes_metrics_need_no_key() -> None:
@@ -127,17 +121,17 @@ def test_failing_metrics_cost_one_log_line(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], fake: FakeServer
 ) -> None:
     monkeypatch.setattr(metrics, "REPORT_S", 0.01)
-    reporter = RecordedMetrics(MetricsState(server_url=f"{fake.root}/nowhere"))
-    reporter.start()
+    reporter, reports = RecordedMetrics(), [FakeClient(f"{fake.root}/nowhere")] * (2 * TOLD_AFTER)
     reporter.add(make_result())
-    assert eventually(lambda: reporter.counters[CHUNKS_METRIC.name, "none"] == 1)
-    time.sleep(0.2)
+
+    def client() -> Any:
+        if not reports:
+            raise ReferenceError  # ends the thread
+        return reports.pop()
+
+    reporter._run(client)
+    assert reporter.counters[CHUNKS_METRIC, "none"] == 1
     assert capfd.readouterr().err.count("metrics are not reported") == 1
-    reporter._state = _deleted  # ends the thread
-
-
-def _deleted() -> MetricsState:
-    raise ReferenceError
 
 
 def test_names_are_prometheus_s_and_unique() -> None:

@@ -79,56 +79,10 @@ def mortal(world: World, *flags: str) -> None:
     world.note(f"{world.asked_twice()} asked twice")
 
 
-@kind("server", "starts late")
-def slow_start(world: World) -> None:
-    world.documents(8)
-    world.run(world.command(world.owned("--start-delay", "8")))
-    world.census()
-
-
-@kind("server", "is never ready")
-def never_ready(world: World) -> None:
-    said = "was not ready after servers.start_timeout_s = 4 s"
-    hopeless(world, said, "--never-ready", **{"servers.start_timeout_s": 4})
-
-
-@kind("server", "has no memory at any step")
-def no_memory(world: World) -> None:
-    hopeless(world, "out of memory", "--fail-start", "torch.OutOfMemoryError: CUDA out of memory.")
-
-
-@kind("server", "does not know a flag")
-def bad_flag(world: World) -> None:
-    hopeless(world, "it does not know a flag", "--fail-start", "error: unrecognized arguments: --new-flag")
-
-
-@kind("server", "speaks no sense at its first request")
-def no_sense(world: World) -> None:
-    hopeless(world, "does not answer a test request", "--order", '[{"fault": "invalid", "count": null}]')
-
-
-def hopeless(world: World, said: str, *flags: str, **settings: object) -> None:
-    """What can't start is told with its cause; with a server that can, the same output goes on."""
-    world.documents(8)
-    told = world.run(world.command(world.owned(*flags, **settings)), exits=1)
-    assert said in told, told[-2000:]
-    assert not (world.output / "manifest.json").exists()
-    world.run(world.command(world.owned()))
-    world.census()
-
-
-@kind("document", "kills the server that works on it")
-def poison(world: World) -> None:
-    poisonous(world, [7])
-
-
 @kind("document", "three that kill their server")
 def poisons(world: World) -> None:
-    poisonous(world, [3, 17, 30])
-
-
-def poisonous(world: World, numbers: list[int]) -> None:
     """They are dead letters, and all their neighbours are answered."""
+    numbers = [3, 17, 30]
     texts = {n: f"Northwind Works {n} makes pumps. [[fault:crash]]" for n in numbers}
     world.documents(DOCUMENTS, texts=texts)
     world.run(world.command(world.owned("--latency", "0.1")))

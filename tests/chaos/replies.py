@@ -1,47 +1,46 @@
 """What a server may answer: a document that meets it once is answered, one that always does is a dead letter."""
 
-from functools import partial
-
 from extraction.errors import Fault
-from tests.chaos.kinds import KINDS, Kind, kind
+from tests.chaos.kinds import kind
 from tests.chaos.world import World
 from tests.fakes.process import FakeServer
 
-DOCUMENTS, ONCE, ALWAYS = 24, 5, 9
-REPLIES = {
-    "reset": ("connection reset within a reply", Fault.UNAVAILABLE),
-    "malformed": ("reply that is not HTTP", Fault.UNAVAILABLE),
-    "wrong_length": ("reply shorter than it says", Fault.UNAVAILABLE),
-    "slow_loris=0.2": ("reply that trickles for ever", Fault.DEADLINE),
-    "hang": ("no reply at all", Fault.DEADLINE),
-    "huge=20": ("reply of 20 MiB", Fault.INVALID),
-    "500": ("HTTP 500", Fault.UNAVAILABLE),
-    "error_body": ("HTTP 200 whose body is an error", Fault.UNAVAILABLE),
-    "403": ("HTTP 403 for one document", Fault.REJECTED),
-    "400": ("HTTP 400, too long", Fault.TOO_LONG),
-    "invalid": ("answer that is no JSON", Fault.INVALID),
-    "wrong_schema": ("JSON of another schema", Fault.INVALID),
-    "truncated": ("answer cut off", Fault.TRUNCATED),
-    "whitespace": ("answer of white space until its limit", Fault.REPETITION),
-    "loop": ("answer that repeats itself", Fault.REPETITION),
-    "abort": ("answer aborted by the server", Fault.ABORTED),
+DOCUMENTS = 24
+FAULTS = {  # of a document whose replies are always so
+    "reset": Fault.UNAVAILABLE,
+    "malformed": Fault.UNAVAILABLE,
+    "wrong_length": Fault.UNAVAILABLE,
+    "slow_loris=0.2": Fault.DEADLINE,
+    "hang": Fault.DEADLINE,
+    "huge=20": Fault.INVALID,
+    "500": Fault.UNAVAILABLE,
+    "error_body": Fault.UNAVAILABLE,
+    "403": Fault.REJECTED,
+    "400": Fault.TOO_LONG,
+    "invalid": Fault.INVALID,
+    "wrong_schema": Fault.INVALID,
+    "truncated": Fault.TRUNCATED,
+    "whitespace": Fault.REPETITION,
+    "loop": Fault.REPETITION,
+    "abort": Fault.ABORTED,
 }
+FINAL = (Fault.TOO_LONG, Fault.REJECTED)  # too short for halves; refused for good
 
 
-def bad_reply(world: World, marker: str, fault: Fault) -> None:
-    """The neighbours are answered, whatever one document's replies are."""
-    texts = {n: f"Northwind Works {n} makes pumps in Porto. [[fault:{marker}{times}]]" for n, times in
-             ((ONCE, "*1"), (ALWAYS, ""))}  # fmt: skip
-    world.documents(DOCUMENTS, texts=texts)
+@kind("reply", "of every bad sort, once to one document and always to another")
+def bad_replies(world: World) -> None:
+    """The neighbours are answered, whatever the replies to some documents are."""
+    texts, dead = {}, {}
+    for number, (name, fault) in enumerate(FAULTS.items()):
+        for n, times in ((3 * number, "*1"), (3 * number + 1, "")):
+            texts[n] = f"Northwind Works {n} makes pumps in Porto. [[fault:{name}{times}]]"
+            if not times or fault in FINAL:
+                dead[f"d{n:03}"] = fault.value
+    world.documents(3 * len(FAULTS), texts=texts)
     with FakeServer() as server:
         world.run(world.command(world.endpoint(server)))
     world.census()
-    never_again = fault in (Fault.TOO_LONG, Fault.REJECTED)  # too short for halves; refused for good
-    dead = [ONCE, ALWAYS] if never_again else [ALWAYS]
-    assert world.dead() == {f"d{n:03}": fault.value for n in dead}, world.dead()
-
-
-KINDS += [Kind("reply", name, partial(bad_reply, marker=m, fault=fault)) for m, (name, fault) in REPLIES.items()]
+    assert world.dead() == dead, world.dead()
 
 
 @kind("reply", "storm of HTTP 429 with an absurd Retry-After")

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
-from tokenizers import Tokenizer, models, pre_tokenizers
 
 from actors.canary import CANARY
 from actors.servers.sglang import QUEUED_PER_RUNNING
-from tests.fakes.process import ROOT, FakeServer
+from tests.conftest import ROOT, model_folder
+from tests.fakes.process import FakeServer, events
 from tests.jobs import helpers
 from tests.jobs.nodes import RayCluster
 
@@ -74,10 +74,7 @@ class World:
         """Flags for servers of the job's own: the fake one, spawned as SGLang is; they share a journal."""
         folder = self.folder / "house-model"
         if not folder.exists():
-            folder.mkdir()
-            tokenizer = Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]"))
-            tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-            tokenizer.save(str(folder / "tokenizer.json"))
+            model_folder(folder)
         fake = ["python", "-m", "tests.fakes.server", "--child", "--journal", str(self.journal), *flags]
         told = {"sglang.command": fake, "sglang.vram_gib": 79.6, "servers.start_timeout_s": 60,
                 "sglang.flags.max_running_requests": IN_FLIGHT // QUEUED_PER_RUNNING, **settings}  # fmt: skip
@@ -148,7 +145,7 @@ class World:
 
     def answered(self) -> int:
         """How many answers the job's own servers have sent."""
-        return sum(entry["event"] == "answer" for entry in entries(self.journal))
+        return sum(entry["event"] == "answer" for entry in events(self.journal))
 
     def census(self, *, ids: set[str] | None = None, output: Path | None = None) -> None:
         """All documents are in one state, the files are what the manifest says, nothing is left behind."""
@@ -168,7 +165,7 @@ class World:
 
     def asked_twice(self, journal: Path | None = None) -> int:
         """How many whole answers were sent for chunks that had one already; test requests are left out."""
-        whole = (e for e in entries(journal or self.journal) if e["event"] == "answer" and e["status"] == 200)
+        whole = (e for e in events(journal or self.journal) if e["event"] == "answer" and e["status"] == 200)
         shas = Counter(entry["sha"] for entry in whole)
         return sum(count - 1 for sha, count in shas.items() if sha != TEST_REQUEST)
 
@@ -185,9 +182,3 @@ class World:
                     process.kill()
                 process.wait()
         subprocess.run(["rm", "-rf", str(self.folder)], check=False)
-
-
-def entries(journal: Path) -> list[dict[str, Any]]:
-    """The journal of fake servers; a line that is being written does not count."""
-    lines = journal.read_text().splitlines() if journal.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]

@@ -7,8 +7,7 @@ from typing import Any
 import jsonpatch
 import yaml
 
-from .checks import Manifest
-
+Manifest = dict[str, Any]
 LOCAL = "config.kubernetes.io/local-config"
 KNOWN = {"apiVersion", "kind", "resources", "patches", "replacements"}
 

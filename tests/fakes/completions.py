@@ -29,7 +29,7 @@ class ChatRequest:
     def parse(cls, body: Any) -> ChatRequest:
         """The request read from its JSON body, or BadRequest."""
         try:
-            texts = [(m["role"], text_of(m.get("content"))) for m in body["messages"]]
+            texts = [(m["role"], m["content"] or "") for m in body["messages"]]
             last = max(i for i, (role, _) in enumerate(texts) if role == "user")
         except (TypeError, KeyError, ValueError, AttributeError):
             raise BadRequest("messages: a list with at least one user message is required") from None
@@ -50,28 +50,15 @@ class ChatRequest:
         """A valid completion: JSON for the schema from the text, else `ok`."""
         if self.schema is None:
             return "ok"
-        try:
-            return json.dumps(Filler(self.schema, text).value(self.schema), ensure_ascii=False)
-        except RecursionError:
-            raise BadRequest("Failed to compile json grammar: endless recursion") from None
-
-
-def text_of(content: Any) -> str:
-    """A message's text, whether it came as a string or as parts."""
-    if isinstance(content, list):
-        return "\n".join(part.get("text", "") for part in content)
-    return content or ""
+        return json.dumps(Filler(text).value(self.schema), ensure_ascii=False)
 
 
 def schema_of(response_format: Any) -> Schema | None:
     """The schema of the response format, if there is one."""
-    kind = (response_format or {}).get("type", "text")
-    if kind == "text":
+    if response_format is None:
         return None
-    if kind == "json_object":
-        return {"type": "object"}
     schema = (response_format.get("json_schema") or {}).get("schema")
-    if kind != "json_schema" or not isinstance(schema, dict):
+    if response_format["type"] != "json_schema" or not isinstance(schema, dict):
         raise BadRequest("schema_ is required for json_schema response format request.")
     return schema
 

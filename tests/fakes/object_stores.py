@@ -10,7 +10,7 @@ from unittest import mock
 
 import fsspec
 
-from tests.fakes.process import free_port
+from actors.servers.process import free_port
 
 BUCKET = "profiles"
 PORTS = {"s3": free_port(), "gs": free_port()}

@@ -17,7 +17,6 @@ FLAGS: list[tuple[str, Callable[[str], Any], Any]] = [
     ("host", str, "127.0.0.1"),
     ("served-model-name", str, None),
     ("api-key", str, None),
-    ("admin-api-key", str, None),
     ("journal", Path, None),
     ("latency", float, 0.0),
     ("max-running-requests", int, 64),

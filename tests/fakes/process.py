@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from actors.servers.process import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -30,7 +32,6 @@ class FakeServer:
         self,
         *flags: str,
         api_key: str | None = None,
-        admin_api_key: str | None = None,
         journal: Path | None = None,
         port: int | None = None,
         wait: bool = True,
@@ -42,10 +43,8 @@ class FakeServer:
         self.root = f"http://127.0.0.1:{self.port}"
         self.url = f"{self.root}/v1"
         self.api_key = api_key
-        self.admin_api_key = admin_api_key
         self.flags = [*flags, "--port", str(self.port), "--journal", str(self.journal_path)]
         self.flags += ["--api-key", api_key] if api_key else []
-        self.flags += ["--admin-api-key", admin_api_key] if admin_api_key else []
         self.wait = wait
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -109,15 +108,13 @@ class FakeServer:
 
     def order(self, orders: list[dict[str, Any]]) -> None:
         """Order faults for the requests to come; an empty list clears the pending ones."""
-        status, answer = self.call("/orders", orders, key=self.admin_api_key)
+        status, answer = self.call("/orders", orders)
         if status != 200:
             raise RuntimeError(f"/orders answered {status}: {answer}")
 
     def journal(self) -> list[dict[str, Any]]:
         """The journal so far, over all starts; empty if nothing has been asked."""
-        if not self.journal_path.exists():
-            return []
-        return [json.loads(line) for line in self.journal_path.read_text().splitlines()]
+        return events(self.journal_path)
 
     def log(self) -> str:
         """What the process has printed."""
@@ -157,11 +154,15 @@ class FakeServer:
             self.process.wait(5)
 
 
-def free_port() -> int:
-    """A loopback port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def events(journal: Path) -> list[dict[str, Any]]:
+    """What servers noted in a journal; a line that is being written does not count."""
+    lines = journal.read_text().splitlines() if journal.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def requests_of(journal: Path) -> Counter[str]:
+    """How often each message reached the servers of a journal."""
+    return Counter(event["sha"] for event in events(journal) if event["event"] == "request")
 
 
 def gone(pid: int) -> bool:

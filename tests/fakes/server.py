@@ -55,8 +55,8 @@ class Server:
         """The application with all its routes."""
         app = web.Application(middlewares=[self.check_key], client_max_size=1 << 28)
         gets = {"/v1/models": self.models, "/server_info": self.info, "/stats": self.stats}
-        gets |= {"/health": self.health, "/health_generate": self.health, "/metrics": self.metrics}
-        posts = {"/v1/chat/completions": self.chat, "/tokenize": self.tokenize, "/orders": self.orders}
+        gets |= {"/health": self.health, "/metrics": self.metrics}
+        posts = {"/v1/chat/completions": self.chat, "/orders": self.orders}
         app.add_routes([web.get(path, handler) for path, handler in gets.items()])
         app.add_routes([web.post(path, handler) for path, handler in posts.items()])
         return app
@@ -67,11 +67,10 @@ class Server:
 
     @web.middleware
     async def check_key(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Require the key; for /orders the admin key, where there is one (SGLang's rule)."""
-        admin = self.options.admin_api_key if request.path == "/orders" else None
-        wanted = f"Bearer {admin or self.options.api_key}".encode()
+        """Require the key, where there is one."""
+        wanted = f"Bearer {self.options.api_key}".encode()
         sent = request.headers.get("Authorization", "").encode()
-        closed = (admin or self.options.api_key) and not request.path.startswith(OPEN)
+        closed = self.options.api_key and not request.path.startswith(OPEN)
         if closed and not hmac.compare_digest(sent, wanted):
             return faults.error(401, "Unauthorized", "Unauthorized")
         try:
@@ -108,10 +107,6 @@ class Server:
             for name, value in values.items()
         ]
         return web.Response(text="".join(lines))
-
-    async def tokenize(self, request: web.Request) -> web.Response:
-        body = await request.json()
-        return web.json_response({"tokens": list(range(len(str(body["content"]).split())))})
 
     async def stats(self, request: web.Request) -> web.Response:
         return web.json_response(self.log.stats())

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs import extract
+from jobs.state.storage import Storage
 
 TEXT = pa.schema([(name, pa.string()) for name in ("document_id", "company_id", "text", "title")])
 
@@ -35,6 +36,19 @@ def arguments(source: Path, output: Path, url: str, *more: str) -> list[str]:
     return ["--input", str(source), "--output", str(output), *fixed, *quick, *more]
 
 
+def owned(source: Path, output: Path, model: Path, fake: Sequence[str], **settings: Any) -> list[str]:
+    """The command line for a small run on servers of its own: the fake one in SGLang's place, with flags. Settings
+    are named with `__` for a dot."""
+    command = ["python", "-m", "tests.fakes.server", *fake]
+    told = {"sglang.command": command, "sglang.vram_gib": 79.6, "sglang.flags.max_running_requests": 4}
+    told |= {"ledger.flush_s": 0.05, **{name.replace("__", "."): value for name, value in settings.items()}}
+    given = [
+        part for key, value in told.items() if value is not None for part in ("--set", f"{key}={json.dumps(value)}")
+    ]
+    paths = ["--input", str(source), "--output", str(output)]
+    return [*paths, "--engine", "sglang", "--model", str(model), "--config", "configs/demo.yaml", *given]
+
+
 def job(source: Path, output: Path, url: str, *more: str) -> int:
     """Run the job in this process; its exit code."""
     return extract.main(arguments(source, output, url, *more))
@@ -50,6 +64,16 @@ def rows_of(output: Path, kind: str) -> list[dict[str, Any]]:
     """All rows of the published profiles or dead letters."""
     files = [pq.read_table(output / file["path"]) for file in manifest(output)[kind]]
     return pa.concat_tables(files).to_pylist() if files else []
+
+
+def held(output: Path) -> dict[str, str]:
+    """Chunk ids that stand in the ledger on disk, and the server of each answer."""
+    ledger, found = Storage(str(output / "work" / "ledger")), dict[str, str]()
+    for folder in (output / "work" / "ledger").glob("*"):
+        for path in ledger.list(folder.name, ".parquet"):
+            answers = ledger.read_table(path, ["chunk_id", "server"]).to_pylist()
+            found |= {answer["chunk_id"]: answer["server"] for answer in answers}
+    return found
 
 
 def census(output: Path, ids: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""Killing a job as a machine that loses its power does: all its processes at once."""
+"""Waiting within a job, and killing it as a machine that loses its power does: all its processes at once."""
 
 import contextlib
 import os
@@ -7,26 +7,43 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-PATIENCE_S = 300
+PATIENCE_S = 400  # two cores may be shared by many
 
 
-def kill_all(process: "subprocess.Popen[bytes]") -> None:
-    """SIGKILL to a process that leads its group, to that group, and to all that descends from it."""
-    family = psutil.Process(process.pid).children(recursive=True)
-    os.killpg(process.pid, signal.SIGKILL)
+def family_of(pid: int) -> list[psutil.Process]:
+    """A process and all below it, the youngest last; none when it has ended."""
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def kill_family(pid: int) -> None:
+    """SIGKILL to a process that leads its group, to that group, and to all below it."""
+    family = family_of(pid)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
     for member in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
+    psutil.wait_procs(family, timeout=30)
+
+
+def kill_all(process: "subprocess.Popen[bytes]") -> None:
+    """SIGKILL to a process that was started here and leads its group, and to all below it."""
+    kill_family(process.pid)
     process.wait(30)
 
 
-def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path) -> None:
+def wait_for(condition: Callable[[], Any], process: "subprocess.Popen[bytes]", log: Path) -> None:
     """Wait until a condition holds while a process runs, which writes to a log."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert process.poll() is None, f"it ended early, with status {process.returncode}: {log.read_text()}"
-        assert time.monotonic() < deadline, "waited too long"
+        assert time.monotonic() < deadline, f"waited too long: {log.read_text()}"
         time.sleep(0.05)

@@ -1,7 +1,6 @@
 """A Ray cluster of real processes: `ray start` for a head and for workers, with ports of their own, a token, and
 an end by pid."""
 
-import contextlib
 import json
 import os
 import secrets
@@ -17,8 +16,10 @@ from typing import Any, Literal, TypeVar
 import psutil
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
 
+from actors.servers.process import free_port
 from tests.conftest import ROOT
-from tests.fakes.process import DIRECT, free_port
+from tests.fakes.process import DIRECT
+from tests.jobs.interrupting import family_of, kill_all, kill_family
 
 BIN = ROOT / ".venv" / "bin"
 READY_S = 480
@@ -83,26 +84,7 @@ class Node:
 
     def kill(self) -> None:
         """SIGKILL all of it, as a machine that is gone."""
-        kill_family(self.process.pid)
-        self.process.wait(30)
-
-
-def family_of(pid: int) -> list[psutil.Process]:
-    """A process and all below it, the youngest last; none when it has ended."""
-    try:
-        root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def kill_family(pid: int) -> None:
-    """SIGKILL a process and all below it."""
-    family = family_of(pid)
-    for member in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            member.kill()
-    psutil.wait_procs(family, timeout=30)
+        kill_all(self.process)
 
 
 class RayCluster:

@@ -31,13 +31,14 @@ def publish(folder: Path, profiles: dict[str, Values], model: type[BaseModel] = 
     told: Values = {
         "run_id": RUN,
         "fingerprint": FINGERPRINT,
+        "profile": f"{model.__module__}:{model.__name__}",
         "created_at": "2026-01-01T00:00:00+00:00",
         "versions": {},
     }
     told |= {
         "counts": {**dict.fromkeys(COUNTS, 0), "companies": len(rows)},
         "tokens": {},
-        "profiles": [asdict(written)],
+        "profiles": [written.model_dump()],
         "dead_letters": [],
     } | {"versions": {}}
     storage.write("manifest.json", json.dumps(told).encode())

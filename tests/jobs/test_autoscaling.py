@@ -1,8 +1,6 @@
 """Jobs on Ray's own autoscaler, both versions of it, over a cloud that is this machine: nodes come because servers
 wait for them, are taken away in the midst, and go when they are idle."""
 
-import json
-from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,12 +9,12 @@ import pytest
 from ray.core.generated.autoscaler_pb2 import AutoscalingState
 
 from jobs.stages import ray_cluster
-from tests.jobs.helpers import census, row, write
+from tests.fakes.process import events, requests_of
+from tests.jobs.helpers import census, owned, row, write
+from tests.jobs.interrupting import PATIENCE_S as WAIT_S
+from tests.jobs.interrupting import wait_for
 from tests.jobs.nodes import AutoscalingCluster, running
-from tests.jobs.test_nodes import WAIT_S, answered_by, events, wait_for
-from tests.jobs.test_sglang_job import model
-
-__all__ = ["model"]  # a fixture
+from tests.jobs.test_nodes import answered_by
 
 pytestmark = pytest.mark.autoscaling
 
@@ -52,15 +50,8 @@ def test_nodes_come_are_taken_away_and_go(version: Literal["v1", "v2"], tmp_path
     rows.append(row(DOCUMENTS, text="Tail Ltd. [[fault:delay=6]]"))  # short chunks are asked last
     source, output, log = write(tmp_path / "in.parquet", rows), tmp_path / "out", tmp_path / "job.log"
     journal = tmp_path / "journal.jsonl"
-    fake = ["python", "-m", "tests.fakes.server", "--latency", "1", "--journal", str(journal)]
-    settings = {
-        "sglang.command": json.dumps(fake),
-        "sglang.flags.max_running_requests": "4",
-        "ledger.flush_s": "0.2",
-    }
-    argv = ["--engine", "sglang", "--model", str(model), "--config", "configs/demo.yaml"]
-    argv += ["--input", str(source), "--output", str(output)]
-    argv += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    fake, own = ["--latency", "1", "--journal", str(journal)], {"sglang__vram_gib": None, "ledger__flush_s": 0.2}
+    argv = owned(source, output, model, fake, **own)
     with running(AutoscalingCluster(tmp_path, version, TYPES)) as nodes:
         job = nodes.join(log, ["jobs/extract.py", *argv])
         # Whoever has answered is stopped, so that there is work left for the next, however long it takes to come.
@@ -96,7 +87,7 @@ def test_nodes_come_are_taken_away_and_go(version: Literal["v1", "v2"], tmp_path
     assert "auto_24gb: Fake with 23.5 GiB seen" in said
     assert "auto_80gb: Fake with 79.5 GiB seen" in said
     assert "waiting for nodes" in said and "never" in said
-    times = Counter(event["sha"] for event in events(journal) if event["event"] == "request")
+    times = requests_of(journal)
     assert sorted(times.values())[-2:-1] == [1]  # all but the canary
     assert len(set(complaints)) <= 1  # of the question how many can come
 

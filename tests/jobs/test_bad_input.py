@@ -26,11 +26,7 @@ def complaint(capsys: pytest.CaptureFixture[str], argv: list[str]) -> str:
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--nonsense"], "--input"),
-        (["--input", "a", "--output", "b", "--engine", "vllm"], 'Invalid value "vllm" for --engine'),
-        (["--input", "a", "--output", "b", "--limit", "many"], "Invalid value for --limit"),
         (["--input", "a", "--output", "b", "--limit", "-1"], "--limit -1"),
-        (["--input", "a", "--output", "b", "--set", "model"], "KEY=VALUE"),
         (["--input", "a", "--output", "b", "--set", "limits.max_chunk_tokens=-4"], "limits.max_chunk_tokens"),
         (["--input", "a", "--output", "b", "--set", "limits.colour=red"], "limits.colour"),
         (["--input", "a", "--output", "b", "--config", "missing.yaml"], "missing.yaml can't be read"),
@@ -43,14 +39,15 @@ def test_flags_and_settings(argv: list[str], words: str, capsys: pytest.CaptureF
     assert words in complaint(capsys, [*argv, *([] if "--engine" in argv else ["--engine", "llamacpp"])])
 
 
-def test_no_such_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = complaint(capsys, arguments(tmp_path / "none", tmp_path / "out", NOWHERE))
-    assert "there is no such file or folder" in said
-
-
-def test_a_folder_without_parquet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_such_path_and_no_parquet_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "in").mkdir()
-    assert "no Parquet files" in complaint(capsys, arguments(tmp_path / "in", tmp_path / "out", NOWHERE))
+    (tmp_path / "in.parquet").write_text("document_id,text\n")
+    for name, words in (
+        ("none", "there is no such file or folder"),
+        ("in", "no Parquet files"),
+        ("in.parquet", "no readable Parquet file"),
+    ):
+        assert words in complaint(capsys, arguments(tmp_path / name, tmp_path / "out", NOWHERE))
 
 
 def test_a_missing_column_names_those_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,13 +55,6 @@ def test_a_missing_column_names_those_there(tmp_path: Path, capsys: pytest.Captu
     said = complaint(capsys, arguments(tmp_path / "in.parquet", tmp_path / "out", NOWHERE))
     assert "no column 'document_id' among id, text" in said
     assert "--set columns." in said
-
-
-def test_a_file_that_is_not_parquet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "in.parquet").write_text("document_id,text\n")
-    assert "no readable Parquet file" in complaint(
-        capsys, arguments(tmp_path / "in.parquet", tmp_path / "out", NOWHERE)
-    )
 
 
 def test_columns_of_other_names_and_types(tmp_path: Path, fake: FakeServer, cluster: None) -> None:
@@ -84,74 +74,47 @@ def test_columns_of_other_names_and_types(tmp_path: Path, fake: FakeServer, clus
     assert [p["company_id"] for p in rows_of(tmp_path / "out", "profiles")] == ["7", "b"]
 
 
-def test_bad_rows_become_dead_letters_with_their_place(tmp_path: Path, fake: FakeServer, cluster: None) -> None:
+def test_what_can_not_be_read_costs_no_more_than_itself(tmp_path: Path, fake: FakeServer, cluster: None) -> None:
+    """Rows, a row group and files; of two inputs, a folder and a glob, that both have one of the files."""
+    folder = tmp_path / "in"
     rows = [row(n) for n in range(9)]
     rows[0]["text"], rows[1]["text"] = "", " \n\t"
     rows[2]["document_id"] = None
     rows[3]["text"] = "x " * 60_000
     rows[4] = {**row(5), "text": "Other words under an id that is taken, by Harrow Ltd in York."}
     rows[6] = row(7)
-    schema = pa.schema([(name, pa.string()) for name in ("document_id", "company_id", "text")])
-    pq.write_table(
-        pa.Table.from_pylist([{**r} for r in rows] + [{**row(10), "text": None}], schema), tmp_path / "i.parquet"
-    )
-    more = ("--set", "limits.max_document_bytes=100000", "--set", "max_dead_fraction=1")
-    assert job(tmp_path / "i.parquet", tmp_path / "out", fake.url, *more) == 0
-    dead = {d["source_path"].rsplit("=", 1)[1]: d for d in rows_of(tmp_path / "out", "dead_letters")}
-    assert {place: d["fault"] for place, d in dead.items()} == {
-        "0": "empty", "1": "empty", "2": "missing_id", "3": "too_large", "5": "duplicate_id", "9": "empty",
-    }  # fmt: skip
-    assert all(d["stage"] == "plan" and d["attempts"] == 0 for d in dead.values())
-    counts = manifest(tmp_path / "out")["counts"]
-    # Rows 4 and 5 share an id, 6 and 7 are the same document.
-    assert (counts["documents"], counts["companies"], counts["dead_letters"]) == (9, 3, 6)
-    assert counts["dead_documents"] == 6
-
-
-def test_an_unreadable_file_among_others_is_a_dead_letter(tmp_path: Path, fake: FakeServer, cluster: None) -> None:
-    write(tmp_path / "in" / "a.parquet", [row(n) for n in range(3)])
-    whole = write(tmp_path / "in" / "b.parquet", [row(n) for n in range(3, 6)]).read_bytes()
-    (tmp_path / "in" / "b.parquet").write_bytes(whole[: len(whole) // 2])
-    pq.write_table(pa.table({"other": [1]}), tmp_path / "in" / "c.parquet")
-    assert job(tmp_path / "in", tmp_path / "out", fake.url, "--set", "max_dead_fraction=1") == 0
-    dead = rows_of(tmp_path / "out", "dead_letters")
-    assert [(d["fault"], Path(d["source_path"]).name) for d in dead] == [
-        ("unreadable", "b.parquet"), ("unreadable", "c.parquet"),
-    ]  # fmt: skip
-    census(tmp_path / "out", {"d000", "d001", "d002"})
-
-
-def test_a_corrupt_row_group_loses_its_own_rows_only(tmp_path: Path, fake: FakeServer, cluster: None) -> None:
-    path = tmp_path / "in.parquet"
-    table = pa.Table.from_pylist([row(n, text=f"{row(n)['text']} " + "padding " * 40) for n in range(6)])
+    write(folder / "a=1" / "rows.parquet", [*rows, {**row(10), "text": None}])
+    whole = write(folder / "a=2" / "cut.parquet", [row(n) for n in range(20, 23)]).read_bytes()
+    (folder / "a=2" / "cut.parquet").write_bytes(whole[: len(whole) // 2])
+    pq.write_table(pa.table({"other": [1]}), folder / "other.parquet")
+    text = pa.array([b"Alba Ltd in Cork.", b"\xff\xfe broken"], pa.binary())
+    pq.write_table(pa.table({"document_id": ["utf8", "bytes"], "text": text}), folder / "bytes.parquet")
+    table = pa.Table.from_pylist([row(n, text=f"{row(n)['text']} " + "padding " * 40) for n in range(30, 36)])
+    path = folder / "group.parquet"
     pq.write_table(table, path, row_group_size=2, compression="none", use_dictionary=False)
     column = pq.ParquetFile(path).metadata.row_group(1).column(table.schema.get_field_index("text"))
     data = bytearray(path.read_bytes())
     data[column.data_page_offset : column.data_page_offset + 24] = b"\xff" * 24
     path.write_bytes(bytes(data))
-    assert job(path, tmp_path / "out", fake.url, "--set", "max_dead_fraction=1") == 0
-    (dead,) = rows_of(tmp_path / "out", "dead_letters")
-    assert dead["fault"] == "unreadable"
-    assert "rows 2 to 3" in dead["message"]
-    census(tmp_path / "out", {"d000", "d001", "d004", "d005"})
 
-
-def test_text_that_is_not_utf8_is_a_dead_letter(tmp_path: Path, fake: FakeServer, cluster: None) -> None:
-    text = pa.array([b"Alba Ltd in Cork.", b"\xff\xfe broken"], pa.binary())
-    pq.write_table(pa.table({"document_id": ["a", "b"], "text": text}), tmp_path / "in.parquet")
-    assert job(tmp_path / "in.parquet", tmp_path / "out", fake.url, "--set", "max_dead_fraction=1") == 0
-    assert [(d["document_id"], d["fault"]) for d in rows_of(tmp_path / "out", "dead_letters")] == [
-        ("b", "not_text")
-    ]
-    census(tmp_path / "out", {"a", "b"})
-
-
-def test_folders_globs_and_repeated_inputs(tmp_path: Path, fake: FakeServer, cluster: None) -> None:
-    write(tmp_path / "in" / "date=1" / "a.parquet", [row(0)])
-    write(tmp_path / "in" / "date=2" / "b.parquet", [row(1)])
-    one, glob = tmp_path / "in" / "date=1", tmp_path / "in" / "date=2" / "*.parquet"
-    assert job(one, tmp_path / "out", fake.url, "--input", str(glob)) == 0
-    census(tmp_path / "out", {"d000", "d001"})
+    more = ("--set", "limits.max_document_bytes=100000", "--set", "max_dead_fraction=1")
+    glob = ("--input", str(folder / "a=1" / "*.parquet"))
+    assert job(folder, tmp_path / "out", fake.url, *glob, *more) == 0
+    dead = rows_of(tmp_path / "out", "dead_letters")
+    places = {(Path(d["source_path"]).name.split("#")[0], d["source_path"].partition("#row=")[2]): d for d in dead}
+    assert len(places) == len(dead)
+    assert {place: d["fault"] for place, d in places.items()} == {
+        ("rows.parquet", "0"): "empty", ("rows.parquet", "1"): "empty", ("rows.parquet", "2"): "missing_id",
+        ("rows.parquet", "3"): "too_large", ("rows.parquet", "5"): "duplicate_id", ("rows.parquet", "9"): "empty",
+        ("cut.parquet", ""): "unreadable", ("other.parquet", ""): "unreadable",
+        ("bytes.parquet", "1"): "not_text", ("group.parquet", ""): "unreadable",
+    }  # fmt: skip
+    assert "rows 2 to 3" in places["group.parquet", ""]["message"]
+    assert all(d["stage"] == "plan" and d["attempts"] == 0 for d in dead)
+    # Rows 4 and 5 share an id, 6 and 7 are the same document.
+    alive = {"d005", "d007", "d008", "utf8", "d030", "d031", "d034", "d035"}
+    assert {name for p in rows_of(tmp_path / "out", "profiles") for name in p["documents"]} == alive
+    census(tmp_path / "out", alive | {d["document_id"] for d in dead if d["document_id"]})
 
 
 def test_what_is_odd_in_columns_is_told_and_counted_in_documents(

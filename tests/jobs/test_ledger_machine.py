@@ -57,9 +57,8 @@ class Writing(RuleBasedStateMachine):
         paths = [path for path in self.ledger.paths() if "foreign" not in path]
         group = data.draw(st.lists(st.sampled_from(paths), unique=True) if paths else st.just([]))
         kept = {path: self.ledger.storage.read(path) for path in group}
-        items = pa.Table.from_pylist([{"paths": group}], pa.schema([("paths", pa.list_(pa.string()))]))
         for _ in range(data.draw(st.integers(1, 2))):
-            fold_segments(items, self.ledger)
+            fold_segments(self.ledger, group)
         for path in data.draw(st.sets(st.sampled_from(group)) if group else st.just(set())):
             self.ledger.storage.write(path, kept[path] or b"")
 

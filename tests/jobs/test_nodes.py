@@ -5,29 +5,22 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from actors.metrics import METRICS
-from jobs import submit
-from jobs.state.storage import Storage
 from tests.conftest import ROOT
-from tests.fakes.process import FakeServer
-from tests.jobs.helpers import arguments, census, manifest, row, write
+from tests.fakes.process import FakeServer, events, requests_of
+from tests.jobs.helpers import arguments, census, held, manifest, owned, row, write
+from tests.jobs.interrupting import PATIENCE_S as WAIT_S
+from tests.jobs.interrupting import wait_for
 from tests.jobs.nodes import ENVIRONMENT, Node, RayCluster, running
-from tests.jobs.test_sglang_job import model
 
-__all__ = ["model"]  # a fixture
-
-WAIT_S = 400  # two cores may be shared by many
 IN_FLIGHT = 4
-Job = subprocess.Popen[bytes]
 
 
 @pytest.fixture(scope="module", name="nodes")
@@ -39,23 +32,6 @@ def fixture_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayClust
         yield cluster
 
 
-def wait_for(check: Callable[[], Any], job: Job, log: Path) -> None:
-    """Wait for something to come true while a job runs."""
-    deadline = time.monotonic() + WAIT_S
-    while not check():
-        assert job.poll() is None, f"the job ended early: {log.read_text()}"
-        assert time.monotonic() < deadline, f"waited too long: {log.read_text()}"
-        time.sleep(0.1)
-
-
-def held(output: Path) -> list[dict[str, Any]]:
-    """What the ledger on disk holds."""
-    storage = Storage(str(output))
-    folders = [folder.name for folder in (output / "work" / "ledger").glob("*")]
-    paths = [path for name in folders for path in storage.list(f"work/ledger/{name}", ".parquet")]
-    return [answer for path in paths for answer in storage.read_table(path, ["chunk_id", "server"]).to_pylist()]
-
-
 def test_a_worker_dies_midway(nodes: RayCluster, tmp_path: Path) -> None:
     rows = [row(n, company=n // 2) for n in range(120)]
     source, output, log = write(tmp_path / "in.parquet", rows), tmp_path / "out", tmp_path / "job.log"
@@ -65,19 +41,18 @@ def test_a_worker_dies_midway(nodes: RayCluster, tmp_path: Path) -> None:
         argv = arguments(source, output, server.url, "--set", f"endpoint.concurrency={IN_FLIGHT}", *two)
         job = nodes.submit(log, ["python", "jobs/extract.py", *argv])
         wait_for(lambda: len(held(output)) >= 20, job, log)
-        at_work = int(held(output)[-1]["server"].split(":")[1])
+        at_work = int(list(held(output).values())[-1].split(":")[1])
         (lost,) = [each for each in nodes.workers if at_work in {member.pid for member in each.family()}]
         lost.kill()
         nodes.workers.remove(lost)
         before = len(held(output))
         assert job.wait(WAIT_S) == 0, log.read_text()
-        asked = Counter(entry["sha"] for entry in server.journal() if entry["event"] == "request")
+        asked = requests_of(server.journal_path)
     census(output, {r["document_id"] for r in rows})
     assert manifest(output)["counts"]["chunks_answered"] == len(rows) > before
     # Beside canaries: what the lost actor had under way, or had been answered and had not written down.
     repeated = sum(count - 1 for count in asked.values()) - (max(asked.values()) - 1)
     assert repeated <= 2 * IN_FLIGHT
-    nodes.add(cpus=3).wait()  # for whoever comes next
 
 
 def test_a_job_that_is_stopped_ends_as_by_a_signal(nodes: RayCluster, tmp_path: Path) -> None:
@@ -96,15 +71,10 @@ def test_a_job_that_is_stopped_ends_as_by_a_signal(nodes: RayCluster, tmp_path: 
         assert not (output / "work" / "lease.json").exists()
         assert not (output / "manifest.json").exists()
         assert nodes.submit(log, ["python", "jobs/extract.py", "--wait", *argv]).wait(WAIT_S) == 0, log.read_text()
-        asked = Counter(entry["sha"] for entry in server.journal() if entry["event"] == "request")
+        asked = requests_of(server.journal_path)
     assert manifest(output)["attempt"] == 2
     repeated = sum(count - 1 for count in asked.values()) - (max(asked.values()) - 1)
     assert repeated <= 2 * IN_FLIGHT
-
-
-def events(journal: Path) -> list[dict[str, Any]]:
-    """What the fake servers noted so far."""
-    return [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
 
 
 def answered_by(journal: Path) -> Counter[int]:
@@ -130,16 +100,9 @@ def test_gpu_nodes_come_and_go(nodes: RayCluster, tmp_path: Path, model: Path) -
     label gets none; one that is taken away drains; a server that dies is started again."""
     rows, journal = [row(n, company=n // 2) for n in range(160)], tmp_path / "journal.jsonl"
     source, output, log = write(tmp_path / "in.parquet", rows), tmp_path / "out", tmp_path / "job.log"
-    fake = ["python", "-m", "tests.fakes.server", "--latency", "0.5", "--journal", str(journal)]
-    settings = {
-        "sglang.command": json.dumps(fake),
-        "sglang.flags.max_running_requests": "4",
-        "servers.labels": '{extract/vram-gb: "in(24,80)"}',
-        "ledger.flush_s": "0.2",
-    }
-    argv = ["--engine", "sglang", "--model", str(model), "--config", "configs/demo.yaml"]
-    argv += ["--input", str(source), "--output", str(output)]
-    argv += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    labels = {"extract/vram-gb": "in(24,80)"}
+    fake, own = ["--latency", "0.5", "--journal", str(journal)], {"sglang__vram_gib": None, "ledger__flush_s": 0.2}
+    argv = owned(source, output, model, fake, servers__labels=labels, **own)
     job = nodes.submit(log, ["python", "jobs/extract.py", *argv])
 
     gpu_node(nodes, 16, 15.5)
@@ -163,7 +126,7 @@ def test_gpu_nodes_come_and_go(nodes: RayCluster, tmp_path: Path, model: Path) -
     assert "auto_24gb: Fake with 23.5 GiB seen" in said
     assert "auto_80gb: Fake with 79.6 GiB seen" in said
     assert "auto_16gb" not in said
-    times = Counter(event["sha"] for event in events(journal) if event["event"] == "request")
+    times = requests_of(journal)
     (canary,) = [sha for sha, count in times.items() if count == max(times.values()) and sha in answered]
     again = {sha for sha, count in times.items() if count > 1} - {canary}
     assert again <= asked - answered  # the dead server's; the node that drained cost none
@@ -207,12 +170,7 @@ def test_a_token_is_asked_for(nodes: RayCluster) -> None:
     assert (done.returncode, "RAY_AUTH_TOKEN" in done.stderr) == (2, True)
 
 
-def test_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
-    assert submit.main(["--address", "http://127.0.0.1:9", "--name", "x", "--", "true"]) == 1
-    assert "no Ray dashboard answers there" in capsys.readouterr().err
-
-
 def test_rayjob_passes_other_codes_on() -> None:
-    for code in (0, 1, 2):
+    for code in (1, 2):
         command = [sys.executable, "jobs/rayjob.py", "-c", f"raise SystemExit({code})"]
         assert subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=False).returncode == code

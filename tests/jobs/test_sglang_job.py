@@ -1,31 +1,16 @@
 """The job on SGLang servers that Ray actors own, with the fake server spawned in SGLang's place."""
 
-import json
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
 
 from jobs import extract
 from jobs.state.run_record import read_run, read_servers, server_spans
 from jobs.state.storage import Storage
 from tests.fakes.process import eventually
-from tests.jobs.helpers import census, manifest, row, write
-
-FAKE = json.dumps(["python", "-m", "tests.fakes.server", "--latency", "0.05", "--max-running-requests", "4"])
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """A folder with all of a model that the plan needs: its tokenizer."""
-    folder = tmp_path / "house-model"
-    folder.mkdir()
-    tokenizer = Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return folder
+from tests.jobs.helpers import census, manifest, owned, row, write
 
 
 def fakes_running(model: Path) -> list[psutil.Process]:
@@ -34,46 +19,25 @@ def fakes_running(model: Path) -> list[psutil.Process]:
     return [p for p in running if {"tests.fakes.server", str(model)} <= set(p.info["cmdline"] or [])]
 
 
-def test_two_servers_on_two_gpus(tmp_path: Path, model: Path, cluster: None) -> None:
+def test_two_servers_on_two_gpus_and_one_that_fails_to_start(tmp_path: Path, model: Path, cluster: None) -> None:
+    """The one that fails is tried elsewhere."""
     rows = [row(n, company=n // 2) for n in range(60)]
     source = write(tmp_path / "in.parquet", rows)
-    settings = {
-        "sglang.command": FAKE,
-        "sglang.vram_gib": "79.6",
-        "servers.min_servers": "2",
-        "ledger.flush_s": "0.05",
-    }
-    argv = ["--engine", "sglang", "--model", str(model), "--config", "configs/demo.yaml"]
-    argv += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    assert extract.main(["--input", str(source), "--output", str(tmp_path / "out"), *argv]) == 0
+    fake = f'{sys.executable} -m tests.fakes.server --latency 0.05 "$@"'
+    once = f"mkdir {tmp_path}/failed 2>/dev/null && exit 1; exec {fake}"
+    command = ["bash", "-c", once, "bash"]
+    argv = owned(source, tmp_path / "out", model, [], sglang__command=command, servers__min_servers=2)
+    assert extract.main(argv) == 0
     census(tmp_path / "out", {r["document_id"] for r in rows})
+    assert (tmp_path / "failed").is_dir()
     assert manifest(tmp_path / "out")["versions"]["model"] == "house-model"
-    logs = list((Path("/tmp/company-profiles") / manifest(tmp_path / "out")["run_id"]).glob("sglang-*.log"))
-    assert len(logs) == 2
+    storage, run_id = Storage(str(tmp_path / "out")), manifest(tmp_path / "out")["run_id"]
+    assert len(list((Path("/tmp/company-profiles") / run_id).glob("sglang-*.log"))) >= 2
     _, alive = psutil.wait_procs(fakes_running(model), timeout=15)
     assert not alive
-    storage, run_id = Storage(str(tmp_path / "out")), manifest(tmp_path / "out")["run_id"]
     servers, run = read_servers(storage, run_id), read_run(storage, run_id)
     assert eventually(lambda: all(ended for _, ended in server_spans(storage, run_id).values()), 15)
     assert run and run.server_hours and run.server_hours > sum(server.start_s for server in servers) / 3600
-
-
-def test_a_server_that_fails_to_start_is_tried_elsewhere(tmp_path: Path, model: Path, cluster: None) -> None:
-    rows = [row(n) for n in range(40)]
-    source = write(tmp_path / "in.parquet", rows)
-    once = f'mkdir {tmp_path}/failed 2>/dev/null && exit 1; exec {sys.executable} -m tests.fakes.server "$@"'
-    settings = {
-        "sglang.command": json.dumps(["bash", "-c", once, "bash"]),
-        "sglang.flags.max_running_requests": "4",
-        "sglang.vram_gib": "79.6",
-        "servers.min_servers": "2",
-        "ledger.flush_s": "0.05",
-    }
-    argv = ["--engine", "sglang", "--model", str(model), "--config", "configs/demo.yaml"]
-    argv += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    assert extract.main(["--input", str(source), "--output", str(tmp_path / "out"), *argv]) == 0
-    census(tmp_path / "out", {r["document_id"] for r in rows})
-    assert (tmp_path / "failed").is_dir()
 
 
 def test_a_scenario_that_does_not_exist(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:

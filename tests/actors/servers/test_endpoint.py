@@ -18,9 +18,8 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("key", "said"),
-    [("sk-secret\n", "character 10 of 10 is a line end"), ("sk-sécret", "character 5 of 9 is no ASCII"),
-     (" sk-secret", "character 1 of 10 is white space"), ("sk\tsecret", "white space")],
-)  # fmt: skip
+    [("sk-secret\n", "character 10 of 10"), ("sk-sécret", "character 5 of 9"), (" sk-secret", "character 1 of 10")],
+)
 def test_a_key_that_no_header_can_hold_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch, key: str, said: str
 ) -> None:
@@ -97,15 +96,17 @@ def test_a_bad_url_is_the_operators_mistake(given: str) -> None:
         "host:8000/v1?api_key=s3cret",
     ],
 )
-@pytest.mark.parametrize("variable", [None, "OPENAI_BASE_URL", "VLLM_ENDPOINT"])
-def test_credentials_have_no_place_in_a_url(
-    monkeypatch: pytest.MonkeyPatch, given: str, variable: str | None
-) -> None:
-    if variable:
-        monkeypatch.setenv(variable, given)
+def test_credentials_have_no_place_in_a_url(given: str) -> None:
     with pytest.raises(OperatorError, match="the key as OPENAI_API_KEY") as caught:
-        endpoint_url(None if variable else given)
+        endpoint_url(given)
     assert "cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("variable", ["OPENAI_BASE_URL", "VLLM_ENDPOINT"])
+def test_nor_in_one_of_the_environment(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "https://user:s3cret@host/v1")
+    with pytest.raises(OperatorError, match="the key as OPENAI_API_KEY"):
+        endpoint_url(None)
 
 
 def test_a_missing_url_is_an_error_that_lists_its_sources() -> None:

@@ -1,7 +1,6 @@
 """Server processes start, stop, and leave no process behind."""
 
 import os
-import signal
 import socket
 import stat
 import time
@@ -12,14 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from actors.servers.process import PORT_TRIES, TAIL_BYTES, ProcessOwner, ServerProcess, free_port, new_key
+from actors.servers.process import PORT_TRIES, TAIL_BYTES, ProcessOwner, ServerProcess, free_port
 from extraction.errors import RunError
 from tests.actors.processes import printed, python
 from tests.fakes.process import eventually, gone
 
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
-POLITE = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit('bye')); print('up', flush=True)"
-PRINT_ENVIRONMENT = "import os; print(os.environ['GREETING'], os.environ['HOME'] != '', flush=True)"
 
 
 @pytest.fixture
@@ -37,12 +34,6 @@ def start(process: ServerProcess, started: list[ServerProcess]) -> ServerProcess
     return process
 
 
-def test_before_its_start_a_process_has_no_state(tmp_path: Path) -> None:
-    process = python("pass", tmp_path / "log")
-    process.stop()
-    assert (process.pid, process.exit_status, process.alive, process.tail()) == (None, None, False, "")
-
-
 def test_it_runs_in_a_group_of_its_own_until_it_ends(tmp_path: Path, started: list[ServerProcess]) -> None:
     process = start(python("import time; print('up', flush=True); time.sleep(60)", tmp_path / "log"), started)
     printed(process)
@@ -50,21 +41,6 @@ def test_it_runs_in_a_group_of_its_own_until_it_ends(tmp_path: Path, started: li
     assert process.pid and os.getpgid(process.pid) == process.pid != os.getpgrp()
     process.stop()
     assert repr((process.pid, process.alive)) == "(None, False)"
-
-
-def test_its_exit_status_is_kept(tmp_path: Path, started: list[ServerProcess]) -> None:
-    process = start(python("raise SystemExit(7)", tmp_path / "log"), started)
-    assert eventually(lambda: not process.alive)
-    assert process.exit_status == 7
-
-
-def test_a_polite_process_ends_at_once(tmp_path: Path, started: list[ServerProcess]) -> None:
-    process = start(python(f"{POLITE}; time.sleep(60)", tmp_path / "log"), started)
-    printed(process)
-    began = time.monotonic()
-    process.stop()
-    assert time.monotonic() - began < 5
-    assert process.tail() == "up\nbye"
 
 
 def test_a_stubborn_process_is_killed_after_the_grace(tmp_path: Path, started: list[ServerProcess]) -> None:
@@ -111,23 +87,11 @@ def test_the_tail_of_a_long_log_is_short(tmp_path: Path) -> None:
     assert len(process.tail(1000).encode("utf-8", "replace")) < 4 * TAIL_BYTES
 
 
-def test_its_environment_is_ours_and_its_own_variables(tmp_path: Path, started: list[ServerProcess]) -> None:
-    process = python(PRINT_ENVIRONMENT, tmp_path / "log")
-    process.env["GREETING"] = "hello"
-    assert printed(start(process, started)) == ["hello True"]
-
-
 def test_it_inherits_no_socket_and_no_input(tmp_path: Path, started: list[ServerProcess]) -> None:
     code = "import os, sys; print(sorted(os.listdir('/proc/self/fd'))[:4], repr(sys.stdin.read()), flush=True)"
     with socket.create_server(("127.0.0.1", 0)):
         process = start(python(code, tmp_path / "log"), started)
         assert printed(process) == ["['0', '1', '2', '3'] ''"]  # 3 is the folder that is listed
-
-
-def test_a_signal_is_a_negative_status(tmp_path: Path, started: list[ServerProcess]) -> None:
-    process = start(python("import os; os.kill(os.getpid(), 9)", tmp_path / "log"), started)
-    assert eventually(lambda: not process.alive)
-    assert process.exit_status == -signal.SIGKILL
 
 
 def test_a_free_port_can_be_bound() -> None:
@@ -166,8 +130,3 @@ def test_a_stranger_that_listens_at_its_port_is_detected(tmp_path: Path, started
     taken = pytest.raises(RunError, match="address already in use by another process")
     with socket.create_server(("127.0.0.1", 0)) as stranger, taken:
         owner.require_port(stranger.getsockname()[1])
-
-
-def test_keys_are_long_and_new_each_time() -> None:
-    keys = {new_key() for _ in range(100)}
-    assert len(keys) == 100 and min(map(len, keys)) >= 32

@@ -54,12 +54,6 @@ def digest(
     return fingerprint(settings, model, wire_schema(model, bounded=bounded), **given)
 
 
-def test_it_is_the_same_each_time() -> None:
-    assert digest() == digest()
-    assert len(digest()) == 64
-    assert int(digest(), 16)
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -110,22 +104,13 @@ def test_texts_of_the_schema_change_it_only_where_they_are_sent() -> None:
     [
         {"model.tokenizer": "/elsewhere/tokenizer.json"},
         {"limits.max_chunk_tokens": 9_000},
-        {"limits.system_prompt_overhead": 1},
         {"limits.group_target_tokens": None},
-        {"limits.max_document_bytes": 9},
-        {"limits.max_chunks_per_document": 9},
-        {"requests.deadline_s": 9.0},
-        {"requests.attempts": 9},
-        {"servers.max_servers": 9},
         {"servers.gpus_per_server": 2},
         {"ledger.flush_s": 9.0},
         {"llamacpp.slots": 9},
-        {"llamacpp.threads": 9},
         {"sglang.scenario": "dev_16gb"},
         {"endpoint.url": "http://elsewhere:1/v1"},
-        {"endpoint.concurrency": 9},
         {"columns.text": "body"},
-        {"max_dead_fraction": 0.9},
     ],
     ids=lambda changes: next(iter(changes)),
 )
@@ -162,7 +147,7 @@ def replace(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [overwrite, replace])
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "chat_template.jinja", "merges.txt"])
+@pytest.mark.parametrize("name", ["config.json", "chat_template.jinja"])
 def test_other_content_under_the_same_name_and_size_is_another_model(
     weights: Path, name: str, change: Callable[[Path], None]
 ) -> None:

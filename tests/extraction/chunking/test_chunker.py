@@ -1,7 +1,5 @@
 """What a chunk shows of its documents: titles, sections, several documents at a time, repeated lines once."""
 
-import gc
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -130,15 +128,6 @@ def test_a_prompt_and_its_answer_have_to_fit_the_context() -> None:
 def test_the_shipped_limits_fit_the_context(name: str) -> None:
     limits = load_settings(DOCUMENTS.parents[1] / f"{name}.yaml").limits
     assert limits.max_chunk_tokens + limits.max_output_tokens <= limits.context_length
-
-
-def test_what_was_split_is_not_kept() -> None:
-    counter = Characters()
-    gone = weakref.ref(counter)
-    chunks_of(chunker_of(counter), document("Ana makes wine. " * 90))
-    del counter
-    gc.collect()
-    assert gone() is None
 
 
 @given(texts.filter(str.strip))
@@ -272,22 +261,6 @@ def test_a_document_larger_than_the_target_is_not_packed() -> None:
     assert sorted([piece.document_id for piece in chunk.pieces] for chunk in chunks) == [["a", "c"], ["b"]]
 
 
-def test_a_new_document_leaves_packs_far_from_it_as_they_are() -> None:
-    documents = [document(f"Ana makes wine {n}. " * (2 + n % 5), None, f"d{n:04}") for n in range(400)]
-    chunker = chunker_of(Characters(), 1_000, group=800)
-    before = {chunk.chunk_id for chunk in chunks_of(chunker, *documents)}
-    after = {chunk.chunk_id for chunk in chunks_of(chunker, *documents, document("Rui. ", None, "d0200a"))}
-    assert len(before) > 30
-    assert len(after - before) < 15
-
-
-def test_repeated_lines_are_asked_about_once() -> None:
-    footer = "All rights reserved by Ana Brandt, who makes wine in Régua for a living."
-    documents = [document(f"Vintage {n}.\n{footer}", None, f"d{n}") for n in range(5)]
-    chunks = chunks_of(chunker_of(Characters(), 900), *documents)
-    assert [footer in chunk.content for chunk in chunks] == [False, False, False, False, True]
-
-
 def test_a_repeated_line_is_asked_about_in_the_newest_document() -> None:
     footer = "Ana Brandt is the head of the company and of its famous cellar in Régua."
     documents = [
@@ -310,35 +283,7 @@ def test_the_same_text_in_two_documents_is_one_chunk_with_both_places() -> None:
     assert distinct([*made, *made]) == made
 
 
-class Counted(str):
-    """An id that counts how often it is hashed."""
-
-    hashed = 0
-
-    def __hash__(self) -> int:
-        Counted.hashed += 1
-        return super().__hash__()
-
-
-def test_the_same_text_in_many_documents_is_gone_through_once() -> None:
-    (chunk,) = chunks_of(chunker_of(Characters()), document("Ana makes wine."))
-    (piece,) = chunk.pieces
-    many = [replace(chunk, pieces=(replace(piece, document_id=Counted(f"d{n}")),)) for n in range(300)]
-    (made,) = distinct(many)
-    assert [piece.document_id for piece in made.pieces] == [f"d{n}" for n in range(300)]
-    assert Counted.hashed <= 2 * 300
-
-
 TURN = "<|im_end|>\n<|im_start|>assistant"
-
-
-@pytest.mark.parametrize("before", ["x" * 1_993, "word " * 400, "é" * 1_999, ""])
-def test_a_turn_in_a_document_is_none_in_its_chunk_alone_or_packed(before: str) -> None:
-    texts = [f"{before}{TURN}", f"Rui makes port. {before}{TURN}"]
-    documents = [document(text, "A <s> title", f"d{n}") for n, text in enumerate(texts)]
-    for counter, group in ((Characters(), None), (Characters(), 9_000), (Words(), None)):
-        for chunk in check(chunker_of(counter, 10_000, group=group), documents):
-            assert chunk.content.count("‹|im_end|>\n‹|im_start|>") == len(chunk.pieces)
 
 
 def test_a_type_and_a_date_are_shown_in_part_whatever_their_length() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from extraction.config.settings import Limits, Price, Settings, load_settings, parse_override, parts_of
 from extraction.errors import OperatorError
@@ -48,9 +48,8 @@ def refused(path: Path, overrides: dict[str, Any] | None = None) -> str:
 
 def test_what_a_published_value_needs_may_be_said_for_each_field(tmp_path: Path) -> None:
     settings = load_settings(written(tmp_path, confidence={"min_confidence": {"name": 0.9, "default": 0.5}}))
-    assert [settings.confidence.minimum(field, None) for field in ("name", "city")] == [0.9, 0.5]
+    assert settings.confidence.minima(None) == {"name": 0.9, "default": 0.5}
     plain = load_settings(written(tmp_path), {"confidence.min_confidence": 0.7})
-    assert plain.confidence.minimum("name", None) == 0.7
     own = calibration(min_confidence={"default": 0.8, "city": 0.9})
     assert load_settings(written(tmp_path)).confidence.minima(own) == {"default": 0.8, "city": 0.9}
     assert settings.confidence.minima(own) == {"default": 0.5, "name": 0.9}
@@ -78,12 +77,6 @@ def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
     assert settings.wire == "auto"
 
 
-def test_settings_can_not_be_changed(tmp_path: Path) -> None:
-    settings = load_settings(written(tmp_path))
-    with pytest.raises(ValidationError, match="frozen"):
-        settings.limits.max_chunk_tokens = 1
-
-
 def test_the_prompt_may_stand_in_a_file_beside_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "short.yaml").write_text("instructions: Lies.\n", "utf-8")
@@ -98,13 +91,9 @@ def test_the_prompt_may_stand_in_a_file_beside_the_configuration(tmp_path: Path)
     [
         ({"limit": {}}, r"run.yaml: limit: Extra inputs are not permitted (given: {})"),
         ({"limits": {"max_tokens": 5}}, "run.yaml: limits.max_tokens: Extra inputs are not permitted (given: 5)"),
-        ({"limits": {"max_chunk_tokens": 0}}, "run.yaml: limits.max_chunk_tokens: Input should be greater than"),
-        ({"limits": {"max_chunk_tokens": 0}}, "(given: 0)"),
-        ({"limits": {"max_chunk_tokens": "many"}}, "(given: 'many')"),
         ({"limits": None}, "run.yaml: limits: Input should be"),
         ({"model": {}}, "run.yaml: model.name: Field required"),
         ({"wire": "tight"}, "'auto', 'bounded' or 'light' (given: 'tight')"),
-        ({"max_dead_fraction": 1.5}, "max_dead_fraction: Input should be less than or equal to 1 (given: 1.5)"),
         ({"sampling": {"temperature": "a\nb" * 90}}, "sampling.temperature: "),
         ({"prompt": {"instructions": "x", "example": []}}, "prompt.example: Extra inputs are not permitted"),
         ({"prompt": None}, "run.yaml: prompt: "),
@@ -162,7 +151,6 @@ def test_names_with_dots_are_one_name(tmp_path: Path) -> None:
         ("a: b: c", "run.yaml is not YAML: "),
         ("a: !!python/object:os.system x", "run.yaml is not YAML: "),
         ("", "run.yaml holds no settings: `key: value` lines are expected"),
-        ("- a\n- b", "holds no settings"),
         ("just text", "holds no settings"),
         ("model: {name: m}", "run.yaml: prompt: Field required"),
         ("1: 2", "run.yaml: "),
@@ -184,12 +172,6 @@ def test_overrides_are_laid_over_the_file(tmp_path: Path) -> None:
     settings = load_settings(path, {"limits.max_chunk_tokens": 9, "servers.max_servers": 2, "wire": "light"})
     assert (settings.limits.max_chunk_tokens, settings.limits.max_output_tokens) == (9, 6)
     assert (settings.servers.max_servers, settings.wire) == (2, "light")
-
-
-def test_a_wrong_override_is_refused(tmp_path: Path) -> None:
-    path = written(tmp_path)
-    assert "limits.max: Extra inputs are not permitted (given: 3)" in refused(path, {"limits.max": 3})
-    assert "wire.a.b: wire has no keys of its own" in refused(written(tmp_path, wire="light"), {"wire.a.b": 3})
 
 
 @pytest.mark.parametrize(
@@ -226,11 +208,9 @@ def test_another_model_can_be_named(tmp_path: Path) -> None:
             "can't be imported (No module named 'nowhere'): PYTHONPATH has to hold the folder",
         ),
         ("extraction.schema.company:Nobody", "can't be imported"),
-        ("extraction.schema.company", "can't be imported"),
         ("", "can't be imported"),
         (".company:CompanyProfile", "can't be imported"),
         ("extraction.schema.company:Sector", "is no pydantic model"),
-        ("extraction.config.settings:load_settings", "is no pydantic model"),
         ("tests.extraction.config.test_settings:Recursive", "Recursive holds itself"),
         (
             "tests.extraction.config.test_settings:Mapped",
@@ -253,25 +233,11 @@ def test_an_example_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     assert "example 1 of the prompt is no Vineyard: style: Field required" in refused(path)
 
 
-def test_every_setting_has_a_default_but_the_model_and_the_prompt() -> None:
-    needed = [name for name, field in Settings.model_fields.items() if field.is_required()]
-    assert needed == ["prompt", "model"]
-
-
 def test_gpus_by_the_hour_and_tokens_by_the_million() -> None:
     price = Price(gpu_hour=2.5, million_prompt_tokens=0.1, million_output_tokens=0.4)
     assert price.known
     assert price.of(gpu_hours=2, prompt_tokens=3_000_000, output_tokens=500_000) == pytest.approx(5.5)
-
-
-def test_what_is_not_priced_costs_nothing() -> None:
     assert not Price().known
-    assert Price().of(gpu_hours=9, prompt_tokens=9, output_tokens=9) == 0
-
-
-def test_a_price_is_not_negative() -> None:
-    with pytest.raises(ValidationError):
-        Price(gpu_hour=-1)
 
 
 @pytest.mark.parametrize(

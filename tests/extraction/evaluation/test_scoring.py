@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from extraction.evaluation.labels import NO_VALUES, Label
-from extraction.evaluation.scoring import COUNTS, Scorer, f1, mean, shares
+from extraction.evaluation.scoring import COUNTS, Scorer, f1, shares
 from extraction.schema.company import CompanyProfile, ShortProfile
 from extraction.schema.merge_rules import union, vote
 from extraction.schema.profile_model import Field, facts
@@ -52,10 +52,6 @@ def test_the_same_figures_each_time() -> None:
 def test_a_column_of_its_own_for_each_field() -> None:
     one, other = shares([[1, 0], [1, 0]], [[1, 2], [1, 2]])
     assert (one.value, other.value) == (1, 0)
-
-
-def test_mean() -> None:
-    assert mean([0.0, 0.5, 1.0]).value == 0.5
 
 
 def test_f1() -> None:

@@ -5,10 +5,17 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.merging.evidence import PLACES_SAMPLED, Evidence, Observation, merge
+from extraction.merging.evidence import PLACES_SAMPLED, Evidence, Observation
 from tests.extraction.samples import evidence_sets, observation
 
 Set = frozenset[Observation]
+
+
+def merge(*evidence: Evidence) -> Evidence:
+    union = Evidence()
+    for one in evidence:
+        union.update(one)
+    return union
 
 
 @given(evidence_sets, evidence_sets, evidence_sets)

@@ -1,6 +1,7 @@
 """Every profile model has columns, or is refused with the type that has none."""
 
 import datetime
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from pathlib import Path
@@ -16,6 +17,7 @@ from extraction.errors import OperatorError
 from extraction.merging.evidence import Evidence, Observation
 from extraction.merging.publish_decision import resolve
 from extraction.schema import arrow_types
+from extraction.schema.arrow_types import schema_of
 from extraction.schema.company import CompanyProfile, ShortProfile
 from extraction.schema.profile_model import struct_of
 from tests.extraction.samples import Vineyard, evidence_sets
@@ -166,3 +168,25 @@ def test_dates_sets_and_enumerations_come_back_from_a_table() -> None:
     (read,) = pa.Table.from_pylist([row], pa.schema(list(struct_of(Dated)))).to_pylist()
     assert read == {"day": profile.day, "at": "2024-05-01T09:00:00Z", "tags": ["a"], "grade": 1}
     assert Dated.model_validate(read) == profile
+
+
+@dataclass
+class Part:
+    size: Annotated[Annotated[int, pa.int32()], "How large it is"]
+
+
+@dataclass
+class Whole:
+    name: Annotated[str | None, "What it is called"]
+    colour: Colour | None
+    parts: tuple[Part, ...]
+    scores: tuple[tuple[float, ...], ...] = ()
+
+
+def test_a_dataclass_has_the_columns_that_its_fields_say() -> None:
+    name, colour, parts, scores = schema_of(Whole)
+    assert (name.type, name.metadata) == (pa.string(), {b"description": b"What it is called"})
+    assert (colour.type, colour.metadata) == (pa.string(), None)
+    assert parts.type == pa.list_(pa.struct([("size", pa.int32())]))
+    assert parts.type.value_type[0].metadata == {b"description": b"How large it is"}
+    assert scores.type == pa.list_(pa.list_(pa.float64()))

@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.fakes.process import free_port
+from actors.servers.process import free_port
 
 
 class Engine:

@@ -1,6 +1,8 @@
 """The command line: what it parses, its help, and where a run's endpoint comes from."""
 
+import errno
 import re
+import signal
 import subprocess
 from functools import partial
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from extraction.errors import OperatorError
 from jobs import main
-from jobs.cli.command import Options, parse_words
+from jobs.cli.command import Options, command, enter, parse_words
 
 FILE = """
 prompt: {instructions: Read.}
@@ -139,17 +141,39 @@ def test_a_mistake_is_told_in_a_line(words: list[str], message: str, capsys: pyt
     assert message in error and error.count("\n") == 1 and not out
 
 
+@pytest.mark.parametrize(
+    ("raised", "message"),
+    [
+        (KeyboardInterrupt(), "interrupted"),
+        (SystemExit(signal.SIGTERM), "interrupted"),  # as Ray's handler ends a driver
+        (OSError(errno.EIO, "no disk"), "error: the storage failed: [Errno 5] no disk"),
+    ],
+)
+def test_an_end_from_outside_is_told_in_a_line(
+    raised: BaseException, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = command("it.py", "It ends.")
+
+    @app.default
+    def run() -> int:
+        raise raised
+
+    assert enter(app, []) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(message) and error.count("\n") == 1
+
+
 @pytest.mark.parametrize("name", main.COMMANDS)
 def test_help_has_examples_and_groups_and_there_is_a_version(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    command = main.COMMANDS[name]
+    module = main.COMMANDS[name]
     assert main.main([name, "--help"]) == 0
     assert capsys.readouterr().out.startswith(f"Usage: company-profiles {name} ")
-    assert command.main(["-h"]) == 0
+    assert module.main(["-h"]) == 0
     text = capsys.readouterr().out
     assert text.startswith(f"Usage: {name}.py ")
-    assert str(command.__doc__) in text and f"    python jobs/{name}.py " in text
+    assert str(module.__doc__) in text and f"    python jobs/{name}.py " in text
     assert "─ Flags ─" in text or name == "benchmark"
-    assert command.main(["--version"]) == 0
+    assert module.main(["--version"]) == 0
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 

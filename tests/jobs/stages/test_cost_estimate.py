@@ -54,6 +54,7 @@ def test_what_the_published_run_spent_counts_for_the_same_model_and_prompt(tmp_p
     published = Manifest(
         run_id="r",
         fingerprint="f",
+        profile="m:M",
         created_at="",
         counts=counts,
         tokens=Tokens(prompt=50, cached=10, completion=20),

@@ -12,9 +12,6 @@ from extraction.prompting.prompt import Prompt
 from jobs.stages.engines import ANSWER_FLAGS, SCENARIOS, fleet
 from jobs.stages.run import Run
 from jobs.state.storage import Storage
-from tests.jobs.test_sglang_job import model
-
-__all__ = ["model"]  # a fixture
 
 
 def run(model: Path, sglang: Sglang, settings: Settings | None = None) -> Run:

@@ -1,8 +1,11 @@
 """What is published about companies: facts in columns, everything else in evidence."""
 
+import contextlib
 import datetime
 import json
-from dataclasses import replace
+import os
+import signal
+from dataclasses import asdict, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,9 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
+from actors.results import Result
 from extraction.chunking.chunker import Chunk
+from extraction.config.settings import Settings
 from extraction.documents import Piece
 from extraction.grounding.value_finders import find_emails
 from extraction.merging.evidence import Evidence
@@ -22,9 +27,13 @@ from extraction.merging.publish_decision import resolve
 from extraction.prompting.reply_parsing import ReplyFault, parse
 from extraction.schema.company import ShortProfile
 from extraction.schema.merge_rules import latest, subject, union, vote
-from jobs.stages import reduce
-from jobs.stages.reduce import NOT_ASKED, Gathered, gather, observed
-from jobs.state.parquet_schemas import published_table
+from jobs.stages.engines import fleet
+from jobs.stages.plan import Plan
+from jobs.stages.reduce import NOT_ASKED, Gathered, gather, observed, reduce
+from jobs.stages.run import Run
+from jobs.state.ledger import LedgerWriter
+from jobs.state.parquet_schemas import CHUNKS, published_table
+from jobs.state.storage import Storage
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import TEXT, job, manifest, row, rows_of, write
 
@@ -123,7 +132,41 @@ def test_work_and_publication_are_files_that_a_person_can_read(tmp_path: Path, f
     (chunk,) = pq.read_table(chunks).to_pylist()
     assert row(0)["text"] in chunk["content"]
     assert chunk["pieces"][0]["source_path"].endswith("in.parquet#row=0")
-    assert set(reduce.COLUMNS_OF_TASKS) == {"profiles", "dead_letters"}
+
+
+class Trap(BaseModel):
+    """A profile that kills the process in which it is read, once for each file that it names."""
+
+    trap: Annotated[str | None, vote()]
+
+    @field_validator("trap")
+    @classmethod
+    def spring(cls, path: str) -> str:
+        with contextlib.suppress(FileNotFoundError):
+            Path(path).unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return path
+
+
+def test_a_worker_that_dies_is_replaced_and_nothing_is_lost(tmp_path: Path, cluster: None) -> None:
+    told = {"profile": f"{__name__}:Trap", "model": {"name": "m"}, "confidence": {"min_confidence": 0}}
+    settings = Settings.model_validate({**told, "prompt": {"instructions": "Read."}})
+    storage = Storage(str(tmp_path / "out"))
+    run = Run("20260101T000000Z-000000", settings, fleet("endpoint", settings), storage, tmp_path)
+    traps = [tmp_path / f"trap{n}" for n in range(3)]
+    files = []
+    for number, trap in enumerate(traps):
+        trap.touch()
+        piece = Piece(f"d{number}", 0, len(str(trap)), 0, len(str(trap)), None, None, "in")
+        chunk = Chunk(f"c{number}", f"company{number}", str(trap), 10, 10, (piece,))
+        table = pa.Table.from_pylist([asdict(chunk)], CHUNKS)
+        files.append(storage.write_table(f"{run.folder}/chunks/{{sha}}.parquet", table).path)
+        LedgerWriter(run.ledger, "run", "actor").append([Result(f"c{number}", (json.dumps({"trap": str(trap)}),))])
+    reduced = reduce(run, Plan(tuple(files), (), 3, 0, 0, True), run.ledger.index())
+    assert not any(trap.exists() for trap in traps)
+    assert (reduced.in_profiles, reduced.dead_documents, len(reduced.profiles)) == (3, 0, 3)
+    rows = [row for file in reduced.profiles for row in storage.read_table(file.path).to_pylist()]
+    assert [row["trap"] for row in rows] == list(map(str, traps))
 
 
 def test_what_documents_disagree_on_is_published_beside_the_profile(tmp_path: Path, fake: FakeServer) -> None:

@@ -16,7 +16,7 @@ from pyiceberg.utils.config import Config
 from extraction.errors import OperatorError, RunError
 from extraction.schema.company import CompanyProfile, ShortProfile
 from jobs.state import output_table
-from jobs.state.manifest import File, Manifest
+from jobs.state.manifest import Manifest
 from jobs.state.output_table import check_table, commit_table
 from jobs.state.parquet_schemas import profile_schema
 from jobs.state.storage import Storage
@@ -77,7 +77,7 @@ def published(storage: Storage, run_id: str, *files: Rows, schema: pa.Schema = S
         )
         for number, rows in enumerate(files)
     ]
-    return base.model_copy(update={"profiles": tuple(File(**vars(one)) for one in written)})
+    return base.model_copy(update={"profiles": tuple(written)})
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,9 +10,8 @@ import pytest
 
 from extraction.schema.company import ShortProfile
 from jobs.state import publications
-from jobs.state.dead_letters import DEAD_LETTERS
-from jobs.state.manifest import MANIFEST, Counts, File, Manifest, Tokens
-from jobs.state.parquet_schemas import profile_schema
+from jobs.state.manifest import MANIFEST, Counts, Manifest, Tokens
+from jobs.state.parquet_schemas import DEAD_LETTERS, profile_schema
 from jobs.state.storage import Storage
 from tests.chaos import faulty
 
@@ -39,14 +38,15 @@ def publish(storage: Storage, run_id: str, companies: int, previous: tuple[str, 
     manifest = Manifest(
         run_id=run_id,
         fingerprint="f",
+        profile="m:M",
         created_at="",
         previous=previous,
         counts=Counts(
             documents=0, chunks=0, chunks_answered=0, chunks_from_ledger=0, companies=companies, dead_letters=1
         ),
         tokens=Tokens(),
-        profiles=tuple(File(**vars(file)) for file in files),
-        dead_letters=(File(**vars(dead)),),
+        profiles=tuple(files),
+        dead_letters=(dead,),
         versions={},
     )
     storage.write(MANIFEST, manifest.model_dump_json().encode())

@@ -1,6 +1,6 @@
-"""Documents through ray.data.llm, as its users write it: the other side of `jobs/benchmark.py peers`.
+"""Documents through ray.data.llm, as its users write it: the other side of `python -m tests.chaos.peers`.
 
-    python jobs/benchmarks/raydata_job.py '{"input": "in.parquet", "output": "out", "url": "http://...", ...}'
+    python -m tests.chaos.raydata_job '{"input": "in.parquet", "output": "out", "url": "http://...", ...}'
 
 `careful` stands for what its settings and a few lines of one's own can do: retries, a timeout, replies that are no
 answers told as rows, and Ray Data's checkpoints by document.
@@ -23,7 +23,8 @@ ROWS = 8  # of a batch, and of a block: what is written, and checkpointed, toget
 
 def main(told: dict[str, Any]) -> None:
     """Ask about every document, and write the answers."""
-    ray.init(logging_level=logging.ERROR, log_to_driver=False)
+    engines = {"env_vars": {"FAKE_FLAGS": told["fake_flags"]}}
+    ray.init(logging_level=logging.ERROR, log_to_driver=False, runtime_env=engines)
     context = DataContext.get_current()
     context.enable_progress_bars = False
     careful = bool(told["careful"])
