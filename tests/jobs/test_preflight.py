@@ -129,7 +129,7 @@ def test_what_a_run_can_do_with_is_no_cross(capsys: Captured) -> None:
 def test_a_key_that_can_not_be_sent_is_a_cross(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1\n")
     code, found = checked(capsys, "--endpoint", "http://127.0.0.1:1", "--model", "house")
-    assert code == 2 and "is a line end" in found["model"]["said"]
+    assert code == 2 and "white space or no ASCII" in found["model"]["said"]
 
 
 CARD = Reply(json.dumps({"data": [{"id": "house", "max_model_len": 1000}]}).encode())
