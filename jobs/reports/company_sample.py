@@ -90,7 +90,7 @@ FILES = 8  # of profiles looked at; more than a page holds stand in them
 SAMPLE_ROWS_READ = 1_000  # profiles read at a time
 ANSWERS_UP_TO = 250_000  # chunks of a run; in a larger one, single answers are not looked up
 DEAD_SHOWN = 200  # documents without a profile whose text is shown
-MOST_COMPANIES = 2_000  # that are looked at
+MOST_COMPANIES = 5_000  # that are looked at
 SAMPLE_THREADS = 16
 LARGEST_SHARE = 4  # a company's text takes at most this part of the room
 
