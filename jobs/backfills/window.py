@@ -50,7 +50,8 @@ from jobs.state.storage import WRITTEN_COLUMNS, Storage, StoredRecord, Written
 WINDOW = "window"
 COMPLETE = "complete"
 COMPANIES_A_BUCKET = 5_000  # some 20 MB of profiles
-FILES_A_TASK = 20
+FILES_A_TASK = 20  # at most, and fewer where they hold many companies
+COMPANIES_A_TASK = 2_000
 FILE_READERS = 16
 MERGED_AT_ONCE = 5_000  # companies, without a shuffle
 TASKS_OF_FEW = 16
@@ -312,9 +313,14 @@ def _reduce(
     """Merge the companies that changed, and write all buckets with them."""
     numbers = places.files if changed is None else places.files[_within(places.ids, changed)]
     rank = {path: number for number, path in enumerate(record.partitions)}
-    files = [{"path": record.files[n][1], "partition": rank[record.files[n][0]]} for n in np.unique(numbers)]
-    groups = [{"files": files[n : n + FILES_A_TASK], "buckets": 0} for n in range(0, len(files), FILES_A_TASK)]
-    groups.append({"files": [], "buckets": record.buckets})
+    groups: list[dict[str, Any]] = [{"files": [], "buckets": record.buckets}]
+    room = 0
+    for n, theirs in zip(*np.unique(numbers, return_counts=True), strict=True):
+        if room < theirs:
+            groups.append({"files": [], "buckets": 0})
+            room = COMPANIES_A_TASK
+        groups[-1]["files"].append({"path": record.files[n][1], "partition": rank[record.files[n][0]]})
+        room -= max(theirs, COMPANIES_A_TASK // FILES_A_TASK)
     shared = ray.put(
         SharedWindow(index, changed, last.manifest.run_id if last else None, last.profiles if last else {})
     )
@@ -382,17 +388,18 @@ def gather_files(
     shared: SharedWindow = ray.get(reference[0])
     for item in batch.to_pylist():
         yield pa.Table.from_pylist([{"bucket": bucket} for bucket in range(item["buckets"])], COMPANY_PARTS)
-        for file in item["files"]:
+        files = {file["path"]: file["partition"] for file in item["files"]}
+        for path, found in _gathered(run, output, [*files], shared):
             rows = [
                 {
                     "bucket": bucket_of(gathered.company_id, buckets),
                     "company_id": gathered.company_id,
-                    "partition": file["partition"],
+                    "partition": files[path],
                     "chunks": chunks,
                     "answered": answered,
                     "gathered": pickle.dumps(gathered),
                 }
-                for gathered, chunks, answered in _gathered(run, output, file["path"], shared)
+                for gathered, chunks, answered in found
             ]
             yield pa.Table.from_pylist(rows, COMPANY_PARTS)
 
@@ -402,31 +409,44 @@ def bucket_of(company_id: str, buckets: int) -> int:
     return int(digests([company_id])[0, 0]) % buckets
 
 
-def _gathered(run: Run, output: Storage, path: str, shared: SharedWindow) -> Iterator[tuple[Gathered, int, int]]:
-    """What the chunks of a file come to, by company, with the number of them and of those that have an answer."""
+def _gathered(
+    run: Run, output: Storage, paths: Sequence[str], shared: SharedWindow
+) -> Iterator[tuple[str, list[tuple[Gathered, int, int]]]]:
+    """What the chunks of each file come to, by company, with the number of them and of those that have an answer.
+    The ledger is read once for all files, which are small where there are many."""
+    wanted = {path: _wanted(output, path, shared) for path in paths}
+    chunk_ids = pa.chunked_array([keys["chunk_id"].combine_chunks() for keys in wanted.values()], pa.string())
+    ids = digests(chunk_ids.to_pylist())
+    states = shared.index.states(ids)
+    if (states == ChunkState.UNKNOWN).any():
+        first = chunk_ids[int(np.argmax(states == ChunkState.UNKNOWN))]
+        path = next(
+            path for path, keys in wanted.items() if pc.is_in(first, keys["chunk_id"].combine_chunks()).as_py()
+        )
+        raise _gone(path, "the ledger has no results of some of its chunks")
+    answers = run.ledger.read(shared.index.places(ids), chunk_ids.combine_chunks())
+    answered = set(chunk_ids.filter(pa.array(states == ChunkState.ANSWERED)).to_pylist())
+    for path, keys in wanted.items():
+        found: dict[str, tuple[Gathered, int, int]] = {}
+        companies = pc.unique(keys["company_id"])
+        for table in output.read_batches(path, CHUNKS_MERGED_AT_ONCE):
+            table = table.filter(pc.is_in(table["company_id"], value_set=companies))
+            for company_id, group in groupby(answered_chunks(table, answers), key=lambda pair: pair[0].company_id):
+                some = list(group)
+                total, chunks, known = found.get(company_id, (Gathered(company_id), 0, 0))
+                total.update(gather(run.model, company_id, some, run.calibration))
+                known += sum(chunk.chunk_id in answered for chunk, _ in some)
+                found[company_id] = total, chunks + len(some), known
+        yield path, [*found.values()]
+
+
+def _wanted(output: Storage, path: str, shared: SharedWindow) -> pa.Table:
+    """The chunks of a file whose companies are to be merged, by their ids."""
     try:
         keys = output.read_table(path, ["company_id", "chunk_id"])
     except FileNotFoundError:
         raise _gone(path, "this part of a plan is gone") from None
-    companies = pc.unique(keys["company_id"])
-    companies = companies.filter(shared.is_changed(companies))
-    chunk_ids = keys.filter(pc.is_in(keys["company_id"], value_set=companies))["chunk_id"].combine_chunks()
-    ids = digests(chunk_ids.to_pylist())
-    states = shared.index.states(ids)
-    if (states == ChunkState.UNKNOWN).any():
-        raise _gone(path, "the ledger has no results of some of its chunks")
-    answers = run.ledger.read(shared.index.places(ids), chunk_ids)
-    answered = set(chunk_ids.filter(pa.array(states == ChunkState.ANSWERED)).to_pylist())
-    found: dict[str, tuple[Gathered, int, int]] = {}
-    for table in output.read_batches(path, CHUNKS_MERGED_AT_ONCE):
-        table = table.filter(pc.is_in(table["company_id"], value_set=companies))
-        for company_id, group in groupby(answered_chunks(table, answers), key=lambda pair: pair[0].company_id):
-            some = list(group)
-            total, chunks, known = found.get(company_id, (Gathered(company_id), 0, 0))
-            total.update(gather(run.model, company_id, some, run.calibration))
-            known += sum(chunk.chunk_id in answered for chunk, _ in some)
-            found[company_id] = total, chunks + len(some), known
-    yield from found.values()
+    return keys.filter(shared.is_changed(keys["company_id"]))
 
 
 def merge_buckets(block: pa.Table, run: Run, reference: Sequence[Any]) -> pa.Table:
