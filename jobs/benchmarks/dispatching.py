@@ -73,7 +73,10 @@ def run(flags: DispatchingFlags = DispatchingFlags()) -> int:
     if min(flags.chunks) < 2:
         raise OperatorError("--chunks: numbers above one are expected")
     measured = []
-    with ray_cluster.connected(2), tempfile.TemporaryDirectory(prefix="dispatching-") as folder:
+    with (  # actors that end still write there
+        ray_cluster.connected(2),
+        tempfile.TemporaryDirectory(prefix="dispatching-", ignore_cleanup_errors=True) as folder,
+    ):
         for count in flags.chunks:
             for path in flags.path:
                 measured.append(measure_dispatching(path, count, flags, folder))

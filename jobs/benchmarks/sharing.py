@@ -80,7 +80,10 @@ def run(flags: SharingFlags = SharingFlags()) -> int:
     """Measure one run."""
     if min(flags.speed) <= 0 or flags.latency <= 0:
         raise OperatorError("--speed, --latency: numbers above zero are expected")
-    with ray_cluster.connected(len(flags.speed) + 1), tempfile.TemporaryDirectory(prefix="sharing-") as folder:
+    with (  # actors that end still write there
+        ray_cluster.connected(len(flags.speed) + 1),
+        tempfile.TemporaryDirectory(prefix="sharing-", ignore_cleanup_errors=True) as folder,
+    ):
         show([measure_sharing(flags, Path(folder))], flags.json_file)
     return DONE
 
