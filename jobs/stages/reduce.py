@@ -8,7 +8,7 @@ import gc
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
-from itertools import count, groupby, repeat
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
@@ -184,8 +184,10 @@ def reduce(run: Run, plan: Plan, index: Index) -> Reduced:
     profile_schema(run.model)
     ids = chunk_ids_of(run.storage, plan.chunk_files)
     shared = ray.put(run)
-    files = zip(repeat(shared), count(), plan.chunk_files, map(index.places, ids), strict=False)
-    parts = ray_cluster.map_tasks(reduce_file, files)
+    files = enumerate(zip(plan.chunk_files, ids, strict=True))
+    parts = ray_cluster.map_tasks(
+        reduce_file, ((shared, number, path, index.places(theirs)) for number, (path, theirs) in files)
+    )
     refused = sum((Counter(part.refused) for part in parts), Counter[str]())
     return Reduced(
         profiles=tuple(sorted((file for part in parts for file in part.profiles), key=lambda file: file.path)),
