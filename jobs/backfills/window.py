@@ -17,7 +17,6 @@ A document that several partitions have counts as the newest of them has it.
 import gc
 import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -30,7 +29,7 @@ import ray
 import ray.data
 
 from extraction.errors import RunError
-from jobs.stages import publish
+from jobs.stages import publish, ray_cluster
 from jobs.stages.reduce import (
     CHUNKS_MERGED_AT_ONCE,
     COLLECTED_AFTER,
@@ -45,14 +44,13 @@ from jobs.state.ledger import ChunkState, Digests, Index, digests, find_ids, fir
 from jobs.state.manifest import Counts, Manifest, Tokens, read_manifest
 from jobs.state.parquet_schemas import CHUNKS, DEAD_LETTERS, published_table
 from jobs.state.run_record import folder_of
-from jobs.state.storage import WRITTEN_COLUMNS, Storage, StoredRecord, Written
+from jobs.state.storage import WRITTEN_COLUMNS, Storage, StoredRecord, Written, in_threads
 
 WINDOW = "window"
 COMPLETE = "complete"
 COMPANIES_A_BUCKET = 5_000  # some 20 MB of profiles
 FILES_A_TASK = 20  # at most, and fewer where they hold many companies
 COMPANIES_A_TASK = 2_000
-FILE_READERS = 16
 MERGED_AT_ONCE = 5_000  # companies, without a shuffle
 TASKS_OF_FEW = 16
 CONTENT = ("content_high", "content_low")
@@ -225,8 +223,7 @@ def _look_over(
     renumbered = np.full(len(before.files) + 1, -1, np.int32)
     renumbered[kept] = np.arange(len(kept))
     staying, gone = old.of_files(kept), old.of_files(set(range(len(before.files))) - set(kept))
-    with ThreadPoolExecutor(FILE_READERS) as threads:
-        found = list(threads.map(lambda each: _companies_in(output, each[1], index), new_files))
+    found = in_threads(lambda each: _companies_in(output, each[1], index), new_files)
     numbers = [np.full(len(ids), len(kept) + n, np.int32) for n, (ids, _) in enumerate(found)]
     ids, contents = (np.concatenate([none, *(each[n] for each in found)]) for n in (0, 1))
     places = Places(
@@ -369,14 +366,14 @@ def _few(
         rows: list[dict[str, Any]] = merge_buckets(parts, *merging).to_pylist()
         return rows
 
-    parts = pa.concat_tables(ray.get([ray.remote(gather_group).remote(group) for group in groups]))
+    parts = pa.concat_tables(ray_cluster.map_tasks(gather_group, ((group,) for group in groups)))
     buckets = np.unique(parts["bucket"].to_numpy())
-    some = [
-        parts.filter(pc.is_in(parts["bucket"], pa.array(b)))
+    some = (
+        (parts.filter(pc.is_in(parts["bucket"], pa.array(b))),)
         for b in np.array_split(buckets, TASKS_OF_FEW)
         if len(b)
-    ]
-    return [row for rows in ray.get([ray.remote(merge_some).remote(one) for one in some]) for row in rows]
+    )
+    return [row for rows in ray_cluster.map_tasks(merge_some, some) for row in rows]
 
 
 def gather_files(

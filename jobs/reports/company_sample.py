@@ -9,7 +9,6 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, compress, islice, zip_longest
 from typing import Any
@@ -20,6 +19,7 @@ import pyarrow.compute as pc
 from extraction.chunking.chunker import Chunk, originals
 from jobs.state.parquet_schemas import chunks_of
 from jobs.state.published_run import CHUNKS_READ_AT_ONCE, PublishedRun
+from jobs.state.storage import in_threads
 
 ProfileRow = dict[str, Any]
 NumberOf = Mapping[str, int]
@@ -91,7 +91,6 @@ SAMPLE_ROWS_READ = 1_000  # profiles read at a time
 ANSWERS_UP_TO = 250_000  # chunks of a run; in a larger one, single answers are not looked up
 DEAD_SHOWN = 200  # documents without a profile whose text is shown
 MOST_COMPANIES = 5_000  # that are looked at
-SAMPLE_THREADS = 16
 LARGEST_SHARE = 4  # a company's text takes at most this part of the room
 
 
@@ -161,8 +160,7 @@ def _chunks(
     ordered, lost_ids = sorted(found), pa.array(sorted(dead), pa.string())
     held: Counter[str] = Counter()
     files, wanted, most = published.chunk_files, pa.array(ordered, pa.string()), max_bytes // LARGEST_SHARE
-    with ThreadPoolExecutor(SAMPLE_THREADS) as threads:
-        hold = list(threads.map(lambda path: published.may_hold(path, ordered), files if found else ()))
+    hold = in_threads(lambda path: published.may_hold(path, ordered), files if found else ())
     for path in compress(files, hold) if found else files[:FILES]:
         for batch in published.storage.read_batches(path, CHUNKS_READ_AT_ONCE):
             mask = pc.is_in(batch["company_id"], value_set=wanted)

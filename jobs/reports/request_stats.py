@@ -4,7 +4,6 @@ import datetime
 import re
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -19,9 +18,8 @@ from actors.results import RESULT_TEXTS, RESULTS
 from jobs.state.ledger import Digests, Ledger, digests, find_ids, order
 from jobs.state.manifest import Manifest
 from jobs.state.published_run import PublishedRun
-from jobs.state.storage import is_outage
+from jobs.state.storage import in_threads, is_outage
 
-SEGMENT_THREADS = 16
 SEGMENTS_AT_ONCE = 256  # segments held in memory, summed before the next are read
 SEGMENT_ROWS_READ = 100_000  # of a segment, read at a time
 MOMENTS = 2_000  # into which the time of a run is cut; charts join some of them
@@ -152,9 +150,8 @@ def _span(manifest: Manifest) -> tuple[float, float]:
 
 def _tables(ledger: Ledger, paths: list[str]) -> Iterator[pa.Table]:
     """Segments without their replies, some read at once."""
-    with ThreadPoolExecutor(SEGMENT_THREADS) as threads:
-        for start in range(0, len(paths), SEGMENTS_AT_ONCE):
-            yield from threads.map(partial(_segment, ledger), paths[start : start + SEGMENTS_AT_ONCE])
+    for start in range(0, len(paths), SEGMENTS_AT_ONCE):
+        yield from in_threads(partial(_segment, ledger), paths[start : start + SEGMENTS_AT_ONCE])
 
 
 def _segment(ledger: Ledger, path: str) -> pa.Table:
