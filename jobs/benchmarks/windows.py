@@ -3,18 +3,17 @@
 Nothing is asked of a model: plans of partitions and their answers are made up, as runs of a backfill leave them.
 """
 
-import json
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import pyarrow as pa
 
 from actors.results import RESULTS
 from jobs.backfills.window import publish_window, window_run
-from jobs.benchmarks.harness import made_up_run
+from jobs.benchmarks.harness import made_up_run, show
 from jobs.benchmarks.measurement import CpuClock
 from jobs.benchmarks.merging import made_extraction
 from jobs.cli.command import CONFIGS, command
@@ -32,6 +31,20 @@ LEDGER_ROWS = 5_000
 app = command("windows", __doc__)
 
 
+@dataclass(frozen=True)
+class PublishedWindow:
+    """What publishing a window took: seconds, those of CPU, and of these the part in Ray's tasks. `cpu_of_whole` is
+    the CPU as a share of what the whole window took."""
+
+    window: str
+    chunks: int
+    companies: int
+    seconds: float
+    cpu_s: float
+    tasks_cpu_s: float
+    cpu_of_whole: float
+
+
 @app.default
 def run(
     *,
@@ -41,18 +54,15 @@ def run(
     json_file: NumbersFile = None,
 ) -> int:
     """Measure, print and write."""
-    found = measure_windows(partitions, companies, changed)
-    for name, value in found.items():
-        print(f"{name:<32} {value:>12,}")
-    if json_file:
-        json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    show(measure_windows(partitions, companies, changed), json_file)
     return DONE
 
 
-def measure_windows(partitions: int, companies: int, changed: int) -> dict[str, float]:
+def measure_windows(partitions: int, companies: int, changed: int) -> list[PublishedWindow]:
     """Publish the window of some partitions, and the one to which a partition was added."""
+    found = list[PublishedWindow]()
     with tempfile.TemporaryDirectory(prefix="windows-") as folder, ray_cluster.connected():
-        this, runs, found = made_up_run(CONFIGS / "demo.yaml", folder, {}), dict[str, str](), dict[str, float]()
+        this, runs = made_up_run(CONFIGS / "demo.yaml", folder, {}), dict[str, str]()
         this = replace(this, ledgers=this.storage.under(LEDGERS))
         some = [range(n, companies, partitions) for n in range(partitions)]
         for chunk, (name, added) in enumerate((("whole", some), ("later", [range(changed)]))):
@@ -60,15 +70,12 @@ def measure_windows(partitions: int, companies: int, changed: int) -> dict[str, 
             index, window = this.ledger.index(), replace(window_run(this, ()), run_id=new_run_id())
             clock, began = CpuClock(), time.monotonic()
             published = publish_window(window, this.storage, runs, "recipe", index)
-            found[f"{name}: seconds"] = round(time.monotonic() - began, 1)
-            used = clock.seconds()
-            found[f"{name}: seconds of CPU"] = round(sum(used.values()), 1)
-            found[f"{name}: of them in tasks"] = round(used["tasks"], 1)
-            found[f"{name}: chunks"] = published.counts.chunks
-            found[f"{name}: companies"] = published.counts.companies
-        found["CPU of the later one, percent"] = round(
-            100 * found["later: seconds of CPU"] / found["whole: seconds of CPU"], 1
-        )
+            seconds, used = time.monotonic() - began, clock.seconds()
+            cpu_s, counts = sum(used.values()), published.counts
+            of_whole = cpu_s / found[0].cpu_s if found else 1.0
+            found.append(
+                PublishedWindow(name, counts.chunks, counts.companies, seconds, cpu_s, used["tasks"], of_whole)
+            )
     return found
 
 
