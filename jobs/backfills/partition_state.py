@@ -16,7 +16,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from extraction.errors import RunError
 from extraction.merging.publish_decision import MERGING_VERSION
 from extraction.schema.profile_model import fields
 from jobs.backfills.partitions import Partition
@@ -149,18 +148,10 @@ def _state(
         return "changed"
     if not record.published:
         return "failed"
-    if _published_run(storage) != record.run_id:
+    published = manifest.read_manifest(storage)
+    if published is None or published.run_id != record.run_id:
         return "changed"
     return "incomplete" if record.unanswered and record.attempts < attempts else "done"
-
-
-def _published_run(storage: Storage) -> str | None:
-    """The run of the manifest that is there; None where there is none, or it is torn."""
-    try:
-        published = manifest.read_manifest(storage)
-    except RunError:
-        return None
-    return published.run_id if published else None
 
 
 def read_partition(storage: Storage) -> PartitionRecord | None:

@@ -1,12 +1,10 @@
 """The manifest: the one file that says what is published, replaced last."""
 
-import json
 from typing import Annotated
 
 from pydantic import Field
 
 from extraction.config.settings import Columns
-from extraction.errors import RunError
 from jobs.state.storage import Storage, StoredRecord, Written
 
 MANIFEST = "manifest.json"
@@ -71,11 +69,6 @@ class Manifest(StoredRecord):
 
 
 def read_manifest(storage: Storage) -> Manifest | None:
-    """The manifest of an output, None where nothing is published. Raises RunError for one that is torn."""
-    data = storage.read(MANIFEST)
-    if data is None:
-        return None
-    try:
-        return Manifest.model_validate(json.loads(data))
-    except ValueError as error:
-        raise RunError(f"{storage.full(MANIFEST)} is no manifest: {' '.join(str(error).split())[:200]}") from None
+    """The manifest of an output; None where nothing is published, or what is there can't be read: the next run
+    replaces it."""
+    return storage.read_record(MANIFEST, Manifest)

@@ -42,7 +42,8 @@ class PublishedRun:
         with explained(f"{flag} {given} can't be read"):
             found = manifest.read_manifest(storage)
         if found is None:
-            raise OperatorError(f"{flag} {given}: there is no {manifest.MANIFEST}, so nothing is published there")
+            missing = f"there is no {manifest.MANIFEST} that can be read, so nothing is published there"
+            raise OperatorError(f"{flag} {given}: {missing}")
         return cls(storage, found)
 
     def profiles(self) -> Iterator[Values]:

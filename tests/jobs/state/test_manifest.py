@@ -3,10 +3,8 @@
 from pathlib import Path
 
 import pyarrow as pa
-import pytest
 
 from extraction.config.settings import Columns
-from extraction.errors import RunError
 from jobs.state import manifest
 from jobs.state.storage import Storage
 from tests.fakes.process import FakeServer
@@ -28,7 +26,12 @@ def test_none_before_anything_is_published(tmp_path: Path) -> None:
     assert manifest.read_manifest(Storage(str(tmp_path))) is None
 
 
-def test_a_torn_one_is_said(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text('{"run_id": ')
-    with pytest.raises(RunError, match="is no manifest"):
-        manifest.read_manifest(Storage(str(tmp_path)))
+def test_a_torn_one_is_none_and_the_next_run_replaces_it(tmp_path: Path, fake: FakeServer, cluster: None) -> None:
+    source, output = write(tmp_path / "in.parquet", [row(0)]), tmp_path / "out"
+    assert job(source, output, fake.url) == 0
+    (output / "manifest.json").write_text('{"run_id": ')
+    assert manifest.read_manifest(Storage(str(output))) is None
+    assert job(source, output, fake.url) == 0
+    replaced = manifest.read_manifest(Storage(str(output)))
+    assert replaced is not None
+    assert replaced.counts.chunks_from_ledger == 1
