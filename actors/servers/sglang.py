@@ -38,10 +38,17 @@ def visible_gpus() -> list[Gpu]:
 
     Raises RunError when there is no driver or no such GPU.
     """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return node_gpus()
     with _nvml():
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        names = [str(n) for n in range(pynvml.nvmlDeviceGetCount())] if visible is None else visible.split(",")
-        return [_gpu(name.strip()) for name in names if name.strip()]
+        return [_gpu(name.strip()) for name in visible.split(",") if name.strip()]
+
+
+def node_gpus() -> list[Gpu]:
+    """All GPUs of this machine, whoever may use them. Raises RunError when there is no driver."""
+    with _nvml():
+        return [_gpu(str(n)) for n in range(pynvml.nvmlDeviceGetCount())]
 
 
 def processes() -> list[dict[str, Any]]:

@@ -99,8 +99,9 @@ class Fleet:
 
     `model` is the name that servers know it by, `tokenizer` a path that every node can read, None where
     counts are estimates. `bounded` says that the grammar takes bounds on strings cheaply. `limit` is the
-    most requests at a time of any one server, `gpus` what each server owns. A model is known by the digest of its
-    `weights`, or by its `revision` in the hub; `answer_flags` are those of the server that change answers.
+    most requests at a time of any one server, `gpus` what each server owns; where the memory of its GPU decides,
+    `limits` are the requests by the GiB from which they hold. A model is known by the digest of its `weights`, or
+    by its `revision` in the hub; `answer_flags` are those of the server that change answers.
     """
 
     engine: Engine
@@ -115,6 +116,12 @@ class Fleet:
     version: str
     revision: str | None = None
     answer_flags: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[float, int] = field(default_factory=dict)
+
+    def limit_on(self, vram_gib: float | None) -> int:
+        """The most requests at a time of a server on GPUs of at most so much memory; of any if that is unknown."""
+        held = {gib: limit for gib, limit in self.limits.items() if vram_gib is not None and gib <= vram_gib}
+        return held[max(held)] if held else self.limit
 
 
 def choose_engine(wanted: str) -> Engine:
@@ -172,6 +179,8 @@ def _sglang(settings: Settings) -> Fleet:
     wanted = [row for name, row in matrix.scenarios.items() if settings.sglang.scenario in (name, "auto")]
     flags = [settings.sglang.flags.over(row.flags.over(matrix.common)) for row in wanted]
     bounded = all(f.grammar_backend in BOUNDED_GRAMMARS for f in flags)
+    limits = [QUEUED_PER_RUNNING * (f.max_running_requests or 1) for f in flags]
+    by_memory = {row.needs_gib: limit for row, limit in zip(wanted, limits, strict=True) if row.needs_gib}
     return Fleet(
         engine="sglang",
         make_server=partial(_sglang_server, pinned, matrix, served),
@@ -180,7 +189,8 @@ def _sglang(settings: Settings) -> Fleet:
         tokenizer=files.tokenizer,
         template=files.template,
         weights=weights_digest(files.folder) if files.folder else None,
-        limit=QUEUED_PER_RUNNING * max((f.max_running_requests or 1 for f in flags), default=1),
+        limit=max(limits),
+        limits=by_memory if settings.sglang.scenario == "auto" else {},
         gpus=settings.servers.gpus_per_server,
         version=f"sglang {version_of('sglang')}",
         revision=files.revision,

@@ -183,7 +183,7 @@ def results(
 def read_rows(batch: pa.Table, run: Run, size: PoolSize) -> Iterator[pa.Table]:
     """Ray Data: row numbers of chunk files to questions, the longest first: what is under way at the end, when
     servers run empty, is short then."""
-    at_once = size.initial * max(1, run.fleet.limit // QUEUED_PER_RUNNING)
+    at_once = size.initial * max(1, size.limit // QUEUED_PER_RUNNING)
     for item in batch.to_pylist():
         table = run.storage.read_table(item["path"], list(Request.__slots__))
         longest_first = table.take(pa.array(item["rows"], pa.int64())).sort_by([("prompt_tokens", "descending")])

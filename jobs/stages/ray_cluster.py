@@ -19,7 +19,9 @@ import ray.data
 from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
 from ray.data import DataContext
 from ray.experimental.internal_kv import _internal_kv_get
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from actors.servers.sglang import node_gpus, visible_gpus
 from actors.servers.supervisor import LOG_MARK
 from extraction.errors import OperatorError, ProfilesError, RunError
 from jobs.state.storage import is_outage, is_refusal, with_remedy
@@ -33,6 +35,8 @@ FAILED_STARTS = 3  # of servers, one after another, that a run of several bears:
 AUTOSCALING_STATUS = "__autoscaling_status"  # where the autoscaler v1 writes what it does
 HEAD_ANSWERS_S = 5
 ANSWERED_WITHIN_S = 20.0  # an autoscaler looks every 5 seconds at what is asked for
+KINDS_ASKED = 8  # of nodes, what memory their GPUs have
+MEMORY_GIB: dict[str, float] = {}  # of GPUs, by the kind of their node
 NO_PROGRESS_S = 24 * 3600  # nodes and weights may take hours to come; requests have deadlines of their own
 
 
@@ -95,6 +99,34 @@ def places(gpus_each: int) -> int:
     """How many servers of so many GPUs each the cluster's nodes have room for, whoever is there now."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return sum(int(resources.get("GPU", 0)) // gpus_each for resources in nodes)
+
+
+def gpu_memory_gib() -> float | None:
+    """The memory of the cluster's largest GPU in GiB; None where there is none yet, or no node tells.
+
+    One node of each kind that Ray knows by its accelerator is asked, and once in the life of this process.
+    """
+    if not grows():
+        with contextlib.suppress(RunError):
+            return max((gpu.vram_gib for gpu in visible_gpus()), default=None)
+        return None
+    kinds = dict[str, str]()
+    for node in ray.nodes():
+        if node["Alive"] and node["Resources"].get("GPU"):
+            kind = next(
+                (name for name in node["Resources"] if name.startswith("accelerator_type:")), node["NodeID"]
+            )
+            kinds[kind] = node["NodeID"]
+    asked = {}
+    for kind, node_id in list(kinds.items())[:KINDS_ASKED]:
+        if kind not in MEMORY_GIB:
+            there = NodeAffinitySchedulingStrategy(node_id, soft=False)
+            asked[ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(node_gpus).remote()] = kind
+    told, _ = ray.wait([*asked], num_returns=len(asked), timeout=ANSWERED_WITHIN_S) if asked else ([], [])
+    for answer in told:
+        with contextlib.suppress(ray.exceptions.RayError):  # it has no NVML, or is gone
+            MEMORY_GIB[asked[answer]] = max(gpu.vram_gib for gpu in ray.get(answer))
+    return max((MEMORY_GIB[kind] for kind in kinds if kind in MEMORY_GIB), default=None)
 
 
 def possible(servers: int, gpus_each: int, labels: Mapping[str, str]) -> int:

@@ -24,12 +24,13 @@ TASKS_PER_WAITING = 4  # for so many tasks that an actor works on, one waits the
 
 @dataclass(frozen=True)
 class PoolSize:
-    """Servers: `initial` from the start, whether their nodes are there or not, and at most `maximum`. Chunks:
-    `rows` a task, `calls` tasks that an actor works on, `tasks` that it holds.
+    """Servers: `initial` from the start, whether their nodes are there or not, and at most `maximum`, of at most
+    `limit` requests each. Chunks: `rows` a task, `calls` tasks that an actor works on, `tasks` that it holds.
     """
 
     initial: int
     maximum: int
+    limit: int
     rows: int
     calls: int
     tasks: int
@@ -48,7 +49,7 @@ def pool_size(missing: int, limit: int, servers: Servers, present: int, *, grows
     overbooking = OVERBOOKING + MORE_A_DOUBLING * math.log2(rows)
     calls = max(2, math.ceil(min(overbooking * limit, share) / rows))
     tasks = max(2, min(calls + -(-calls // TASKS_PER_WAITING), -(-share // rows)))
-    return PoolSize(wanted, most, rows, calls, tasks)
+    return PoolSize(wanted, most, limit, rows, calls, tasks)
 
 
 def _deserved(missing: int, limit: int, servers: Servers) -> int:
@@ -62,14 +63,16 @@ def size_for(run: Run, missing: int) -> PoolSize:
     many as the settings allow."""
     servers, fleet = run.settings.servers, run.fleet
     if fleet.gpus:
-        present = ray_cluster.places(fleet.gpus)
-        size = pool_size(missing, fleet.limit, servers, present, grows=ray_cluster.grows())
+        present, limit = ray_cluster.places(fleet.gpus), fleet.limit
+        if len(set(fleet.limits.values())) > 1:
+            limit = fleet.limit_on(run.settings.sglang.vram_gib or ray_cluster.gpu_memory_gib())
+        size = pool_size(missing, limit, servers, present, grows=ray_cluster.grows())
         if size.initial <= present:
             return size
         possible = max(present, ray_cluster.possible(size.initial, fleet.gpus, servers.labels))
         if possible < size.initial:
             fewer = servers.model_copy(update={"max_servers": max(1, servers.min_servers, possible)})
-            size = pool_size(missing, fleet.limit, fewer, possible, grows=False)
+            size = pool_size(missing, limit, fewer, possible, grows=False)
         return size
     most = servers.max_servers or servers.min_servers
     return pool_size(missing, fleet.limit, servers.model_copy(update={"max_servers": most}), most, grows=False)

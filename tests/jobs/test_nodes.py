@@ -132,6 +132,14 @@ def test_gpu_nodes_come_and_go(nodes: RayCluster, tmp_path: Path, model: Path) -
     assert again <= asked - answered  # the dead server's; the node that drained cost none
 
 
+def test_a_node_tells_the_memory_of_its_gpu(nodes: RayCluster, tmp_path: Path) -> None:
+    gpu_node(nodes, 24, 23.5)
+    told = "import ray; ray.init(); from jobs.stages import ray_cluster as c; print(c.gpu_memory_gib())"
+    log = tmp_path / "job.log"
+    assert nodes.submit(log, ["python", "-c", told]).wait(WAIT_S) == 0, log.read_text()
+    assert "23.5" in log.read_text().splitlines()
+
+
 def submitting(nodes: RayCluster, name: str, *command: str) -> "subprocess.Popen[str]":
     """Start jobs/submit.py."""
     words = [sys.executable, "jobs/submit.py", "--address", nodes.url, "--name", name, "--", *command]

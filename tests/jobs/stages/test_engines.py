@@ -57,6 +57,14 @@ def test_one_grammar_is_told_from_another_where_the_schema_sent_is_the_same(mode
     assert runs[0].fingerprint != runs[1].fingerprint
 
 
+def test_the_memory_of_the_gpus_that_are_there_says_how_many_requests_a_server_takes(model: Path) -> None:
+    servers = run(model, Sglang()).fleet
+    assert [servers.limit_on(gib) for gib in (None, 10, 15.2, 23.5, 79.6, 140)] == [512, 512, 64, 128, 256, 512]
+    assert {run(model, Sglang(scenario="auto_24gb")).fleet.limit_on(gib) for gib in (None, 80)} == {128}
+    few = run(model, Sglang(flags=Flags(max_running_requests=4))).fleet
+    assert {few.limit_on(gib) for gib in (None, 24, 80)} == {8}
+
+
 def test_random_weights_are_another_fingerprint(model: Path) -> None:
     dummy = Settings(prompt=Prompt(instructions="Read."), model=Model(name=str(model), load_format="dummy"))
     assert run(model, Sglang(), dummy).fingerprint != run(model, Sglang()).fingerprint

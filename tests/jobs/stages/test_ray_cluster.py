@@ -29,6 +29,15 @@ def test_what_is_set_is_what_ray_data_has() -> None:
     assert context.max_consecutive_actor_init_deaths > 0
 
 
+def test_a_machines_gpus_are_seen_before_there_is_a_server() -> None:
+    told = [sys.executable, "-c", "from jobs.stages import ray_cluster; print(ray_cluster.gpu_memory_gib())"]
+    seen = {**os.environ, "PYTHONPATH": f"{ROOT}/tests/fakes/nvml:{ROOT}", "FAKE_VRAM_GIB": "23.5"}
+    seen.pop("CUDA_VISIBLE_DEVICES", None)
+    for environment, said in ((seen, "23.5"), ({**seen, "CUDA_VISIBLE_DEVICES": ""}, "None")):
+        done = subprocess.run(told, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == said
+
+
 def test_a_run_that_fails_in_an_actor_prints_our_lines_alone(tmp_path: Path) -> None:
     source = write(tmp_path / "in.parquet", [row(1)])
     with FakeServer(api_key="another") as server:
