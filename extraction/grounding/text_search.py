@@ -42,7 +42,7 @@ SIGNS_OF_ADDRESS = ("://", "www.", "@")
 WWW = re.compile(r"^www\.", re.IGNORECASE)
 PUNYCODE = re.compile(r"\bxn--[a-z0-9-]+", re.IGNORECASE)
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-CLOCK = re.compile(r"\d\d:\d\d(?::[\d.]+)?(?:Z|[+-]\d\d:?\d\d)?")  # a time in ISO 8601
+ISO_CLOCK = re.compile(r"\d\d:\d\d(?::[\d.]+)?(?:Z|[+-]\d\d:?\d\d)?")  # a time in ISO 8601
 ADDRESS_GOES_ON = re.compile(r"\.\w")  # acme.com in acme.com.br
 PATH_GOES_ON = re.compile(r"[.-]\w")
 CODE = re.compile(r"[\d\s()./+-]+")  # registration and telephone numbers, whatever stands between their digits
@@ -174,7 +174,7 @@ class Text:
         if is_moment(said):
             yield from places_of(said, self.text, self._dates)
             return
-        if CLOCK.fullmatch(said):
+        if ISO_CLOCK.fullmatch(said):
             yield from times(said, self.text)
             return
         yield from self._code(said)
