@@ -32,6 +32,11 @@ def loops(reply: str) -> bool:
     return len(reply) - len(said) >= BLANK_RUN or LOOP.match(backwards) is not None
 
 
+def one_line(text: str) -> str:
+    """A text in one line, of printable characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 P = TypeVar("P", bound=BaseModel)
 P_co = TypeVar("P_co", bound=BaseModel, covariant=True)
 
