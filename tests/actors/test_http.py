@@ -23,6 +23,7 @@ from actors.http_errors import MAX_WORDS, Refused, Unreachable, classify, is_too
 from actors.servers.process import free_port
 from actors.servers.supervisor import ServerAddress
 from extraction.errors import Fault, OperatorError
+from extraction.prompting.logprobs import leaf_scores
 from extraction.prompting.prompt import Message
 from extraction.prompting.reply_parsing import ReplyFault
 from tests.actors.clients import SCHEMA, TEXT, address_of
@@ -95,6 +96,7 @@ def answer(message: Any, **choice: Any) -> Reply:
 
 
 CALL = {"function": {"name": "profile", "arguments": PROFILE_TEXT}}
+DRAFT = json.dumps({**PROFILE, "name": "A Draft"})
 
 
 @pytest.mark.parametrize(
@@ -112,11 +114,62 @@ CALL = {"function": {"name": "profile", "arguments": PROFILE_TEXT}}
         answer({"content": PROFILE_TEXT, "reasoning_content": "What of {}?", "refusal": None}, error=None),
         Reply(json.dumps({"choices": [{"message": {"content": PROFILE_TEXT}}], "error": None}).encode()),
         Reply(json.dumps({"choices": [{"text": PROFILE_TEXT}]}).encode()),
+        answer({"content": "I'll use {tool}", "tool_calls": [CALL]}),
+        completion(json.dumps(PROFILE_TEXT)),
+        completion([{"type": "reasoning", "text": DRAFT}, {"type": "text", "text": PROFILE_TEXT}]),
+        completion([{"type": "thinking", "text": DRAFT}, {"type": "text", "text": {"value": PROFILE_TEXT}}]),
+        completion([{"type": "json", "json": PROFILE}]),
+        answer({"content": "", "reasoning_content": PROFILE_TEXT}, finish_reason="length"),
     ],
 )
 def test_the_completion_is_found_wherever_it_stands(reply: Reply) -> None:
     with ScriptedServer(reply) as server:
         assert json.loads(send(server.address).text) == PROFILE
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ({"content": "I can't say.", "reasoning_content": f"Perhaps {DRAFT}"}, "stop"),
+        ({"content": PROFILE_TEXT[:60], "reasoning": DRAFT}, "length"),
+        ({"content": None, "reasoning_content": f"Perhaps {DRAFT}, or not"}, "length"),
+        ({"content": "{", "reasoning_content": DRAFT}, "max_tokens"),
+    ],
+)
+def test_a_draft_in_the_thoughts_is_no_answer(message: Any, reason: str) -> None:
+    with ScriptedServer(answer(message, finish_reason=reason)) as server:
+        assert send(server.address).text == (message["content"] or "")
+
+
+def test_half_a_character_is_replaced_in_the_text_and_in_its_tokens() -> None:
+    text = '{"name": "A\ud83d\ude00 \ud83d!"}'
+    tokens = ['{"name": "', "A\ud83d", "\ude00", " ", "\ud83d", "!", '"}']
+    logprobs = {"content": [{"token": token, "logprob": -0.5} for token in tokens]}
+    completion = Completion.of({"choices": [{"message": {"content": text}, "logprobs": logprobs}]})
+    assert completion and json.loads(completion.text) == {"name": "A😀 \ufffd!"}
+    assert leaf_scores(completion.text, completion.logprobs) == [-3.5]
+    assert "".join(token for token, _ in completion.logprobs).encode()
+
+
+@pytest.mark.parametrize("count", [7, 7.0, "7"])
+def test_a_count_may_come_as_any_number(count: Any) -> None:
+    body = {"choices": [{"message": {"content": ""}}], "usage": {"prompt_tokens": count, "completion_tokens": "?"}}
+    completion = Completion.of(body)
+    assert completion and (completion.prompt_tokens, completion.completion_tokens) == (7, 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("upstream connect error: Acme in Graz", "36 bytes that say: upstream connect error: …)"),
+        ('data: {"error": {"message": "no capacity"}}\n\n', '"no capacity"'),
+        ('{"message": {"content": "A draft"}}\n{"done": true}\n', "(JSONDecodeError, 51 bytes)"),
+        ("x" * 5_000, "(JSONDecodeError, 5,000 bytes)"),
+    ],
+)
+def test_a_body_that_is_no_json_is_told_if_the_server_wrote_it(body: str, said: str) -> None:
+    with ScriptedServer(Reply(body.encode())) as server:
+        assert said in str(unreachable(server.address, "Acme in Graz makes bolts"))
 
 
 @pytest.mark.parametrize(
@@ -302,6 +355,8 @@ def test_models_are_listed(fake: FakeServer) -> None:
     (card,) = asyncio.run(list_models(address_of(fake)))
     assert (card["id"], card["max_model_len"]) == ("fake-model", 32768)
     with ScriptedServer(Reply(b'{"data": [1, {"id": "a"}, null]}')) as server:
+        assert asyncio.run(list_models(server.address)) == [{"id": "a"}]
+    with ScriptedServer(Reply(b'[{"id": "a"}, 1]')) as server:
         assert asyncio.run(list_models(server.address)) == [{"id": "a"}]
     with ScriptedServer(Reply(b'{"data": "none"}')) as server:
         assert asyncio.run(list_models(server.address)) == []
@@ -572,6 +627,15 @@ def test_a_body_that_is_no_json_object_is_worth_another_try(body: bytes) -> None
 def test_a_body_in_a_broken_encoding_is_worth_another_try() -> None:
     with ScriptedServer(Reply(b"not gzip", headers=GZIP)) as server:
         assert unreachable(server.address).fault is Fault.UNAVAILABLE
+
+
+def test_a_status_counts_whose_body_is_broken() -> None:
+    assert "set OPENAI_API_KEY" in raised(Reply(b"not gzip", 401, GZIP))
+    assert refused(Reply(b"not gzip", 413, GZIP)).fault is Fault.TOO_LONG
+    assert refused(Reply(b"cut off", 404, {"Content-Length": "99"})).fault is Fault.REJECTED
+    with ScriptedServer(Reply(b"not gzip", 429, GZIP | {"Retry-After": "3"})) as server:
+        failure = unreachable(server.address)
+    assert (failure.rate_limited, failure.retry_after_s) == (True, 3.0)
 
 
 def test_a_huge_reply_is_not_read_to_its_end(fake: FakeServer) -> None:
