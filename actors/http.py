@@ -180,6 +180,7 @@ MODELS_TEXT = re.compile(r'"(?:choices|content|text|delta|response)"\s*:\s*["\[{
 PROBE_S = 30
 PROBE_PARAMS = SamplingParams(temperature=0, frequency_penalty=0, presence_penalty=0, max_tokens=1, seed=0)
 OMITTABLE = ("temperature", "frequency_penalty", "presence_penalty", "seed")
+TOLD_WHY = (400, 403, 422)  # statuses that mean little without their body
 NEWER_MAX_TOKENS = "max_completion_tokens"
 ENVIRONMENT = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 FAILURE_REASONS = {"error", "network_error", "insufficient_system_resource", "internal_error", "server_error"}
@@ -359,6 +360,8 @@ async def _raise_for_status(response: Any) -> None:
     if response.status_code >= 300:
         try:
             body = await _read(response.aiter_bytes(), MAX_ERROR_BYTES)
-        except Unreachable:  # the status says more than a body that broke off
+        except Unreachable:
+            if response.status_code in TOLD_WHY:
+                raise
             body = b""
         raise StatusError(response.status_code, body.decode("utf-8", errors="replace"), response.headers)

@@ -633,6 +633,8 @@ def test_a_status_counts_whose_body_is_broken() -> None:
     assert "set OPENAI_API_KEY" in raised(Reply(b"not gzip", 401, GZIP))
     assert refused(Reply(b"not gzip", 413, GZIP)).fault is Fault.TOO_LONG
     assert refused(Reply(b"cut off", 404, {"Content-Length": "99"})).fault is Fault.REJECTED
+    with ScriptedServer(Reply(b"cut off", 400, {"Content-Length": "99"})) as server:
+        assert unreachable(server.address).broken
     with ScriptedServer(Reply(b"not gzip", 429, GZIP | {"Retry-After": "3"})) as server:
         failure = unreachable(server.address)
     assert (failure.rate_limited, failure.retry_after_s) == (True, 3.0)
