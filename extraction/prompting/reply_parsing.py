@@ -41,6 +41,7 @@ P = TypeVar("P", bound=BaseModel)
 P_co = TypeVar("P_co", bound=BaseModel, covariant=True)
 
 MAX_REPLY_CHARACTERS = 200_000
+MOST_BROKEN = 100  # beginnings of objects in a reply that are none
 MOST_TRIED = 200  # values of a reply on which a validator fails, each tried alone
 Part = int | str
 Parts = list[tuple[Any, Part]]  # the containers and keys down to a place in a reply
@@ -92,7 +93,7 @@ THOUGHTS_END = re.compile(
     rf"</{THINK}|\[/THINK\]|◁/think▷|<\|end\|>|<\|channel\|>(?:final|commentary)\b.{{0,80}}?<\|message\|>",
     re.IGNORECASE,
 )
-SPECIAL_TOKEN = re.compile(r"<\|\w*\|>")
+SAID = re.compile(r"<\|\w*\|>|\s+|(<|[^\s<]+)")  # what is no special token and not blank
 JSON_START = re.compile(r"\s*(?:\{|\[\s*[{\[])")
 OBJECT_START = re.compile(r'\{(?=\s*["}])')
 
@@ -145,7 +146,8 @@ def _only_profile(
     ends = [match.end() for match in THOUGHTS_END.finditer(reply)]
     if thinking and not ends and THOUGHTS.match(reply):
         return None
-    begin = next((end for end in reversed(ends) if SPECIAL_TOKEN.sub("", reply[end:]).strip()), 0)
+    said = max((match.end() for match in SAID.finditer(reply) if match[1]), default=0)
+    begin = max((end for end in ends if end < said), default=0)
     profiles = [span for value, span in _objects(reply, begin) if _is_profile(value, model, optional)]
     return profiles[0] if len(profiles) == 1 else None
 
@@ -163,11 +165,12 @@ def _is_profile(value: Any, model: type[BaseModel], optional: bool) -> bool:
 def _objects(text: str, start: int) -> Iterator[tuple[Any, tuple[int, int]]]:
     """The JSON objects of a text that stand in no other, and where. What is no JSON is passed over as far as it is
     read, so that parts of an object without end are none."""
-    while match := OBJECT_START.search(text, start):
+    broken = 0
+    while broken < MOST_BROKEN and (match := OBJECT_START.search(text, start)):
         try:
             value, start = DECODER.raw_decode(text, match.start())
         except json.JSONDecodeError as error:
-            start = max(error.pos, match.start() + 1)
+            start, broken = max(error.pos, match.start() + 1), broken + 1
             continue
         except (ValueError, RecursionError):
             return

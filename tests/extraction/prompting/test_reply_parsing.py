@@ -595,3 +595,9 @@ def test_many_refused_values_take_no_long_time() -> None:
     goods = [f"{'x' * 20}{n}" for n in range(6_000)]
     short = create_model("Short", name=(str, ...), goods=(list[Annotated[str, Field(max_length=9)]], []))
     assert parse(json.dumps({"name": "a", "goods": goods}), "stop", short).profile.model_dump()["goods"] == []
+
+
+@pytest.mark.parametrize("part", ['{"a ', '{"', '{"a":1,', 'x{"a":[1,', "<|end|> ", "</think>x", "<think>"])
+def test_a_reply_of_broken_beginnings_takes_no_long_time(part: str) -> None:
+    text = part * (MAX_REPLY_CHARACTERS // len(part))
+    assert fault_of(text, reason="length").fault is Fault.REPETITION
