@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from actors.servers.supervisor import ServerAddress
@@ -28,7 +29,9 @@ STARTING = (502, 503, 504)  # of a server that is started for the first request
 PROXY_STATUSES = (502, 504, 522, 524)
 TAGS = re.compile(r"<(script|style|head)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 QUOTED = re.compile(r"""(['"`“‘])(.{2,}?)(['"`”’])""", re.DOTALL)
-ESCAPED = re.compile(r"((?:\\+u[0-9a-f]{4})+)|((?:(?:\\+x|%)[0-9a-f]{2})+)|\\+([nrt\"'/])", re.IGNORECASE)
+ESCAPED = re.compile(
+    r"(?=[\\%])(?:((?:\\+u[0-9a-f]{4})+)|((?:(?:\\+x|%)[0-9a-f]{2})+)|\\+([nrt\"'/]))", re.IGNORECASE
+)
 
 # vLLM, SGLang, TGI, llama.cpp, TensorRT-LLM, Ollama, LM Studio, nginx; OpenAI, Azure, Anthropic, Google, Mistral,
 # Together, Fireworks, Groq, Cohere, Bedrock, Perplexity, DashScope, Moonshot
@@ -231,6 +234,7 @@ def _extracted(text: str) -> str:
     return _plain(message[:MAX_JUDGED])
 
 
+@lru_cache(maxsize=4)  # of the document, for each way of reading an error
 def _plain(text: str) -> str:
     """A text in one line, without the escapes of HTML, JSON, URLs and Python."""
     return one_line(ESCAPED.sub(_unescaped, html.unescape(text)))
@@ -247,7 +251,8 @@ def _unescaped(match: re.Match[str]) -> str:
 
 def _folded(text: str) -> str:
     """A text in which upper and lower case are the same, as long as before."""
-    return "".join(folded if len(folded := c.casefold()) == 1 else c for c in text)
+    folded = text.casefold()  # makes some characters two, and none fewer
+    return folded if len(folded) == len(text) else "".join(f if len(f := c.casefold()) == 1 else c for c in text)
 
 
 def without_echo(message: str, source: str, least: int = ECHO) -> str:

@@ -34,7 +34,8 @@ def loops(reply: str) -> bool:
 
 def one_line(text: str) -> str:
     """A text in one line, of printable characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = " ".join(text.split())
+    return line if line.isprintable() else " ".join("".join(c if c.isprintable() else " " for c in line).split())
 
 
 P = TypeVar("P", bound=BaseModel)
