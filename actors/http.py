@@ -21,7 +21,7 @@ from actors.servers.supervisor import ServerAddress
 from extraction.errors import Fault, OperatorError
 from extraction.prompting.logprobs import Token, token_pairs
 from extraction.prompting.prompt import Message
-from extraction.prompting.reply_parsing import ReplyFault
+from extraction.prompting.reply_parsing import CUT_OFF, JSON_START, OBJECT_START, ReplyFault, normal_reason
 
 Headers = Mapping[str, str]
 HttpReply = tuple[bytes, Headers]
@@ -57,16 +57,23 @@ class Dialect:
         """The dialect that a refusal of this one asks for; None where no other is left to try."""
         if self.max_tokens == "max_tokens" and NEWER_MAX_TOKENS in refusal:
             return replace(self, max_tokens=NEWER_MAX_TOKENS)
-        named = {name for name in OMITTABLE if re.search(rf"\b{name}\b", refusal)} - self.omitted
-        if named:
-            return replace(self, omitted=self.omitted | named)
-        return replace(self, logprobs=False) if self.logprobs else None
+        named = {name for name in OMITTABLE if _names(refusal, name)}
+        named = (named or {name for name in OMITTABLE if _names(refusal, name.split("_")[-1])}) - self.omitted
+        if not named and self.logprobs:
+            return replace(self, logprobs=False)
+        omitted = self.omitted | (named or set(OMITTABLE))
+        return replace(self, omitted=omitted) if omitted != self.omitted else None
 
     def __str__(self) -> str:
         """What is unusual about it, in words."""
         told = [] if self.logprobs else ["no log-probabilities, confidence goes without them"]
         told += [] if self.max_tokens == "max_tokens" else [f"{self.max_tokens} for max_tokens"]
         return "; ".join([*told, *(f"no {name}" for name in sorted(self.omitted))])
+
+
+def _names(refusal: str, parameter: str) -> bool:
+    """Whether a refusal names a parameter: presence_penalty, presencePenalty."""
+    return re.search(rf"\b{parameter.replace('_', '')}\b", refusal.replace("_", ""), re.IGNORECASE) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,38 +98,67 @@ class Completion:
         message = choice.get("message", choice.get("delta", {"content": choice.get("text")}))
         reason = choice.get("finish_reason")
         reason = reason if isinstance(reason, str) else None
-        failed = body.get("error") or choice.get("error") or (reason or "").lower() in FAILURE_REASONS
+        failed = body.get("error") or choice.get("error") or normal_reason(reason) in FAILURE_REASONS
         if failed or not isinstance(message, dict) or not choice.keys() & {"message", "delta", "text"}:
             return None
         usage = _dict(body.get("usage"))
         return cls(
-            text=_text(message),
+            text=_whole(_text(message, reason)),
             finish_reason="refusal" if message.get("refusal") else reason,
             prompt_tokens=_count(usage.get("prompt_tokens")),
             cached_tokens=_count(_dict(usage.get("prompt_tokens_details")).get("cached_tokens")),
             completion_tokens=_count(usage.get("completion_tokens")),
-            logprobs=tuple(token_pairs(_dict(choice.get("logprobs")).get("content"))),
+            logprobs=tuple((_whole(t), p) for t, p in token_pairs(_dict(choice.get("logprobs")).get("content"))),
         )
 
 
-def _text(message: dict[str, Any]) -> str:
-    """What a message says: the first of its content, the arguments of its tool calls and its thoughts that may hold
-    JSON, else its content."""
+def _whole(text: str) -> str:
+    """A text without halves of characters, which no file can hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _text(message: dict[str, Any], reason: str | None) -> str:
+    """What a message says: its content or the arguments of its tool calls, the content first if it holds an object.
+    Where both are blank, the thoughts, for which some servers take an answer; if they were cut, they are none."""
     calls = message.get("tool_calls")
     functions = [_dict(call).get("function") for call in calls] if isinstance(calls, list) else []
-    arguments = [_said(_dict(call).get("arguments")) for call in (*functions, message.get("function_call"))]
-    said = [_said(message.get("content")), "".join(arguments)]
-    said += [_said(message.get(name)) for name in ("reasoning_content", "reasoning")]
-    return next((text for text in said if "{" in text), said[0])
+    parts = [_said(_dict(call).get("arguments")) for call in (*functions, message.get("function_call"))]
+    content, arguments = _unquoted(_said(message.get("content"))), _unquoted("".join(parts))
+    if arguments.strip() and not OBJECT_START.search(content):
+        return arguments
+    if content.strip():
+        return content
+    thoughts = [_said(message.get(name)) for name in ("reasoning_content", "reasoning")]
+    is_answer = JSON_START.match if normal_reason(reason) in CUT_OFF else OBJECT_START.search
+    return next(filter(is_answer, thoughts), content)
+
+
+def _unquoted(text: str) -> str:
+    """A text, or the one in it where it is a JSON string."""
+    try:
+        inner = json.loads(text) if text.lstrip()[:1] == '"' else None
+    except (ValueError, RecursionError):
+        return text
+    return inner if isinstance(inner, str) else text
 
 
 def _said(value: Any) -> str:
     """A text that came as such, in parts, or as JSON that was parsed already."""
     if isinstance(value, list):
-        return "".join(_said(part.get("text") if isinstance(part, dict) else part) for part in value)
+        return "".join(map(_part, value))
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False)
     return value if isinstance(value, str) else ""
+
+
+def _part(part: Any) -> str:
+    """The text of a part of a message; thoughts are no part of it."""
+    if not isinstance(part, dict):
+        return _said(part)
+    if part.get("type") in ("thinking", "reasoning"):
+        return ""
+    text = part.get("text", part.get("json"))
+    return _said(_dict(part.get("text")).get("value", text))
 
 
 def _dict(value: Any) -> dict[str, Any]:
@@ -130,14 +166,21 @@ def _dict(value: Any) -> dict[str, Any]:
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) and 0 <= value < MAX_TOKEN_COUNT else 0
+    try:
+        count = int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return count if 0 <= count < MAX_TOKEN_COUNT else 0
 
 
 MAX_REPLY_BYTES = 4 << 20
 MAX_ERROR_BYTES = 64 << 10
+MAX_NOTE_BYTES = 2 << 10  # of a body in the server's own words that is no JSON
+MODELS_TEXT = re.compile(r'"(?:choices|content|text|delta|response)"\s*:\s*["\[{]')
 PROBE_S = 30
 PROBE_PARAMS = SamplingParams(temperature=0, frequency_penalty=0, presence_penalty=0, max_tokens=1, seed=0)
 OMITTABLE = ("temperature", "frequency_penalty", "presence_penalty", "seed")
+TOLD_WHY = (400, 403, 422)  # statuses that mean little without their body
 NEWER_MAX_TOKENS = "max_completion_tokens"
 ENVIRONMENT = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 FAILURE_REASONS = {"error", "network_error", "insufficient_system_resource", "internal_error", "server_error"}
@@ -214,7 +257,7 @@ class Connection:
     async def models(self) -> list[dict[str, Any]]:
         """List the models that the server serves, as it describes them. Raises as `send` does."""
         body, _ = await self._json(self._list(), min(PROBE_S, self.deadline_s))
-        models = _dict(body).get("data")
+        models = body if isinstance(body, list) else _dict(body).get("data")
         return [model for model in models if isinstance(model, dict)] if isinstance(models, list) else []
 
     async def _json(
@@ -238,7 +281,8 @@ class Connection:
             return json.loads(text), headers
         except (ValueError, RecursionError) as error:
             page = text[:MAX_ERROR_BYTES].decode("utf-8", errors="replace")
-            said = words(page, self.address.api_key, document) if page.lstrip()[:1] == "<" else ""
+            of_server = page.lstrip()[:1] == "<" or (len(text) < MAX_NOTE_BYTES and not MODELS_TEXT.search(page))
+            said = words(page, self.address.api_key, document) if of_server else ""
             told = f"{len(text):,} bytes" + (f" that say: {said}" if said else "")
             raise Unreachable(f"the reply is no JSON ({type(error).__name__}, {told})") from None
 
@@ -314,5 +358,10 @@ async def _read(parts: AsyncIterator[bytes], max_bytes: int) -> bytes:
 async def _raise_for_status(response: Any) -> None:
     """Raise StatusError before openai reads the body, however long that is."""
     if response.status_code >= 300:
-        text = (await _read(response.aiter_bytes(), MAX_ERROR_BYTES)).decode("utf-8", errors="replace")
-        raise StatusError(response.status_code, text, response.headers)
+        try:
+            body = await _read(response.aiter_bytes(), MAX_ERROR_BYTES)
+        except Unreachable:
+            if response.status_code in TOLD_WHY:
+                raise
+            body = b""
+        raise StatusError(response.status_code, body.decode("utf-8", errors="replace"), response.headers)

@@ -68,17 +68,20 @@ def endpoint_url(configured: str | None) -> str:
             "give its host and path alone, and the key as OPENAI_API_KEY"
         )
     if not _is_http(url):
-        raise OperatorError(f"--endpoint {url}: a URL such as http://host:8000/v1 is expected")
+        raise OperatorError(
+            f"--endpoint {url if url.isprintable() else ascii(url)}: a URL such as http://host:8000/v1 is expected"
+        )
     return url if urlsplit(url).path else f"{url}/v1"
 
 
 def _is_http(url: str) -> bool:
-    """Whether a URL names a host and, if any, a valid port."""
+    """Whether a URL names a host and, if any, a valid port, in visible characters."""
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in url
+        named = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+    return named and url.isprintable() and " " not in url
 
 
 def _has_credentials(url: str) -> bool:

@@ -32,10 +32,17 @@ def loops(reply: str) -> bool:
     return len(reply) - len(said) >= BLANK_RUN or LOOP.match(backwards) is not None
 
 
+def one_line(text: str) -> str:
+    """A text in one line, of printable characters."""
+    line = " ".join(text.split())
+    return line if line.isprintable() else " ".join("".join(c if c.isprintable() else " " for c in line).split())
+
+
 P = TypeVar("P", bound=BaseModel)
 P_co = TypeVar("P_co", bound=BaseModel, covariant=True)
 
 MAX_REPLY_CHARACTERS = 200_000
+MOST_BROKEN = 100  # beginnings of objects in a reply that are none
 MOST_TRIED = 200  # values of a reply on which a validator fails, each tried alone
 Part = int | str
 Parts = list[tuple[Any, Part]]  # the containers and keys down to a place in a reply
@@ -78,9 +85,16 @@ CUT_OFF = {"length", "max_tokens", "model_length", "max_output_tokens", "model_c
 GIVEN_UP = {"abort", "aborted", "cancelled", "canceled"}
 FILTERED = {
     "content_filter", "content_filtered", "safety", "sensitive", "refusal", "recitation", "prohibited_content",
-    "blocklist", "spii", "guardrail_intervened",
+    "blocklist", "spii", "guardrail_intervened", "blocked",
 }  # fmt: skip
-THOUGHTS_END = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]|<\|channel\|>final<\|message\|>")
+LONGEST_REASON = 40  # characters of a finish reason that are told
+THINK = r"(?:\w+:)?(?:think|thinking|thought|reasoning|reflection)>"
+THOUGHTS = re.compile(rf"\s*(?:<{THINK}|\[THINK\]|◁think▷|<\|channel\|>analysis)", re.IGNORECASE)
+THOUGHTS_END = re.compile(
+    rf"</{THINK}|\[/THINK\]|◁/think▷|<\|end\|>|<\|channel\|>(?:final|commentary)\b.{{0,80}}?<\|message\|>",
+    re.IGNORECASE,
+)
+SAID = re.compile(r"<\|\w*\|>|\s+|(<|[^\s<]+)")  # what is no special token and not blank
 JSON_START = re.compile(r"\s*(?:\{|\[\s*[{\[])")
 OBJECT_START = re.compile(r'\{(?=\s*["}])')
 
@@ -104,7 +118,8 @@ def parse(
         value, broken = None, _without_text(error)
     if not isinstance(value, dict):
         cut = bool(broken and JSON_START.match(reply))
-        span = _only_profile(reply, model, cut=cut, optional=optional) or span
+        thinking = normal_reason(finish_reason) in CUT_OFF
+        span = _only_profile(reply, model, cut=cut, thinking=thinking, optional=optional) or span
         if broken and span == (0, len(reply)):
             raise _unreadable(reply, finish_reason, broken)
         value = DECODER.decode(reply[slice(*span)])
@@ -119,20 +134,23 @@ def parse(
     return parsed
 
 
-def _only_profile(reply: str, model: type[BaseModel], *, cut: bool, optional: bool) -> tuple[int, int] | None:
-    """Where the one JSON object stands that is a profile; None where there are none or several. What follows a
-    model's thoughts counts before them.
+def _only_profile(
+    reply: str, model: type[BaseModel], *, cut: bool, thinking: bool, optional: bool
+) -> tuple[int, int] | None:
+    """Where the one JSON object stands that is a profile; None where there are none or several. Of a reply with
+    thoughts that is what follows them, if anything does; one that may be `thinking` has to have ended to do so.
 
     A reply that begins as JSON and may be `cut` has to begin with a whole object: parts of one are no answer.
     """
     if cut and not any(reply[:start].isspace() or not start for _, (start, _) in islice(_objects(reply, 0), 1)):
         return None
     ends = [match.end() for match in THOUGHTS_END.finditer(reply)]
-    for begin in (ends[-1], 0) if ends else (0,):
-        profiles = [span for value, span in _objects(reply, begin) if _is_profile(value, model, optional)]
-        if profiles:
-            return profiles[0] if len(profiles) == 1 else None
-    return None
+    if thinking and not ends and THOUGHTS.match(reply):
+        return None
+    said = max((match.end() for match in SAID.finditer(reply) if match[1]), default=0)
+    begin = max((end for end in ends if end < said), default=0)
+    profiles = [span for value, span in _objects(reply, begin) if _is_profile(value, model, optional)]
+    return profiles[0] if len(profiles) == 1 else None
 
 
 def _is_profile(value: Any, model: type[BaseModel], optional: bool) -> bool:
@@ -146,31 +164,42 @@ def _is_profile(value: Any, model: type[BaseModel], optional: bool) -> bool:
 
 
 def _objects(text: str, start: int) -> Iterator[tuple[Any, tuple[int, int]]]:
-    """The JSON objects of a text that stand in no other, and where, up to the first that does not end."""
-    while match := OBJECT_START.search(text, start):
+    """The JSON objects of a text that stand in no other, and where. What is no JSON is passed over as far as it is
+    read, so that parts of an object without end are none."""
+    broken = 0
+    while broken < MOST_BROKEN and (match := OBJECT_START.search(text, start)):
         try:
             value, start = DECODER.raw_decode(text, match.start())
+        except json.JSONDecodeError as error:
+            start, broken = max(error.pos, match.start() + 1), broken + 1
+            continue
         except (ValueError, RecursionError):
             return
         if value:
             yield value, (match.start(), start)
 
 
+def normal_reason(finish_reason: str | None) -> str:
+    """A finish reason as most servers write it: `content_filter` for `content-filter: SPII`."""
+    return re.split(r"[:\s]", (finish_reason or "").strip().lower())[0].replace("-", "_")
+
+
 def _unreadable(reply: str, finish_reason: str | None, broken: str) -> ReplyFault:
     """The fault of a reply that holds no profile, by the reason for which it ended; `broken` is why it is no
     JSON."""
-    reason, length = (finish_reason or "").lower(), f"({len(reply):,} characters)"
+    reason, length = normal_reason(finish_reason), f"({len(reply):,} characters)"
+    told = f"finish_reason {one_line(finish_reason or 'none')[:LONGEST_REASON]}"
     if reason in GIVEN_UP:
-        return ReplyFault(Fault.ABORTED, f"the server gave the request up (finish_reason {reason})")
+        return ReplyFault(Fault.ABORTED, f"the server gave the request up ({told})")
     if reason in CUT_OFF and loops(reply):
         return ReplyFault(Fault.REPETITION, f"the answer repeats itself until its limit {length}")
     if reason in CUT_OFF:
         return ReplyFault(Fault.TRUNCATED, f"the answer was cut at its limit {length}")
     if reason in FILTERED:
-        return ReplyFault(Fault.REJECTED, f"the server's content filter refused an answer (finish_reason {reason})")
+        return ReplyFault(Fault.REJECTED, f"the server's content filter refused an answer ({told})")
     if not reply.strip():
-        return ReplyFault(Fault.INVALID, f"the answer is empty {length}")
-    return ReplyFault(Fault.INVALID, f"the answer is no JSON: {broken} {length}")
+        return ReplyFault(Fault.INVALID, f"the answer is empty ({len(reply):,} characters, {told})")
+    return ReplyFault(Fault.INVALID, f"the answer is no JSON: {broken} ({len(reply):,} characters, {told})")
 
 
 class Refusal(NamedTuple):

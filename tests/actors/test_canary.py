@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from actors import canary
-from actors.http import Dialect
+from actors.http import OMITTABLE, Dialect
 from actors.results import Result
 from actors.servers.endpoint import EndpointServer
 from actors.servers.supervisor import ServerAddress
@@ -72,7 +72,32 @@ def test_a_refusal_passed_on_as_500_is_understood() -> None:
 def test_a_refused_test_request_is_the_operators_mistake(reply: Reply) -> None:
     with ScriptedServer(reply) as server, pytest.raises(OperatorError, match=rf"\(HTTP {reply.status}\)"):
         ask_test_request(server.address)
-    assert len(server.requests) <= 2
+    assert len(server.requests) <= 3
+
+
+@pytest.mark.parametrize(
+    ("said", "omitted"),
+    [
+        ("Model grok-4.5 does not support parameter presencePenalty.", {"presence_penalty"}),
+        ("Unsupported: FREQUENCY_PENALTY", {"frequency_penalty"}),
+        ("Penalty is not enabled for this model", {"presence_penalty", "frequency_penalty"}),
+        ("Invalid request: random_seed", None),
+        ("The prompt is seeded with lies", None),
+    ],
+)
+def test_a_parameter_is_known_in_every_spelling(said: str, omitted: set[str] | None) -> None:
+    other = Dialect().adapted(said)
+    assert other == (Dialect(omitted=frozenset(omitted)) if omitted else Dialect(logprobs=False))
+
+
+def test_a_refusal_that_names_nothing_is_of_any_parameter() -> None:
+    def reply_to(request: RecordedRequest) -> Reply:
+        return refusal("bad request") if "presence_penalty" in request.body else completion()
+
+    with AnsweringServer(reply_to) as server:
+        dialect, result = ask_test_request(server.address)
+    assert result.fault is None and dialect == Dialect(logprobs=False, omitted=frozenset(OMITTABLE))
+    assert dialect.adapted("bad request") is None
 
 
 def test_a_server_that_starts_is_waited_for_with_a_line(capfd: pytest.CaptureFixture[str]) -> None:

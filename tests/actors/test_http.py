@@ -7,6 +7,7 @@ import ipaddress
 import json
 import ssl
 import tracemalloc
+import urllib.parse
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from actors.http import MAX_ERROR_BYTES, MAX_REPLY_BYTES, Completion, Connection, SamplingParams
-from actors.http_errors import MAX_WORDS, Refused, Unreachable, is_too_long, retry_after, words
+from actors.http_errors import MAX_WORDS, Refused, Unreachable, classify, is_too_long, retry_after, words
 from actors.servers.process import free_port
 from actors.servers.supervisor import ServerAddress
 from extraction.errors import Fault, OperatorError
+from extraction.prompting.logprobs import leaf_scores
 from extraction.prompting.prompt import Message
 from extraction.prompting.reply_parsing import ReplyFault
 from tests.actors.clients import SCHEMA, TEXT, address_of
@@ -94,6 +96,7 @@ def answer(message: Any, **choice: Any) -> Reply:
 
 
 CALL = {"function": {"name": "profile", "arguments": PROFILE_TEXT}}
+DRAFT = json.dumps({**PROFILE, "name": "A Draft"})
 
 
 @pytest.mark.parametrize(
@@ -111,11 +114,62 @@ CALL = {"function": {"name": "profile", "arguments": PROFILE_TEXT}}
         answer({"content": PROFILE_TEXT, "reasoning_content": "What of {}?", "refusal": None}, error=None),
         Reply(json.dumps({"choices": [{"message": {"content": PROFILE_TEXT}}], "error": None}).encode()),
         Reply(json.dumps({"choices": [{"text": PROFILE_TEXT}]}).encode()),
+        answer({"content": "I'll use {tool}", "tool_calls": [CALL]}),
+        completion(json.dumps(PROFILE_TEXT)),
+        completion([{"type": "reasoning", "text": DRAFT}, {"type": "text", "text": PROFILE_TEXT}]),
+        completion([{"type": "thinking", "text": DRAFT}, {"type": "text", "text": {"value": PROFILE_TEXT}}]),
+        completion([{"type": "json", "json": PROFILE}]),
+        answer({"content": "", "reasoning_content": PROFILE_TEXT}, finish_reason="length"),
     ],
 )
 def test_the_completion_is_found_wherever_it_stands(reply: Reply) -> None:
     with ScriptedServer(reply) as server:
         assert json.loads(send(server.address).text) == PROFILE
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ({"content": "I can't say.", "reasoning_content": f"Perhaps {DRAFT}"}, "stop"),
+        ({"content": PROFILE_TEXT[:60], "reasoning": DRAFT}, "length"),
+        ({"content": None, "reasoning_content": f"Perhaps {DRAFT}, or not"}, "length"),
+        ({"content": "{", "reasoning_content": DRAFT}, "max_tokens"),
+    ],
+)
+def test_a_draft_in_the_thoughts_is_no_answer(message: Any, reason: str) -> None:
+    with ScriptedServer(answer(message, finish_reason=reason)) as server:
+        assert send(server.address).text == (message["content"] or "")
+
+
+def test_half_a_character_is_replaced_in_the_text_and_in_its_tokens() -> None:
+    text = '{"name": "A\ud83d\ude00 \ud83d!"}'
+    tokens = ['{"name": "', "A\ud83d", "\ude00", " ", "\ud83d", "!", '"}']
+    logprobs = {"content": [{"token": token, "logprob": -0.5} for token in tokens]}
+    completion = Completion.of({"choices": [{"message": {"content": text}, "logprobs": logprobs}]})
+    assert completion and json.loads(completion.text) == {"name": "A😀 \ufffd!"}
+    assert leaf_scores(completion.text, completion.logprobs) == [-3.5]
+    assert "".join(token for token, _ in completion.logprobs).encode()
+
+
+@pytest.mark.parametrize("count", [7, 7.0, "7"])
+def test_a_count_may_come_as_any_number(count: Any) -> None:
+    body = {"choices": [{"message": {"content": ""}}], "usage": {"prompt_tokens": count, "completion_tokens": "?"}}
+    completion = Completion.of(body)
+    assert completion and (completion.prompt_tokens, completion.completion_tokens) == (7, 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("upstream connect error: Acme in Graz", "36 bytes that say: upstream connect error: …)"),
+        ('data: {"error": {"message": "no capacity"}}\n\n', '"no capacity"'),
+        ('{"message": {"content": "A draft"}}\n{"done": true}\n', "(JSONDecodeError, 51 bytes)"),
+        ("x" * 5_000, "(JSONDecodeError, 5,000 bytes)"),
+    ],
+)
+def test_a_body_that_is_no_json_is_told_if_the_server_wrote_it(body: str, said: str) -> None:
+    with ScriptedServer(Reply(body.encode())) as server:
+        assert said in str(unreachable(server.address, "Acme in Graz makes bolts"))
 
 
 @pytest.mark.parametrize(
@@ -127,6 +181,12 @@ def test_the_completion_is_found_wherever_it_stands(reply: Reply) -> None:
         ([{"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}], "overloaded"),
         ({"detail": "worker lost", "choices": None}, "worker lost"),
         ({"message": "rate_limit_daily", "choices": []}, "rate_limit_daily"),
+        ({"error_code": 336100, "error_msg": "try again"}, "try again"),
+        ({"base_resp": {"status_code": 1002, "status_msg": "busy"}}, "busy"),
+        ({"Message": "boom"}, "boom"),
+        ({"error": True, "reason": "bad luck"}, "bad luck"),
+        ({"a\nb\ud83d": 1}, "only a b"),
+        ({"choices": [{"message": None, "finish_reason": "a\ud83d\nb"}]}, "ended in a b"),
         ({"id": "1", "choices": None, "usage": {}}, "no choice, only id, choices, usage"),
         ({"choices": [None]}, "no choice"),
         ({"choices": [{"message": None, "finish_reason": "stop"}]}, "ended in stop"),
@@ -146,7 +206,7 @@ def test_a_body_that_is_no_completion_is_the_servers_failure_in_its_words(body: 
     with ScriptedServer(Reply(json.dumps(body).encode())) as server:
         failure = unreachable(server.address)
     assert failure.fault is Fault.UNAVAILABLE and said in str(failure)
-    assert "Acme" not in str(failure)
+    assert "Acme" not in str(failure) and str(failure).isprintable()
 
 
 def test_an_error_within_a_reply_counts_as_its_status() -> None:
@@ -154,6 +214,8 @@ def test_an_error_within_a_reply_counts_as_its_status() -> None:
     with ScriptedServer(limited) as server:
         failure = unreachable(server.address)
     assert (failure.rate_limited, failure.retry_after_s) == (True, 3.0)
+    with ScriptedServer(Reply(b'{"error": {"message": "slow", "code": "rate_limit_exceeded"}}')) as server:
+        assert unreachable(server.address).rate_limited
     too_long = {"error": {"code": 400, "message": "This endpoint's maximum context length is 8 tokens."}}
     assert refused(Reply(json.dumps(too_long).encode())).fault is Fault.TOO_LONG
 
@@ -294,6 +356,8 @@ def test_models_are_listed(fake: FakeServer) -> None:
     assert (card["id"], card["max_model_len"]) == ("fake-model", 32768)
     with ScriptedServer(Reply(b'{"data": [1, {"id": "a"}, null]}')) as server:
         assert asyncio.run(list_models(server.address)) == [{"id": "a"}]
+    with ScriptedServer(Reply(b'[{"id": "a"}, 1]')) as server:
+        assert asyncio.run(list_models(server.address)) == [{"id": "a"}]
     with ScriptedServer(Reply(b'{"data": "none"}')) as server:
         assert asyncio.run(list_models(server.address)) == []
     with ScriptedServer(Reply(status=401)) as server, pytest.raises(OperatorError, match="set OPENAI_API_KEY"):
@@ -329,6 +393,21 @@ TOO_LONG = [
     "Request body is too large",
     "context_length_exceeded",
     "exceed_context_size_error",
+    "Server error: Not enough memory to handle 9000 prefill tokens.",  # TGI
+    "The sum of prompt length (9000.0), query length (0) should not exceed max_num_tokens (8192)",  # TensorRT-LLM
+    "default_max_tokens (-5) must be greater than 0, prompt_len 9000",
+    "Unable to submit request because the input token count is 40000 but model only supports 32768.",  # Vertex
+    "Request payload size exceeds the limit: 20971520 bytes.",
+    "length of prompt_tokens (9000) must be less than max_seq_len (8192).",  # SiliconFlow
+    "body.messages.1.content: String should have at most 100000 characters",  # pydantic
+    "body.prompt: ensure this value has at most 10000 characters",
+    "Failed to buffer the request body: length limit exceeded",  # axum
+    "Prompt length 9000 is greater than 8192",  # TabbyAPI
+    "the request exceeds the session length",  # LMDeploy
+    "Request size cannot exceed 4194304 bytes.",  # Databricks
+    "the sum of prompt tokens and max_tokens must be less than or equal to 8192",  # Novita
+    "Token limit exceeded: 9000 > 8192",
+    "Malformed input request: expected maxLength: 2048, actual: 3000",  # Bedrock
 ]
 NOT_TOO_LONG = [
     "Invalid schema: the schema exceeds the maximum nesting depth of 10",
@@ -339,6 +418,8 @@ NOT_TOO_LONG = [
     "max_tokens is too large: 100000. This model supports at most 16384 completion tokens",
     "temperature exceeds the maximum of 2",
     "Failed to compile json grammar",
+    "Invalid schema for response_format 'profile': In context=('properties', 'x'), string length exceeds 15000",
+    "response_format.json_schema.name: String should have at most 64 characters",
     "the request took too long",
     "context deadline exceeded",
     "text generation request: context deadline exceeded",
@@ -382,10 +463,59 @@ def test_a_refused_request_is_a_fault_of_the_document(reply: Reply, fault: Fault
     assert refused(reply).fault is fault
 
 
+def classified(status: int, body: Any, document: str = TEXT) -> Any:
+    address = ServerAddress("http://house.example/v1", "a-key", "house", 1)
+    return classify(status, json.dumps(body), {}, address, document)
+
+
+BLOG = (
+    "The inputs: a context window, a context length. A prompt is too long where it exceeds the maximum context "
+    "length. Please reduce the length of the input, larger than the input length should be. Insufficient funds."
+)
+
+
+@pytest.mark.parametrize("said", TOO_LONG)
+def test_a_document_with_a_servers_words_is_too_long_all_the_same(said: str) -> None:
+    assert classified(400, {"error": {"message": said}}, BLOG).fault is Fault.TOO_LONG
+    assert classified(500, {"detail": f"{'An error of the deployment. ' * 15}{said}"}, BLOG).fault is Fault.TOO_LONG
+
+
+def test_what_a_server_repeats_of_a_document_is_not_its_own() -> None:
+    assert classified(400, {"error": f"can't read {BLOG}"}, BLOG).fault is Fault.REJECTED
+    assert classified(429, {"error": f"slow, not {BLOG}"}, BLOG).rate_limited
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, {"__type": "ThrottlingException", "message": "no"}),
+        (400, {"message": "Rate exceeded"}),
+        (400, {"error": {"message": "Model overloaded. Please try again later"}}),
+        (403, [{"error": {"code": 403, "message": "Quota exceeded", "status": "RESOURCE_EXHAUSTED"}}]),
+        (403, {"error": {"message": "no", "code": "rate_limit_exceeded"}}),
+    ],
+)
+def test_a_refusal_for_now_is_a_rate_limit(status: int, body: Any) -> None:
+    failure = classified(status, body, "The park is overloaded. A rate limit for cars is planned.")
+    assert isinstance(failure, Unreachable) and failure.rate_limited and f"HTTP {status}" in str(failure)
+
+
+def test_the_documents_words_are_no_rate_limit() -> None:
+    document = "The park is overloaded. A rate limit for cars is planned."
+    for said in ("no such value as 'overloaded'", 'not "a rate limit for cars"', f"bad: {document * 2}"):
+        assert classified(400, {"error": {"message": said}}, document * 2).fault is Fault.REJECTED
+
+
 @pytest.mark.parametrize(
     "said",
     [
         f"bad input: {TEXT}",
+        f"bad input: {TEXT.upper()}",
+        f"bad input: {urllib.parse.quote(TEXT)}",
+        f"bad input: {json.dumps(json.dumps(TEXT))}",
+        "bad input: " + "".join(f"\\u{ord(c):04x}" for c in TEXT),
+        "bad input: " + "".join(f"\\x{byte:02X}" for byte in TEXT.encode()),
+        json.dumps({"error": "bad input: " + "".join(f"&#{ord(c)};" for c in TEXT)}),
         f"bad input: {TEXT[5:40]}",
         "no such name as 'Acme'",
         json.dumps({"error": {"message": f"body.messages.1.content: {TEXT!r}"}}),
@@ -403,7 +533,7 @@ def test_a_message_is_bounded_and_one_line() -> None:
     assert told.isprintable() and len(told) == MAX_WORDS
 
 
-@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
+@pytest.mark.parametrize("status", [408, 409, 424, 429, 500, 502, 503, 504, 529])
 def test_a_server_in_trouble_is_worth_another_try(status: int) -> None:
     with ScriptedServer(Reply(b"<html>no</html>", status)) as server:
         failure = unreachable(server.address)
@@ -440,6 +570,22 @@ NOW = "Wed, 21 Oct 2026 07:28:00 GMT"
         ({"x-ratelimit-reset-tokens": "120ms"}, "", 0.12),
         ({"anthropic-ratelimit-requests-reset": "2026-10-21T07:29:00Z", "date": NOW}, "", 60.0),
         ({"ratelimit-reset": "9"}, "", 9.0),
+        ({"retry-after": "30, 20"}, "", 30.0),
+        ({"x-ratelimit-reset-tokens-minute": "11.3"}, "", 11.3),
+        (
+            {
+                "x-ratelimit-reset-requests-day": "900", "x-ratelimit-remaining-requests-day": "5",
+                "x-ratelimit-reset-tokens-minute": "8", "x-ratelimit-remaining-tokens-minute": "0",
+            },
+            "",
+            8.0,
+        ),
+        ({"anthropic-ratelimit-input-tokens-reset": "2026-10-21T07:29:00Z", "date": NOW}, "", 60.0),
+        ({"x-ratelimit-reset-input-tokens": "5s"}, "", 5.0),
+        ({"ratelimit": "limit=10, remaining=0, reset=30"}, "", 30.0),
+        ({"ratelimit": '"day";r=7;t=900, "minute";r=0;t=20'}, "", 20.0),
+        ({"ratelimit": "reset=1.2.3"}, "", None),
+        ({}, "Please try again in 500 milliseconds", 0.5),
         ({}, "Rate limit reached. Please try again in 6m1.5s.", 361.5),
         ({}, '{"retryDelay": "34s"}', 34.0),
         ({}, "Please retry after 10 seconds", 10.0),
@@ -481,6 +627,17 @@ def test_a_body_that_is_no_json_object_is_worth_another_try(body: bytes) -> None
 def test_a_body_in_a_broken_encoding_is_worth_another_try() -> None:
     with ScriptedServer(Reply(b"not gzip", headers=GZIP)) as server:
         assert unreachable(server.address).fault is Fault.UNAVAILABLE
+
+
+def test_a_status_counts_whose_body_is_broken() -> None:
+    assert "set OPENAI_API_KEY" in raised(Reply(b"not gzip", 401, GZIP))
+    assert refused(Reply(b"not gzip", 413, GZIP)).fault is Fault.TOO_LONG
+    assert refused(Reply(b"cut off", 404, {"Content-Length": "99"})).fault is Fault.REJECTED
+    with ScriptedServer(Reply(b"cut off", 400, {"Content-Length": "99"})) as server:
+        assert unreachable(server.address).broken
+    with ScriptedServer(Reply(b"not gzip", 429, GZIP | {"Retry-After": "3"})) as server:
+        failure = unreachable(server.address)
+    assert (failure.rate_limited, failure.retry_after_s) == (True, 3.0)
 
 
 def test_a_huge_reply_is_not_read_to_its_end(fake: FakeServer) -> None:

@@ -165,7 +165,7 @@ def test_tokens_are_summed_over_attempts() -> None:
 
 
 @pytest.mark.parametrize(
-    "usage", [None, [], "x", {"prompt_tokens": "9"}, {"prompt_tokens": -1}, {"prompt_tokens": 10**30}]
+    "usage", [None, [], "x", {"prompt_tokens": "nine"}, {"prompt_tokens": -1}, {"prompt_tokens": 10**30}]
 )
 def test_nonsense_about_tokens_counts_nothing(usage: Any) -> None:
     result, _ = scripted(completion(usage=usage))

@@ -75,10 +75,12 @@ def test_v1_is_added_to_a_url_without_a_path(given: str, url: str) -> None:
         "http://host:0/v1",
         "http://[::1/v1",
         "http://my host/v1",
+        "http://host\u200b/v1",
+        "http://ho\nst/v1",
     ],
 )
 def test_a_bad_url_is_the_operators_mistake(given: str) -> None:
-    with pytest.raises(OperatorError, match="a URL such as http://host:8000/v1 is expected"):
+    with pytest.raises(OperatorError, match=r"\A[ -~]+a URL such as http://host:8000/v1 is expected"):
         endpoint_url(given)
 
 

@@ -156,6 +156,11 @@ def test_a_reply_that_did_not_stop_by_itself_is_a_fault(reason: str, fault: Faul
         "\ufeff{}",
         "<think>A town {{name}} or {}?</think>\n{}", "<think>{}</think>", "[THINK]It is red.[/THINK]{}",
         "<|channel|>analysis<|message|>{{\"a\": 1}}<|end|><|channel|>final<|message|>{}",
+        "<|channel|>analysis<|message|>a {{\"town\": ...}}<|end|><|start|>assistant<|channel|>final "
+        "<|constrain|>json<|message|>{}<|return|>",
+        "<|channel|>commentary to=functions.it <|constrain|>json<|message|>{}<|end|>", "{}<|end|>\n<|endoftext|>",
+        "Using {{\"town\": ...}}: {}", "<THINK>Is {{\"town\" so?</Think>{}", "◁think▷{{\"town\"◁/think▷{}",
+        "<seed:think>{{\"town\"</seed:think>{}", "<reflection>{{\"\"</reflection>{}", "{}<think>Good.</think>",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("reason", ["stop", "length", None, "tool_calls"])
@@ -167,6 +172,35 @@ def test_the_one_profile_among_other_text_is_read(around: str, reason: str | Non
 
 
 @pytest.mark.parametrize(
+    ("text", "reason", "fault"),
+    [
+        (f"<think>{reply()}</think>\n{reply(owner='Eva')[:40]}", "length", Fault.TRUNCATED),
+        (f"<think>{reply()}</think>\nI can't say.", "stop", Fault.INVALID),
+        (f"<think>{reply()} or", "length", Fault.TRUNCATED),
+        (f"<|channel|>analysis<|message|>{reply()} or", "length", Fault.TRUNCATED),
+        (f"<|channel|>analysis<|message|>{reply()}<|end|><|start|>assistant", "length", Fault.TRUNCATED),
+    ],
+)
+def test_a_draft_in_the_thoughts_is_no_answer(text: str, reason: str, fault: Fault) -> None:
+    assert fault_of(text, reason=reason).fault is fault
+
+
+@pytest.mark.parametrize(
+    ("reason", "fault"),
+    [
+        ("content_filter: RECITATION", Fault.REJECTED), ("content_filter:PROHIBITED_CONTENT", Fault.REJECTED),
+        ("content-filter", Fault.REJECTED), ("blocked", Fault.REJECTED), ("MAX-TOKENS", Fault.TRUNCATED),
+        ("malformed_function_call", Fault.INVALID), ("a\ud83d\nb" + 99 * "c", Fault.INVALID),
+    ],
+)  # fmt: skip
+def test_a_finish_reason_is_known_in_every_spelling_and_told(reason: str, fault: Fault) -> None:
+    for text in ("", f"Here: {reply()[:-9]}"):
+        found = fault_of(text, reason=reason)
+        assert found.fault is fault and str(found).isprintable() and len(str(found)) < 160
+        assert fault is Fault.TRUNCATED or f"finish_reason {reason[0]}" in str(found)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         f"{reply()} or {reply(owner='Eva')}",
@@ -174,6 +208,7 @@ def test_the_one_profile_among_other_text_is_read(around: str, reason: str | Non
         f"[{reply()}, {reply()}]",
         f'{{"found": {reply()}',  # cut: a part of an answer is none
         f"Here: {{}} {reply()[:-1]}",
+        f'Here: {{"found": {reply()}, "more": [{reply()}',
         f"No profile. {SECRET}",
     ],
 )
@@ -560,3 +595,9 @@ def test_many_refused_values_take_no_long_time() -> None:
     goods = [f"{'x' * 20}{n}" for n in range(6_000)]
     short = create_model("Short", name=(str, ...), goods=(list[Annotated[str, Field(max_length=9)]], []))
     assert parse(json.dumps({"name": "a", "goods": goods}), "stop", short).profile.model_dump()["goods"] == []
+
+
+@pytest.mark.parametrize("part", ['{"a ', '{"', '{"a":1,', 'x{"a":[1,', "<|end|> ", "</think>x", "<think>"])
+def test_a_reply_of_broken_beginnings_takes_no_long_time(part: str) -> None:
+    text = part * (MAX_REPLY_CHARACTERS // len(part))
+    assert fault_of(text, reason="length").fault is Fault.REPETITION
