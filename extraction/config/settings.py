@@ -77,7 +77,7 @@ class Columns(Frozen):
     epoch_unit: EpochUnit | None = Field(
         default=None,
         description="What numbers in the date's column count since 1970: `s`, `ms`, `us` or `ns`; `null` reads "
-        "them as yyyymmdd or as a year",
+        "them as yyyymmdd or as a year. In a column of texts only what is no date is such a number",
     )
 
 
