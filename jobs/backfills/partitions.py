@@ -16,7 +16,7 @@ from typing import Any
 from extraction.errors import OperatorError
 from jobs.backfills.config import Declaration, Window
 from jobs.cli.command import LOG
-from jobs.inputs.file_discovery import is_data, is_hidden, refuse_tables
+from jobs.inputs.file_discovery import files_below, globbed, is_data, is_hidden, refuse_tables
 from jobs.state.storage import Storage, explained, filesystem_at, in_threads
 
 DATE_PLACEHOLDER, ISO = "date", "%Y-%m-%d"
@@ -77,7 +77,7 @@ class Pattern:
             self._filesystem.invalidate_cache()
             roots: dict[tuple[tuple[str, str], ...], list[str]] = {}
             undated: list[str] = []
-            for path in map(str, self._filesystem.glob(self._glob)):
+            for path in globbed(self._filesystem, self._glob):
                 values = self._values(path.rstrip("/"))
                 if values:
                     roots.setdefault(tuple(values.items()), []).append(path)
@@ -163,8 +163,8 @@ class Pattern:
 
     def _data_in(self, root: str) -> dict[str, Mapping[str, Any]]:
         """The files of a partition's folder, or the file that it is, with what the store tells of them."""
-        found = self._filesystem.find(root, detail=True).items()
-        return {str(path): info for path, info in found if path == root or is_data(path, root)}
+        found, _ = files_below(self._filesystem, root)
+        return {path: info for path, info in found.items() if path == root or is_data(path, root)}
 
     def _partition(self, values: dict[str, str], roots: Sequence[str]) -> Partition:
         files: dict[str, str] = {}

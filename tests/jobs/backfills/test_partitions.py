@@ -121,6 +121,15 @@ def test_what_is_hidden_is_in_no_partition(tmp_path: Path) -> None:
         paths(f"{tmp_path}/*/date={{date}}/")
 
 
+def test_links_to_folders_are_followed(tmp_path: Path) -> None:
+    put(tmp_path / "there", "month=1/day=2/more")
+    (tmp_path / "year=2026").symlink_to(tmp_path / "there")
+    put(tmp_path / "far", "x")
+    (tmp_path / "there" / "month=1" / "day=2" / "far").symlink_to(tmp_path / "far")
+    (found,) = Pattern(f"{tmp_path}/year={{date:%Y}}/month={{date:%m}}/day={{date:%d}}").partitions()
+    assert [file.partition("day=2/")[2] for file in found.files] == ["more/part.parquet", "far/x/part.parquet"]
+
+
 def test_only_a_star_is_a_wildcard(tmp_path: Path) -> None:
     names = ("[a]/what?/x1 [2026-01-01]", "a/what?/x2 [2026-01-02]", "[a]/whatx/x3 [2026-01-03]")
     put(tmp_path, *names, "[a]/what?/x4 2026-01-04")

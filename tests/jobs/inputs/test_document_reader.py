@@ -328,6 +328,17 @@ def test_what_is_small_by_a_dictionary_is_read_in_small_pieces(tmp_path: Path, *
     assert [i for rows in read for i in rows["document_id"].to_pylist()] == ids.to_pylist()
 
 
+def test_a_link_that_leads_nowhere_costs_itself(tmp_path: Path) -> None:
+    put(tmp_path / "a.parquet", table())
+    (tmp_path / "b.parquet").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "c.parquet").symlink_to(tmp_path / "c.parquet")
+    found = find_input([str(tmp_path)], Columns())
+    assert found.rows == 2
+    assert [(Path(d.source_path).name, d.message) for d in found.dead_letters] == [
+        ("b.parquet", "this link leads nowhere"), ("c.parquet", "this link leads nowhere"),
+    ]  # fmt: skip
+
+
 def test_the_same_file_by_two_paths_is_read_once(tmp_path: Path) -> None:
     put(tmp_path / "a.parquet", table())
     assert find_input([str(tmp_path), str(tmp_path / "a.parquet"), f"{tmp_path}/*.parquet"], Columns()).rows == 2
