@@ -25,7 +25,10 @@ from extraction.errors import OperatorError, ProfilesError
 
 PROBE_FILE = ".probe"
 STORE_THREADS = 16
-STORE_LIBRARIES = {"botocore", "aiobotocore", "s3fs", "gcsfs", "google", "adlfs", "azure", "aiohttp"}
+STORE_LIBRARIES = {
+    "botocore", "aiobotocore", "s3fs", "gcsfs", "google", "adlfs", "azure", "aiohttp", "huggingface_hub", "httpx",
+    "httpx2",
+}  # fmt: skip
 MISTAKES = {  # of credentials and regions, by the names that boto and google-auth have for them
     "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound",
     "NoRegionError", "InvalidRegionError", "TokenRetrievalError", "SSOTokenLoadError",
