@@ -145,8 +145,13 @@ def _look_over(url: str, columns: Columns) -> FoundFile | DeadLetter:
 
 
 def _parquet(file: Any) -> pq.ParquetFile:
-    """A Parquet file; days far from ours, which Spark writes as INT96, do not fit in nanoseconds."""
-    return pq.ParquetFile(file, coerce_int96_timestamp_unit="us")
+    """A Parquet file; days far from ours, which Spark writes as INT96, do not fit in nanoseconds. Arrow makes
+    dictionaries with numbers of another size than 32 bits of valid UTF-8 only."""
+    parquet = pq.ParquetFile(file, coerce_int96_timestamp_unit="us")
+    names = [field.name for field in parquet.schema_arrow if pa.types.is_dictionary(field.type)]
+    if not names:
+        return parquet
+    return pq.ParquetFile(file, metadata=parquet.metadata, coerce_int96_timestamp_unit="us", read_dictionary=names)
 
 
 def _dead_letter(found: FoundFile | DeadLetter) -> DeadLetter:
