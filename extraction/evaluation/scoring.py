@@ -97,7 +97,7 @@ class KeyComparator(BaseComparator):  # type: ignore[misc]
 
     def __init__(self, rule: Rule, threshold: float | None = None) -> None:
         super().__init__(threshold)
-        self.alike = rule.alike
+        self.alike = rule.likeness
         self.loose = rule.alike is not None or not rule.verbatim or rule.kind == "union"
         self.letters = LevenshteinComparator()
 

@@ -52,11 +52,21 @@ def places_of(moment: str, text: str, found: dict[datetime.date, list[Span]]) ->
     if match is None:
         return
     hour, minute = int(match[2] or 0), match[3] or "00"
-    clock = re.compile(rf"(?<!\d)(?:{hour}|{hour:02}|{hour % 12 or 12:02}|{hour % 12 or 12})[:.h]{minute}")
+    clock = _clock(hour, minute)
     for start, end in found.get(_day(match[1]), ()):
         near = text[max(0, start - NEAR_A_DATE) : start] + " " + text[end : end + NEAR_A_DATE]
         if (hour, minute) == (0, "00") or clock.search(near):
             yield start, end
+
+
+def times(clock: str, text: str) -> Iterator[Span]:
+    """Where a time of day in ISO 8601 stands in a text, to the minute."""
+    yield from (match.span() for match in _clock(int(clock[:2]), clock[3:5]).finditer(text))
+
+
+def _clock(hour: int, minute: str) -> re.Pattern[str]:
+    hours = f"{hour}|{hour:02}|{hour % 12 or 12:02}|{hour % 12 or 12}"
+    return re.compile(rf"(?<!\d)(?:{hours})[:.h]{minute}(?!\d)")
 
 
 def is_moment(value: str) -> bool:

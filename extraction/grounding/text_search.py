@@ -14,27 +14,37 @@ from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Any
 from unicodedata import normalize
+from urllib.parse import unquote
 
 from rapidfuzz import fuzz
 
 from extraction.grounding.affixes import SHOWN_WITHIN, Affixes, families, glued
-from extraction.grounding.amounts import MINUS_SIGNS, NO_DIGIT, numerals
-from extraction.grounding.dates import dates, is_moment, places_of
+from extraction.grounding.amounts import MINUS_SIGNS, NO_DIGIT, fractions, numerals
+from extraction.grounding.contacts import is_url
+from extraction.grounding.dates import dates, is_moment, places_of, times
 from extraction.grounding.text_folding import (
+    UNSEEN,
     UNSPACED,
     WORD_CHARACTER,
     Folded,
     Span,
+    ascii_digits,
     everywhere,
     fold_text,
     is_spaced,
     lowered,
+    text_key,
     without_ascii,
 )
 
 SCHEME_PREFIX = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 SIGNS_OF_ADDRESS = ("://", "www.", "@")
 WWW = re.compile(r"^www\.", re.IGNORECASE)
+PUNYCODE = re.compile(r"\bxn--[a-z0-9-]+", re.IGNORECASE)
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+ISO_CLOCK = re.compile(r"\d\d:\d\d(?::[\d.]+)?(?:Z|[+-]\d\d:?\d\d)?")  # a time in ISO 8601
+ADDRESS_GOES_ON = re.compile(r"\.\w")  # acme.com in acme.com.br
+PATH_GOES_ON = re.compile(r"[.-]\w")
 CODE = re.compile(r"[\d\s()./+-]+")  # registration and telephone numbers, whatever stands between their digits
 ASCII_NO_DIGITS = bytes(set(range(128)) - set(b"0123456789"))
 CODE_DIGITS = 7  # a telephone number without its area code; fewer is a number
@@ -75,9 +85,14 @@ class Text:
         return self._squeezed.replace("-", "").replace("¬", "").replace(BREAK, "")
 
     @cached_property
+    def _plain(self) -> str:
+        """The text with the digits of every script as ASCII's, character by character."""
+        return ascii_digits(self.text)
+
+    @cached_property
     def _digits(self) -> str:
         """All digits that stand in it, one after the other."""
-        return NO_DIGIT.sub("", without_ascii(self.text, ASCII_NO_DIGITS))
+        return NO_DIGIT.sub("", without_ascii(self._plain, ASCII_NO_DIGITS))
 
     @cached_property
     def _dates(self) -> dict[datetime.date, list[Span]]:
@@ -125,9 +140,9 @@ class Text:
                 return self._whole(value, quote)
             quote = self._whole(quote, quote)
         wanted, stands = " ".join(fold_text(value).split()), " ".join(fold_text(quote).split())
-        if wanted == stands or fuzz.ratio(wanted, stands) < FUZZY or span in self._glued(value):
+        if text_key(value) == text_key(quote) or fuzz.ratio(wanted, stands) < FUZZY or span in self._glued(value):
             return value
-        return " ".join(quote.split())
+        return " ".join(quote.translate(UNSEEN).split())
 
     def _whole(self, said: str, quote: str) -> str:
         """What is said, with the words whole that are broken in a quote: as they stand elsewhere in the text, as
@@ -154,16 +169,32 @@ class Text:
         said = str(value)
         for spelling in spellings(said):
             for span in chain(_wholes(spelling, self.text), self._folded_places(spelling)):
-                if "." in said or not self._in_address(span):
+                if not self._is_part(span, said):
                     yield span
         if is_moment(said):
             yield from places_of(said, self.text, self._dates)
             return
+        if ISO_CLOCK.fullmatch(said):
+            yield from times(said, self.text)
+            return
         yield from self._code(said)
         yield from self._spaced(said)
+        yield from self._punctuated(said)
         yield from self._rejoined(said)
         yield from self._glued(said)
         yield from self._fuzzy(said)
+
+    def _is_part(self, span: Span, said: str) -> bool:
+        """Whether a place is a part of an address: where a name is no name, and an address another one."""
+        if "." not in said:
+            return self._in_address(span)
+        if " " in said or not ("@" in said or is_url(said)):
+            return False
+        start, end = span
+        goes_on = PATH_GOES_ON if "/" in SCHEME_PREFIX.sub("", said).rstrip("/") else ADDRESS_GOES_ON
+        before, sign = self.text[max(0, start - 2) : max(0, start - 1)], self.text[max(0, start - 1) : start]
+        joined = is_spaced(before) and sign in (("-", "+", ".") if "@" in said else ("-",))
+        return joined or goes_on.match(self.text, end) is not None
 
     def _in_address(self, span: Span) -> bool:
         """Whether a place is a part of a web or mail address, where a name is no name."""
@@ -180,14 +211,14 @@ class Text:
                 yield span
 
     def _numbers(self, value: float) -> Iterator[Span]:
-        """A number, its thousands grouped by comma, point, space or apostrophe or not at all."""
+        """A number, its thousands grouped by comma, point, space or apostrophe or not at all, its decimals behind a
+        point or comma."""
         if value != value or value in (float("inf"), float("-inf")):
             return
+        found = numerals(str(abs(int(value))), self._plain)
         if value != int(value):
-            spelled = str(value)
-            yield from (s for v in (spelled, spelled.replace(".", ",")) for s in _wholes(v, self.text))
-            return
-        for start, end in numerals(str(abs(int(value))), self.text):
+            found = fractions(abs(value), self._plain)
+        for start, end in found:
             signed = self.text[start - 1 : start] in MINUS_SIGNS
             first = start - 1 if value < 0 else start
             apart = not is_spaced(self.text[first - 1 : first]) and not is_spaced(self.text[end : end + 1])
@@ -200,7 +231,7 @@ class Text:
         if len(digits) < CODE_DIGITS or digits not in self._digits or not CODE.fullmatch(value):
             return
         apart = r"[\s()./+\-‐‑–]{0,3}".join(digits)
-        yield from (match.span() for match in re.finditer(rf"(?<![\d]){apart}(?!\d)", self.text))
+        yield from (match.span() for match in re.finditer(rf"(?<![\d]){apart}(?!\d)", self._plain))
 
     def _spaced(self, value: str) -> Iterator[Span]:
         """Words that run together in the value, or in the text: LanternWorks and Lantern Works."""
@@ -212,6 +243,19 @@ class Text:
             first, last = letters[match.start()], letters[match.end() - 1] + 1
             whole = not is_spaced(text[first - 1 : first]) and not is_spaced(text[last : last + 1])
             if whole and (span := self._folded.origin(first, last)):
+                yield span
+
+    def _punctuated(self, value: str) -> Iterator[Span]:
+        """Words with other commas and points behind them: Tesla Inc. in Tesla, Inc."""
+        words = [word.rstrip(".,") or word for word in fold_text(value).split()]
+        text = self._folded.text
+        if len(words) < 2 or not all(word in text for word in words):
+            return
+        pattern = "[.,]{0,2} ".join(map(re.escape, words)) + (r"\.?" if value.rstrip().endswith(".") else "")
+        for match in re.finditer(pattern, text):
+            start, end = match.span()
+            whole = not is_spaced(text[max(0, start - 1) : start]) and not is_spaced(text[end : end + 1])
+            if whole and (span := self._folded.origin(start, end)):
                 yield span
 
     def _rejoined(self, value: str) -> Iterator[Span]:
@@ -272,12 +316,28 @@ class Text:
 
 @lru_cache(maxsize=4_096)
 def spellings(value: str) -> tuple[str, ...]:
-    """Ways in which a document may write a value: a web address with or without its scheme."""
+    """Ways in which a document may write a value: a web address with or without its scheme, or in the letters that
+    its codes stand for; a UUID without hyphens."""
     found = [value.strip()]
     if "." in value:
         bare = SCHEME_PREFIX.sub("", found[0]).rstrip("/")
         found += [bare, WWW.sub("", bare)]
+        found += [_decoded(one) for one in found if "%" in one or "xn--" in one]
+    elif UUID.fullmatch(found[0]):
+        found.append(found[0].replace("-", ""))
     return tuple(spelling for spelling in dict.fromkeys(found) if any(map(str.isalnum, spelling)))
+
+
+def _decoded(address: str) -> str:
+    """A web address in the letters that its codes stand for."""
+
+    def label(code: re.Match[str]) -> str:
+        try:
+            return code[0].encode("ascii").decode("idna")
+        except UnicodeError:
+            return code[0]
+
+    return PUNYCODE.sub(label, unquote(address))
 
 
 def _wholes(value: str, text: str) -> Iterator[Span]:

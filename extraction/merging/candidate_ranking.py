@@ -113,7 +113,7 @@ def rank(rule: Rule, candidates: Sequence[Candidate], trust: Mapping[str, float]
     if not (rule.alike and rule.kind in ("vote", "latest")):
         return ranked
     best, rest = ranked[:ALIKE_COMPARED], ranked[ALIKE_COMPARED:]
-    backed = {c.key: weight_of(backing(c, best, rule.alike), trust) for c in best}
+    backed = {c.key: weight_of(backing(c, best, rule.likeness), trust) for c in best}
     return [*sorted(best, key=lambda c: _order(rule, c, backed[c.key]), reverse=True), *rest]
 
 
@@ -137,7 +137,7 @@ def agreement(rule: Rule, ranked: Sequence[Candidate], trust: Mapping[str, float
     total = sum(c.weight for c in ranked if c.grounded)
     found = []
     for place, one in enumerate(ranked):
-        documents = backing(one, compared, rule.alike) if place < len(compared) else one.documents
+        documents = backing(one, compared, rule.likeness) if place < len(compared) else one.documents
         rivals = rule.kind != "union" and total > 0
         weight = one.weight if documents is one.documents else weight_of(documents, trust)
         share = min(1.0, weight / total) if rivals else 1.0

@@ -100,7 +100,7 @@ class Source:
             span = span or text.find(wanted)
             if span is None and rule.spellings:
                 finds = (text.find_exactly, text.find_in_word)
-                found = (find(spelling) for find in finds for spelling in rule.spellings(wanted))
+                found = (find(spelling) for find in finds for spelling in rule.spellings_of(wanted))
                 span = next(filter(None, found), None)
             there = span and _as_written(value, text, span)
             if span and there:
@@ -225,7 +225,7 @@ class GroundedReply:
         pieces = []
         for text in self.source.texts:
             by_key: dict[str, Found] = {}
-            for one in rule.find(text.text, self.hints) if rule.find else ():
+            for one in rule.found_in(text.text, self.hints):
                 by_key.setdefault(rule.key_of(one.value), one)
             pieces.append([(key, one) for key, one in by_key.items() if key])
         return pieces

@@ -126,7 +126,7 @@ def _conflict(field: Field, chosen: Sequence[Candidate], ranked: Sequence[Candid
     """The row for a field of which documents say different things that can't all be right, if they do."""
     if not chosen or field.rule.kind not in ("vote", "latest"):
         return []
-    best, alike = chosen[0], field.rule.alike
+    best, alike = chosen[0], field.rule.likeness
     rivals = [c for c in ranked if c.key != best.key and not (alike and alike(c.key, best.key))]
     if field.rule.kind == "latest":  # what older documents say is history
         rivals = [c for c in rivals if c.newest == best.newest]

@@ -18,7 +18,7 @@ MISSPELT = 5  # letters: a word with fewer is another word with one letter chang
 def clusters(rule: Rule, ranked: Sequence[Candidate]) -> list[list[Candidate]]:
     """Items that are one, best first: each joins the first cluster that it is like every member of, so
     that a chain of small differences never ties two different ones together."""
-    alike = rule.alike or (_misspelt if rule.fuzzy else None)
+    alike = rule.likeness or (_misspelt if rule.fuzzy else None)
     found: list[list[Candidate]] = []
     for one in ranked:
         same = (c for c in found if alike and all(alike(one.key, member.key) for member in c))

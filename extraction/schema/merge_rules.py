@@ -4,15 +4,19 @@ A rule stands on the field that it governs, so the reducer knows no field names 
 
     name: Annotated[str | None, vote(key=company_key, alike=same_company)]
     goods: Annotated[list[str], union(limit=20)]
+
+A function of a rule that raises for a value costs that value no more than itself: its key is its text's, its check
+refuses it, it has no other spellings, is like no other, and its finder has found nothing.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal, TypedDict, Unpack
 
 from extraction.grounding.text_folding import text_key
-from extraction.grounding.value_finders import Finder
+from extraction.grounding.value_finders import Finder, Found, Hints
 
 Key = Callable[[Any], str]
 Alike = Callable[[str, str], bool]
@@ -60,7 +64,27 @@ class Rule:
 
     def key_of(self, value: Any) -> str:
         """The key of a value."""
-        return str(_remembered(self.key, value if self.whole else self.quote_of(value)))
+        said = value if self.whole else self.quote_of(value)
+        with suppress(Exception):
+            return str(_remembered(self.key, said))
+        return text_key(said)
+
+    def spellings_of(self, value: Any) -> tuple[str, ...]:
+        """How else a text may write a value."""
+        with suppress(Exception):
+            return tuple(map(str, self.spellings(value))) if self.spellings else ()
+        return ()
+
+    def found_in(self, text: str, hints: Hints) -> Sequence[Found]:
+        """What the finder reads in a text, as it stands there."""
+        with suppress(Exception):
+            return [Found(*one) for one in self.find(text, hints)] if self.find else []
+        return []
+
+    @property
+    def likeness(self) -> Alike | None:
+        """Whether two keys are alike; None where the rule does not say."""
+        return partial(_alike, self.alike) if self.alike else None
 
     def quote_of(self, value: Any) -> Any:
         """The part of a value that has to stand in the document."""
@@ -70,7 +94,17 @@ class Rule:
 
     def accepts(self, value: Any) -> bool:
         """Whether the field's standard takes a value; without a standard any is."""
-        return self.check is None or bool(_remembered(self.check, value if self.whole else self.quote_of(value)))
+        with suppress(Exception):
+            return self.check is None or bool(
+                _remembered(self.check, value if self.whole else self.quote_of(value))
+            )
+        return False
+
+
+def _alike(function: Alike, one: str, other: str) -> bool:
+    with suppress(Exception):
+        return bool(function(one, other))
+    return False
 
 
 def _remembered(function: Callable[[Any], Any], value: Any) -> Any:

@@ -99,9 +99,10 @@ class Fleet:
 
     `model` is the name that servers know it by, `tokenizer` a path that every node can read, None where
     counts are estimates. `bounded` says that the grammar takes bounds on strings cheaply. `limit` is the
-    most requests at a time of any one server, `gpus` what each server owns; where the memory of its GPU decides,
-    `limits` are the requests by the GiB from which they hold. A model is known by the digest of its `weights`, or
-    by its `revision` in the hub; `answer_flags` are those of the server that change answers.
+    most requests at a time of any one server, `queued` of them for each that it works on, `gpus` what each server
+    owns; where the memory of its GPU decides, `limits` are the requests by the GiB from which they hold. A model is
+    known by the digest of its `weights`, or by its `revision` in the hub; `answer_flags` are those of the server
+    that change answers.
     """
 
     engine: Engine
@@ -117,6 +118,7 @@ class Fleet:
     revision: str | None = None
     answer_flags: Mapping[str, Any] = field(default_factory=dict)
     limits: Mapping[float, int] = field(default_factory=dict)
+    queued: int = 1
 
     def limit_on(self, vram_gib: float | None) -> int:
         """The most requests at a time of a server on GPUs of at most so much memory; of any if that is unknown."""
@@ -191,6 +193,7 @@ def _sglang(settings: Settings) -> Fleet:
         weights=weights_digest(files.folder) if files.folder else None,
         limit=max(limits),
         limits=by_memory if settings.sglang.scenario == "auto" else {},
+        queued=QUEUED_PER_RUNNING,
         gpus=settings.servers.gpus_per_server,
         version=f"sglang {version_of('sglang')}",
         revision=files.revision,

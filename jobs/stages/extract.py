@@ -18,7 +18,6 @@ from ray.data._internal.execution.execution_callback import ExecutionCallback  #
 
 from actors.extractor import Extractor
 from actors.results import Request
-from actors.servers.sglang import QUEUED_PER_RUNNING
 from actors.servers.supervisor import Server, ServerReady
 from jobs.stages import ray_cluster
 from jobs.stages.circuit_breaker import CircuitBreaker, require_server
@@ -183,11 +182,12 @@ def results(
 def read_rows(batch: pa.Table, run: Run, size: PoolSize) -> Iterator[pa.Table]:
     """Ray Data: row numbers of chunk files to questions, the longest first: what is under way at the end, when
     servers run empty, is short then."""
-    at_once = size.initial * max(1, size.limit // QUEUED_PER_RUNNING)
     for item in batch.to_pylist():
         table = run.storage.read_table(item["path"], list(Request.__slots__))
         longest_first = table.take(pa.array(item["rows"], pa.int64())).sort_by([("prompt_tokens", "descending")])
-        yield longest_first.take(pa.array(dealt_order(longest_first.num_rows, at_once, size.rows)))
+        yield longest_first.take(
+            pa.array(dealt_order(longest_first.num_rows, size.initial * size.running, size.rows))
+        )
 
 
 def _server(run: Run) -> Server:

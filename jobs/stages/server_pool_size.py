@@ -24,20 +24,24 @@ TASKS_PER_WAITING = 4  # for so many tasks that an actor works on, one waits the
 
 @dataclass(frozen=True)
 class PoolSize:
-    """Servers: `initial` from the start, whether their nodes are there or not, and at most `maximum`, of at most
-    `limit` requests each. Chunks: `rows` a task, `calls` tasks that an actor works on, `tasks` that it holds.
+    """Servers: `initial` from the start, whether their nodes are there or not, and at most `maximum`, each working
+    on at most `running` requests at once. Chunks: `rows` a task, `calls` tasks that an actor works on, `tasks` that
+    it holds.
     """
 
     initial: int
     maximum: int
-    limit: int
+    running: int
     rows: int
     calls: int
     tasks: int
 
 
-def pool_size(missing: int, limit: int, servers: Servers, present: int, *, grows: bool) -> PoolSize:
-    """The pool for so many missing chunks, on servers of which none takes more than `limit` requests.
+def pool_size(
+    missing: int, limit: int, servers: Servers, present: int, *, grows: bool, queued: int = 1
+) -> PoolSize:
+    """The pool for so many missing chunks, on servers of which none takes more than `limit` requests, `queued` for
+    each that it works on.
 
     `present` is how many servers the cluster has GPUs for now; where it `grows`, more are asked for, because
     a server that waits for its node is what makes an autoscaler start one.
@@ -47,9 +51,10 @@ def pool_size(missing: int, limit: int, servers: Servers, present: int, *, grows
     share = -(-missing // wanted)  # the first actor that is ready leaves theirs to the others
     rows = min(MOST_ROWS, max(1, missing // TASKS_OF_A_RUN, wanted * min(limit, share) // TASKS_TO_FILL))
     overbooking = OVERBOOKING + MORE_A_DOUBLING * math.log2(rows)
-    calls = max(2, math.ceil(min(overbooking * limit, share) / rows))
+    running = max(1, limit // queued)
+    calls = max(2, math.ceil(min(overbooking * running, share) / rows))
     tasks = max(2, min(calls + -(-calls // TASKS_PER_WAITING), -(-share // rows)))
-    return PoolSize(wanted, most, limit, rows, calls, tasks)
+    return PoolSize(wanted, most, running, rows, calls, tasks)
 
 
 def _deserved(missing: int, limit: int, servers: Servers) -> int:
@@ -66,16 +71,17 @@ def size_for(run: Run, missing: int) -> PoolSize:
         present, limit = ray_cluster.places(fleet.gpus), fleet.limit
         if len(set(fleet.limits.values())) > 1:
             limit = fleet.limit_on(run.settings.sglang.vram_gib or ray_cluster.gpu_memory_gib())
-        size = pool_size(missing, limit, servers, present, grows=ray_cluster.grows())
+        size = pool_size(missing, limit, servers, present, grows=ray_cluster.grows(), queued=fleet.queued)
         if size.initial <= present:
             return size
         possible = max(present, ray_cluster.possible(size.initial, fleet.gpus, servers.labels))
         if possible < size.initial:
             fewer = servers.model_copy(update={"max_servers": max(1, servers.min_servers, possible)})
-            size = pool_size(missing, limit, fewer, possible, grows=False)
+            size = pool_size(missing, limit, fewer, possible, grows=False, queued=fleet.queued)
         return size
     most = servers.max_servers or servers.min_servers
-    return pool_size(missing, fleet.limit, servers.model_copy(update={"max_servers": most}), most, grows=False)
+    fixed = servers.model_copy(update={"max_servers": most})
+    return pool_size(missing, fleet.limit, fixed, most, grows=False, queued=fleet.queued)
 
 
 def dealt_order(count: int, at_once: int, rows: int) -> npt.NDArray[np.int64]:

@@ -44,6 +44,7 @@ def test_numbers_are_those_of_the_patterns_over_the_whole_text(text: str, anothe
         ("US$ 4.2 million", "US$4.20 Million"),
         ("R$ 1,3 bilhões", "R$ 1,3 BILHÕES"),
         ("USD 4,200,000", "4200000 USD"),
+        ("CHF 1'000", "CHF 1000"),
     ],
 )
 def test_spellings_of_one_amount_have_one_key(one: str, other: str) -> None:

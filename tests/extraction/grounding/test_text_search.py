@@ -103,6 +103,18 @@ def test_a_number_is_found_however_its_thousands_are_grouped(number: int, sign: 
         ("-5 °C", -5),
         ("2,5 ha", 2.5),
         ("10-14", 14),
+        ("12.50 EUR", 12.5),
+        ("CHF 1’234.50", 1234.5),
+        ("1.234.567,25 €", 1234567.25),
+        ("1 234 567,25 €", 1234567.25),
+        (".5 m", 0.5),
+        ("−0,5 °C", -0.5),
+        ("0.0000001", 1e-7),
+        ("1,50,000 Rs", 150_000),
+        ("12,34,567", 1_234_567),
+        ("創業１９９４年", 1994),
+        ("تأسست سنة ١٩٩٤", 1994),
+        ("१,२३४.५०", 1234.5),
     ],
 )
 def test_numbers_are_found(text: str, value: float) -> None:
@@ -127,7 +139,15 @@ def test_numbers_are_found(text: str, value: float) -> None:
         ("x14", 14),
         ("1874.5", 1874),
         ("5", -5),
+        ("0.5", -0.5),
         ("12.5", 2.5),
+        ("12.55", 12.5),
+        ("10.5", 0.5),
+        ("1.234.5", 1234.5),
+        ("1,234,5", 1234.5),
+        ("v1.5", 1.5),
+        ("1,50,000", 50_000),
+        ("١٩٩٤", 99),
         ("one", True),
         ("inf", float("inf")),
         ("nan", float("nan")),
@@ -156,6 +176,17 @@ def test_parts_of_numbers_are_not(text: str, value: float) -> None:
         ("本社は東京にあります", "東京"),
         ("서울에 있다", "서울"),
         ("C++ and S.A.", "S.A."),
+        ("by Lantern, Inc. of", "Lantern Inc."),
+        ("by Lantern Inc of", "Lantern, Inc."),
+        ("חברת אור בע״מ", 'אור בע"מ'),
+        ("у Камʼянці", "Кам'янці"),
+        ("by D´Arno", "D'Arno"),
+        ("the \u200eLantern\u200e Ltd", "Lantern Ltd"),
+        ("شركة فنـــار", "فنار"),
+        ("see https://müller.example/straße", "https://xn--mller-kva.example/stra%C3%9Fe"),
+        ("No. 123E4567E89B12D3A456426614174000", "123e4567-e89b-12d3-a456-426614174000"),
+        ("open at 09:30", "09:30:00"),
+        ("هاتف +٢٠ ٢ ٢٣٤٥ ٦٧٨٩", "+20 2 2345 6789"),
     ],
 )
 def test_texts_are_found_however_they_are_spelled(text: str, value: str) -> None:
@@ -171,6 +202,14 @@ def test_texts_are_found_however_they_are_spelled(text: str, value: str) -> None
         ("선 하나", "서"),
         ("wait …", "."),
         ("notacme.example", "acme.example"),
+        ("my-acme.example", "acme.example"),
+        ("www.acme.com.br/loja", "acme.com"),
+        ("acme.example/en-us", "acme.example/en"),
+        ("sales.info@acme.example", "info@acme.example"),
+        ("sales-info@acme.example", "info@acme.example"),
+        ("info@acme.com.br", "info@acme.com"),
+        ("open at 09:305", "09:30:00"),
+        ("Lantern, a maker, Inc.", "Lantern Inc."),
     ],
 )
 def test_parts_of_words_are_not(text: str, value: str) -> None:
@@ -229,6 +268,19 @@ def test_a_word_of_the_text_is_found_whatever_stands_around_it(parts: list[str],
     written = data.draw(st.sampled_from(["Wöllstein", "wollstein", "WÖLLSTEIN", "Wo\u0308llstein"]))
     span = Text(text).find(written)
     assert span and text[span[0] : span[1]] == "Wöllstein"
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "published"),
+    [
+        ("by Lantern, Inc. of", "Lantern Inc.", "Lantern Inc."),
+        ("by Lantern Workz of", "Lantern Works", "Lantern Workz"),
+        ("شركة فنار\u200f السعوديه كبيرة", "فنار السعودية", "فنار السعوديه"),
+    ],
+)
+def test_what_differs_by_signs_alone_is_published_as_it_is_said(text: str, value: str, published: str) -> None:
+    span = Text(text).find(value)
+    assert span and Text(text).as_written(value, span) == published
 
 
 def test_a_name_inside_an_address_is_no_name() -> None:

@@ -4,12 +4,13 @@ import datetime
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Never
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, RootModel, computed_field
 
 from extraction.errors import OperatorError
+from extraction.grounding.value_finders import Hints
 from extraction.schema.company import CompanyProfile, ShortProfile
 from extraction.schema.merge_rules import latest, medoid, quoted, subject, union, vote
 from extraction.schema.profile_model import facts, fields
@@ -31,6 +32,22 @@ def test_fields_are_the_leaves_in_the_order_declared() -> None:
         ("organic", "vote"),
         ("story", "medoid"),
     ]
+
+
+def fails(*_: object) -> Never:
+    raise IndexError("no such word")
+
+
+def test_a_function_that_raises_costs_its_value_no_more_than_itself() -> None:
+    rule = vote(key=fails, alike=fails, check=fails, spellings=fails, find=fails)
+    assert rule.key_of("Lantern Ltd") == "lantern ltd"
+    assert rule.key_of(3) == "3"
+    assert not rule.accepts("Lantern Ltd")
+    assert rule.spellings_of("Lantern Ltd") == ()
+    assert not rule.found_in("by Lantern Ltd", Hints())
+    assert rule.likeness and not rule.likeness("a", "a")
+    half = union(find=lambda text, hints: iter([("Lantern", 3, 10)]))  # type: ignore[list-item]
+    assert [found.value for found in half.found_in("by Lantern Ltd", Hints())] == ["Lantern"]
 
 
 def test_the_profiles_have_rules_that_fit() -> None:

@@ -36,7 +36,7 @@ def test_without_a_file_or_with_a_foreign_one_nothing_is_known(tmp_path: Path) -
 
 def test_the_longest_chunks_are_asked_first(tmp_path: Path) -> None:
     run: Any = SimpleNamespace(storage=Storage(str(tmp_path)))
-    size = PoolSize(initial=1, maximum=1, limit=4, rows=1, calls=2, tasks=2)
+    size = PoolSize(initial=1, maximum=1, running=2, rows=1, calls=2, tasks=2)
     lengths = [300, 40, 1200, 700, 90]
     chunks = [asdict(Request(f"c{n}", "text", length, 100)) for n, length in enumerate(lengths)]
     path = run.storage.write_table("chunks.parquet", pa.Table.from_pylist(chunks)).path

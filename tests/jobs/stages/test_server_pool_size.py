@@ -30,13 +30,14 @@ def test_a_pool_keeps_to_what_it_was_told(
     assert size.initial <= max(servers.min_servers, 1, present + ASKED_AHEAD * grows)
 
 
-@given(missing=COUNTS, limit=LIMITS, servers=SERVERS, present=PRESENT)
+@given(missing=COUNTS, limit=LIMITS, servers=SERVERS, present=PRESENT, queued=st.integers(1, 2))
 def test_a_server_is_kept_busy_and_leaves_the_others_theirs(
-    missing: int, limit: int, servers: Servers, present: int
+    missing: int, limit: int, servers: Servers, present: int, queued: int
 ) -> None:
-    size = pool_size(missing, limit, servers, present, grows=True)
+    size = pool_size(missing, limit, servers, present, grows=True, queued=queued)
     share = -(-missing // size.initial)
-    assert size.calls * size.rows >= min(limit, share)
+    assert size.calls * size.rows >= min(size.running, share)
+    assert (size.calls - 2) * size.rows <= 4 * size.running  # what it is handed can't be taken back
     assert size.tasks >= 2
     assert (size.tasks - 2) * size.rows <= share
     assert size.rows <= 32
