@@ -23,7 +23,7 @@ DATE_PLACEHOLDER, ISO = "date", "%Y-%m-%d"
 PLACEHOLDER = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
 DIRECTIVES = {"%Y": r"\d{4}", "%m": r"\d{2}", "%d": r"\d{2}", "%j": r"\d{3}", "%y": r"\d{2}"}
 VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "updated", "last_modified", "created")  # by store
-ALONE = re.compile(r"(?<!\d)(?<!%[Ymdjy])%[md](?![\d%])")  # a month or day that may have a single digit
+ALONE = re.compile(r"(?<![\d*}])(?<!%[Ymdjy])%[md](?![\d*{%])")  # a month or day that may have a single digit
 
 
 @dataclass(frozen=True)
@@ -76,26 +76,25 @@ class Pattern:
         with explained(f"input: {self.text} can't be listed"):
             self._filesystem.invalidate_cache()
             roots: dict[tuple[tuple[str, str], ...], list[str]] = {}
-            undated: list[str] = []
+            unfit: list[str] = []
             for path in globbed(self._filesystem, self._glob):
                 values = self._values(path.rstrip("/"))
                 if values:
                     roots.setdefault(tuple(values.items()), []).append(path)
                 elif values is not None:
-                    undated.append(path)
+                    unfit.append(path)
             listed = in_threads(lambda item: self._partition(dict(item[0]), item[1]), roots.items())
             partitions = sorted((each for each in listed if each.files), key=lambda each: each.path)
             folders = {path.rstrip("/") for some in roots.values() for path in some}
             refuse_tables(self._filesystem, [], folders, f"input: {self.text}")
-            found = zip(undated, in_threads(self._data_in, undated), strict=True)
-            undated = [path for path, files in found if any(is_data(file, path) for file in files)]
-        count = (
-            f"{len(undated):,} with Parquet files have no day in their names, such as {min(undated, default='')}"
-        )
+            found = zip(unfit, in_threads(self._data_in, unfit), strict=True)
+            unfit = [path for path, files in found if any(is_data(file, path) for file in files)]
+        example = min(unfit, default="")
+        count = f"{len(unfit):,} with Parquet files have no such day or value in their names, such as {example}"
         if not partitions:
-            also = f": {count}" if undated else ""
+            also = f": {count}" if unfit else ""
             raise OperatorError(f"input: {self.text} finds no partition with Parquet files (*.parquet){also}")
-        if undated:
+        if unfit:
             LOG.print(f"note     input: of what {self.text} finds, {count}: they are left out", markup=False)
         return partitions
 
@@ -108,7 +107,8 @@ class Pattern:
 
     @cached_property
     def _glob(self) -> str:
-        return "".join(_starred(form) if name else _escaped(literal) for literal, name, form, _ in self._pieces())
+        text = "".join(_starred(form) if name else _escaped(literal) for literal, name, form, _ in self._pieces())
+        return re.sub(r"\*+", "*", text)
 
     def _compiled(self) -> tuple[re.Pattern[str], list[str]]:
         """What matches the paths of partitions, and what each of its groups is: a placeholder's name, or a

@@ -65,6 +65,10 @@ def test_a_date_may_stand_several_times_and_is_one_day(tmp_path: Path) -> None:
         ("{date:%Y-%m%d}", "2026-51", None),
         ("1{date:%d-%m-%Y}", "12-05-2026", None),
         ("{date:%Y-%m-%d}0", "2026-05-10", None),
+        ("{date}{region}", "2026-05-12eu", "2026-05-12"),
+        ("{date}{region}", "2026-05-12", None),
+        ("*{date:%d-%m-%Y}*", "x12-05-2026", "2026-05-12"),
+        ("*{date:%d-%m-%Y}*", "1-05-2026", None),
     ],
 )
 def test_a_month_or_day_may_lack_its_zero_where_no_digit_is_beside_it(
@@ -72,7 +76,9 @@ def test_a_month_or_day_may_lack_its_zero_where_no_digit_is_beside_it(
 ) -> None:
     put(tmp_path, name)
     if day is None:
-        with pytest.raises(OperatorError, match="1 with Parquet files have no day in their names, such as"):
+        with pytest.raises(
+            OperatorError, match="1 with Parquet files have no such day or value in their names, such as"
+        ):
             paths(f"{tmp_path}/{pattern}")
         return
     (found,) = Pattern(f"{tmp_path}/{pattern}").partitions()
@@ -91,7 +97,7 @@ def test_both_spellings_of_a_day_are_one_partition_and_what_is_no_day_is_told(
     assert capsys.readouterr().err == ""
     paths(f"{tmp_path}/date={{date}}")
     told = capsys.readouterr().err
-    assert "/date={date} finds, 2 with Parquet files have no day in their names, such as " in told
+    assert "/date={date} finds, 2 with Parquet files have no such day or value in their names, such as " in told
     assert told.endswith("/date=20260502: they are left out\n")
     with pytest.raises(OperatorError, match=r"finds no partition with Parquet files .*: 2 with Parquet files have"):
         paths(f"{tmp_path}/c/date={{date}}")
