@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import BaseModel
 from rich.table import Table
 
@@ -33,6 +32,7 @@ from extraction.evaluation.labels import Labels, load_labels
 from extraction.merging.confidence import Calibration, Fitted, minimum_of
 from extraction.prompting.prompt import prompt_digest
 from extraction.schema.profile_model import facts
+from extraction.settings_base import dump_yaml
 from jobs.cli.command import command, enter
 from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import NOTHING, FilePath, LabelKeys, ProfileModel, Published, flag
@@ -74,7 +74,7 @@ def run(
         ) from None
     show_calibration(calibration, judged)
     if output:
-        _write(output, HEAD + yaml.safe_dump(calibration.model_dump(mode="json"), sort_keys=False))
+        _write(output, HEAD + dump_yaml(calibration.model_dump(mode="json")))
     if json_file:
         _write(json_file, json.dumps([vars(one) for one in judged]) + "\n")
     return DONE

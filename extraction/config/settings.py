@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError
-from extraction.merging.confidence import Calibration, Minima, Probability
+from extraction.merging.confidence import Calibration, Minima
 from extraction.prompting.prompt import Prompt, prompt_digest
-from extraction.schema.profile_model import fields, model_among, options_of
-from extraction.settings_base import Amount, Count, Frozen, Seconds
+from extraction.schema.profile_model import facts, model_among, options_of
+from extraction.settings_base import Amount, Count, Frozen, Seconds, load_yaml
 
 Engine = Literal["sglang", "llamacpp", "endpoint"]
 
@@ -77,7 +77,7 @@ class Columns(Frozen):
     epoch_unit: EpochUnit | None = Field(
         default=None,
         description="What numbers in the date's column count since 1970: `s`, `ms`, `us` or `ns`; `null` reads "
-        "them as yyyymmdd or as a year",
+        "them as yyyymmdd or as a year. In a column of texts only what is no date is such a number",
     )
 
 
@@ -269,7 +269,7 @@ class Confidence(Frozen):
         "model, profile and prompt; for others it is not applied, and the run says so. Without one the confidence "
         "of a value is a score, not a probability",
     )
-    min_confidence: Probability | Minima | None = Field(
+    min_confidence: Minima | None = Field(
         default=None,
         description="Confidence that a value needs to be published: one number for all fields, or a mapping of a "
         "field's path to a number. A mapping with `default` (for the fields that it does not name) replaces "
@@ -280,17 +280,17 @@ class Confidence(Frozen):
         default=True, description="Whether to ask servers for the log-probabilities of their tokens"
     )
 
+    @field_validator("min_confidence", mode="before")
+    @classmethod
+    def _of_all_fields(cls, value: Any) -> Any:
+        return value if value is None or isinstance(value, Mapping) else {"default": value}
+
     def minima(self, calibration: Calibration | None) -> Minima:
         """What a field's value needs to be published: what the settings give before what a calibration gives that
         fits the run's model, if there is one."""
         own: Minima = {"default": 0.0, **(calibration.min_confidence if calibration else {})}
-        match self.min_confidence:
-            case None:
-                return own
-            case dict() as given:
-                return given if "default" in given else {**own, **given}
-            case number:
-                return {"default": number}
+        given = self.min_confidence or {}
+        return given if "default" in given else {**own, **given}
 
 
 class Settings(Frozen):
@@ -383,7 +383,13 @@ def load_settings(path: Path, overrides: Mapping[str, Any] | None = None) -> Set
     except ValidationError as error:
         raise refused(error, path, overrides or {}, Settings) from None
     model = settings.profile_model()
-    fields(model)  # what can't be asked for, merged or published shows here, not after the last answer
+    # What can't be asked for, merged or published shows here, not after the last answer.
+    known = ["default", *(field.name for field in facts(model))]
+    for name in set(settings.confidence.min_confidence or ()).difference(known):
+        key, alike = f"confidence.min_confidence.{name}", get_close_matches(name, known, 1)
+        source = f"--set {key}" if key in pending else f"{path}: {key}"
+        meant = f": did you mean {alike[0]}?" if alike else ""
+        raise OperatorError(f"{source}: {model.__name__} publishes no field of this name{meant}")
     settings.prompt.check(model)
     return settings
 
@@ -391,7 +397,7 @@ def load_settings(path: Path, overrides: Mapping[str, Any] | None = None) -> Set
 def read_yaml(path: Path) -> dict[str, Any]:
     """The keys and values of a YAML file. Raises OperatorError where it can't be read or holds none."""
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise OperatorError(f"{path} can't be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -407,7 +413,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise OperatorError(f"--set {text}: KEY=VALUE is expected, such as limits.max_chunk_tokens=8000")
     try:
-        return key, yaml.safe_load(value)
+        return key, load_yaml(value)
     except yaml.YAMLError:
         raise OperatorError(f"--set {text}: {value!r} is not a YAML value") from None
 

@@ -12,7 +12,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from extraction.errors import OperatorError
-from extraction.settings_base import Count, Frozen
+from extraction.settings_base import Count, Frozen, load_yaml
 
 
 class Flags(Frozen):
@@ -108,7 +108,7 @@ class Choice:
 def load_matrix(path: Path) -> Matrix:
     """Read the matrix. Raises OperatorError with the row and flag that is wrong."""
     try:
-        return Matrix.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Matrix.model_validate(load_yaml(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError) as error:
         raise OperatorError(f"{path} can't be read: {' '.join(str(error).split())}") from None
     except ValidationError as error:

@@ -25,7 +25,7 @@ IN_TEXTS = (str, int, float, date, datetime)  # types of parts that have to stan
 
 class PlainJsonSchema(GenerateJsonSchema):
     """JSON schemas in which a decimal number is asked for as a number, and that say nothing of defaults that are no
-    JSON."""
+    JSON. What no answer can give raises ValueError where it is asked for."""
 
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 as pydantic has it
 
@@ -36,6 +36,19 @@ class PlainJsonSchema(GenerateJsonSchema):
         number: JsonSchemaValue = {"type": "number"}
         self.update_with_validations(number, schema, self.ValidationsMapping.numeric)
         return number
+
+    def enum_schema(self, schema: core_schema.EnumSchema) -> JsonSchemaValue:
+        """A choice of words or numbers: pydantic takes no member of another kind from JSON."""
+        plain = all(isinstance(member.value, str | int | float | None) for member in schema["members"])
+        if self.mode == "validation" and not plain:
+            raise ValueError(f"the members of {schema['cls'].__name__} are no words or numbers: make them texts")
+        return super().enum_schema(schema)
+
+    def timedelta_schema(self, schema: core_schema.TimedeltaSchema) -> JsonSchemaValue:
+        """A duration, which may be computed: no text has it as JSON has it."""
+        if self.mode == "serialization":
+            return super().timedelta_schema(schema)
+        raise ValueError("no document writes a timedelta as JSON does (P1DT2H): use a number or a text")
 
 
 @cache
@@ -52,7 +65,7 @@ def json_schema(model: type[BaseModel], mode: JsonSchemaMode) -> Node:
 
 def _has_schema(annotation: Any, mode: JsonSchemaMode) -> bool:
     try:
-        TypeAdapter(annotation).json_schema(mode=mode)
+        TypeAdapter(annotation).json_schema(mode=mode, schema_generator=PlainJsonSchema)
     except Exception:
         return False
     return True
@@ -108,6 +121,8 @@ def fields(model: type[BaseModel]) -> tuple[Field, ...]:
             rule = replace(rule, verbatim=not members_of(value) and value.get("type") != "boolean")
         _check(where, rule, value, structure, listed=listed)
         found.append(Field((name,), rule, column, _parts(rule, structure), Decimal in items))
+    if all(field.rule.about_answer for field in found):
+        raise OperatorError(f"{model.__name__} has no field that could be published: give it one")
     return tuple(found)
 
 
@@ -195,6 +210,11 @@ def _check(where: str, rule: Rule, value: Node, structure: type[BaseModel] | Non
         return
     if rule.verbatim and value.get("type") == "boolean":
         raise OperatorError(f"{where} is true or false, which stands in no text: its rule can't have verbatim=True")
+    if rule.verbatim and value.get("type") == "array":
+        raise OperatorError(
+            f"{where} is a list of lists, none of which stands in a text as it is: use a list of models with an "
+            "anchor, or a rule with verbatim=False"
+        )
     wrong = [name for name in rule.anchor if name not in parts]
     if not wrong and (rule.anchor or not parts or not rule.verbatim):
         return

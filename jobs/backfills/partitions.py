@@ -1,7 +1,8 @@
 """Partitions: what a pattern such as `s3://bucket/documents/date={date}/` finds, and what is in each.
 
 A placeholder stands for a part of a folder's or file's name. `{date}` is a day, written as 2026-01-31 or as a
-format says (`year={date:%Y}/month={date:%m}/day={date:%d}`); any other name is text.
+format says (`year={date:%Y}/month={date:%m}/day={date:%d}`); any other name is text. A month or day may be written
+without its zero (`month=5`), as Spark writes numbers, where no other digit can stand beside it.
 """
 
 import datetime
@@ -14,13 +15,15 @@ from typing import Any
 
 from extraction.errors import OperatorError
 from jobs.backfills.config import Declaration, Window
-from jobs.inputs.file_discovery import is_data, is_hidden, refuse_tables
+from jobs.cli.command import LOG
+from jobs.inputs.file_discovery import files_below, globbed, is_data, is_hidden, refuse_tables
 from jobs.state.storage import Storage, explained, filesystem_at, in_threads
 
 DATE_PLACEHOLDER, ISO = "date", "%Y-%m-%d"
 PLACEHOLDER = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
 DIRECTIVES = {"%Y": r"\d{4}", "%m": r"\d{2}", "%d": r"\d{2}", "%j": r"\d{3}", "%y": r"\d{2}"}
 VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "updated", "last_modified", "created")  # by store
+ALONE = re.compile(r"(?<![\d*}])(?<!%[Ymdjy])%[md](?![\d*{%])")  # a month or day that may have a single digit
 
 
 @dataclass(frozen=True)
@@ -73,16 +76,26 @@ class Pattern:
         with explained(f"input: {self.text} can't be listed"):
             self._filesystem.invalidate_cache()
             roots: dict[tuple[tuple[str, str], ...], list[str]] = {}
-            for path in map(str, self._filesystem.glob(self._glob)):
+            unfit: list[str] = []
+            for path in globbed(self._filesystem, self._glob):
                 values = self._values(path.rstrip("/"))
                 if values:
                     roots.setdefault(tuple(values.items()), []).append(path)
+                elif values is not None:
+                    unfit.append(path)
             listed = in_threads(lambda item: self._partition(dict(item[0]), item[1]), roots.items())
             partitions = sorted((each for each in listed if each.files), key=lambda each: each.path)
             folders = {path.rstrip("/") for some in roots.values() for path in some}
             refuse_tables(self._filesystem, [], folders, f"input: {self.text}")
+            found = zip(unfit, in_threads(self._data_in, unfit), strict=True)
+            unfit = [path for path, files in found if any(is_data(file, path) for file in files)]
+        example = min(unfit, default="")
+        count = f"{len(unfit):,} with Parquet files have no such day or value in their names, such as {example}"
         if not partitions:
-            raise OperatorError(f"input: {self.text} finds no partition with Parquet files (*.parquet)")
+            also = f": {count}" if unfit else ""
+            raise OperatorError(f"input: {self.text} finds no partition with Parquet files (*.parquet){also}")
+        if unfit:
+            LOG.print(f"note     input: of what {self.text} finds, {count}: they are left out", markup=False)
         return partitions
 
     def would_read(self, storage: Storage, path: str) -> bool:
@@ -94,17 +107,18 @@ class Pattern:
 
     @cached_property
     def _glob(self) -> str:
-        return "".join(_starred(form) if name else _escaped(literal) for literal, name, form in self._pieces())
+        text = "".join(_starred(form) if name else _escaped(literal) for literal, name, form, _ in self._pieces())
+        return re.sub(r"\*+", "*", text)
 
     def _compiled(self) -> tuple[re.Pattern[str], list[str]]:
         """What matches the paths of partitions, and what each of its groups is: a placeholder's name, or a
         directive of a date."""
         regex = ""
         fields: list[str] = []
-        for literal, name, form in self._pieces():
+        for literal, name, form, beside in self._pieces():
             if name == DATE_PLACEHOLDER:
                 fields += _directives(form)
-                regex += _matching(form)
+                regex += _matching(form, beside)
             elif name:
                 regex += "([^/]+)"
                 fields.append(name)
@@ -112,46 +126,53 @@ class Pattern:
                 regex += re.escape(literal).replace(r"\*", "[^/]*")
         return re.compile(regex), fields
 
-    def _pieces(self) -> Iterator[tuple[str, str, str | None]]:
-        """What stands between placeholders as (text, "", None), and the placeholders as ("", name, format)."""
-        end = 0
+    def _pieces(self) -> Iterator[tuple[str, str, str | None, str]]:
+        """What stands between placeholders as (text, "", None, ""), and the placeholders as ("", name, format, the
+        characters before and behind)."""
+        end, path = 0, f"/{self._path}/"
         for match in PLACEHOLDER.finditer(self._path):
-            yield self._path[end : match.start()], "", None
-            yield "", match[1], match[2]
+            yield self._path[end : match.start()], "", None, ""
             end = match.end()
-        yield self._path[end:], "", None
+            yield "", match[1], match[2], path[match.start()] + path[end + 1]
+        yield self._path[end:], "", None, ""
 
     def _values(self, path: str) -> dict[str, str] | None:
-        """The values in a path; None where it is none of the pattern's."""
-        match = self._regex.fullmatch(path)
-        if match is None or _strays(path, self._glob):
+        """The values in a path; None where it is none of the pattern's, none where they are no day."""
+        if _strays(path, self._glob):
             return None
+        match = self._regex.fullmatch(path)
+        if match is None:
+            return {}
         values: dict[str, str] = {}
         date: dict[str, str] = {}  # by directive
         for field, text in zip(self._fields, match.groups(), strict=True):
             if field not in DIRECTIVES:
                 values[field] = text
-            elif date.setdefault(field, text) == text:
+            elif date.setdefault(field, text.zfill(2)) == text.zfill(2):
                 values.setdefault(DATE_PLACEHOLDER, "")  # its place among the keys
             else:
-                return None
+                return {}
         if any(value.startswith(".") for value in values.values()):
             return None
         if date:
             day = _day(date)
             if day is None:
-                return None
+                return {}
             values[DATE_PLACEHOLDER] = day.isoformat()
         return values
+
+    def _data_in(self, root: str) -> dict[str, Mapping[str, Any]]:
+        """The files of a partition's folder, or the file that it is, with what the store tells of them."""
+        found, _ = files_below(self._filesystem, root)
+        return {path: info for path, info in found.items() if path == root or is_data(path, root)}
 
     def _partition(self, values: dict[str, str], roots: Sequence[str]) -> Partition:
         files: dict[str, str] = {}
         size = 0
         for root in roots:
-            for path, info in self._filesystem.find(root, detail=True).items():
-                if path == root or is_data(path, root):
-                    files[str(self._filesystem.unstrip_protocol(path))] = _version(info)
-                    size += info["size"] or 0
+            for path, info in self._data_in(root).items():
+                files[str(self._filesystem.unstrip_protocol(path))] = _version(info)
+                size += info["size"] or 0
         day = datetime.date.fromisoformat(values[DATE_PLACEHOLDER]) if self.dated else None
         return Partition(values, day, files, size)
 
@@ -168,7 +189,7 @@ def partitions_in_window(declared: Declaration, today: datetime.date) -> list[Pa
 
 def _strays(path: str, glob: str) -> bool:
     """Whether a part of a path is hidden where the pattern did not ask for that."""
-    parts = zip(path.split("/"), glob.split("/"), strict=True)
+    parts = zip(path.split("/"), glob.split("/"), strict=False)
     return any(is_hidden(part) and not asked.startswith(part[0]) for part, asked in parts)
 
 
@@ -191,10 +212,15 @@ def _directives(form: str | None) -> list[str]:
     return directives
 
 
-def _matching(form: str | None) -> str:
-    """What a date's text looks like, a group a directive."""
-    pieces = re.split("(%.)", form or ISO)
-    return "".join(f"({DIRECTIVES[piece]})" if n % 2 else re.escape(piece) for n, piece in enumerate(pieces))
+def _matching(form: str | None, beside: str) -> str:
+    """What a date's text looks like between two characters, a group a directive."""
+    form, regex, end = form or ISO, "", 0
+    alone = {match.start() - 1 for match in ALONE.finditer(f"{beside[0]}{form}{beside[1]}")}
+    for directive in re.finditer("%.", form):
+        digits = r"\d{1,2}" if directive.start() in alone else DIRECTIVES[directive[0]]
+        regex += f"{re.escape(form[end : directive.start()])}({digits})"
+        end = directive.end()
+    return regex + re.escape(form[end:])
 
 
 def _day(date: Mapping[str, str]) -> datetime.date | None:

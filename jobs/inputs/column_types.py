@@ -4,6 +4,7 @@ An id is the same text in all files, whatever type each of them has for it: 7, 7
 means nothing is refused by `refusal`; a value that means nothing becomes null, and `ColumnValues.unclear` says why.
 """
 
+import contextlib
 import datetime
 import re
 import uuid
@@ -70,14 +71,14 @@ def read_text(column: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 
 def read_values(name: str, column: pa.Array, epoch_unit: EpochUnit | None = None) -> ColumnValues:
-    """A column as the texts that its values mean for a column of the settings; empty ones are null."""
+    """A column as the texts that its values mean for a column of the settings; those of nothing but white space are
+    null."""
     role, column = role_of(name), _plain(column)
     if role == "date":
         return _dates(column, epoch_unit)
     values = _texts(column, as_hex=role == "id")
-    return ColumnValues(
-        pc.if_else(pc.equal(values.texts, ""), pa.scalar(None, pa.string()), values.texts), values.unclear
-    )
+    blank = pc.equal(pc.utf8_trim_whitespace(values.texts), "")
+    return ColumnValues(pc.if_else(blank, pa.scalar(None, pa.string()), values.texts), values.unclear)
 
 
 def _stored(kind: pa.DataType) -> pa.DataType:
@@ -202,7 +203,7 @@ def _moment(text: str, zone: str) -> str:
 
 def _day(text: str) -> str:
     """The date of a text that begins with one, in a form of ISO 8601: as it is written, whatever its zone."""
-    text = text.strip()
+    text = re.sub(r"\d", lambda digit: str(int(digit[0])), text.strip())  # whatever script its digits are of
     if YEAR_OR_MONTH.fullmatch(text):
         return text
     written = DAY.fullmatch(text) or COMPACT_DAY.fullmatch(text)
@@ -227,10 +228,11 @@ def _dates(column: pa.Array, epoch_unit: EpochUnit | None) -> ColumnValues:
         except pa.ArrowInvalid:  # a zone that this machine does not know
             column = column.cast(pa.timestamp(column.type.unit))
         return _each(column.cast(pa.string()), _day)
+    written = _is_text(column.type) or _is_bytes(column.type)
     if pa.types.is_floating(column.type):
         column = pa.array([_whole(value) for value in column.to_pylist()], pa.string())
     values = _texts(column, as_hex=False)
-    dates = _each(values.texts, lambda text: _dated(text, epoch_unit) if text.strip() else None)
+    dates = _each(values.texts, lambda text: _dated(text, epoch_unit, written=written) if text.strip() else None)
     return ColumnValues(dates.texts, values.unclear | dates.unclear)
 
 
@@ -241,8 +243,12 @@ def _whole(value: float | None) -> str | None:
     return str(int(value)) if abs(value) < 1e30 and value == int(value) else str(value)
 
 
-def _dated(text: str, epoch_unit: EpochUnit | None) -> str:
-    """The date of a text, or of a number since 1970 where there is a unit for it."""
+def _dated(text: str, epoch_unit: EpochUnit | None, *, written: bool) -> str:
+    """The date of a text, or of a number since 1970 where there is a unit for it; what is `written` as a date in a
+    column of texts is one all the same."""
+    if written:
+        with contextlib.suppress(_Unclear):
+            return _day(text)
     try:
         since = float(text) if epoch_unit else None
     except ValueError:

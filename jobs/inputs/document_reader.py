@@ -29,7 +29,7 @@ from jobs.inputs.column_mapping import (
     columns_of,
 )
 from jobs.inputs.column_types import read_text, read_values
-from jobs.inputs.file_discovery import files_at
+from jobs.inputs.file_discovery import files_at, is_broken_link
 from jobs.state.parquet_schemas import DOCUMENT_ROWS
 from jobs.state.storage import in_threads, is_outage, open_file, with_remedy
 
@@ -134,9 +134,10 @@ def _look_over(url: str, columns: Columns) -> FoundFile | DeadLetter:
     except PermissionError as error:
         raise OperatorError(f"{url} can't be read: {with_remedy(error)}") from None
     except (pa.ArrowException, OSError) as error:
-        if is_outage(error):
+        broken = is_broken_link(url)
+        if is_outage(error) and not broken:
             raise
-        why = f"this is no readable Parquet file ({_short(error)})"
+        why = "this link leads nowhere" if broken else f"this is no readable Parquet file ({_short(error)})"
         return DeadLetter(None, url, "plan", Fault.UNREADABLE, why)
     starts = np.cumsum([0, *(group.num_rows for group in groups)]).tolist()
     parts = [RowGroup(url, n, starts[n], g.num_rows, g.total_byte_size) for n, g in enumerate(groups) if g.num_rows]
@@ -144,8 +145,13 @@ def _look_over(url: str, columns: Columns) -> FoundFile | DeadLetter:
 
 
 def _parquet(file: Any) -> pq.ParquetFile:
-    """A Parquet file; days far from ours, which Spark writes as INT96, do not fit in nanoseconds."""
-    return pq.ParquetFile(file, coerce_int96_timestamp_unit="us")
+    """A Parquet file; days far from ours, which Spark writes as INT96, do not fit in nanoseconds. Arrow makes
+    dictionaries with numbers of another size than 32 bits of valid UTF-8 only."""
+    parquet = pq.ParquetFile(file, coerce_int96_timestamp_unit="us")
+    names = [field.name for field in parquet.schema_arrow if pa.types.is_dictionary(field.type)]
+    if not names:
+        return parquet
+    return pq.ParquetFile(file, metadata=parquet.metadata, coerce_int96_timestamp_unit="us", read_dictionary=names)
 
 
 def _dead_letter(found: FoundFile | DeadLetter) -> DeadLetter:

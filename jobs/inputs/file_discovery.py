@@ -4,9 +4,11 @@ A path that exists is that path, whatever signs are in it. `key=value` in a file
 table format is no folder of Parquet files: which of them are the table's, its log says.
 """
 
+import glob
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
@@ -40,21 +42,52 @@ def files_at(source: str) -> list[str]:
     with explained(f"--input {source} can't be opened"):
         filesystem, path = filesystem_at(source)
         if filesystem.isdir(path):
-            listed = list(map(str, filesystem.find(path)))
+            listed = list(files_below(filesystem, path)[0])
             refuse_tables(filesystem, listed, [path.rstrip("/")], f"--input {source}")
             found = [p for p in listed if is_data(p, path)]
         elif filesystem.exists(path):
             found = [path]
         elif GLOB_SIGNS.search(path):
             pattern, named = pattern_of(filesystem, path), path.split("/")
-            found = [p for p in map(str, filesystem.glob(pattern)) if is_data(p, named=named)]
-            refuse_tables(filesystem, [], {p.rpartition("/")[0] for p in found}, f"--input {source}")
+            listed = []
+            for place, is_folder in globbed(filesystem, pattern).items():
+                listed += files_below(filesystem, place)[0] if is_folder else [place]
+            found = [p for p in dict.fromkeys(listed) if is_data(p, named=named)]
+            refuse_tables(filesystem, listed, {p.rpartition("/")[0] for p in found}, f"--input {source}")
         else:
             store = "" if isinstance(filesystem, LocalFileSystem) else ", or no such bucket"
             raise OperatorError(f"--input {source}: there is no such file or folder{store}")
     if not found:
         raise OperatorError(f"--input {source}: there are no Parquet files (*.parquet) there")
     return [str(filesystem.unstrip_protocol(p)) for p in sorted(found)]
+
+
+def files_below(filesystem: Any, folder: str) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
+    """The files below a folder by path, with what the store tells of them, and the links to folders that were
+    followed: all but those to a folder that they are in."""
+    found: dict[str, Mapping[str, Any]] = {}
+    folders = [folder]
+    for each in folders:
+        for path, info in filesystem.find(each, detail=True).items():
+            if not (info.get("islink") and os.path.isdir(path)):
+                found[str(path)] = info
+            elif os.path.realpath(path) not in map(os.path.realpath, Path(path).parents):
+                folders.append(path)
+    return found, folders[1:]
+
+
+def globbed(filesystem: Any, pattern: str) -> dict[str, bool]:
+    """What a glob finds, and whether each is a folder. On this machine links to folders are followed, but by `**`,
+    which they could send around in circles."""
+    if isinstance(filesystem, LocalFileSystem) and "**" not in pattern:
+        return {path: os.path.isdir(path) for path in glob.glob(pattern, include_hidden=True)}
+    return {str(path): info["type"] == "directory" for path, info in filesystem.glob(pattern, detail=True).items()}
+
+
+def is_broken_link(url: str) -> bool:
+    """Whether a file's URL is that of a link on this machine that leads nowhere."""
+    filesystem, path = filesystem_at(url)
+    return isinstance(filesystem, LocalFileSystem) and os.path.islink(path) and not os.path.exists(path)
 
 
 def is_data(path: str, folder: str = "", named: Sequence[str] = ()) -> bool:
@@ -132,12 +165,23 @@ def refuse_own_output(inputs: Iterable[str], folder: str | None, flag: str) -> N
     would read what the first has written."""
     for given in inputs if folder else ():
         with explained(f"{flag} {folder} can't be compared with --input {given}"):
-            within = any(would_read(given, Storage(str(folder)), path) for path in WRITTEN)
+            read = [given, *_linked(given)]
+            within = any(would_read(each, Storage(str(folder)), path) for each in read for path in WRITTEN)
         if within:
             raise OperatorError(
                 f"{flag} {folder} is within --input {given}, which would take in the files that a run writes "
                 "there: give a place beside the input"
             )
+
+
+def _linked(source: str) -> list[str]:
+    """The folders on this machine that an input takes in by a glob, or by links."""
+    filesystem, path = filesystem_at(source)
+    if not isinstance(filesystem, LocalFileSystem):
+        return []
+    found = {path: True} if filesystem.isdir(path) else globbed(filesystem, pattern_of(filesystem, path))
+    folders = [place for place, is_folder in found.items() if is_folder]
+    return [place for folder in folders for place in (folder, *files_below(filesystem, folder)[1])]
 
 
 def would_read(source: str, storage: Storage, path: str) -> bool:
@@ -152,4 +196,5 @@ def would_read(source: str, storage: Storage, path: str) -> bool:
         folder = f"{place.rstrip('/')}/"
         return file.startswith(folder) and is_data(file, folder)
     pattern = re.compile(glob_translate(pattern_of(filesystem, place)))
-    return bool(pattern.match(file)) and is_data(file, named=place.split("/"))
+    above = (str(each) for each in (Path(file), *Path(file).parents))  # a folder that it finds is read whole
+    return any(map(pattern.match, above)) and is_data(file, named=place.split("/"))

@@ -25,7 +25,10 @@ from extraction.errors import OperatorError, ProfilesError
 
 PROBE_FILE = ".probe"
 STORE_THREADS = 16
-STORE_LIBRARIES = {"botocore", "aiobotocore", "s3fs", "gcsfs", "google", "adlfs", "azure", "aiohttp"}
+STORE_LIBRARIES = {
+    "botocore", "aiobotocore", "s3fs", "gcsfs", "google", "adlfs", "azure", "aiohttp", "huggingface_hub", "httpx",
+    "httpx2",
+}  # fmt: skip
 MISTAKES = {  # of credentials and regions, by the names that boto and google-auth have for them
     "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound",
     "NoRegionError", "InvalidRegionError", "TokenRetrievalError", "SSOTokenLoadError",
@@ -130,10 +133,13 @@ CHAIN_LINK = re.compile(r"[a-z0-9]+|[a-z0-9+]+://.*")
 
 
 def filesystem_at(url: str) -> tuple[Any, str]:
-    """The fsspec filesystem of a path or URL, and the path in it.
+    """The fsspec filesystem of a path or URL, and the path in it. Raises ValueError for an empty one, which is not
+    meant as the working directory.
 
     `::` joins filesystems (`simplecache::s3://...`) only where each part is one: else it belongs to a name.
     """
+    if not url:
+        raise ValueError("the path is empty, as a variable is that is not set")
     links = url.split("::")
     if len(links) > 1 and "://" in links[-1] and all(map(CHAIN_LINK.fullmatch, links)):
         filesystem, path = fsspec.url_to_fs(url)

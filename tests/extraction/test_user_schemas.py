@@ -81,7 +81,6 @@ TYPES: list[Any] = [
     datetime.datetime,
     AwareDatetime,
     datetime.time,
-    datetime.timedelta,
     PastDate,
     Decimal,
     UUID,

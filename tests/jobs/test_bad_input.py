@@ -33,6 +33,7 @@ def complaint(capsys: pytest.CaptureFixture[str], argv: list[str]) -> str:
         (["--input", "a", "--output", "b", "--engine", "llamacpp", "--model", "gpt"], "gemma-3-270m"),
         (["--input", "a", "--output", "b", "--engine", "endpoint", "--endpoint", "host"], "--endpoint host"),
         (["--input", "a", "--output", "b", "--schema", "json:loads"], "json:loads"),
+        (["--input", "", "--output", "b"], "--input  can't be opened: the path is empty"),
     ],
 )
 def test_flags_and_settings(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from extraction.config.settings import Limits, Price, Settings, load_settings, p
 from extraction.errors import OperatorError
 from extraction.prompting.prompt import prompt_digest
 from extraction.schema.company import CompanyProfile
+from extraction.settings_base import dump_yaml, load_yaml
 from jobs.backfills.config import Declaration
 from tests.extraction.merging.test_confidence import calibration
 from tests.extraction.samples import Vineyard
@@ -47,17 +48,55 @@ def refused(path: Path, overrides: dict[str, Any] | None = None) -> str:
 
 
 def test_what_a_published_value_needs_may_be_said_for_each_field(tmp_path: Path) -> None:
-    settings = load_settings(written(tmp_path, confidence={"min_confidence": {"name": 0.9, "default": 0.5}}))
-    assert settings.confidence.minima(None) == {"name": 0.9, "default": 0.5}
+    settings = load_settings(
+        written(tmp_path, confidence={"min_confidence": {"identity.legal_name": 0.9, "default": 0.5}})
+    )
+    assert settings.confidence.minima(None) == {"identity.legal_name": 0.9, "default": 0.5}
     plain = load_settings(written(tmp_path), {"confidence.min_confidence": 0.7})
     own = calibration(min_confidence={"default": 0.8, "city": 0.9})
     assert load_settings(written(tmp_path)).confidence.minima(own) == {"default": 0.8, "city": 0.9}
-    assert settings.confidence.minima(own) == {"default": 0.5, "name": 0.9}
-    some = load_settings(written(tmp_path, confidence={"min_confidence": {"name": 0.6}}))
-    assert some.confidence.minima(own) == {"default": 0.8, "city": 0.9, "name": 0.6}
+    assert settings.confidence.minima(own) == {"default": 0.5, "identity.legal_name": 0.9}
+    some = load_settings(written(tmp_path, confidence={"min_confidence": {"identity.legal_name": 0.6}}))
+    assert some.confidence.minima(own) == {"default": 0.8, "city": 0.9, "identity.legal_name": 0.6}
     assert plain.confidence.minima(own) == {"default": 0.7}
     assert "confidence.min_confidence" in refused(written(tmp_path), {"confidence.min_confidence": 1.5})
     assert "can't be read" in refused(written(tmp_path), {"confidence.calibration": "nowhere.yaml"})
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"contact.website": 0.9, "default": 2}, "min_confidence.default: Input should be less than or equal to 1"),
+        ({"contact.website": "much"}, "min_confidence.contact.website: Input should be a valid number"),
+        ({"contact.webiste": 0.9}, "publishes no field of this name: did you mean contact.website?"),
+        ({"contact": 0.9}, "min_confidence.contact: CompanyProfile publishes no field of this name"),
+    ],
+)
+def test_what_a_value_needs_is_said_of_fields_that_there_are(
+    tmp_path: Path, given: dict[str, Any], complaint: str
+) -> None:
+    assert complaint in refused(written(tmp_path, confidence={"min_confidence": given}))
+    name, value = next(iter(given.items()))
+    if len(given) == 1:
+        said = refused(written(tmp_path), {f"confidence.min_confidence.{name}": value})
+        assert said.startswith(f"--set confidence.min_confidence.{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("limits.max_chunk_tokens", True),
+        ("max_dead_fraction", False),
+        ("sampling.temperature", True),
+        ("servers.max_servers", True),
+        ("trust", {"press": True}),
+        ("confidence.min_confidence", True),
+        ("confidence.min_confidence", {"default": False}),
+    ],
+)
+def test_true_and_false_are_no_numbers(tmp_path: Path, key: str, value: Any) -> None:
+    said = refused(written(tmp_path), {key: value})
+    assert said.startswith(f"--set {key}: Input should be a number, not true or false (given: ")
 
 
 @pytest.mark.parametrize("name", ["demo.yaml", "extract.yaml"])
@@ -149,6 +188,11 @@ def test_names_with_dots_are_one_name(tmp_path: Path) -> None:
     [
         ("limits: [1, 2", "run.yaml is not YAML: "),
         ("a: b: c", "run.yaml is not YAML: "),
+        (
+            "wire: auto\nwire: light",
+            'is not YAML: the key wire stands twice in "<unicode string>", line 2, column 1',
+        ),
+        ("limits: {max_chunk_tokens: 5, 'max_chunk_tokens': 6}", "the key max_chunk_tokens stands twice"),
         ("a: !!python/object:os.system x", "run.yaml is not YAML: "),
         ("", "run.yaml holds no settings: `key: value` lines are expected"),
         ("just text", "holds no settings"),
@@ -182,14 +226,37 @@ def test_overrides_are_laid_over_the_file(tmp_path: Path) -> None:
         ("servers.max_servers=null", ("servers.max_servers", None)),
         ("endpoint.url=http://h:1/v1", ("endpoint.url", "http://h:1/v1")),
         ("sglang.command=[a, b]", ("sglang.command", ["a", "b"])),
+        ("limits.max_chunk_tokens=010000", ("limits.max_chunk_tokens", 10_000)),
+        ("limits.max_chunk_tokens=1:30", ("limits.max_chunk_tokens", "1:30")),
+        ("price.gpu_hour=1e3", ("price.gpu_hour", 1000.0)),
+        ("price.gpu_hour=-.5e-1", ("price.gpu_hour", -0.05)),
+        ("model.name=NO", ("model.name", "NO")),
+        ("max_dead_fraction=yes", ("max_dead_fraction", "yes")),
+        ("confidence.logprobs=false", ("confidence.logprobs", False)),
+        ("window.first=2026-01-01", ("window.first", "2026-01-01")),
     ],
 )
 def test_an_override_is_a_key_and_a_yaml_value(text: str, expected: tuple[str, Any]) -> None:
     assert parse_override(text) == expected
 
 
+def test_keys_may_be_merged_and_what_is_written_reads_the_same_by_any_version() -> None:
+    merged = load_yaml("a: &a {b: 1, c: 1}\nd: &d {<<: *a, b: 2}\ne: {<<: *d, c: 3}")
+    assert merged == {"a": {"b": 1, "c": 1}, "d": {"b": 2, "c": 1}, "e": {"b": 2, "c": 3}}
+    texts = ["12e34567", "0891", "0o17", "-.5", "yes", "1:30", "2026-01-01", "null", "true", "", "~", "<<"]
+    data = {"texts": texts, "numbers": [10, 0.5, 1e-9, 1e30], "flags": [True, None]}
+    assert load_yaml(dump_yaml(data)) == yaml.safe_load(dump_yaml(data)) == data
+
+
 @pytest.mark.parametrize(
-    ("text", "complaint"), [("a", "KEY=VALUE"), ("=3", "KEY=VALUE"), ("a=[1", "is not a YAML")]
+    ("text", "complaint"),
+    [
+        ("a", "KEY=VALUE"),
+        ("=3", "KEY=VALUE"),
+        ("a=[1", "is not a YAML"),
+        ("a={b: 1, b: 2}", "is not a YAML"),
+        ("a=" + "9" * 5000, "is not a YAML"),
+    ],
 )
 def test_what_is_no_override_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(OperatorError, match=complaint):

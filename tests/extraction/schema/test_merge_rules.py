@@ -3,11 +3,11 @@
 import datetime
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Annotated, Literal, Never
 
 import pytest
-from pydantic import BaseModel, RootModel, computed_field
+from pydantic import BaseModel, ConfigDict, Field, RootModel, computed_field
 
 from extraction.errors import OperatorError
 from extraction.grounding.value_finders import Hints
@@ -112,6 +112,31 @@ class Unquoting(BaseModel):
     words: Annotated[list[Plot], quoted()]
 
 
+class Lists(BaseModel):
+    rows: list[list[str]] | None
+
+
+class Pairs(BaseModel):
+    pairs: Annotated[list[tuple[str, str]], union()]
+
+
+class Empty(BaseModel):
+    pass
+
+
+class Hidden(BaseModel):
+    name: Annotated[str, Field(exclude=True)]
+
+
+class Within(BaseModel):
+    name: str
+    inner: Hidden
+
+
+class Judged(BaseModel):
+    about: Annotated[str, subject("farm")]
+
+
 @pytest.mark.parametrize(
     ("model", "complaint"),
     [
@@ -122,6 +147,12 @@ class Unquoting(BaseModel):
         (AnchorOnText, r"anchor='name', it takes none"),
         (WholePlot, r"WholePlot\.plot has a rule with no anchor"),
         (QuotedFlag, r"QuotedFlag\.listed is true or false"),
+        (Lists, r"Lists\.rows is a list of lists, .*: use a list of models with an anchor, or .* verbatim=False"),
+        (Pairs, r"Pairs\.pairs is a list of lists"),
+        (Empty, "Empty has no field that could be published"),
+        (Hidden, "Hidden has no field that could be published"),
+        (Within, "Hidden has no field that could be published"),
+        (Judged, "Judged has no field that could be published"),
         (Unquoting, r"Unquoting\.words has the rule quoted\(\): its items need"),
     ],
 )
@@ -184,6 +215,10 @@ class Chosen(BaseModel):
         return len(self.name or "") > 9
 
     @computed_field
+    def age(self) -> datetime.timedelta | None:
+        return None
+
+    @computed_field
     def words(self) -> list[str]:
         return (self.name or "").split()
 
@@ -202,6 +237,7 @@ def test_what_is_chosen_is_a_reading_unless_the_rule_says_otherwise() -> None:
         "day": ("vote", True),
         "plots": ("union", True),
         "long": ("vote", False),
+        "age": ("vote", False),
         "words": ("union", False),
     }
 
@@ -214,6 +250,28 @@ class Uncallable(BaseModel):
 class Unfinished(BaseModel):
     name: str
     other: "Nowhere"  # type: ignore[name-defined]  # noqa: F821
+
+
+class Deadline(Enum):
+    FIRST = datetime.date(2024, 1, 1)
+
+
+class Due(BaseModel):
+    name: str
+    due: Deadline | None
+
+
+class DueOften(BaseModel):
+    times: Annotated[list[Due], union(anchor="name")]
+
+
+class Lasting(BaseModel):
+    name: str
+    lasts: list[datetime.timedelta | None]
+
+
+class InFloats(Lasting):
+    model_config = ConfigDict(ser_json_timedelta="float")
 
 
 class Rows(RootModel[list[str]]):
@@ -234,6 +292,10 @@ class Boxed(BaseModel):
     [
         (Uncallable, r"Uncallable\.hook can't be asked for as JSON"),
         (Unfinished, r"Unfinished\.other can't be asked for as JSON: .*Nowhere"),
+        (Due, r"Due\.due can't be asked for as JSON: the members of Deadline are no words or numbers"),
+        (DueOften, r"DueOften\.times can't be asked for as JSON: the members of Deadline"),
+        (Lasting, r"Lasting\.lasts can't be asked for as JSON: no document writes a timedelta as JSON does"),
+        (InFloats, r"InFloats\.lasts can't be asked"),
         (Rows, "Rows is no object with fields"),
         (Boxed, r"Boxed\.boxes holds something with parts that is no pydantic model"),
     ],

@@ -54,6 +54,53 @@ def test_a_date_may_stand_several_times_and_is_one_day(tmp_path: Path) -> None:
         Pattern(f"{tmp_path}/{{date:day}}/")
 
 
+@pytest.mark.parametrize(
+    ("pattern", "name", "day"),
+    [
+        ("year={date:%Y}/month={date:%m}/day={date:%d}/", "year=2026/month=5/day=1", "2026-05-01"),
+        ("year={date:%Y}/month={date:%m}/day={date:%d}/", "year=2026/month=12/day=31", "2026-12-31"),
+        ("month={date:%m}/date={date}", "month=5/date=2026-05-1", "2026-05-01"),
+        ("{date:%Y.%m.%d}-{region}", "2026.5.1-eu", "2026-05-01"),
+        ("{date:%Y%m%d}", "202651", None),
+        ("{date:%Y-%m%d}", "2026-51", None),
+        ("1{date:%d-%m-%Y}", "12-05-2026", None),
+        ("{date:%Y-%m-%d}0", "2026-05-10", None),
+        ("{date}{region}", "2026-05-12eu", "2026-05-12"),
+        ("{date}{region}", "2026-05-12", None),
+        ("*{date:%d-%m-%Y}*", "x12-05-2026", "2026-05-12"),
+        ("*{date:%d-%m-%Y}*", "1-05-2026", None),
+    ],
+)
+def test_a_month_or_day_may_lack_its_zero_where_no_digit_is_beside_it(
+    tmp_path: Path, pattern: str, name: str, day: str | None
+) -> None:
+    put(tmp_path, name)
+    if day is None:
+        with pytest.raises(OperatorError, match="1 with Parquet files have no such day or value in"):
+            paths(f"{tmp_path}/{pattern}")
+        return
+    (found,) = Pattern(f"{tmp_path}/{pattern}").partitions()
+    assert str(found.day) == day
+
+
+def test_both_spellings_of_a_day_are_one_partition_and_what_is_no_day_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, "date=2026-05-01", "date=2026-05-1", "date=20260502", "date=__HIVE_DEFAULT_PARTITION__", "_x")
+    for n in range(2):
+        put(tmp_path / "c", f"date=2026-13-0{n}", f".date=2026-13-0{n}")
+    (tmp_path / "date=2026-13-01").mkdir()
+    (found,) = Pattern(f"{tmp_path}/{{date:date=%Y-%m-%d}}/").partitions()
+    assert (found.path, len(found.files)) == ("date=2026-05-01", 2)
+    assert capsys.readouterr().err == ""
+    paths(f"{tmp_path}/date={{date}}")
+    told = capsys.readouterr().err
+    assert "/date={date} finds, 2 with Parquet files have no such day or value in their names, such as " in told
+    assert told.endswith("/date=20260502: they are left out\n")
+    with pytest.raises(OperatorError, match=r"finds no partition with Parquet files .*: 2 with Parquet files have"):
+        paths(f"{tmp_path}/c/date={{date}}")
+
+
 def test_folders_without_parquet_and_hidden_ones_are_none(tmp_path: Path) -> None:
     put(tmp_path, "site=a", "site=.hidden")
     (tmp_path / "site=b").mkdir()
@@ -76,6 +123,15 @@ def test_what_is_hidden_is_in_no_partition(tmp_path: Path) -> None:
     assert paths(f"{tmp_path}/sites/_{{site}}") == ["site=temporary"]
     with pytest.raises(OperatorError, match="finds no partition"):
         paths(f"{tmp_path}/*/date={{date}}/")
+
+
+def test_links_to_folders_are_followed(tmp_path: Path) -> None:
+    put(tmp_path / "there", "month=1/day=2/more")
+    (tmp_path / "year=2026").symlink_to(tmp_path / "there")
+    put(tmp_path / "far", "x")
+    (tmp_path / "there" / "month=1" / "day=2" / "far").symlink_to(tmp_path / "far")
+    (found,) = Pattern(f"{tmp_path}/year={{date:%Y}}/month={{date:%m}}/day={{date:%d}}").partitions()
+    assert [file.partition("day=2/")[2] for file in found.files] == ["more/part.parquet", "far/x/part.parquet"]
 
 
 def test_only_a_star_is_a_wildcard(tmp_path: Path) -> None:

@@ -55,6 +55,13 @@ def test_ids(column: pa.Array, expected: list[str | None]) -> None:
     assert read_values("company_id", column).unclear == {}
 
 
+@pytest.mark.parametrize("name", ["document_id", "company_id", "company_name", "title"])
+def test_white_space_is_no_value(name: str) -> None:
+    column = pa.array([" ", "\t\r\n", "\u00a0", "\u3000 ", " a "])
+    read = read_values(name, column)
+    assert (read.texts.to_pylist(), read.unclear) == ([None] * 4 + [" a "], {})
+
+
 @given(st.lists(st.none() | st.integers(-(2**31), 2**31)))
 def test_a_whole_number_is_one_id_in_all_types(numbers: list[int | None]) -> None:
     kinds = (pa.int64(), pa.float64(), pa.decimal128(22, 3), pa.decimal256(40, 0))
@@ -89,6 +96,9 @@ def test_an_id_that_means_nothing_is_told(column: pa.Array, why: str) -> None:
         ("20240501", "2024-05-01"),
         ("20240501T120000Z", "2024-05-01"),
         ("2024-W18-3", "2024-05-01"),
+        ("２０２４", "2024"),
+        ("٢٠٢٤-٠٥", "2024-05"),
+        ("२०२४-०५-०१", "2024-05-01"),
         ("", None),
         (" ", None),
     ],
@@ -118,6 +128,9 @@ def test_a_date_in_a_form_of_iso(text: str, date: str | None) -> None:
         (pa.array(["1714521600000000"]), "us", "2024-05-01"),
         (pa.array([1_714_521_600_000_000_000]), "ns", "2024-05-01"),
         (pa.array(["2024-05-01"]), "ms", "2024-05-01"),
+        (pa.array(["20240501"]), "s", "2024-05-01"),
+        (pa.array([b"2024"]).dictionary_encode(), "s", "2024"),
+        (pa.array([20240501]), "s", "1970-08-23"),
     ],
 )
 def test_a_date_of_another_type(column: pa.Array, unit: EpochUnit | None, date: str) -> None:

@@ -302,6 +302,18 @@ def test_a_broken_page_costs_its_column_or_its_row_group(tmp_path: Path) -> None
     assert "rows 6 to 8 can't be read" in rows[6]["unreadable"] and rows[6]["lost_rows"] == 3
 
 
+@pytest.mark.parametrize("numbers", [pa.int8(), pa.int32(), pa.uint16(), pa.int64()], ids=str)
+def test_a_dictionary_s_value_that_is_not_utf8_costs_its_rows(tmp_path: Path, numbers: pa.DataType) -> None:
+    words = pa.array([b"one", b"\xff", b"two"]).view(pa.string())
+    column = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2, 1, None], numbers), words)
+    counts = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0, 1, None], numbers), pa.array([7, 8]))
+    columns = {"document_id": list("abcde"), "text": column, "title": column, "company_id": counts}
+    rows = rows_in(put(tmp_path / "a.parquet", pa.table(columns)))
+    assert [r["text"] for r in rows] == [r["title"] for r in rows] == ["one", None, "two", None, None]
+    assert [r["not_text"] for r in rows] == [bool(r["unclear"]) for r in rows] == [False, True, False, True, False]
+    assert [r["company_id"] for r in rows] == ["7", "8", "7", "8", "e"]
+
+
 @pytest.mark.parametrize("keeps_schema", [True, False])
 def test_days_of_int96_do_not_wrap(tmp_path: Path, *, keeps_schema: bool) -> None:
     days = pa.array([datetime.datetime(9999, 12, 31), datetime.datetime(1000, 1, 1)], pa.timestamp("us"))
@@ -326,6 +338,17 @@ def test_what_is_small_by_a_dictionary_is_read_in_small_pieces(tmp_path: Path, *
     read = list(document_rows([part], Columns()))
     assert max(rows.nbytes for rows in read) < 18 << 20 and len(read) > 8
     assert [i for rows in read for i in rows["document_id"].to_pylist()] == ids.to_pylist()
+
+
+def test_a_link_that_leads_nowhere_costs_itself(tmp_path: Path) -> None:
+    put(tmp_path / "a.parquet", table())
+    (tmp_path / "b.parquet").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "c.parquet").symlink_to(tmp_path / "c.parquet")
+    found = find_input([str(tmp_path)], Columns())
+    assert found.rows == 2
+    assert [(Path(d.source_path).name, d.message) for d in found.dead_letters] == [
+        ("b.parquet", "this link leads nowhere"), ("c.parquet", "this link leads nowhere"),
+    ]  # fmt: skip
 
 
 def test_the_same_file_by_two_paths_is_read_once(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import fsspec
 import pytest
 
 from extraction.errors import OperatorError
-from jobs.inputs.file_discovery import files_at, keys_in, refuse_own_output
+from jobs.inputs.file_discovery import files_at, is_broken_link, keys_in, refuse_own_output
 from tests.jobs.helpers import row, write
 
 ODD = ("[1]", "a?b", "a::b", "100%", "a%20b", "two words", "a*b", "x=[é]", "s3:", "#1", "{date}", "~", "!a")
@@ -35,6 +35,55 @@ def test_globs_of_what_does_not_exist_by_name(tmp_path: Path) -> None:
     assert names(tmp_path / "**" / "a*.parquet", tmp_path) == ["a1.parquet", "sub/a3.parquet"]
     with pytest.raises(OperatorError, match="there is no such file or folder"):
         files_at(str(tmp_path / "a::c"))
+
+
+def test_folders_that_a_glob_finds_are_read_as_given_ones(tmp_path: Path) -> None:
+    for name in (
+        "day1.parquet/part-0.parquet",
+        "day1.parquet/_temporary/part-1.parquet",
+        "day2.parquet",
+        "x/y/c.pq",
+    ):
+        write(tmp_path / "in" / name, [row(0)])
+    (tmp_path / "in" / "day1.parquet" / "_SUCCESS").touch()
+    store = fsspec.filesystem("memory")
+    store.put(str(tmp_path / "in"), "/globbed", recursive=True)
+    days = ["day1.parquet/part-0.parquet", "day2.parquet"]
+    for root in (str(tmp_path / "in"), "memory://globbed"):
+        start = "/globbed/" if "mem" in root else "/in/"
+        for given, found in {"*.parquet": days, "*": [*days, "x/y/c.pq"], "?/*": ["x/y/c.pq"]}.items():
+            assert [url.partition(start)[2] for url in files_at(f"{root}/{given}")] == found
+    store.rm("/globbed", recursive=True)
+    delta(tmp_path / "in" / "x")
+    with pytest.raises(OperatorError, match="x is a Delta Lake table"):
+        files_at(f"{tmp_path}/in/*")
+
+
+def test_links_to_folders_are_followed_but_in_circles(tmp_path: Path) -> None:
+    for name in ("in/a.parquet", "there/b.parquet", "further/c.parquet"):
+        write(tmp_path / name, [row(0)])
+    for link, target in {"in/day=1": "there", "there/more": "further", "further/back": "there", "in/in": "in",
+                         "in/all": ".", "in/gone.parquet": "nowhere"}.items():  # fmt: skip
+        (tmp_path / link).symlink_to(tmp_path / target)
+    found = ["in/a.parquet", "in/day=1/b.parquet", "in/day=1/more/c.parquet", "in/gone.parquet"]
+    assert names(tmp_path / "in", tmp_path) == found
+    assert names(tmp_path / "in" / "d*", tmp_path) == found[1:3]
+    assert names(tmp_path / "in" / "d*" / "*.parquet", tmp_path) == found[1:2]
+    assert [is_broken_link(f"file://{tmp_path}/{each}") for each in found] == [False] * 3 + [True]
+
+
+@pytest.mark.parametrize("given", ["in", "in/*"])
+def test_an_output_that_a_link_leads_to_is_refused(tmp_path: Path, given: str) -> None:
+    write(tmp_path / "in" / "a.parquet", [row(0)])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "out")
+    with pytest.raises(OperatorError, match=r"--output .* is within --input"):
+        refuse_own_output([f"{tmp_path}/{given}"], f"{tmp_path}/out", "--output")
+
+
+def test_an_empty_path_is_not_the_working_directory() -> None:
+    with pytest.raises(OperatorError, match=r"^--input  can't be opened: the path is empty, as a variable is"):
+        files_at("")
 
 
 def test_chained_filesystems_are_still_opened(tmp_path: Path) -> None:
@@ -100,6 +149,9 @@ def test_a_folder_named_as_a_log_is_none(tmp_path: Path) -> None:
         ("in/out/current", "in/out", True),
         ("in/*/profiles.parquet", "in/out", False),
         ("in/out/*/profiles.parquet", "in/out", True),
+        ("in/*", "in/out", True),
+        ("in/[o]*", "in/out2", True),
+        ("in/[n]*", "in/out", False),
         ("in", "out", False),
         ("in", "in2", False),
         ("in", "in/_out", False),

@@ -240,7 +240,7 @@ class Works(BaseModel):
     grade: Annotated[Grade | Literal[2, 3] | None, vote(verbatim=False)] = None
     open: bool | None = None
     numbers: set[int] = set()
-    rows: list[list[float]] = []
+    rows: Annotated[list[list[float]], union(verbatim=False)] = []
     plants: Annotated[list[Plant], union(anchor=("name", "since"))] = []
 
 

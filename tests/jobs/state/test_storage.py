@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pyarrow as pa
 import pytest
 from botocore.exceptions import (  # type: ignore[import-untyped]
@@ -163,6 +164,7 @@ def test_a_store_without_credentials_is_the_operators_mistake(
         (OSError(121, "The bucket must be addressed using the specified endpoint."), "AWS_DEFAULT_REGION"),
         (NoRegionError(), "AWS_DEFAULT_REGION"),
         (EndpointConnectionError(endpoint_url="http://x"), "AWS_ENDPOINT_URL"),
+        (httpx2.ConnectError("[Errno -2] Name or service not known"), "see whether the store can be reached"),
         (ImportError("Install s3fs to access S3"), "the extra s3"),
     ],
 )
