@@ -118,7 +118,7 @@ def prepare(
     refuse_own_output(inputs, output, "--output")
     refuse_own_output(inputs, ledger, "--ledger")
     run_id = new_run_id()
-    ledgers = storage_at(ledger, "--ledger") if ledger else None
+    ledgers = storage_at(ledger, "--ledger") if ledger is not None else None
     this = Run(run_id, settings, servers, storage_at(output), logs_of(run_id), ledgers, tuple(tables))
     schema = profile_schema(this.model)
     for table in tables:

@@ -51,6 +51,15 @@ def test_no_such_path_and_no_parquet_in_it(tmp_path: Path, capsys: pytest.Captur
         assert words in complaint(capsys, arguments(tmp_path / name, tmp_path / "out", NOWHERE))
 
 
+@pytest.mark.parametrize("flag", ["--output", "--ledger"])
+def test_a_variable_that_is_not_set_is_no_place(
+    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path / "in.parquet", [row(1)])
+    said = complaint(capsys, [*arguments(source, tmp_path / "out", NOWHERE), flag, ""])
+    assert f"{flag}  can't be written to: the path is empty" in said
+
+
 def test_a_missing_column_names_those_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pq.write_table(pa.table({"id": ["a"], "text": ["b"]}), tmp_path / "in.parquet")
     said = complaint(capsys, arguments(tmp_path / "in.parquet", tmp_path / "out", NOWHERE))
