@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from extraction.errors import Fault
 from extraction.prompting.logprobs import mirrored
-from extraction.prompting.response_schema import complete, has_shape
+from extraction.prompting.response_schema import complete, misshapen
 from extraction.schema.arrow_types import storable
 from extraction.schema.profile_model import fields, model_among, options_of
 
@@ -234,8 +234,8 @@ def _judged(value: Any, model: type[P], mirrors: dict[int, Any]) -> tuple[P, lis
                 del items[refusal.limit :]
                 del mirrors.get(id(items), [])[refusal.limit :]
             continue
-        if first is None and not has_shape(value, model):
-            raise _invalid(model, refusals[0])
+        if first is None and (wrong := misshapen(value, model)) is not None:
+            raise _invalid(model, next((r for r in refusals if r.place[: len(wrong)] == wrong), refusals[0]))
         first = first or refusals[0]
         places = {tuple(key for _, key in p): (p, r) for p, r in zip(paths, refusals, strict=True) if p}
         ordered = sorted(places)  # what is within a place follows it

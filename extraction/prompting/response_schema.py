@@ -106,10 +106,10 @@ def _shape_validator(model: type[BaseModel]) -> Draft202012Validator:
     return Draft202012Validator(_shape(model))
 
 
-def has_shape(value: Any, model: type[BaseModel]) -> bool:
-    """Whether a reply has the fields and JSON types that were asked for; what grammars can't be asked for (bounds,
-    patterns, dates, validators) does not count."""
-    return bool(_shape_validator(model).is_valid(value))
+def misshapen(value: Any, model: type[BaseModel]) -> tuple[int | str, ...] | None:
+    """A place in a reply that lacks a field or has another JSON type than was asked for; None where all is as asked:
+    what grammars can't be asked for (bounds, patterns, dates, validators) does not count."""
+    return next((tuple(error.absolute_path) for error in _shape_validator(model).iter_errors(value)), None)
 
 
 def unknown_keys(value: Any, model: type[BaseModel]) -> list[str]:

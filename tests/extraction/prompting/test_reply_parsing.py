@@ -541,6 +541,16 @@ def test_a_reply_that_the_whole_model_refuses_is_invalid(day: str) -> None:
     assert fault_of(json.dumps(said), Together).fault is Fault.INVALID
 
 
+class Dated(BaseModel):
+    day: datetime.date
+    name: str
+
+
+def test_a_reply_is_no_profile_for_the_value_that_cannot_be_taken_out() -> None:
+    said = {"day": "2024-02-30", "name": None}
+    assert str(fault_of(json.dumps(said), Dated)) == "the answer is no Dated: name: string_type"
+
+
 def test_scores_follow_values_that_are_taken_out() -> None:
     said = {"codes": ["x", "a"], "ratio": 0.0, "even": 2}
     found = parse(json.dumps(said), "stop", Judged, [-1.0, -2.0, -3.0, -4.0])
