@@ -107,8 +107,8 @@ def _shape_validator(model: type[BaseModel]) -> Draft202012Validator:
 
 
 def misshapen(value: Any, model: type[BaseModel]) -> tuple[int | str, ...] | None:
-    """A place in a reply that lacks a field or has another JSON type than was asked for; None where all is as asked:
-    what grammars can't be asked for (bounds, patterns, dates, validators) does not count."""
+    """A place in a reply that lacks a field or has another JSON type than was asked for; None where there is none.
+    What grammars can't be asked for (bounds, patterns, dates, validators) does not count."""
     return next((tuple(error.absolute_path) for error in _shape_validator(model).iter_errors(value)), None)
 
 
