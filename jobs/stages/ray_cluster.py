@@ -34,6 +34,8 @@ UPSCALING = 1.1  # tasks that an actor holds for each that it works on, from whi
 FAILED_STARTS = 3  # of servers, one after another, that a run of several bears: nodes differ, mistakes hit all
 AUTOSCALING_STATUS = "__autoscaling_status"  # where the autoscaler v1 writes what it does
 HEAD_ANSWERS_S = 5
+# Ray waits 30 seconds for a node of its own, which has no setting and is not enough where others have the cores.
+SLOW_START, MOST_STARTS = "timed out during startup", 3
 ANSWERED_WITHIN_S = 20.0  # an autoscaler looks every 5 seconds at what is asked for
 KINDS_ASKED = 8  # of nodes, what memory their GPUs have
 MEMORY_GIB: dict[str, float] = {}  # of GPUs, by the kind of their node
@@ -237,13 +239,28 @@ def _init(*, address: str, **more: Any) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     # Ray has no switch for the tracebacks of actors that it shows to a driver.
     ray._private.worker.print_to_stdstream = _show_ours
-    try:
-        with _without_stderr():  # where Ray announces the log level
-            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, **more)
-    except Exception as error:
-        told = " ".join(str(error).split())
-        where = f"at RAY_ADDRESS = {address} can't be joined" if address != "local" else "could not be started here"
-        raise RunError(f"a Ray {where}: {told}") from None
+    for starts in range(1, MOST_STARTS + 1):
+        before = {process.pid for process in psutil.Process().children()}
+        try:
+            with _without_stderr():  # where Ray announces the log level
+                ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, **more)
+            return
+        except Exception as error:
+            told = " ".join(str(error).split())
+            if address != "local":
+                raise RunError(f"a Ray at RAY_ADDRESS = {address} can't be joined: {told}") from None
+            if SLOW_START not in told or starts == MOST_STARTS:
+                raise RunError(f"a Ray could not be started here: {told}") from None
+        _kill([process for process in psutil.Process().children() if process.pid not in before])
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    """Kill what a Ray that did not start has left: it would not end before this process."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for each in (process, *process.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
 
 
 def _show_ours(printed: Mapping[str, Any], *_: Any, **__: Any) -> None:

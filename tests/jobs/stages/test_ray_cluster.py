@@ -1,13 +1,17 @@
 """Ray as the runs set it up."""
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
+import ray
 from ray.data import DataContext
 
+from extraction.errors import RunError
 from jobs.stages import ray_cluster
 from tests.conftest import ROOT
 from tests.fakes.process import FakeServer
@@ -27,6 +31,32 @@ def test_what_is_set_is_what_ray_data_has() -> None:
     assert context.max_consecutive_actor_init_deaths == 0
     ray_cluster.bear_failed_starts(2)
     assert context.max_consecutive_actor_init_deaths > 0
+
+
+def test_a_ray_that_is_slow_to_start_is_started_again_without_what_it_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[subprocess.Popen[bytes]] = []
+
+    def init(**_: object) -> None:
+        if not left:
+            left.append(subprocess.Popen(["sleep", "600"]))
+            raise Exception("The current node timed out during startup. This could happen")
+
+    monkeypatch.setattr(ray, "init", init)
+    ray_cluster._init(address="local")
+    assert left[0].wait(30) == -signal.SIGKILL
+
+
+def test_a_ray_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = []
+
+    def init(**more: object) -> None:
+        starts.append(more["address"])
+        raise Exception("The current node timed out during startup." if len(starts) < 3 else "no\nspace")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(RunError, match="a Ray could not be started here: no space"):
+        ray_cluster._init(address="local")
+    assert starts == ["local"] * 3
 
 
 def test_a_machines_gpus_are_seen_before_there_is_a_server() -> None:
