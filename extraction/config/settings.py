@@ -1,7 +1,7 @@
 """The configuration of a run: YAML, parsed once into frozen models that refuse unknown keys."""
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -386,10 +386,9 @@ def load_settings(path: Path, overrides: Mapping[str, Any] | None = None) -> Set
     # What can't be asked for, merged or published shows here, not after the last answer.
     known = ["default", *(field.name for field in facts(model))]
     for name in set(settings.confidence.min_confidence or ()).difference(known):
-        key, alike = f"confidence.min_confidence.{name}", get_close_matches(name, known, 1)
+        key = f"confidence.min_confidence.{name}"
         source = f"--set {key}" if key in pending else f"{path}: {key}"
-        meant = f": did you mean {alike[0]}?" if alike else ""
-        raise OperatorError(f"{source}: {model.__name__} publishes no field of this name{meant}")
+        raise OperatorError(f"{source}: {model.__name__} publishes no field of this name{_meant(name, known)}")
     settings.prompt.check(model)
     return settings
 
@@ -430,11 +429,16 @@ def refused(
     source = next((f"--set {key}" for key in keys), path)
     given = "" if first["type"] == "missing" else f" (given: {first['input']!r:.80})"
     known = _names_at(model, where[:-1]) if first["type"] == "extra_forbidden" else ()
-    alike = get_close_matches(where[-1], known, 1)
-    meant = f": did you mean {'.'.join([*where[:-1], *alike])}?" if alike else ""
+    meant = _meant(where[-1], known, where[:-1])
     key = ".".join(where)
     place = source if source == f"--set {key}" else f"{source}: {key}"
     return OperatorError(f"{place}: {first['msg']}{given}{meant}")
+
+
+def _meant(name: str, known: Iterable[str], within: Sequence[str] = ()) -> str:
+    """What may be meant by a name that is not known."""
+    alike = get_close_matches(name, known, 1)
+    return f": did you mean {'.'.join([*within, *alike])}?" if alike else ""
 
 
 def _meet(one: Sequence[str], other: Sequence[str]) -> bool:
