@@ -156,6 +156,11 @@ class Folded:
             return None
         return first, last
 
+    def whole(self, start: int, end: int) -> tuple[int, int] | None:
+        """The same for a span with no letter or digit beside it; None for any other."""
+        apart = not is_spaced(self.text[max(0, start - 1) : start]) and not is_spaced(self.text[end : end + 1])
+        return self.origin(start, end) if apart else None
+
     def _at(self, offset: int) -> int:
         place = bisect_right(self._starts, offset) - 1
         return self._origins[place] + offset - self._starts[place]

@@ -215,10 +215,8 @@ class Text:
         point or comma."""
         if value != value or value in (float("inf"), float("-inf")):
             return
-        found = numerals(str(abs(int(value))), self._plain)
-        if value != int(value):
-            found = fractions(abs(value), self._plain)
-        for start, end in found:
+        digits, whole = str(abs(int(value))), value == int(value)
+        for start, end in numerals(digits, self._plain) if whole else fractions(abs(value), self._plain):
             signed = self.text[start - 1 : start] in MINUS_SIGNS
             first = start - 1 if value < 0 else start
             apart = not is_spaced(self.text[first - 1 : first]) and not is_spaced(self.text[end : end + 1])
@@ -240,22 +238,17 @@ class Text:
             return
         letters = [at for at, character in enumerate(text) if character != " "]
         for match in re.finditer(wanted, self._squeezed):
-            first, last = letters[match.start()], letters[match.end() - 1] + 1
-            whole = not is_spaced(text[first - 1 : first]) and not is_spaced(text[last : last + 1])
-            if whole and (span := self._folded.origin(first, last)):
+            if span := self._folded.whole(letters[match.start()], letters[match.end() - 1] + 1):
                 yield span
 
     def _punctuated(self, value: str) -> Iterator[Span]:
         """Words with other commas and points behind them: Tesla Inc. in Tesla, Inc."""
         words = [word.rstrip(".,") or word for word in fold_text(value).split()]
-        text = self._folded.text
-        if len(words) < 2 or not all(word in text for word in words):
+        if len(words) < 2 or not all(word in self._folded.text for word in words):
             return
         pattern = "[.,]{0,2} ".join(map(re.escape, words)) + (r"\.?" if value.rstrip().endswith(".") else "")
-        for match in re.finditer(pattern, text):
-            start, end = match.span()
-            whole = not is_spaced(text[max(0, start - 1) : start]) and not is_spaced(text[end : end + 1])
-            if whole and (span := self._folded.origin(start, end)):
+        for match in re.finditer(pattern, self._folded.text):
+            if span := self._folded.whole(*match.span()):
                 yield span
 
     def _rejoined(self, value: str) -> Iterator[Span]:
@@ -264,12 +257,9 @@ class Text:
         letters = UNBROKEN.sub("", wanted)
         if len(letters) < LEAST_BROKEN or letters not in self._unbroken or self._broken is None:
             return
-        text = self._broken.text
         pattern = f"(?: ?{BREAK} ?)?".join(f"(?:-| ?{BREAK} ?)" if c == "-" else re.escape(c) for c in wanted)
-        for match in re.finditer(pattern, text):
-            start, end = match.span()
-            whole = not is_spaced(text[max(0, start - 1) : start]) and not is_spaced(text[end : end + 1])
-            if whole and BREAK in match[0] and (span := self._broken.origin(start, end)):
+        for match in re.finditer(pattern, self._broken.text):
+            if BREAK in match[0] and (span := self._broken.whole(*match.span())):
                 yield span
 
     def _glued(self, value: str) -> Iterator[Span]:
