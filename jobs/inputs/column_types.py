@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from extraction.config.settings import EpochUnit
+from extraction.grounding.text_folding import ascii_digits
 
 Role = Literal["text", "id", "words", "date"]
 COLUMN_ROLES: Mapping[str, Role] = {
@@ -203,7 +204,7 @@ def _moment(text: str, zone: str) -> str:
 
 def _day(text: str) -> str:
     """The date of a text that begins with one, in a form of ISO 8601: as it is written, whatever its zone."""
-    text = re.sub(r"\d", lambda digit: str(int(digit[0])), text.strip())  # whatever script its digits are of
+    text = ascii_digits(text.strip())
     if YEAR_OR_MONTH.fullmatch(text):
         return text
     written = DAY.fullmatch(text) or COMPACT_DAY.fullmatch(text)

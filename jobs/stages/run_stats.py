@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from extraction.prompting.reply_parsing import one_line
 from jobs.state.manifest import Tokens
 
 
@@ -64,8 +65,7 @@ class RunStats:
     def _note_fault(self, answers: pa.Table) -> None:
         last = answers.filter(pc.is_valid(answers["fault"])).select(["fault", "message"])
         last = last.slice(last.num_rows - 1).to_pylist()[0]
-        text = f"{last['fault']}: {last['message'] or ''}"
-        self.last_fault = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+        self.last_fault = one_line(f"{last['fault']}: {last['message'] or ''}")
 
     @property
     def server_hours(self) -> float:
