@@ -127,8 +127,8 @@ def gpu_memory_gib() -> float | None:
     told, _ = ray.wait([*asked], num_returns=len(asked), timeout=ANSWERED_WITHIN_S) if asked else ([], [])
     for answer in told:
         with contextlib.suppress(ray.exceptions.RayError):  # it has no NVML, or is gone
-            MEMORY_GIB[asked[answer]] = max(gpu.vram_gib for gpu in ray.get(answer))
-    return max((MEMORY_GIB[kind] for kind in kinds if kind in MEMORY_GIB), default=None)
+            MEMORY_GIB[asked[answer]] = max((gpu.vram_gib for gpu in ray.get(answer)), default=0)
+    return max((MEMORY_GIB[kind] for kind in kinds if MEMORY_GIB.get(kind)), default=None)
 
 
 def possible(servers: int, gpus_each: int, labels: Mapping[str, str]) -> int:
@@ -240,7 +240,7 @@ def _init(*, address: str, **more: Any) -> None:
     # Ray has no switch for the tracebacks of actors that it shows to a driver.
     ray._private.worker.print_to_stdstream = _show_ours
     for starts in range(1, MOST_STARTS + 1):
-        before = {process.pid for process in psutil.Process().children()}
+        before = {process.pid for process in psutil.Process().children(recursive=True)}
         try:
             with _without_stderr():  # where Ray announces the log level
                 ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, **more)
@@ -251,16 +251,10 @@ def _init(*, address: str, **more: Any) -> None:
                 raise RunError(f"a Ray at RAY_ADDRESS = {address} can't be joined: {told}") from None
             if SLOW_START not in told or starts == MOST_STARTS:
                 raise RunError(f"a Ray could not be started here: {told}") from None
-        _kill([process for process in psutil.Process().children() if process.pid not in before])
-
-
-def _kill(processes: list[psutil.Process]) -> None:
-    """Kill what a Ray that did not start has left: it would not end before this process."""
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for each in (process, *process.children(recursive=True)):
+        for process in psutil.Process().children(recursive=True):
+            if process.pid not in before:  # what it has left would not end before this process
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    each.kill()
+                    process.kill()
 
 
 def _show_ours(printed: Mapping[str, Any], *_: Any, **__: Any) -> None:
