@@ -78,6 +78,8 @@ def without_ascii(text: str, left_out: bytes = ALL_ASCII) -> str:
 
 def ascii_digits(text: str) -> str:
     """A text with the digits of every script as ASCII's, of the same length."""
+    if text.isascii():
+        return text
     digits = filter(str.isdecimal, set(without_ascii(text)))
     return _replaced(text, {digit: str(unicodedata.decimal(digit)) for digit in digits})
 
@@ -92,8 +94,9 @@ class Shapes:
 
     def of(self, text: str) -> bytes:
         """The shape of a text, of the same length."""
-        strange = self._first.keys() & without_ascii(text)
-        text = _replaced(text, {character: self._first[character] for character in strange})
+        if not text.isascii():
+            strange = self._first.keys() & without_ascii(text)
+            text = _replaced(text, {character: self._first[character] for character in strange})
         return text.encode("ascii", "replace").translate(self._table)
 
 

@@ -29,7 +29,6 @@ from extraction.grounding.text_folding import (
     Folded,
     Span,
     ascii_digits,
-    everywhere,
     fold_text,
     is_spaced,
     lowered,
@@ -38,7 +37,6 @@ from extraction.grounding.text_folding import (
 )
 
 SCHEME_PREFIX = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-SIGNS_OF_ADDRESS = ("://", "www.", "@")
 WWW = re.compile(r"^www\.", re.IGNORECASE)
 PUNYCODE = re.compile(r"\bxn--[a-z0-9-]+", re.IGNORECASE)
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -200,9 +198,11 @@ class Text:
         """Whether a place is a part of a web or mail address, where a name is no name."""
         start, end = span
         lead = self.text[max(0, start - ADDRESS_REACH) : start]
-        here = lead[max(lead.rfind(" "), lead.rfind("\n")) + 1 :]
-        signed = bool(here) and any(sign in lowered(here) for sign in SIGNS_OF_ADDRESS)
-        return signed or self.text.startswith("@", end)
+        if lead and lead[-1] not in " \n":
+            here = lead[max(lead.rfind(" "), lead.rfind("\n")) + 1 :]
+            if "@" in here or "://" in here or "www." in lowered(here):
+                return True
+        return self.text.startswith("@", end)
 
     def _folded_places(self, value: str) -> Iterator[Span]:
         for start, end in _wholes(" ".join(fold_text(value).split()), self._folded.text):
@@ -332,8 +332,10 @@ def _decoded(address: str) -> str:
 
 def _wholes(value: str, text: str) -> Iterator[Span]:
     """The occurrences that no letter or digit runs on from."""
-    for start in everywhere(value, text) if value else ():
+    start = text.find(value) if value else -1
+    while start >= 0:
         end = start + len(value)
         before = start > 0 and is_spaced(text[start - 1]) and is_spaced(value[0])
         if not before and not (end < len(text) and is_spaced(text[end]) and is_spaced(value[-1])):
             yield start, end
+        start = text.find(value, start + 1)

@@ -21,7 +21,7 @@ from extraction.grounding.contacts import is_email, is_url
 from extraction.grounding.identifiers import numbers_in
 from extraction.grounding.text_folding import Shapes, everywhere
 
-LOCAL_PART = re.compile(r"[^\s<>()\[\],;:\"'|@]{1,64}$")
+NOT_LOCAL = re.compile(r"[\s<>()\[\],;:\"'|@]")
 DOMAIN = re.compile(r"@[^\s<>()\[\],;:\"'|]+")
 WEB_SIGNS = (b"http://", b"https://", b"www.")
 WEB = re.compile(r"(?:[hH][tT]{2}[pP][sS]?://|[wW]{3}\.)[^\s<>()\[\]\"'|]+")
@@ -92,11 +92,11 @@ def find_emails(text: str, hints: Hints) -> Iterator[Found]:
 def _emails(text: str) -> tuple[Found, ...]:
     found = []
     for domain in DOMAIN.finditer(text):
-        local = LOCAL_PART.search(text, max(0, domain.start() - LONGEST_LOCAL), domain.start())
-        if local:
-            value = text[local.start() : domain.end()].rstrip(ENDS)
-            if is_email(value):
-                found.append(Found(value, local.start(), local.start() + len(value)))
+        local = NOT_LOCAL.split(text[max(0, domain.start() - LONGEST_LOCAL) : domain.start()])[-1]
+        start = domain.start() - len(local)
+        value = text[start : domain.end()].rstrip(ENDS)
+        if local and is_email(value):
+            found.append(Found(value, start, start + len(value)))
     return tuple(found)
 
 

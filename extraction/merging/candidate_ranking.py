@@ -3,8 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from extraction.merging.confidence import Calibration, of_company
 from extraction.merging.evidence import Evidence, Observation, Support
@@ -15,8 +14,7 @@ PLACES_KEPT = 3  # published for each value
 ALIKE_COMPARED = 200  # best values of a vote that are compared with each other
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One value of one field, as `resolve` weighs it: the observations that stand in a document, if it has any
     and the field asks for that, else all.
 
@@ -88,7 +86,7 @@ def _candidate(
 
 def _spelled(sample: Sequence[Observation]) -> Any:
     """A value the way it is written most often; then the longest, then the first in order."""
-    spelled = Counter(o.value for o in sample)
+    spelled = Counter([o.value for o in sample])
     return json.loads(min(spelled, key=lambda v: (-spelled[v], -len(v), v)))
 
 
@@ -153,7 +151,7 @@ def judged(
         return list(ranked)
     numbers = agreement(rule, ranked, trust)
     return [
-        replace(one, confidence=_confidence(one, its, calibration))
+        one._replace(confidence=_confidence(one, its, calibration))
         for one, its in zip(ranked, numbers, strict=True)
     ]
 

@@ -14,7 +14,6 @@ Without a calibration the same signals give a score, which is no probability: it
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from operator import mul
 from typing import Annotated, NamedTuple
 
 from pydantic import Field
@@ -75,12 +74,12 @@ def features(signals: Signals) -> dict[str, float]:
     return {
         "logprob": surprise(signals.logprob),
         "subject": surprise(signals.subject),
-        "inexact": float(not signals.exact),
+        "inexact": not signals.exact,
         "grounded": math.log1p(signals.grounded),
         "rivals": math.log1p(signals.rivals),
-        "akin": float(signals.akin),
-        "outdone": float(signals.outdone),
-        "known": float(signals.known),
+        "akin": signals.akin,
+        "outdone": signals.outdone,
+        "known": signals.known,
     }
 
 
@@ -94,7 +93,7 @@ class Logistic(Frozen):
     def of(self, numbers: Mapping[str, float], field: str = "") -> float:
         """The probability for some numbers by name."""
         total = self.intercept + self.fields.get(field, 0.0)
-        total += sum(map(mul, self.weights.values(), map(numbers.__getitem__, self.weights)))
+        total += sum([weight * numbers[name] for name, weight in self.weights.items()])
         return min(MOST_SURE, sigmoid(total))
 
 

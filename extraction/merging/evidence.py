@@ -81,7 +81,8 @@ class Support:
             self._keep(observation)
 
     def _raise(self, document_id: str, probability: float) -> None:
-        self.documents[document_id] = max(probability, self.documents.get(document_id, 0.0))
+        if probability >= self.documents.get(document_id, 0.0):
+            self.documents[document_id] = probability
 
     def _keep(self, observation: Observation) -> None:
         first = self.sample.get(observation.document_id)
@@ -131,7 +132,8 @@ class Evidence:
             self._describe(document_id, described)
 
     def _describe(self, document_id: str, told: tuple[str, str]) -> None:
-        self.documents[document_id] = max(told, self.documents.get(document_id, told))
+        if told >= self.documents.get(document_id, told):
+            self.documents[document_id] = told
 
     def drop(self, documents: Set[str]) -> None:
         """Leave out what some documents say."""

@@ -3,8 +3,7 @@ signals."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
@@ -107,89 +106,52 @@ class Source:
                 yield GroundedValue(number, span, there)
 
 
-@dataclass
 class GroundedReply:
-    """One answer and its chunk: what it gives, where that stands, and what the text holds by standards."""
+    """One answer and its chunk: what it gives, where that stands, and what the text holds by standards.
 
-    parsed: Parsed[BaseModel]
-    source: Source
-    known: KnownCompany
+    subject: the log-probability of its word for what the text is about; None where that is something else.
+    quotes: the words quoted for each field, by its last name; the last words where there are several.
+    values: what it gives, field by field; nothing where it abstains.
+    places: for each value that a document can bear out, where it stands; nothing where its standard refuses it.
+    grounded: how many of the values that a document can bear out stand in one.
+    at: the places by piece and span.
+    name: the company's name in the answer: the first of its names that stands in the text.
+    is_known: whether its name is that of the known company.
+    mentions: for each piece, where the name of the known company stands.
+    """
 
-    @property
-    def data(self) -> dict[str, Any]:
-        """The profile as it is stored."""
-        return self.parsed.data
-
-    @cached_property
-    def abstains(self) -> bool:
-        """Whether it says that the text is about something else than what the profile is. One that does not say
-        what it is about is only less sure."""
-        subjects = fields_of_kind(type(self.parsed.profile), "subject")
-        return any(value not in f.rule.about for f in subjects for value in values_of(self.data, f))
-
-    @cached_property
-    def quotes(self) -> dict[str, str]:
-        """The words quoted for each field, by its last name; the last words where there are several."""
-        quoting = fields_of_kind(type(self.parsed.profile), "quotes")
-        rows = (row for field in quoting for row in values_of(self.data, field))
-        return {row["field"]: row["quote"] for row in rows if row["quote"]}
-
-    @cached_property
-    def values(self) -> list[ReplyValue]:
-        """What it gives, field by field; nothing where it abstains."""
-        if self.abstains:
-            return []
-        found = (
-            _value(field, value, score)
-            for field in facts(type(self.parsed.profile))
-            for value, score in _scored(self.data, self.parsed, field)
-        )
-        return [value for value in found if value]
-
-    @cached_property
-    def places(self) -> list[list[GroundedValue]]:
-        """For each value that a document can bear out, where it stands; nothing where its standard refuses it."""
-        return [
-            list(self.source.places(value, self.quotes.get(value.field.path[-1])))
+    def __init__(self, parsed: Parsed[BaseModel], source: Source, known: KnownCompany) -> None:
+        model, data = type(parsed.profile), parsed.data
+        self.source, self.known = source, known
+        self.abstains = abstains(parsed)
+        subjects = () if self.abstains else fields_of_kind(model, "subject")[:1]
+        self.subject = next((score for field in subjects for _, score in _scored(data, parsed, field)), None)
+        quoted = (row for field in fields_of_kind(model, "quotes") for row in values_of(data, field))
+        self.quotes = {row["field"]: row["quote"] for row in quoted if row["quote"]}
+        self.values: list[ReplyValue] = []
+        for field in () if self.abstains else facts(model):
+            for value, score in _scored(data, parsed, field):
+                if made := _value(field, value, score):
+                    self.values.append(made)
+        self.places = [
+            list(source.places(value, self.quotes.get(value.field.path[-1])))
             if value.field.rule.verbatim and value.field.rule.accepts(value.value)
             else []
             for value in self.values
         ]
-
-    @cached_property
-    def at(self) -> dict[tuple[int, Span], list[GroundedValue]]:
-        """The same by piece and span."""
-        found: dict[tuple[int, Span], list[GroundedValue]] = {}
+        self.grounded = sum(map(bool, self.places))
+        self.at: dict[tuple[int, Span], list[GroundedValue]] = {}
         for place in chain.from_iterable(self.places):
-            found.setdefault((place.number, place.span), []).append(place)
-        return found
-
-    @cached_property
-    def name(self) -> ReplyValue | None:
-        """The company's name in the answer: the first of its names that stands in the text."""
+            self.at.setdefault((place.number, place.span), []).append(place)
         named = zip(self.values, self.places, strict=True)
-        return next(
+        self.name = next(
             (v for v, places in named if places and v.field.rule.key is company_key and v.field.rule.identifies),
             None,
         )
-
-    @cached_property
-    def is_known(self) -> bool:
-        """Whether its name is that of the known company."""
-        return bool(self.known.name and self.name and same_company(self.name.key, company_key(self.known.name)))
-
-    @cached_property
-    def subject(self) -> float | None:
-        """The log-probability of its word for what the text is about; None where that is something else."""
-        if self.abstains:
-            return None
-        subjects = fields_of_kind(type(self.parsed.profile), "subject")[:1]
-        return next((score for field in subjects for _, score in _scored(self.data, self.parsed, field)), None)
-
-    @cached_property
-    def grounded(self) -> int:
-        """How many of the values that a document can bear out stand in one."""
-        return sum(map(bool, self.places))
+        self.is_known = bool(known.name and self.name and same_company(self.name.key, company_key(known.name)))
+        self.mentions: list[list[Span]] = [
+            list(islice(text.everywhere(known.name), MENTIONS)) if known.name else [] for text in source.texts
+        ]
 
     @cached_property
     def hints(self) -> Hints:
@@ -203,12 +165,6 @@ class GroundedReply:
         ]
         hosts.append(country_of_host(self.known.website or ""))
         return Hints(tuple(dict.fromkeys(filter(None, (*given, *hosts)))))
-
-    @cached_property
-    def mentions(self) -> list[list[Span]]:
-        """For each piece, where the name of the known company stands."""
-        name = self.known.name
-        return [list(islice(text.everywhere(name), MENTIONS)) if name else [] for text in self.source.texts]
 
     def rivals(self, number: int, one: Found, all_: Sequence[tuple[str, Found]]) -> int:
         """How many other values of a finder in a piece may as well be the company's: of a known company that the
@@ -250,6 +206,13 @@ class GroundedReply:
         )
 
 
+def abstains(parsed: Parsed[BaseModel]) -> bool:
+    """Whether an answer says that the text is about something else than what the profile is. One that does not say
+    what it is about is only less sure."""
+    subjects = fields_of_kind(type(parsed.profile), "subject")
+    return any(value not in f.rule.about for f in subjects for value in values_of(parsed.data, f))
+
+
 def observe(
     parsed: Parsed[BaseModel],
     chunk_id: str,
@@ -275,24 +238,25 @@ def seen(
 ) -> Iterator[Seen]:
     """What one answer and its text say, a value in each piece in which it stands. Of an answer that abstains
     nothing counts, but what finders read in a piece that names the known company does."""
-    answer = GroundedReply(parsed, Source(content, pieces), known)
-    if answer.abstains and not known.name:
+    if not known.name and abstains(parsed):
         return
-    found = {field.name: answer.finder_values(field) for field in facts(type(parsed.profile)) if field.rule.find}
-    given: dict[tuple[str, int], set[str]] = {}
+    answer = GroundedReply(parsed, Source(content, pieces), known)
+    found = {field: answer.finder_values(field) for field in facts(type(parsed.profile)) if field.rule.find}
+    given: dict[tuple[Field, int], set[str]] = {}
     for value, places in zip(answer.values, answer.places, strict=True):
         if not value.field.rule.verbatim:
             yield from _reading(answer, value)
             continue
         for place in places:
-            given.setdefault((value.field.name, place.number), set()).add(place.value.key)
-            yield _of_reply(answer, place, found.get(value.field.name))
+            if value.field in found:
+                given.setdefault((value.field, place.number), set()).add(place.value.key)
+            yield _of_reply(answer, place, found.get(value.field))
         if not places:  # of no document in particular: the newest, which stands last
             yield Seen(value, answer.source.pieces[-1], NO_PLACE, _ungrounded(answer, value))
-    for field in facts(type(parsed.profile)):
-        for number, values in enumerate(found.get(field.name, ())):
+    for field, pieces_values in found.items():
+        for number, values in enumerate(pieces_values):
             for key, one in values if answer.mentions[number] or not answer.abstains else ():
-                if key not in given.get((field.name, number), ()) and _fits(field, one.value):
+                if key not in given.get((field, number), ()) and _fits(field, one.value):
                     yield _of_finder(answer, ReplyValue(field, key, one.value, None), number, one, values)
 
 
@@ -301,20 +265,20 @@ def _of_reply(
 ) -> Seen:
     """A value of the model where it stands."""
     value, text, rule = place.value, answer.source.texts[place.number], place.value.field.rule
-    piece = answer.source.pieces[place.number]
+    piece, (start, end) = answer.source.pieces[place.number], place.span
     here = found[place.number] if found else ()
-    same = next((one for key, one in here if key == value.key), None)
+    same = next((one for key, one in here if key == value.key), None) if here else None
     signals = Signals(
         logprob=value.logprob,
         subject=answer.subject,
-        exact=text.text[slice(*place.span)] == str(rule.quote_of(value.value)),
+        exact=text.text[start:end] == str(rule.quote_of(value.value)),
         grounded=answer.grounded - 1,
         rivals=answer.rivals(place.number, same, here) if same else 0,
         akin=answer.akin(rule, value.value),
         outdone=answer.outdone(place),
         known=answer.is_known,
     )
-    return Seen(value, piece, piece.cut(answer.source.content, *place.span), signals)
+    return Seen(value, piece, piece.cut(answer.source.content, start, end), signals)
 
 
 def _of_finder(
@@ -360,10 +324,15 @@ def _reading(answer: GroundedReply, value: ReplyValue) -> Iterator[Seen]:
 
 def _value(field: Field, value: Any, logprob: float | None) -> ReplyValue | None:
     """A value; None for one that says nothing, or that no column can hold."""
-    if field.rule.quote_of(value) is None or not _fits(field, value):
-        return None
-    key = field.rule.key_of(value)
+    key = _key_of_text(field, value) if type(value) is str else _key(field, value)
     return ReplyValue(field, key, value, logprob) if key else None
+
+
+def _key(field: Field, value: Any) -> str:
+    return field.rule.key_of(value) if field.rule.quote_of(value) is not None and _fits(field, value) else ""
+
+
+_key_of_text = lru_cache(maxsize=65_536)(_key)  # documents of one company repeat each other
 
 
 def _fits(field: Field, value: Any) -> bool:
@@ -376,7 +345,8 @@ def _as_written(value: ReplyValue, text: Text, span: Span) -> ReplyValue | None:
     parts that do not stand near; None where one of these may not be null."""
     said = value.value
     if isinstance(said, str) and not value.field.number:
-        return value.with_value(text.as_written(said, span))
+        written = text.as_written(said, span)
+        return value if written == said else value.with_value(written)
     if not value.field.parts or not isinstance(said, dict):
         return value
     near = Text(text.text[max(0, span[0] - NEAR_AN_ITEM) : span[1] + NEAR_AN_ITEM])
@@ -394,9 +364,10 @@ def _as_written(value: ReplyValue, text: Text, span: Span) -> ReplyValue | None:
 def _scored(data: Mapping[str, Any], parsed: Parsed[Any], field: Field) -> Iterator[tuple[Any, float | None]]:
     """The values of a field with their scores; of a structured item the score of what stands for it. An item of a
     list has the score of its equal in the reply: a profile may hold them in another order."""
-    values, scores, given = values_of(data, field), parsed.scores, parsed.given
+    values = values_of(data, field)
     if not values:
         return
+    scores, given = parsed.scores, parsed.given
     for part in field.path:
         scores = scores.get(part) if isinstance(scores, dict) else None
         given = given.get(part) if isinstance(given, dict) else None

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
@@ -49,8 +48,7 @@ def joined(found: Sequence[Sequence[Candidate]], trust: Mapping[str, float]) -> 
     items = []
     for cluster in found:
         documents = surest(*(c.documents for c in cluster))
-        one = replace(
-            cluster[0],
+        one = cluster[0]._replace(
             value=_filled(cluster),
             found=any(c.found for c in cluster),
             documents=documents,

@@ -63,7 +63,8 @@ def _complete(value: Any, node: Node, mirrors: dict[int, Any]) -> None:
     shape = shape_of(node, {})
     if isinstance(value, list):
         for item in value:
-            _complete(item, shape.get("items", {}), mirrors)
+            if isinstance(item, (list, dict)):
+                _complete(item, shape.get("items", {}), mirrors)
     properties = shape.get("properties", {})
     if not isinstance(value, dict) or not value.keys() <= properties.keys():  # one of aliases says what it means
         return
@@ -71,7 +72,7 @@ def _complete(value: Any, node: Node, mirrors: dict[int, Any]) -> None:
     for name, inner in properties.items():
         if name not in value and (empty := _empty(inner)) is not Ellipsis:
             value[name], scores[name] = empty, None
-        if name in value:
+        if isinstance(value.get(name), (list, dict)):
             _complete(value[name], inner, mirrors)
 
 

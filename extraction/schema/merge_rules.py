@@ -10,7 +10,6 @@ refuses it, it has no other spellings, is like no other, and its finder has foun
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Literal, TypedDict, Unpack
@@ -65,21 +64,24 @@ class Rule:
     def key_of(self, value: Any) -> str:
         """The key of a value."""
         said = value if self.whole else self.quote_of(value)
-        with suppress(Exception):
+        try:
             return str(_remembered(self.key, said))
-        return text_key(said)
+        except Exception:
+            return text_key(said)
 
     def spellings_of(self, value: Any) -> tuple[str, ...]:
         """How else a text may write a value."""
-        with suppress(Exception):
+        try:
             return tuple(map(str, self.spellings(value))) if self.spellings else ()
-        return ()
+        except Exception:
+            return ()
 
     def found_in(self, text: str, hints: Hints) -> Sequence[Found]:
         """What the finder reads in a text, as it stands there."""
-        with suppress(Exception):
+        try:
             return [Found(*one) for one in self.find(text, hints)] if self.find else []
-        return []
+        except Exception:
+            return []
 
     @property
     def likeness(self) -> Alike | None:
@@ -94,17 +96,19 @@ class Rule:
 
     def accepts(self, value: Any) -> bool:
         """Whether the field's standard takes a value; without a standard any is."""
-        with suppress(Exception):
-            return self.check is None or bool(
-                _remembered(self.check, value if self.whole else self.quote_of(value))
-            )
-        return False
+        if self.check is None:
+            return True
+        try:
+            return bool(_remembered(self.check, value if self.whole else self.quote_of(value)))
+        except Exception:
+            return False
 
 
 def _alike(function: Alike, one: str, other: str) -> bool:
-    with suppress(Exception):
+    try:
         return bool(function(one, other))
-    return False
+    except Exception:
+        return False
 
 
 def _remembered(function: Callable[[Any], Any], value: Any) -> Any:

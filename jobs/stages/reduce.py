@@ -239,6 +239,7 @@ def _companies(run: Run, path: str, places: Mapping[str, RowNumbers]) -> Iterato
 def answered_chunks(chunks: pa.Table, answers: pa.Table) -> Iterator[tuple[Chunk, Answered]]:
     """Chunks with what the ledger has of them."""
     theirs = answers.filter(pc.is_in(answers["chunk_id"], value_set=chunks["chunk_id"].combine_chunks()))
+    theirs = theirs.select(["chunk_id", *NOT_ASKED])
     by_chunk = {row["chunk_id"]: row for row in theirs.to_pylist()}
     for chunk in chunks_of(chunks):
         yield chunk, by_chunk.get(chunk.chunk_id, NOT_ASKED)
