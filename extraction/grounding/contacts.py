@@ -45,7 +45,11 @@ def _email(value: str) -> str:
 
 def phone_key(value: Any) -> str:
     """A number in E.164 (+551133221100) if it names its country, else its digits."""
-    value = str(value)
+    return _phone(str(value))
+
+
+@lru_cache(maxsize=65_536)
+def _phone(value: str) -> str:
     at = value.find("+")
     if at >= 0:
         try:

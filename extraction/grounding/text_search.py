@@ -103,10 +103,10 @@ class Text:
     def find(self, value: Any, *, within: Span | None = None) -> Span | None:
         """The first place where a value stands as a whole, `within` a span: (start, end) in characters of the
         text."""
-        for span in self._places(value):
-            if not within or (within[0] <= span[0] and span[1] <= within[1]):
-                return span
-        return None
+        places = self._places(value)
+        if within:
+            places = (span for span in places if within[0] <= span[0] and span[1] <= within[1])
+        return next(places, None)
 
     def everywhere(self, value: Any) -> Iterator[Span]:
         """All places where a value stands as a whole."""
@@ -161,7 +161,7 @@ class Text:
     def _places(self, value: Any) -> Iterator[Span]:
         if isinstance(value, bool) or value is None:
             return
-        if isinstance(value, int | float):
+        if isinstance(value, (int, float)):
             yield from self._numbers(value)
             return
         said = str(value)

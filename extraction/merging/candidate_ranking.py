@@ -69,7 +69,9 @@ def _candidate(
     grounded: bool,
 ) -> Candidate:
     documents = surest(*(support.documents for support in supports))
-    places = {o.document_id: o for support in reversed(supports) for o in support.sample.values()}
+    places: dict[str, Observation] = {}
+    for support in reversed(supports):
+        places |= support.sample
     sample = tuple(sorted(places.values()))
     return Candidate(
         key=key,
@@ -79,7 +81,7 @@ def _candidate(
         documents=documents,
         chunks=frozenset[str]().union(*(support.chunks for support in supports)),
         sample=sample,
-        newest=max((dates[d] for d in documents), default=""),
+        newest=max(map(dates.__getitem__, documents), default=""),
         weight=weight_of(documents, trust),
     )
 
@@ -92,21 +94,23 @@ def _spelled(sample: Sequence[Observation]) -> Any:
 
 def surest(*documents: Mapping[str, float]) -> dict[str, float]:
     """Documents with the greatest of their probabilities, in the order of their ids."""
-    found: dict[str, float] = {}
-    for some in documents:
+    found = dict(documents[0])
+    for some in documents[1:]:
         for document_id, probability in some.items():
             found[document_id] = max(probability, found.get(document_id, 0.0))
     return dict(sorted(found.items()))
 
 
 def weight_of(documents: Mapping[str, float], trust: Mapping[str, float]) -> float:
-    """What some documents weigh together, in an order of its own: the right votes to expect of them."""
-    return sum(trust[d] * p for d, p in sorted(documents.items()))
+    """What some documents, in the order of their ids, weigh together: the right votes to expect of them."""
+    return sum([trust[d] * p for d, p in documents.items()])
 
 
 def rank(rule: Rule, candidates: Sequence[Candidate], trust: Mapping[str, float]) -> list[Candidate]:
     """Best first: grounded, newest (where that is the rule), weight of it and of what is alike, its own, chunks,
     grounded (readings), newest, earliest."""
+    if len(candidates) < 2:
+        return list(candidates)
     ranked = sorted(sorted(candidates, key=lambda c: c.key), key=lambda c: _order(rule, c, c.weight), reverse=True)
     if not (rule.alike and rule.kind in ("vote", "latest")):
         return ranked

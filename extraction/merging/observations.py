@@ -86,24 +86,24 @@ class Source:
         self.content = content
         self.texts = tuple(Text(p.text(content)) for p in self.pieces)
 
-    def places(self, value: ReplyValue, quote: str | None) -> Iterator[GroundedValue]:
+    def places(self, value: ReplyValue, quote: str | None) -> list[GroundedValue]:
         """Where a value stands, once in each piece: in the words quoted for it, if it stands there."""
         rule = value.field.rule
         wanted = rule.quote_of(value.value)
         if value.field.number:
             with suppress(ValueError):  # an own serializer may write more than the number
                 wanted = float(value.value)
+        places = []
         for number, text in enumerate(self.texts):
             quoted = text.find(quote) if quote else None
-            span = text.find(wanted, within=quoted) if quoted else None
-            span = span or text.find(wanted)
+            span = (quoted and text.find(wanted, within=quoted)) or text.find(wanted)
             if span is None and rule.spellings:
                 finds = (text.find_exactly, text.find_in_word)
                 found = (find(spelling) for find in finds for spelling in rule.spellings_of(wanted))
                 span = next(filter(None, found), None)
-            there = span and _as_written(value, text, span)
-            if span and there:
-                yield GroundedValue(number, span, there)
+            if span and (there := _as_written(value, text, span)):
+                places.append(GroundedValue(number, span, there))
+        return places
 
 
 class GroundedReply:
@@ -134,7 +134,7 @@ class GroundedReply:
                 if made := _value(field, value, score):
                     self.values.append(made)
         self.places = [
-            list(source.places(value, self.quotes.get(value.field.path[-1])))
+            source.places(value, self.quotes.get(value.field.path[-1]))
             if value.field.rule.verbatim and value.field.rule.accepts(value.value)
             else []
             for value in self.values
@@ -274,7 +274,7 @@ def _of_reply(
         exact=text.text[start:end] == str(rule.quote_of(value.value)),
         grounded=answer.grounded - 1,
         rivals=answer.rivals(place.number, same, here) if same else 0,
-        akin=answer.akin(rule, value.value),
+        akin=rule.find is not None and answer.akin(rule, value.value),
         outdone=answer.outdone(place),
         known=answer.is_known,
     )
@@ -344,9 +344,10 @@ def _as_written(value: ReplyValue, text: Text, span: Span) -> ReplyValue | None:
     """A value as a place bears it out: words the way they are written there, an item without those of its
     parts that do not stand near; None where one of these may not be null."""
     said = value.value
+    if said == text.text[span[0] : span[1]]:
+        return value
     if isinstance(said, str) and not value.field.number:
-        written = text.as_written(said, span)
-        return value if written == said else value.with_value(written)
+        return value.with_value(text.as_written(said, span))
     if not value.field.parts or not isinstance(said, dict):
         return value
     near = Text(text.text[max(0, span[0] - NEAR_AN_ITEM) : span[1] + NEAR_AN_ITEM])

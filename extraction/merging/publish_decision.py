@@ -124,7 +124,7 @@ def _by_likeness(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 def _conflict(field: Field, chosen: Sequence[Candidate], ranked: Sequence[Candidate]) -> list[dict[str, Any]]:
     """The row for a field of which documents say different things that can't all be right, if they do."""
-    if not chosen or field.rule.kind not in ("vote", "latest"):
+    if not chosen or len(ranked) < 2 or field.rule.kind not in ("vote", "latest"):
         return []
     best, alike = chosen[0], field.rule.likeness
     rivals = [c for c in ranked if c.key != best.key and not (alike and alike(c.key, best.key))]

@@ -72,8 +72,9 @@ def _complete(value: Any, node: Node, mirrors: dict[int, Any]) -> None:
     for name, inner in properties.items():
         if name not in value and (empty := _empty(inner)) is not Ellipsis:
             value[name], scores[name] = empty, None
-        if isinstance(value.get(name), (list, dict)):
-            _complete(value[name], inner, mirrors)
+    for name, part in value.items():
+        if isinstance(part, (list, dict)):
+            _complete(part, properties[name], mirrors)
 
 
 def without_empty(value: Any, model: type[BaseModel]) -> Any:

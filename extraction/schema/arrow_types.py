@@ -153,7 +153,7 @@ def storable(value: Any) -> bool:
         return value.isascii() or SURROGATE.search(value) is None
     if isinstance(value, dict):
         return all(map(storable, value.values()))
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, (list, tuple, set, frozenset)):
         return all(map(storable, value))
     if isinstance(value, int):
         return -(2**63) <= value < 2**63
