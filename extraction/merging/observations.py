@@ -109,6 +109,8 @@ class Source:
 class GroundedReply:
     """One answer and its chunk: what it gives, where that stands, and what the text holds by standards.
 
+    abstains: whether it says that the text is about something else than what the profile is. One that does not say
+        what it is about is only less sure.
     subject: the log-probability of its word for what the text is about; None where that is something else.
     quotes: the words quoted for each field, by its last name; the last words where there are several.
     values: what it gives, field by field; nothing where it abstains.
@@ -123,9 +125,10 @@ class GroundedReply:
     def __init__(self, parsed: Parsed[BaseModel], source: Source, known: KnownCompany) -> None:
         model, data = type(parsed.profile), parsed.data
         self.source, self.known = source, known
-        self.abstains = abstains(parsed)
-        subjects = () if self.abstains else fields_of_kind(model, "subject")[:1]
-        self.subject = next((score for field in subjects for _, score in _scored(data, parsed, field)), None)
+        subjects = fields_of_kind(model, "subject")
+        self.abstains = any(value not in f.rule.about for f in subjects for value in values_of(data, f))
+        first = () if self.abstains else subjects[:1]
+        self.subject = next((score for field in first for _, score in _scored(data, parsed, field)), None)
         quoted = (row for field in fields_of_kind(model, "quotes") for row in values_of(data, field))
         self.quotes = {row["field"]: row["quote"] for row in quoted if row["quote"]}
         self.values: list[ReplyValue] = []
@@ -206,13 +209,6 @@ class GroundedReply:
         )
 
 
-def abstains(parsed: Parsed[BaseModel]) -> bool:
-    """Whether an answer says that the text is about something else than what the profile is. One that does not say
-    what it is about is only less sure."""
-    subjects = fields_of_kind(type(parsed.profile), "subject")
-    return any(value not in f.rule.about for f in subjects for value in values_of(parsed.data, f))
-
-
 def observe(
     parsed: Parsed[BaseModel],
     chunk_id: str,
@@ -238,9 +234,9 @@ def seen(
 ) -> Iterator[Seen]:
     """What one answer and its text say, a value in each piece in which it stands. Of an answer that abstains
     nothing counts, but what finders read in a piece that names the known company does."""
-    if not known.name and abstains(parsed):
-        return
     answer = GroundedReply(parsed, Source(content, pieces), known)
+    if answer.abstains and not known.name:
+        return
     found = {field: answer.finder_values(field) for field in facts(type(parsed.profile)) if field.rule.find}
     given: dict[tuple[Field, int], set[str]] = {}
     for value, places in zip(answer.values, answer.places, strict=True):
