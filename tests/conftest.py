@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,16 @@ from tests.fakes.process import ROOT, FakeServer
 __all__ = ["ROOT"]
 
 DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest is begun first, so that no process is alone with it at the end: files with nodes of their
+    own, then those with the most tests that use Ray."""
+    weights = Counter[Path]()
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        weights[item.path] += 100 if "nodes" in names else "cluster" in names
+    items.sort(key=lambda item: -weights[item.path])
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,8 @@ PATIENCE = {
     "RAY_gcs_rpc_server_connect_timeout_s": "60",
     "RAY_worker_niceness": "0",
     "RAY_JOB_STOP_WAIT_TIME_S": "60",
-    "RAY_metrics_report_interval_ms": "1000",
+    "RAY_metrics_report_interval_ms": "2000",
+    "RAY_DATA_USAGE_DISABLED": "1",
 }
 ENVIRONMENT = {**os.environ, **TOKEN, **PATIENCE, "PATH": f"{BIN}:{os.environ['PATH']}"}
 
