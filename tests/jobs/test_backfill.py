@@ -261,6 +261,7 @@ def test_a_broken_system_ends_the_run_after_some_tries(tmp_path: Path, capsys: C
     assert said.count("broken   ") == 3
     assert "does not answer a test request" in said
     assert "0 of 4 published" in said
+    assert not published(tmp_path / "out")
 
 
 def test_a_partition_that_breaks_the_stage_is_tried_alone_and_the_others_go_on(

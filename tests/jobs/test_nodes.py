@@ -41,7 +41,7 @@ def fixture_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayClust
 def test_a_job_is_stopped_and_a_worker_of_the_next_one_dies(nodes: RayCluster, tmp_path: Path) -> None:
     """The one that is stopped gives the lease back, says so, and publishes nothing; the next one asks for the rest,
     as attempt two, and goes on without the node that it loses."""
-    rows = [row(n, company=n // 2) for n in range(100)]
+    rows = [row(n, company=n // 2) for n in range(70)]
     source, output, log = write(tmp_path / "in.parquet", rows), tmp_path / "out", tmp_path / "job.log"
     second = nodes.add(cpus=3)
     with FakeServer("--latency", "0.8", "--max-running-requests", "16") as server:
@@ -56,7 +56,7 @@ def test_a_job_is_stopped_and_a_worker_of_the_next_one_dies(nodes: RayCluster, t
         second.wait()
         before, log = held(output), tmp_path / "next.log"
         two = ["--set", "servers.min_servers=2", "--set", "servers.max_servers=2"]
-        job = nodes.submit(log, ["python", "jobs/extract.py", "--wait", *argv, *two])
+        job = nodes.join(log, ["jobs/extract.py", "--wait", *argv, *two])
         wait_for(lambda: len(held(output)) >= len(before) + 16, job, log)
         at_work = {int(each.split(":")[1]) for chunk, each in held(output).items() if chunk not in before}
         lost = next(each for each in nodes.workers if at_work & {member.pid for member in each.family()})
