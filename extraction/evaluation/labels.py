@@ -24,6 +24,7 @@ import yaml
 
 from extraction.errors import OperatorError
 from extraction.schema.profile_model import Field
+from extraction.settings_base import load_yaml
 
 ACCEPTED = "_accepted"
 MORE, OTHERS_PREFIX = "alt_", "other_"  # before a key in the plural
@@ -132,11 +133,13 @@ def load_labels(path: Path, names: Mapping[str, str] | None = None) -> Labels:
 
 
 def _yaml(path: Path) -> Iterator[LabelRow]:
-    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    raw = load_yaml(text)
     if not isinstance(raw, dict):
         raise ValueError("`company_id: {field: value}` is expected")
-    for company_id, values in raw.items():
-        yield str(company_id), None if values is None else _mapping(values, str(company_id))
+    company_ids = yaml.load(text, yaml.BaseLoader)  # as they are written: 00191 is no number
+    for company_id, values in zip(company_ids, raw.values(), strict=True):
+        yield company_id, None if values is None else _mapping(values, company_id)
 
 
 def _json_lines(path: Path) -> Iterator[LabelRow]:

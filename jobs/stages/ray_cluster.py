@@ -237,6 +237,8 @@ def _init(*, address: str, **more: Any) -> None:
     raised, and told in a line. Raises RunError where that fails, for which Ray has errors of many kinds."""
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     logging.getLogger("ray").setLevel(logging.ERROR)
+    # At a SIGTERM it prints C++ frames, and may abort the driver. Its variable is read when Ray is imported.
+    ray._private.ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True
     # Ray has no switch for the tracebacks of actors that it shows to a driver.
     ray._private.worker.print_to_stdstream = _show_ours
     for starts in range(1, MOST_STARTS + 1):

@@ -98,6 +98,15 @@ def test_the_same_labels_in_every_format(tmp_path: Path) -> None:
         assert labels.label("b", NAME) == NO_VALUES, name
 
 
+def test_yaml_is_read_as_it_is_written(tmp_path: Path) -> None:
+    """Norway's code is no boolean, and an id keeps its zeros."""
+    (tmp_path / "a.yaml").write_text("00191: {name: NO, founded_year: 1998}\n2026-01-01: {name: 'No'}\n")
+    labels = load_labels(tmp_path / "a.yaml")
+    assert labels.label("00191", NAME) == Label(("NO",), ("NO",))
+    assert labels.label("00191", YEAR) == Label((1998,), (1998,))
+    assert labels.label("2026-01-01", NAME) == Label(("No",), ("No",))
+
+
 def test_the_demo_labels() -> None:
     labels = load_labels(DEMO)
     found = labels.label("kestrelmoor", NAME)
