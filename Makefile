@@ -17,10 +17,10 @@ demo: $(READY)
 	$(BIN)/python jobs/extract.py --config configs/demo.yaml --engine llamacpp --model $(MODEL) \
 	    --input $(DEMO)/documents.parquet --output $(DEMO)
 
-# Three files at a time: many tests wait for processes that they started. Each worker has a Ray of its own, and what
-# the tests of a file share is made once. The order is that of tests/conftest.py.
+# Two files at a time, as each has a Ray of its own, whose processes want more than one core. What the tests of a
+# file share is made once. The order is that of tests/conftest.py.
 test: $(READY)
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Nodes that come and go, with a Ray for each: they need the machine for themselves.
 autoscaling: $(READY)

@@ -30,6 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def cluster() -> Iterator[None]:
     """A local Ray for the whole session; `connected()` uses it and leaves it running."""
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # whoever waits for a worker is as nice
+    os.environ.setdefault("RAY_num_workers_soft_limit", "8")  # that are idle and kept: each start costs seconds
     os.environ["PYTHONPATH"] = str(ROOT)  # workers import the tests' own models
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
