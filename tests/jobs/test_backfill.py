@@ -392,21 +392,20 @@ def test_days_killed_midway_and_in_publishing_the_window(tmp_path: Path, capsys:
     with FakeServer("--latency", "1", "--max-running-requests", str(IN_FLIGHT)) as server:
         declared = declare(tmp_path, server.url, {"endpoint.concurrency": IN_FLIGHT}, publish="both")
 
-        def kill_when(command: list[str], due: Callable[[], object]) -> str:
-            """Start a run and kill it when that is due; what it said."""
+        def kill_when(command: list[str], environment: dict[str, str], due: Callable[[], object]) -> str:
+            """Start a run and kill all of it when that is due; what it said."""
             log = tmp_path / "log"
             with log.open("wb") as out:
                 argv = [sys.executable, *command, str(declared)]
                 process = subprocess.Popen(
-                    argv, cwd=ROOT, env=joining(), start_new_session=True, stdout=out, stderr=out
+                    argv, cwd=ROOT, env=environment, start_new_session=True, stdout=out, stderr=out
                 )
             wait_for(lambda: due() or "the window is held" in log.read_text(), process, log)
             kill_all(process)
             return log.read_text()
 
-        kill_when(
-            [str(ROOT / "jobs" / "backfill.py")], lambda: published(output) and server.stats()["requests"] > 8
-        )
+        command = [str(ROOT / "jobs" / "backfill.py")]  # with a Ray of its own, as on a machine that is gone
+        kill_when(command, {**os.environ}, lambda: published(output) and server.stats()["requests"] > 8)
         known = messages(output)
         # What was on its way, or answered and not yet written down, is asked again.
         lost = set(requests_of(server.journal_path)) & set(known.values()) - {known[each] for each in held(output)}
@@ -415,7 +414,7 @@ def test_days_killed_midway_and_in_publishing_the_window(tmp_path: Path, capsys:
         for changed in (0, DAYS - 1):  # one that is published, one that is not
             days[day(changed)][1]["text"] += " It has 40 employees."
             write(tmp_path / "documents" / day(changed) / "part.parquet", days[day(changed)])
-        assert "the window is held" in kill_when(["-c", HELD], lambda: False)
+        assert "the window is held" in kill_when(["-c", HELD], joining(), lambda: False)
         assert list(output.glob("window/profiles/*/*.parquet")) and not (output / "window/manifest.json").exists()
         assert run(declared) == 0
         census(output / "window", set.union(*map(ids, days.values())))
