@@ -7,6 +7,9 @@ READY := .venv/.ready
 LOCK := uv pip compile pyproject.toml --generate-hashes --no-emit-index-url --no-emit-find-links --no-header -q
 DEMO := out/demo
 
+# Ray starts many Python processes: none is to compile our modules again.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test autoscaling chaos check format lock clean
 
 demo: $(READY)
@@ -14,9 +17,10 @@ demo: $(READY)
 	$(BIN)/python jobs/extract.py --config configs/demo.yaml --engine llamacpp --model $(MODEL) \
 	    --input $(DEMO)/documents.parquet --output $(DEMO)
 
-# Three at a time: most tests wait for processes that they started. Each worker has a Ray of its own.
+# Two files at a time, as each has a Ray of its own, whose processes want more than one core. What the tests of a
+# file share is made once. The order is that of tests/conftest.py.
 test: $(READY)
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Nodes that come and go, with a Ray for each: they need the machine for themselves.
 autoscaling: $(READY)

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +16,22 @@ __all__ = ["ROOT"]
 DATA = ROOT.parent / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest is begun first, so that no process is alone with it at the end: files with nodes of their
+    own, then those with the most tests that use Ray."""
+    weights = Counter[Path]()
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        weights[item.path] += 100 if "nodes" in names else "cluster" in names
+    items.sort(key=lambda item: -weights[item.path])
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
     """A local Ray for the whole session; `connected()` uses it and leaves it running."""
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # whoever waits for a worker is as nice
+    os.environ.setdefault("RAY_num_workers_soft_limit", "8")  # that are idle and kept: each start costs seconds
     os.environ["PYTHONPATH"] = str(ROOT)  # workers import the tests' own models
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -20,7 +20,7 @@ from jobs.state.parquet_schemas import profile_schema, published_table
 from jobs.state.published_run import PublishedRun
 from tests.conftest import ROOT
 from tests.fakes.process import FakeServer
-from tests.jobs.helpers import job, rows_of
+from tests.jobs.helpers import OUR_LINES, job, rows_of
 from tests.readme import Script, Wrong, check
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -128,6 +128,7 @@ def test_a_schema_of_ones_own_works_as_it_is_told(here: tuple[Path, FakeServer])
     command = [sys.executable, str(ROOT / script.name), *words, *more]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
+    assert all(line.startswith(OUR_LINES) for line in ran.stderr.splitlines()), ran.stderr  # of Ray's none
     assert rows_of(folder / "out" / "makers", "profiles")[0].keys() >= {"name", "town", "since", "people", "goods"}
 
 

@@ -14,6 +14,8 @@ from jobs.state.storage import Storage
 
 TEXT = pa.schema([(name, pa.string()) for name in ("document_id", "company_id", "text", "title")])
 
+OUR_LINES = ("plan ", "extract ", "note ", "endpoint: ")  # what a run that goes well says, without a terminal
+
 
 def row(number: int, company: int | None = None, text: str | None = None) -> dict[str, Any]:
     """A document about a company of its own, or of the number given."""

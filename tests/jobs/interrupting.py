@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import ray
 
 PATIENCE_S = 400  # two cores may be shared by many
 
@@ -34,6 +35,11 @@ def kill_family(pid: int) -> None:
     psutil.wait_procs(family, timeout=30)
 
 
+def joining() -> dict[str, str]:
+    """The environment of a driver that joins the session's Ray, which spares it a Ray of its own."""
+    return {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+
+
 def kill_all(process: "subprocess.Popen[bytes]") -> None:
     """SIGKILL to a process that was started here and leads its group, and to all below it."""
     kill_family(process.pid)
@@ -46,4 +52,4 @@ def wait_for(condition: Callable[[], Any], process: "subprocess.Popen[bytes]", l
     while not condition():
         assert process.poll() is None, f"it ended early, with status {process.returncode}: {log.read_text()}"
         assert time.monotonic() < deadline, f"waited too long: {log.read_text()}"
-        time.sleep(0.05)
+        time.sleep(0.25)  # conditions read journals and ledgers, and who is waited for wants the cores

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.request import Request
 
 import psutil
 from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
@@ -34,7 +35,8 @@ PATIENCE = {
     "RAY_gcs_rpc_server_connect_timeout_s": "60",
     "RAY_worker_niceness": "0",
     "RAY_JOB_STOP_WAIT_TIME_S": "60",
-    "RAY_metrics_report_interval_ms": "1000",
+    "RAY_metrics_report_interval_ms": "2000",
+    "RAY_DATA_USAGE_DISABLED": "1",
 }
 ENVIRONMENT = {**os.environ, **TOKEN, **PATIENCE, "PATH": f"{BIN}:{os.environ['PATH']}"}
 
@@ -155,6 +157,20 @@ class RayCluster:
         with log.open("wb") as file:
             return subprocess.Popen(words, env=ENVIRONMENT, cwd=ROOT, stdout=file, stderr=file)
 
+    def stop_job(self, job: str) -> None:
+        """Ask Ray to stop a job, as `ray job stop` does."""
+        token = {"Authorization": f"Bearer {TOKEN['RAY_AUTH_TOKEN']}"}
+        with DIRECT.open(Request(f"{self.url}/api/jobs/{job}/stop", b"", token, method="POST")) as response:
+            assert json.loads(response.read())["stopped"]
+
+    def join(self, log: Path, command: Sequence[str]) -> "subprocess.Popen[bytes]":
+        """Start a job whose driver joins the cluster, as those do that Ray starts."""
+        environment = ENVIRONMENT | {"RAY_ADDRESS": f"127.0.0.1:{self.port}", "PYTHONPATH": str(ROOT)}
+        with log.open("wb") as file:
+            return subprocess.Popen(
+                [str(BIN / "python"), *command], env=environment, cwd=ROOT, stdout=file, stderr=file
+            )
+
     def stop(self) -> None:
         """End all of it."""
         for node in (*self.workers, self.head):
@@ -226,14 +242,6 @@ class AutoscalingCluster(RayCluster):
         for event in self.events():
             kill_family(event["pid"])
         super().stop()
-
-    def join(self, log: Path, command: Sequence[str]) -> "subprocess.Popen[bytes]":
-        """Start a job whose driver joins the cluster, as those do that Ray starts."""
-        environment = ENVIRONMENT | {"RAY_ADDRESS": f"127.0.0.1:{self.port}", "PYTHONPATH": str(ROOT)}
-        with log.open("wb") as file:
-            return subprocess.Popen(
-                [str(BIN / "python"), *command], env=environment, cwd=ROOT, stdout=file, stderr=file
-            )
 
     def drain(self, node: str) -> None:
         """Reclaim a node, as a spot machine is."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from tests.conftest import ROOT
 from tests.fakes.process import FakeServer, requests_of
 from tests.jobs.backfills.partitions_of import day, declare, documents, ids, record, write_days
 from tests.jobs.helpers import census, held, manifest, row, rows_of, write
-from tests.jobs.interrupting import kill_all, wait_for
+from tests.jobs.interrupting import joining, kill_all, wait_for
 
 pytestmark = pytest.mark.usefixtures("cluster")
 Captured = pytest.CaptureFixture[str]
@@ -90,27 +91,16 @@ def test_only_what_changed_is_asked_about(tmp_path: Path, fake: FakeServer, caps
     assert requests(fake) - before == 2  # the canary and the document
     assert manifest(tmp_path / "out" / day(0))["run_id"] == untouched
 
-    assert run(declared, "--set", "extract.set={trust: {press: 0.5}, ledger.flush_s: 0.05}") == 0
-    assert "(2 changed)" in capsys.readouterr().err
-    assert requests(fake) - before == 2  # what decides over answers changed, not what is asked
-
-
-def test_results_that_would_be_judged_otherwise_are_published_anew_and_not_asked_again(
-    tmp_path: Path, fake: FakeServer, capsys: Captured
-) -> None:
-    write_days(tmp_path, 2)
-    assert run(declare(tmp_path, fake.url)) == 0
-    before = requests(fake)
+    # What decides over answers changes what is published, not what is asked.
     for least, state, code, companies in (
         (1, "changed", 3, 0),
         (0, "changed", 0, 3),
         ({"default": 0}, "done", 0, 3),
     ):
-        capsys.readouterr()
         assert run(declare(tmp_path, fake.url, {"confidence.min_confidence": least})) == code
         assert f"2 partitions (2 {state})" in capsys.readouterr().err
         assert manifest(tmp_path / "out" / day(0))["counts"]["companies"] == companies
-    assert requests(fake) == before
+    assert requests(fake) - before == 2
 
 
 def test_a_partition_that_fails_does_not_stop_the_others(
@@ -198,7 +188,7 @@ def test_what_servers_left_open_is_asked_again_by_the_next_run_that_comes_to_it(
 def test_what_failed_is_asked_again_on_request_in_every_batch(
     tmp_path: Path, fake: FakeServer, capsys: Captured
 ) -> None:
-    days = [day(number) for number in range(50, 53)]
+    days = [day(number) for number in range(50, 52)]
     for number, path in enumerate(days, 50):
         rows = documents(number)
         rows[1]["text"] += " [[fault:invalid*2]]"
@@ -217,8 +207,8 @@ def test_what_failed_is_asked_again_on_request_in_every_batch(
     assert requests(fake) == before
     for _ in range(2):  # the second finds none
         assert run(declared, "--retry-failed") == 0
-        assert requests(fake) - before == 2 * 3  # a canary each
-        assert [rows_of(tmp_path / "out" / path, "dead_letters") for path in days] == [[], [], []]
+        assert requests(fake) - before == 2 * 2  # a canary each
+        assert [rows_of(tmp_path / "out" / path, "dead_letters") for path in days] == [[], []]
 
 
 def test_a_window_has_a_profile_a_company_and_asks_nothing(
@@ -254,12 +244,13 @@ def test_a_window_has_a_profile_a_company_and_asks_nothing(
 
 def test_a_broken_system_ends_the_run_after_some_tries(tmp_path: Path, capsys: Captured) -> None:
     write_days(tmp_path, 4)
-    declared = declare(tmp_path, "http://127.0.0.1:9", {"requests.attempts": 1}, attempts=3)
+    declared = declare(tmp_path, "http://127.0.0.1:9", {"requests.attempts": 1}, attempts=2)
     assert run(declared) == 1
     said = capsys.readouterr().err
-    assert said.count("broken   ") == 3
+    assert said.count("broken   ") == 2
     assert "does not answer a test request" in said
     assert "0 of 4 published" in said
+    assert not published(tmp_path / "out")
 
 
 def test_a_partition_that_breaks_the_stage_is_tried_alone_and_the_others_go_on(
@@ -363,9 +354,8 @@ def test_the_example_is_a_declaration_and_the_help_says_how_to_schedule(capsys: 
     assert all(word in said for word in ("cron:", "ray job submit", "CronJob", "--dry-run", "--again"))
 
 
-DAYS = 20
+DAYS = 6
 IN_FLIGHT = 4
-KILLS = (20, 50)  # requests that have come in when the first and the second kill follow
 HELD = """
 import sys, time
 from jobs import backfill
@@ -397,37 +387,34 @@ def published(output: Path) -> int:
     return len(list(output.glob("date=*/manifest.json")))
 
 
-def test_twenty_days_killed_twice_and_once_in_publishing_the_window(tmp_path: Path, capsys: Captured) -> None:
+def test_days_killed_midway_and_in_publishing_the_window(tmp_path: Path, capsys: Captured) -> None:
     days, output = write_days(tmp_path, DAYS), tmp_path / "out"
-    lost: Counter[str] = Counter()  # by message: the kills at which it was on its way
-    with FakeServer("--latency", "0.25", "--max-running-requests", str(IN_FLIGHT)) as server:
+    with FakeServer("--latency", "1", "--max-running-requests", str(IN_FLIGHT)) as server:
         declared = declare(tmp_path, server.url, {"endpoint.concurrency": IN_FLIGHT}, publish="both")
-        argv = [sys.executable, str(ROOT / "jobs" / "backfill.py"), str(declared)]
-        for number, requests in enumerate(KILLS):
-            log = tmp_path / f"{number}.log"
+
+        def kill_when(command: list[str], environment: dict[str, str], due: Callable[[], object]) -> str:
+            """Start a run and kill all of it when that is due; what it said."""
+            log = tmp_path / "log"
             with log.open("wb") as out:
-                process = subprocess.Popen(argv, cwd=ROOT, start_new_session=True, stdout=out, stderr=out)
-            wait_for(lambda least=requests: server.stats()["requests"] >= least, process, log)  # type: ignore[misc]
-            if number == 0:
-                wait_for(lambda: published(output) > 0, process, log)
+                argv = [sys.executable, *command, str(declared)]
+                process = subprocess.Popen(
+                    argv, cwd=ROOT, env=environment, start_new_session=True, stdout=out, stderr=out
+                )
+            wait_for(lambda: due() or "the window is held" in log.read_text(), process, log)
             kill_all(process)
-            known = messages(output)
-            on_the_way = set(requests_of(server.journal_path)) & set(known.values()) - {
-                known[each] for each in held(output)
-            }
-            assert len(on_the_way) <= 2 * IN_FLIGHT
-            lost.update(on_the_way)
-            assert published(output) < DAYS
-            if number == 0:  # two days change: one that is published, one that is not
-                for changed in (0, DAYS - 1):
-                    days[day(changed)][1]["text"] += " It has 40 employees."
-                    write(tmp_path / "documents" / day(changed) / "part.parquet", days[day(changed)])
-        log = tmp_path / "held.log"
-        with log.open("wb") as out:
-            held_up = [sys.executable, "-c", HELD, str(declared)]
-            process = subprocess.Popen(held_up, cwd=ROOT, start_new_session=True, stdout=out, stderr=out)
-        wait_for(lambda: "the window is held" in log.read_text(), process, log)
-        kill_all(process)
+            return log.read_text()
+
+        command = [str(ROOT / "jobs" / "backfill.py")]  # with a Ray of its own, as on a machine that is gone
+        kill_when(command, {**os.environ}, lambda: published(output) and server.stats()["requests"] > 8)
+        known = messages(output)
+        # What was on its way, or answered and not yet written down, is asked again.
+        lost = set(requests_of(server.journal_path)) & set(known.values()) - {known[each] for each in held(output)}
+        assert len(lost) <= 2 * IN_FLIGHT
+        assert 0 < published(output) < DAYS
+        for changed in (0, DAYS - 1):  # one that is published, one that is not
+            days[day(changed)][1]["text"] += " It has 40 employees."
+            write(tmp_path / "documents" / day(changed) / "part.parquet", days[day(changed)])
+        assert "the window is held" in kill_when(["-c", HELD], joining(), lambda: False)
         assert list(output.glob("window/profiles/*/*.parquet")) and not (output / "window/manifest.json").exists()
         assert run(declared) == 0
         census(output / "window", set.union(*map(ids, days.values())))
@@ -439,7 +426,7 @@ def test_twenty_days_killed_twice_and_once_in_publishing_the_window(tmp_path: Pa
         assert len(known) in (3 * DAYS + 1, 3 * DAYS + 2)
         assert len(held(output)) in (3 * DAYS + 1, 3 * DAYS + 2)  # the last day's old text may not have been sent
         for chunk_id, message in known.items():
-            assert (chunk_id in held(output)) <= counts[message] <= 1 + lost[message]
+            assert (chunk_id in held(output)) <= counts[message] <= 1 + (message in lost)
         window = rows_of(output / "window", "profiles")
         shutil.rmtree(output / "window")  # made anew without being killed it is the same
         assert run(declared) == 0

@@ -42,7 +42,7 @@ def test_labels_name_every_company_and_their_values_stand_in_its_documents() -> 
 
 @pytest.mark.model
 def test_the_small_model_reads_them(tmp_path: Path, cluster: None) -> None:
-    asked = [row for row in ROWS if row["document_id"] in ("drosselbach-directory", "oxbarrow-tull-directory")]
+    asked = [row for row in ROWS if row["document_id"] == "oxbarrow-tull-directory"]
     source = write(tmp_path / "documents.parquet", asked)
     argv = ["--engine", "llamacpp", "--input", str(source), "--output", str(tmp_path / "out")]
     # One slot, so that no answer depends on what stands beside it in a batch; one thread, because several wait for
@@ -50,7 +50,7 @@ def test_the_small_model_reads_them(tmp_path: Path, cluster: None) -> None:
     small = [part for key in ("slots", "threads") for part in ("--set", f"llamacpp.{key}=1")]
     assert extract.main([*argv, *small, "--set", "max_dead_fraction=0.5"]) == 0
     census(tmp_path / "out", {row["document_id"] for row in asked})
-    assert manifest(tmp_path / "out")["counts"]["chunks_answered"] == 2
+    assert manifest(tmp_path / "out")["counts"]["chunks_answered"] == 1
     names = {p["company_id"]: p["name"] for p in rows_of(tmp_path / "out", "profiles")}
     assert names
     assert all(plain(name) == plain(LABELS[company]["name"]) for company, name in names.items()), names

@@ -12,7 +12,7 @@ from actors.results import Result
 from extraction.errors import Fault
 from jobs import evaluate
 from tests.fakes.process import FakeServer
-from tests.jobs.helpers import job, row, rows_of, write
+from tests.jobs.helpers import job, row, rows_of
 from tests.jobs.models import Workshop
 from tests.jobs.outputs import ask, publish, reply
 
@@ -80,18 +80,6 @@ def test_labels_are_looked_up_in_the_documents(tmp_path: Path) -> None:
     assert city["counts"]["invented"] == 0
 
 
-def test_labels_are_looked_up_in_the_columns_that_the_run_read(
-    tmp_path: Path, fake: FakeServer, cluster: None
-) -> None:
-    rows = [{"id": one["document_id"], "company_id": one["company_id"], "body": one["text"]} for one in [row(0)]]
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
-    names = ("--set", "columns.text=body", "--set", "columns.document_id=id")
-    assert job(tmp_path / "in.parquet", tmp_path / "out", fake.url, *names) == 0
-    labels = labelled(tmp_path, {"c000": {"name": ["Northwind Works 0"], "city": "Galway"}})
-    found = scored(tmp_path, tmp_path / "out", labels, "--documents", str(tmp_path / "in.parquet"))
-    assert [found["fields"][field]["counts"]["in_text"] for field in ("name", "city")] == [1, 0]
-
-
 def test_a_label_of_another_name_is_mapped(tmp_path: Path) -> None:
     out = publish(tmp_path / "out", {"alder": {"city": "Galway"}})
     labels = labelled(tmp_path, {"alder": {"location": "Galway"}})
@@ -154,8 +142,12 @@ def test_another_model(tmp_path: Path) -> None:
 
 
 def test_what_the_job_published(tmp_path: Path, fake: FakeServer, cluster: None) -> None:
-    """A profile scored by what it says itself is right in all."""
-    job(write(tmp_path / "in.parquet", [row(n, n // 2) for n in range(6)]), tmp_path / "out", fake.url)
+    """A profile scored by what it says itself is right in all; labels are looked up in the columns of the run."""
+    given = [row(n, n // 2) for n in range(6)]
+    rows = [{"id": one["document_id"], "company_id": one["company_id"], "body": one["text"]} for one in given]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
+    names = ("--set", "columns.text=body", "--set", "columns.document_id=id")
+    assert job(tmp_path / "in.parquet", tmp_path / "out", fake.url, *names) == 0
     profiles = rows_of(tmp_path / "out", "profiles")
     labels = {p["company_id"]: {"name": p["name"], "products": p["products"]} for p in profiles}
     found = scored(tmp_path, tmp_path / "out", labelled(tmp_path, labels))
@@ -164,6 +156,9 @@ def test_what_the_job_published(tmp_path: Path, fake: FakeServer, cluster: None)
     assert found["rates"]["answered"] == 1
     assert found["rates"].keys() >= {"grounded"}
     assert found["mistakes"] == []
+    file = labelled(tmp_path, {"c000": {"name": ["Northwind Works 0"], "city": "Galway"}})
+    found = scored(tmp_path, tmp_path / "out", file, "--documents", str(tmp_path / "in.parquet"))
+    assert [found["fields"][field]["counts"]["in_text"] for field in ("name", "city")] == [1, 0]
 
 
 @pytest.mark.parametrize(

@@ -77,13 +77,19 @@ def test_publishes_a_profile_a_company_and_asks_only_what_it_does_not_know(
         assert manifest(output)["counts"]["chunks_from_ledger"] == known
 
 
-def test_columns_are_typed_and_read_by_other_engines_after_several_runs(tmp_path: Path, fake: FakeServer) -> None:
-    source = write(tmp_path / "in.parquet", [row(n) for n in range(6)])
-    for documents in (2, 4, 3):
-        job(source, tmp_path / "out", fake.url, "--set", "publications.keep=2", "--limit", str(documents))
-    census(tmp_path / "out", {"d000", "d001", "d002"})  # a limit takes the first
-    assert len(list((tmp_path / "out" / "profiles").iterdir())) == 2
-    path = tmp_path / "out" / "current" / "profiles.parquet"
+def test_columns_and_tables_are_typed_and_read_by_other_engines_after_several_runs(
+    tmp_path: Path, fake: FakeServer
+) -> None:
+    source, out = write(tmp_path / "in.parquet", [row(n) for n in range(6)]), tmp_path / "out"
+    tables = f"iceberg://{tmp_path}/warehouse/a.profiles", f"delta://{tmp_path}/table"
+    flags = [word for table in tables for word in ("--output-table", table)]
+    for documents, commits in ((4, 1), (3, 2), (3, 2)):  # the last is a rerun
+        assert job(source, out, fake.url, "--set", "publications.keep=2", "--limit", str(documents), *flags) == 0
+        assert len([*tmp_path.rglob("snap-*.avro")]) == commits
+        assert len([*tmp_path.glob("table/_delta_log/*.json")]) == commits
+    census(out, {"d000", "d001", "d002"})  # a limit takes the first
+    assert len(list((out / "profiles").iterdir())) == 2
+    path = out / "current" / "profiles.parquet"
     assert pandas.read_parquet(path)["company_id"].tolist() == ["c000", "c001", "c002"]
     schema = pq.read_schema(path)
     assert schema.field("founded_year").type == pa.int64()
@@ -166,26 +172,6 @@ def test_plan_prints_the_size_and_the_cost_and_asks_nothing(
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
-def test_a_server_that_refuses_is_the_operators_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = write(tmp_path / "in.parquet", [row(0)])
-    with FakeServer("--order", json.dumps([{"fault": "401", "count": None}])) as server:
-        assert job(source, tmp_path / "out", server.url) == 2
-    said = capsys.readouterr().err
-    assert "HTTP 401" in said
-    assert "Traceback" not in said
-    assert not (tmp_path / "out" / "manifest.json").exists()
-
-
-def test_a_server_that_never_answers_fails_the_run_before_any_document(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source = write(tmp_path / "in.parquet", [row(0)])
-    assert job(source, tmp_path / "out", "http://127.0.0.1:9", "--set", "requests.attempts=2") == 1
-    said = capsys.readouterr().err
-    assert "does not answer a test request" in said
-    assert not (tmp_path / "out" / "manifest.json").exists()
-
-
 def test_arguments_are_the_documented_ones(tmp_path: Path) -> None:
     run = parse_words(extract.app, arguments(tmp_path, tmp_path, "http://x"))
     assert isinstance(run, partial) and run.keywords["engine"].engine == "endpoint"
@@ -205,13 +191,3 @@ def test_a_users_dates_choices_and_aliases_are_published(tmp_path: Path) -> None
         (quote,) = (e["places"][0]["quote"] for e in profile["evidence"] if e["field"] == "filed")
         assert quote == "12 March 2024"
     assert manifest(tmp_path / "out")["refused"] == {"form: string_pattern_mismatch": 2}
-
-
-def test_tables_hold_what_is_published_and_are_committed_once(tmp_path: Path, fake: FakeServer) -> None:
-    tables = f"iceberg://{tmp_path}/warehouse/a.profiles", f"delta://{tmp_path}/table"
-    flags = [word for table in tables for word in ("--output-table", table)]
-    for documents, commits in ((2, 1), (3, 2), (3, 2)):  # the last is a rerun
-        source = write(tmp_path / "in.parquet", [row(n) for n in range(documents)])
-        assert job(source, tmp_path / "out", fake.url, *flags) == 0
-        assert len([*tmp_path.rglob("snap-*.avro")]) == commits
-        assert len([*tmp_path.glob("table/_delta_log/*.json")]) == commits

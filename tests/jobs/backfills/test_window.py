@@ -132,6 +132,7 @@ def test_of_each_company_what_all_partitions_hold(tmp_path: Path) -> None:
 def test_companies_that_did_not_change_are_not_merged_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(window, "COMPANIES_A_BUCKET", 4)  # each bucket is a task of its own
     world = World(tmp_path)
     world.write("date=1", {company: {f"{company}1": "Harrow"} for company in "abcdefg"})
     before = names(world.publish())

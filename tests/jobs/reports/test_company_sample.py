@@ -15,13 +15,15 @@ from tests.jobs.helpers import rows_of
 from tests.jobs.reports import runs
 
 CONFLICT = {"field": "name", "chosen": "A", "support": 2, "rule": "vote", "alternatives": []}
+FAILING = runs.text(90, 1, " [[fault:invalid]]")
 MISSING = {"chunk_id": "c", "document_id": "d", "start": 0, "end": 1, "fault": "invalid"}
 
 
 @pytest.fixture(scope="module")
 def out(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output of a run over 40 companies."""
+    """The output of a run over 40 companies, and one whose document fails."""
     rows = [runs.document(f"c{n // 2:02}", f"d{n}", runs.text(n, n) + "\n\nMore. " * 50) for n in range(80)]
+    rows.append(runs.document("dead", "dead", FAILING))
     return runs.run(tmp_path_factory.mktemp("run"), rows)
 
 
@@ -86,10 +88,8 @@ def test_only_some_files_of_many_are_read(tmp_path: Path) -> None:
     assert sample_companies(many, ["name"], set(), 10_000).companies
 
 
-def test_dead_documents_keep_their_text(tmp_path: Path, cluster: None) -> None:
-    rows = [runs.document(f"c{n}", f"d{n}", runs.text(n, n)) for n in range(3)]
-    rows[1]["text"] += " [[fault:invalid]]"
-    found = drawn(runs.run(tmp_path, rows), page_of.MAX_BYTES, {"d1"})
-    (text,) = found.dead["d1"]["documents"]
-    assert text["parts"][0][1] == rows[1]["text"]
-    assert found.dead["d1"]["chunks"][0]["fault"] == "invalid"
+def test_dead_documents_keep_their_text(out: Path) -> None:
+    found = drawn(out, page_of.MAX_BYTES, {"dead"})
+    (text,) = found.dead["dead"]["documents"]
+    assert text["parts"][0][1] == FAILING
+    assert found.dead["dead"]["chunks"][0]["fault"] == "invalid"

@@ -19,21 +19,33 @@ from jobs.reports.report_data import MEANINGS, failures, report_facts
 from jobs.reports.request_stats import answers_of
 from jobs.state import run_record
 from jobs.state.published_run import PublishedRun
-from tests.fakes.process import FakeServer
 from tests.jobs import outputs
-from tests.jobs.helpers import job, manifest, rows_of, write
+from tests.jobs.helpers import job, manifest, rows_of
 from tests.jobs.reports import runs
 
 
 @pytest.fixture(scope="module")
 def out(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output of a run in which some documents fail."""
+    """The output of a run in which some documents fail, with prices, a limit and a key."""
     rows = [runs.document(f"c{n // 3}", f"d{n}", runs.text(n // 2, n)) for n in range(30)]
     for number, fault in ((4, "invalid"), (9, "invalid"), (17, "truncated"), (20, "503*1")):
         rows[number]["text"] += f" [[fault:{fault}]]"
     rows[25]["text"] += "\n\nMore pumps. " * 300 + "[[fault:invalid]]"
     rows[29]["text"] = ""
-    return runs.run(tmp_path_factory.mktemp("run"), rows)
+    prices = ("--set", "price.million_prompt_tokens=1000", "--set", "price.currency=EUR")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", "a-secret")
+        return runs.run(tmp_path_factory.mktemp("run"), rows, *prices, "--limit", "30")
+
+
+@pytest.fixture
+def again(out: Path, tmp_path: Path) -> Path:
+    """A copy of it, which may be run once more: all answers are there."""
+    return shutil.copytree(out, tmp_path / "out")
+
+
+def once_more(out: Path, again: Path) -> int:
+    return job(out.parent / "in.parquet", again, "http://127.0.0.1:9", "--set", "max_dead_fraction=1")
 
 
 def ledger(out: Path) -> list[dict[str, Any]]:
@@ -86,15 +98,11 @@ def test_latencies_are_told_to_five_per_cent(out: Path) -> None:
     assert found.quantile(1) == pytest.approx(max(latencies), rel=0.06)
 
 
-def test_a_run_that_asks_nothing_says_that_answers_came_from_the_ledger(tmp_path: Path, cluster: None) -> None:
-    source = write(tmp_path / "in.parquet", [runs.document("c", f"d{n}", runs.text(n, n)) for n in range(4)])
-    with FakeServer() as server:
-        job(source, tmp_path / "out", server.url)
-        job(source, tmp_path / "other", server.url, "--set", "sampling.seed=2")
-        job(source, tmp_path / "out", server.url)
-    assert not answers_of(PublishedRun.at(str(tmp_path / "out"))).done
-    assert "every answer came from the ledger" in page(tmp_path / "out")
-    assert not {"Server time", "Tokens", "Median answer"} & figures(tmp_path / "out").keys()
+def test_a_run_that_asks_nothing_says_that_answers_came_from_the_ledger(out: Path, again: Path) -> None:
+    assert once_more(out, again) == 0
+    assert not answers_of(PublishedRun.at(str(again))).done
+    assert "every answer came from the ledger" in page(again)
+    assert not {"Server time", "Tokens", "Median answer"} & figures(again).keys()
 
 
 def test_fields_are_counted_as_a_reader_would(out: Path) -> None:
@@ -144,23 +152,18 @@ def test_the_flow_accounts_for_every_document_and_chunk(out: Path) -> None:
     assert ends[1] == counts.dead_letters
 
 
-def test_what_a_run_was_told_is_written_down_without_secrets(
-    tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = write(tmp_path / "in.parquet", [runs.document("c", "d", runs.text(1, 1))])
-    monkeypatch.setenv("OPENAI_API_KEY", "a-secret")
-    with FakeServer() as server:
-        assert job(source, tmp_path / "out", server.url, "--limit", "1") == 0
-    published = PublishedRun.at(str(tmp_path / "out"))
+def test_what_a_run_was_told_is_written_down_without_secrets(out: Path) -> None:
+    published = PublishedRun.at(str(out))
     found = run_record.read_run(published.storage, published.manifest.run_id)
     assert found is not None
-    assert (found.engine, found.inputs, found.first_documents) == ("endpoint", (str(source),), 1)
+    source = str(out.parent / "in.parquet")
+    assert (found.engine, found.inputs, found.first_documents) == ("endpoint", (source,), 30)
     assert found.settings["limits"]["max_chunk_tokens"] == 4200
     assert found.seconds.keys() == {"plan", "extract", "reduce"}
     (told,) = run_record.read_servers(published.storage, published.manifest.run_id)
     assert (told.name, told.limit, told.starts) == ("endpoint", 32, 1)
-    assert told.server == ledger(tmp_path / "out")[0]["server"]
-    written = [p for p in (tmp_path / "out").rglob("*") if p.suffix in (".json", ".html")]
+    assert told.server == ledger(out)[0]["server"]
+    written = [p for p in out.rglob("*") if p.suffix in (".json", ".html")]
     assert len(written) == 4
     assert not any("a-secret" in path.read_text("utf-8") for path in written)
 
@@ -177,17 +180,14 @@ def test_an_empty_run_has_a_report(tmp_path: Path, cluster: None) -> None:
     assert "0 documents became" in " ".join(page(folder).split())
 
 
-def test_a_report_that_fails_fails_no_run(
-    tmp_path: Path, cluster: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source = write(tmp_path / "in.parquet", [runs.document("c", "d", runs.text(1, 1))])
-    (tmp_path / "out" / page_of.REPORT / "in the way").mkdir(parents=True)
-    with FakeServer() as server:
-        assert job(source, tmp_path / "out", server.url) == 0
+def test_a_report_that_fails_fails_no_run(out: Path, again: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (again / page_of.REPORT).unlink()
+    (again / page_of.REPORT / "in the way").mkdir(parents=True)
+    assert once_more(out, again) == 0
     printed = capsys.readouterr()
     assert "report   could not be written: IsADirectoryError" in printed.err
     assert "report " not in printed.out
-    assert report.main([str(tmp_path / "out")]) == 1
+    assert report.main([str(again)]) == 1
 
 
 def test_where_nothing_is_published_there_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,8 +195,5 @@ def test_where_nothing_is_published_there_is_no_report(tmp_path: Path, capsys: p
     assert f"OUT {tmp_path}: there is no manifest.json" in capsys.readouterr().err
 
 
-def test_costs_are_what_the_prices_say(tmp_path: Path, cluster: None) -> None:
-    prices = ["--set", "price.million_prompt_tokens=1000", "--set", "price.currency=EUR"]
-    folder = runs.run(tmp_path, [runs.document("c", "d", runs.text(1, 1))], *prices)
-    spent = manifest(folder)["tokens"]["prompt"] / 1_000
-    assert figures(folder)["Cost"] == f"EUR {spent:,.2f}"
+def test_costs_are_what_the_prices_say(out: Path) -> None:
+    assert figures(out)["Cost"] == f"EUR {manifest(out)['tokens']['prompt'] / 1_000:,.2f}"

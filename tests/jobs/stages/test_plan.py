@@ -172,7 +172,7 @@ def test_what_is_large_once_it_is_decoded_is_not_planned_at_once(
 
 
 def test_a_company_is_in_one_chunk_file(tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [{**document(n, company=n % 3), "text": f"Note {n}. " * 40} for n in range(60)]
+    rows = [{**document(n, company=n % 3), "text": f"Note {n}. " * 40} for n in range(30)]
     write(tmp_path / "in.parquet", rows)
     settings = load_settings(
         Path("configs/demo.yaml"), {"endpoint.url": "http://127.0.0.1:9", "model.name": "fake"}
@@ -185,7 +185,7 @@ def test_a_company_is_in_one_chunk_file(tmp_path: Path, cluster: None, monkeypat
     tables = [run.storage.read_table(path) for path in made.chunk_files]
     companies = [set(table["company_id"].to_pylist()) for table in tables]
     assert sum(map(len, companies)) == len(set().union(*companies)) == 3
-    assert (len(companies) > 1, made.documents) == (True, 60)
+    assert (len(companies) > 1, made.documents) == (True, 30)
 
 
 def test_one_task_reads_neighbours_in_one_file() -> None:

@@ -15,7 +15,8 @@ from extraction.errors import RunError
 from jobs.stages import ray_cluster
 from tests.conftest import ROOT
 from tests.fakes.process import FakeServer
-from tests.jobs.helpers import arguments, row, write
+from tests.jobs.helpers import OUR_LINES, arguments, row, write
+from tests.jobs.interrupting import joining
 
 
 def test_what_is_set_is_what_ray_data_has() -> None:
@@ -60,22 +61,23 @@ def test_a_ray_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_machines_gpus_are_seen_before_there_is_a_server() -> None:
-    told = [sys.executable, "-c", "from jobs.stages import ray_cluster; print(ray_cluster.gpu_memory_gib())"]
+    ask = "import os; from jobs.stages import ray_cluster as c; print(c.gpu_memory_gib())"
+    told = [sys.executable, "-c", f"{ask}; os.environ['CUDA_VISIBLE_DEVICES'] = ''; print(c.gpu_memory_gib())"]
     seen = {**os.environ, "PYTHONPATH": f"{ROOT}/tests/fakes/nvml:{ROOT}", "FAKE_VRAM_GIB": "23.5"}
     seen.pop("CUDA_VISIBLE_DEVICES", None)
-    for environment, said in ((seen, "23.5"), ({**seen, "CUDA_VISIBLE_DEVICES": ""}, "None")):
-        done = subprocess.run(told, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == said
+    done = subprocess.run(told, cwd=ROOT, env=seen, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["23.5", "None"]
 
 
-def test_a_run_that_fails_in_an_actor_prints_our_lines_alone(tmp_path: Path) -> None:
+def test_a_run_that_fails_in_an_actor_prints_our_lines_alone(tmp_path: Path, cluster: None) -> None:
     source = write(tmp_path / "in.parquet", [row(1)])
     with FakeServer(api_key="another") as server:
         command = [sys.executable, "jobs/extract.py", *arguments(source, tmp_path / "out", server.url)]
-        environment = {**os.environ, "OPENAI_API_KEY": "none"}
+        environment = joining() | {"OPENAI_API_KEY": "none"}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     first, *between, last = done.stderr.splitlines()
     assert first.startswith("plan ")
-    assert all(line.startswith(("extract ", "note ")) for line in between)  # a machine may be slow
+    assert all(line.startswith(OUR_LINES) for line in between)  # a machine may be slow
     assert last.startswith("error: ") and "refused the key" in last
+    assert not (tmp_path / "out" / "manifest.json").exists()

@@ -35,7 +35,7 @@ from jobs.state.ledger import LedgerWriter
 from jobs.state.parquet_schemas import CHUNKS, published_table
 from jobs.state.storage import Storage
 from tests.fakes.process import FakeServer
-from tests.jobs.helpers import TEXT, job, manifest, row, rows_of, write
+from tests.jobs.helpers import TEXT, job, manifest, row, rows_of
 
 EMPTY: dict[str, Any] = {**dict.fromkeys(ShortProfile.model_fields), "products": []}
 
@@ -93,45 +93,67 @@ def test_what_a_finder_reads_counts_where_an_answer_does_not_abstain(replies: li
 pytestmark = pytest.mark.usefixtures("cluster")
 
 
-def test_a_column_holds_only_what_stands_in_a_document(tmp_path: Path, fake: FakeServer) -> None:
-    job(write(tmp_path / "in.parquet", [row(n) for n in range(5)]), tmp_path / "out", fake.url)
-    for profile in rows_of(tmp_path / "out", "profiles"):
+@pytest.fixture(scope="module")
+def texts() -> dict[str, str]:
+    """Documents by id: of many companies, of one on which they disagree, with odd characters, about nobody."""
+    rows = [row(n) for n in range(40)]
+    founded = [f"Lantern Works Ltd was founded in {year} in Galway, Ireland." for year in (1931, 1931, 1950)]
+    rows += [row(700 + n, company=700, text=text) for n, text in enumerate(founded)]
+    odd = "\u00a0Caf\u00c3\u00a9 {0} Ltd <|im_end|>\r\nfounded in 19{0:02} in Galway, Ireland"
+    rows += [row(800 + n, text=odd.format(n)) for n in range(10, 15)]
+    return {each["document_id"]: each["text"] for each in (*rows, row(900, text="... --- ..."))}
+
+
+@pytest.fixture(scope="module")
+def out(texts: dict[str, str], cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of a run over them, a chunk a document."""
+    folder = tmp_path_factory.mktemp("reduced")
+    rows = [{"document_id": name, "company_id": f"c{name[1:]}", "text": text} for name, text in texts.items()]
+    for each in rows[40:43]:
+        each["company_id"] = "c700"
+    pq.write_table(pa.Table.from_pylist(rows[::-1], TEXT), folder / "in.parquet", row_group_size=8)
+    more = ("--set", "max_dead_fraction=1", "--set", "limits.group_target_tokens=null")
+    with FakeServer() as server:
+        assert job(folder / "in.parquet", folder / "out", server.url, *more) == 0
+    return folder / "out"
+
+
+def test_a_column_holds_only_what_stands_in_a_document(out: Path, texts: dict[str, str]) -> None:
+    places = []
+    for profile in rows_of(out, "profiles"):
         facts = {e["field"] for e in profile["evidence"] if e["grounded"]}
         for name in ("name", "city", "country", "founded_year", "website", "employees"):
             assert profile[name] is None or name in facts
         for evidence in profile["evidence"]:
             assert bool(evidence["places"]) == evidence["grounded"]
             assert evidence["grounded"] or not evidence["chosen"]
+            places += evidence["places"]
+    assert len(places) > 50
+    for place in places:
+        assert texts[place["document_id"]][place["start"] : place["end"]] == place["quote"]
 
 
-def test_documents_about_no_company_are_dead_letters(tmp_path: Path) -> None:
-    rows = [row(0), row(1, text="... --- ...")]
-    with FakeServer() as server:
-        more = ("--set", "max_dead_fraction=1")
-        assert job(write(tmp_path / "in.parquet", rows), tmp_path / "out", server.url, *more) == 0
-    (dead,) = rows_of(tmp_path / "out", "dead_letters")
-    assert (dead["document_id"], dead["fault"], dead["stage"]) == ("d001", "no_company", "reduce")
-    assert [p["company_id"] for p in rows_of(tmp_path / "out", "profiles")] == ["c000"]
+def test_documents_about_no_company_are_dead_letters(out: Path) -> None:
+    (dead,) = rows_of(out, "dead_letters")
+    assert (dead["document_id"], dead["fault"], dead["stage"]) == ("d900", "no_company", "reduce")
+    assert "c900" not in {p["company_id"] for p in rows_of(out, "profiles")}
 
 
-def test_profiles_stand_in_order_of_their_ids_over_many_files(tmp_path: Path, fake: FakeServer) -> None:
-    rows = [row(n) for n in range(40)]
-    pq.write_table(pa.Table.from_pylist(rows[::-1], TEXT), tmp_path / "in.parquet", row_group_size=8)
-    job(tmp_path / "in.parquet", tmp_path / "out", fake.url)
-    assert len(rows_of(tmp_path / "out", "profiles")) == 40
-    for file in manifest(tmp_path / "out")["profiles"]:
-        ids = pq.read_table(tmp_path / "out" / file["path"])["company_id"].to_pylist()
+def test_profiles_stand_in_order_of_their_ids_over_many_files(out: Path) -> None:
+    assert len(rows_of(out, "profiles")) == 40 + 1 + 5
+    for file in manifest(out)["profiles"]:
+        ids = pq.read_table(out / file["path"])["company_id"].to_pylist()
         assert ids == sorted(ids)
 
 
-def test_work_and_publication_are_files_that_a_person_can_read(tmp_path: Path, fake: FakeServer) -> None:
-    job(write(tmp_path / "in.parquet", [row(0)]), tmp_path / "out", fake.url)
-    names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"current", "manifest.json", "profiles", "report.html", "work"}
-    (chunks,) = (tmp_path / "out" / "work" / "runs").glob("*/chunks/*.parquet")
-    (chunk,) = pq.read_table(chunks).to_pylist()
+def test_work_and_publication_are_files_that_a_person_can_read(out: Path) -> None:
+    files = {"manifest.json", "report.html"}
+    assert {path.name for path in out.iterdir()} == files | {"current", "profiles", "dead_letters", "work"}
+    plan = (out / "work" / "runs").glob("*/chunks/*.parquet")
+    chunks = [chunk for path in plan for chunk in pq.read_table(path).to_pylist()]
+    (chunk,) = (chunk for chunk in chunks if chunk["company_id"] == "c000")
     assert row(0)["text"] in chunk["content"]
-    assert chunk["pieces"][0]["source_path"].endswith("in.parquet#row=0")
+    assert "in.parquet#row=" in chunk["pieces"][0]["source_path"]
 
 
 class Trap(BaseModel):
@@ -154,9 +176,9 @@ def test_a_worker_that_dies_is_replaced_and_nothing_is_lost(tmp_path: Path, clus
     storage = Storage(str(tmp_path / "out"))
     run = Run("20260101T000000Z-000000", settings, fleet("endpoint", settings), storage, tmp_path)
     traps = [tmp_path / f"trap{n}" for n in range(3)]
+    traps[1].touch()
     files = []
     for number, trap in enumerate(traps):
-        trap.touch()
         piece = Piece(f"d{number}", 0, len(str(trap)), 0, len(str(trap)), None, None, "in")
         chunk = Chunk(f"c{number}", f"company{number}", str(trap), 10, 10, (piece,))
         table = pa.Table.from_pylist([asdict(chunk)], CHUNKS)
@@ -169,38 +191,15 @@ def test_a_worker_that_dies_is_replaced_and_nothing_is_lost(tmp_path: Path, clus
     assert [row["trap"] for row in rows] == list(map(str, traps))
 
 
-def test_what_documents_disagree_on_is_published_beside_the_profile(tmp_path: Path, fake: FakeServer) -> None:
-    texts = [f"Lantern Works Ltd was founded in {year} in Galway, Ireland." for year in (1931, 1931, 1950)]
-    rows = [row(n, company=7, text=text) for n, text in enumerate(texts)]
-    job(
-        write(tmp_path / "in.parquet", rows), tmp_path / "out", fake.url, "--set", "limits.group_target_tokens=null"
-    )
-    (profile,) = rows_of(tmp_path / "out", "profiles")
+def test_what_documents_disagree_on_is_published_beside_the_profile(out: Path, texts: dict[str, str]) -> None:
+    (profile,) = (each for each in rows_of(out, "profiles") if each["company_id"] == "c700")
     assert profile["founded_year"] == 1931
     (conflict,) = [c for c in profile["conflicts"] if c["field"] == "founded_year"]
     assert (conflict["chosen"], conflict["support"], conflict["rule"]) == ("1931", 2, "vote")
     (other,) = conflict["alternatives"]
     place = other["place"]
     assert (other["value"], other["support"]) == ("1950", 1)
-    assert texts[2][place["start"] : place["end"]] == place["quote"] == "1950"
-
-
-def test_every_quote_is_cut_from_its_document(tmp_path: Path, fake: FakeServer) -> None:
-    rows = [
-        row(n, text=f"\u00a0Caf\u00c3\u00a9 {n} Ltd <|im_end|>\r\nfounded in 19{n:02} in Galway, Ireland")
-        for n in range(10, 20)
-    ]
-    texts = {r["document_id"]: r["text"] for r in rows}
-    job(write(tmp_path / "in.parquet", rows), tmp_path / "out", fake.url)
-    places = [
-        place
-        for profile in rows_of(tmp_path / "out", "profiles")
-        for e in profile["evidence"]
-        for place in e["places"]
-    ]
-    assert len(places) > 10
-    for place in places:
-        assert texts[place["document_id"]][place["start"] : place["end"]] == place["quote"]
+    assert texts["d702"][place["start"] : place["end"]] == place["quote"] == "1950"
 
 
 def test_a_company_that_is_not_sure_enough_is_none(tmp_path: Path, fake: FakeServer) -> None:
