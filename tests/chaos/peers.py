@@ -88,8 +88,8 @@ def main() -> int:
     """Run the cases on all sides."""
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--case", action="append", choices=[case.name for case in CASES], help="default: all")
-    flags.add_argument("--documents", type=int, default=160, metavar="N")
-    flags.add_argument("--patience", type=int, default=90, metavar="S", help="then a run counts as stuck")
+    flags.add_argument("--documents", type=int, default=100, metavar="N")
+    flags.add_argument("--patience", type=int, default=120, metavar="S", help="then a run counts as stuck")
     asked = flags.parse_args()
     rows: list[tuple[Case, Side, Outcome]] = []
     more = {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests" / "fakes" / "engines")))}

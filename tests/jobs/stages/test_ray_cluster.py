@@ -16,7 +16,7 @@ from jobs.stages import ray_cluster
 from tests.conftest import ROOT
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import OUR_LINES, arguments, row, write
-from tests.jobs.interrupting import joining
+from tests.jobs.interrupting import joining, wait_for
 
 
 def test_what_is_set_is_what_ray_data_has() -> None:
@@ -81,3 +81,17 @@ def test_a_run_that_fails_in_an_actor_prints_our_lines_alone(tmp_path: Path, clu
     assert all(line.startswith(OUR_LINES) for line in between)  # a machine may be slow
     assert last.startswith("error: ") and "refused the key" in last
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_a_run_that_is_asked_to_end_says_so_and_nothing_else(tmp_path: Path, cluster: None) -> None:
+    source, log = write(tmp_path / "in.parquet", [row(1)]), tmp_path / "log"
+    with FakeServer("--latency", "60") as server:
+        command = [sys.executable, "jobs/extract.py", *arguments(source, tmp_path / "out", server.url)]
+        with log.open("wb") as out:
+            run = subprocess.Popen(command, cwd=ROOT, env=joining(), stdout=out, stderr=out)
+        wait_for(lambda: server.stats()["requests"] > 0, run, log)
+        run.terminate()
+        assert run.wait(60) == 1
+    first, *between, last = log.read_text().splitlines()
+    assert first.startswith("plan ") and last.startswith("interrupted: ")
+    assert all(line.startswith(OUR_LINES) for line in between)
