@@ -6,7 +6,7 @@
 No name is refused: what is no company's name gets a low confidence.
 """
 
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 from babel import Locale
@@ -29,12 +29,7 @@ def _legal_forms() -> frozenset[str]:
 
 def company_key(value: Any) -> str:
     """A company's name without its legal form, accents, signs and a leading article: never empty for a name."""
-    return _company_key(str(value))
-
-
-@lru_cache(maxsize=65_536)
-def _company_key(name: str) -> str:
-    words = text_key(name.replace("'", "").replace("’", "")).split()
+    words = text_key(str(value).replace("'", "").replace("’", "")).split()
     while True:
         bare = _initials_joined(_without_and(_without_article(_without_form(words))))
         if bare == words:

@@ -29,6 +29,7 @@ from extraction.grounding.text_folding import (
     Folded,
     Span,
     ascii_digits,
+    everywhere,
     fold_text,
     is_spaced,
     lowered,
@@ -332,10 +333,8 @@ def _decoded(address: str) -> str:
 
 def _wholes(value: str, text: str) -> Iterator[Span]:
     """The occurrences that no letter or digit runs on from."""
-    start = text.find(value) if value else -1
-    while start >= 0:
+    for start in everywhere(value, text) if value else ():
         end = start + len(value)
         before = start > 0 and is_spaced(text[start - 1]) and is_spaced(value[0])
         if not before and not (end < len(text) and is_spaced(text[end]) and is_spaced(value[-1])):
             yield start, end
-        start = text.find(value, start + 1)

@@ -118,6 +118,7 @@ class GroundedReply:
     grounded: how many of the values that a document can bear out stand in one.
     at: the places by piece and span.
     name: the company's name in the answer: the first of its names that stands in the text.
+    company: the key of the known company's name, else of the name in the answer; empty without either.
     is_known: whether its name is that of the known company.
     mentions: for each piece, where the name of the known company stands.
     """
@@ -151,7 +152,9 @@ class GroundedReply:
             (v for v, places in named if places and v.field.rule.key is company_key and v.field.rule.identifies),
             None,
         )
-        self.is_known = bool(known.name and self.name and same_company(self.name.key, company_key(known.name)))
+        given = self.name.key if self.name else ""
+        self.company = company_key(known.name) if known.name else given
+        self.is_known = bool(known.name and given and same_company(given, self.company))
         self.mentions: list[list[Span]] = [
             list(islice(text.everywhere(known.name), MENTIONS)) if known.name else [] for text in source.texts
         ]
@@ -193,11 +196,10 @@ class GroundedReply:
         """Whether a web or mail address is like the company's name."""
         if rule.find not in (find_websites, find_emails):
             return False
-        name = self.known.name or (self.name and self.name.value)
-        if not name:
+        if not self.company:
             return False
         label = website_key(str(value).rpartition("@")[2]).split(".")[0]
-        return bool(label) and fuzz.partial_ratio(company_key(name).replace(" ", ""), label) >= 100 * AKIN
+        return bool(label) and fuzz.partial_ratio(self.company.replace(" ", ""), label) >= 100 * AKIN
 
     def outdone(self, place: GroundedValue) -> bool:
         """Whether another field of the answer gives the words of a place at least as surely."""
