@@ -8,7 +8,7 @@ from jobs import extract
 from tests.conftest import ROOT
 from tests.fakes.process import FakeServer, requests_of
 from tests.jobs.helpers import arguments, census, held, manifest, row, write
-from tests.jobs.interrupting import kill_all, wait_for
+from tests.jobs.interrupting import joining, kill_all, wait_for
 
 DOCUMENTS = 60
 IN_FLIGHT = 4
@@ -21,7 +21,9 @@ def test_sigkill_midway_then_the_same_command(tmp_path: Path, cluster: None) -> 
         argv = arguments(source, output, server.url, "--set", f"endpoint.concurrency={IN_FLIGHT}")
         command = [sys.executable, str(ROOT / "jobs" / "extract.py"), *argv]
         with log.open("wb") as out:
-            first = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=out, stderr=out)
+            first = subprocess.Popen(
+                command, cwd=ROOT, env=joining(), start_new_session=True, stdout=out, stderr=out
+            )
         wait_for(lambda: len(held(output)) >= 12, first, log)
         kill_all(first)
         before, asked = held(output), requests_of(server.journal_path)

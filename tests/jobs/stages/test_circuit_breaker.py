@@ -107,3 +107,7 @@ def test_a_small_run_whose_server_goes_away_publishes_nothing_over_what_is_there
         said = capfd.readouterr().err
         assert "chunks failed because their server was gone" in said and "Nothing is published" in said
         assert manifest(output) == published
+        server.order([])
+        assert job(source, output, server.url, *quick, "--set", "sampling.seed=1") == 0
+    census(output, {r["document_id"] for r in rows})
+    assert manifest(output)["counts"]["chunks_from_ledger"] >= 10

@@ -100,7 +100,7 @@ def texts() -> dict[str, str]:
     founded = [f"Lantern Works Ltd was founded in {year} in Galway, Ireland." for year in (1931, 1931, 1950)]
     rows += [row(700 + n, company=700, text=text) for n, text in enumerate(founded)]
     odd = "\u00a0Caf\u00c3\u00a9 {0} Ltd <|im_end|>\r\nfounded in 19{0:02} in Galway, Ireland"
-    rows += [row(800 + n, text=odd.format(n)) for n in range(10, 15)]
+    rows += [row(800 + n, text=odd.format(n)) for n in range(10, 20)]
     return {each["document_id"]: each["text"] for each in (*rows, row(900, text="... --- ..."))}
 
 
@@ -128,7 +128,7 @@ def test_a_column_holds_only_what_stands_in_a_document(out: Path, texts: dict[st
             assert bool(evidence["places"]) == evidence["grounded"]
             assert evidence["grounded"] or not evidence["chosen"]
             places += evidence["places"]
-    assert len(places) > 50
+    assert len([place for place in places if "d800" < place["document_id"] < "d900"]) > 10
     for place in places:
         assert texts[place["document_id"]][place["start"] : place["end"]] == place["quote"]
 
@@ -140,20 +140,20 @@ def test_documents_about_no_company_are_dead_letters(out: Path) -> None:
 
 
 def test_profiles_stand_in_order_of_their_ids_over_many_files(out: Path) -> None:
-    assert len(rows_of(out, "profiles")) == 40 + 1 + 5
+    assert len(rows_of(out, "profiles")) == 40 + 1 + 10
     for file in manifest(out)["profiles"]:
         ids = pq.read_table(out / file["path"])["company_id"].to_pylist()
         assert ids == sorted(ids)
 
 
-def test_work_and_publication_are_files_that_a_person_can_read(out: Path) -> None:
+def test_work_and_publication_are_files_that_a_person_can_read(out: Path, texts: dict[str, str]) -> None:
     files = {"manifest.json", "report.html"}
     assert {path.name for path in out.iterdir()} == files | {"current", "profiles", "dead_letters", "work"}
     plan = (out / "work" / "runs").glob("*/chunks/*.parquet")
     chunks = [chunk for path in plan for chunk in pq.read_table(path).to_pylist()]
     (chunk,) = (chunk for chunk in chunks if chunk["company_id"] == "c000")
     assert row(0)["text"] in chunk["content"]
-    assert "in.parquet#row=" in chunk["pieces"][0]["source_path"]
+    assert chunk["pieces"][0]["source_path"].endswith(f"in.parquet#row={len(texts) - 1}")
 
 
 class Trap(BaseModel):
@@ -176,9 +176,9 @@ def test_a_worker_that_dies_is_replaced_and_nothing_is_lost(tmp_path: Path, clus
     storage = Storage(str(tmp_path / "out"))
     run = Run("20260101T000000Z-000000", settings, fleet("endpoint", settings), storage, tmp_path)
     traps = [tmp_path / f"trap{n}" for n in range(3)]
-    traps[1].touch()
     files = []
     for number, trap in enumerate(traps):
+        trap.touch()
         piece = Piece(f"d{number}", 0, len(str(trap)), 0, len(str(trap)), None, None, "in")
         chunk = Chunk(f"c{number}", f"company{number}", str(trap), 10, 10, (piece,))
         table = pa.Table.from_pylist([asdict(chunk)], CHUNKS)
