@@ -45,7 +45,7 @@ TYPES = {"small": node_type(24, 2), "large": node_type(80, 1), "never": node_typ
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_nodes_come_are_taken_away_and_go(version: Literal["v1", "v2"], tmp_path: Path, model: Path) -> None:
     """Servers start with the rows of their nodes' memory. A node that is reclaimed costs no request. A type that
-    never comes is told of and holds nothing up. Nodes go while the last chunk is worked on."""
+    never comes is told of and holds nothing up. Nodes go while the last chunks are worked on."""
     rows = [row(n, company=n // 2) for n in range(DOCUMENTS)]
     rows.append(row(DOCUMENTS, text="Tail Ltd. [[fault:delay=6]]"))  # short chunks are asked last
     source, output, log = write(tmp_path / "in.parquet", rows), tmp_path / "out", tmp_path / "job.log"
@@ -71,10 +71,11 @@ def test_nodes_come_are_taken_away_and_go(version: Literal["v1", "v2"], tmp_path
         wait_for(lambda: "preempted" in log.read_text(), job, log)
         for process in stopped:
             process.resume()
-        wait_for(lambda: len(under_way(journal)) == 1 and answered_by(journal).total() > DOCUMENTS, job, log)
-        (last,) = map(psutil.Process, under_way(journal).values())
+        # One server is stopped with what it works on, whichever gets the last chunk: the others run out of work.
+        wait_for(lambda: answered_by(journal).total() > DOCUMENTS - 40 and under_way(journal), job, log)
+        last = psutil.Process(next(iter(under_way(journal).values())))
         last.suspend()
-        idle = ("end", "small")  # one at least has nothing to do while the last chunk is worked on
+        idle = ("end", "small")  # one at least has nothing to do while the last chunks are worked on
         wait_for(lambda: idle in [(event["event"], event["type"]) for event in nodes.events()], job, log)
         last.resume()
         assert job.wait(WAIT_S) == 0, log.read_text()
