@@ -45,15 +45,17 @@ class Node:
     """The processes of one `ray start --block`, and of everything that runs under it."""
 
     def __init__(self, log: Path, *flags: str, **environment: str) -> None:
-        self.log, self.metrics_port = log, free_port()
+        self.log = log
         self.command = [str(BIN / "ray"), "start", "--block", "--disable-usage-stats", *flags]
-        self.command += [f"--object-store-memory={STORE_BYTES}", f"--metrics-export-port={self.metrics_port}"]
+        self.command += [f"--object-store-memory={STORE_BYTES}"]
         self.environment = ENVIRONMENT | environment
         self.process = self._start()
 
     def _start(self) -> "subprocess.Popen[bytes]":
+        self.metrics_port = free_port()  # anew each time: what was free may be taken by now
         agents = ("dashboard-agent-listen", "dashboard-agent-grpc", "runtime-env-agent")
         command = [*self.command, *(f"--{agent}-port={free_port()}" for agent in agents)]
+        command.append(f"--metrics-export-port={self.metrics_port}")
         with self.log.open("wb") as log:
             return subprocess.Popen(
                 command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
