@@ -67,6 +67,7 @@ class Node:
         while "Ray runtime started" not in self.log.read_text():
             assert time.monotonic() < deadline, self.log.read_text()
             if self.process.poll() is not None:
+                self.kill()  # what it has left
                 self.process = self._start()
             time.sleep(0.2)
 
