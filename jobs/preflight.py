@@ -94,13 +94,13 @@ def run_checks(
         return
     for table in tables:
         yield preflight_checks.check_output_table(table, folders["output"], settings)
-    yield from preflight_checks.check_limits(settings)
     try:
         servers = fleet(engine, settings)
     except ProfilesError as error:
         yield Check("model", "wrong", str(error))
         return
     yield preflight_checks.check_model(settings, servers, len(nodes))
+    yield preflight_checks.check_limits(settings, servers)
     if misfit := settings.misfit(servers.model):
         remedy = "jobs/calibrate.py fits one on labels; until then values have a score, and none is left out for it"
         yield Check("confidence", "note", misfit, remedy)

@@ -3,8 +3,9 @@
 import datetime
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 
@@ -20,6 +21,7 @@ from jobs.backfills.partitions import Pattern, partitions_in_window
 from jobs.backfills.window import window_run
 from jobs.cli.command import LOG
 from jobs.inputs import document_reader
+from jobs.inputs.column_mapping import OPTIONAL
 from jobs.inputs.file_discovery import WRITTEN_FILE
 from jobs.reports.lineage import Lineage
 from jobs.stages import extract, plan, ray_cluster
@@ -110,7 +112,19 @@ class Backfill:
 
     def due(self, statuses: Sequence[PartitionStatus]) -> list[PartitionStatus]:
         """Those of some partitions that are to be run."""
-        return [s for s in statuses if s.due or self.again or (self.retry_failed and s.dead_letters)]
+        return [s for s in statuses if s.due or self.again or (self.retry_failed and s.failed)]
+
+    @cached_property
+    def _absent(self) -> Set[str]:
+        """The columns that the settings name and no partition of the window has."""
+        absent: Set[str] = {*OPTIONAL}
+        columns = self.whole.settings.columns
+        for partition in self._partitions:
+            with suppress(OperatorError):  # it can't be read
+                absent &= document_reader.look_over(sorted(partition.files), columns).absent.keys()
+            if not absent:
+                break
+        return absent
 
     def plan(
         self, statuses: Sequence[PartitionStatus], index: Index, required: ChunkState, budget: Budget | None = None
@@ -128,7 +142,7 @@ class Backfill:
                 if time.monotonic() - began > seconds:
                     break
         for name, message in partitions[0].absent.items() if partitions else ():
-            if all(name in each.absent for each in partitions):
+            if all(name in each.absent for each in partitions) and name in self._absent:
                 raise OperatorError(message)
         return Batch(run, index, required, partitions), statuses
 

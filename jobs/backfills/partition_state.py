@@ -85,9 +85,11 @@ class PartitionStatus:
         return self.state != "done"
 
     @property
-    def dead_letters(self) -> int:
-        """How many it was last published with."""
-        return self.record.counts.dead_letters if self.record and self.record.counts else 0
+    def failed(self) -> bool:
+        """Whether documents or chunks failed when it was last published. One that is published in a window alone
+        knows of its chunks."""
+        counts = self.record.counts if self.record else None
+        return counts is not None and (counts.dead_letters > 0 or counts.chunks_answered < counts.chunks)
 
 
 def recipe_of(run: Run, publish: str = "partition") -> str:

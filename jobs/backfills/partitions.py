@@ -64,6 +64,8 @@ class Pattern:
             if named.count(name) > 1 or dict(self._formats)[name]:
                 raise OperatorError(f"input: {{{name}}} of {text} may stand once, without a format: it is no date")
         self._regex, self._fields = self._compiled()
+        if self.dated and not {"%Y", "%y"} & set(self._fields):
+            raise OperatorError(f"input: the {{date}} of {text} has no year: %Y or %y has to be in its format")
 
     @property
     def dated(self) -> bool:

@@ -18,6 +18,8 @@ from actors.results import Result
 from actors.retrying_client import Client
 from actors.servers import sglang
 from actors.servers.supervisor import ServerAddress
+from extraction.chunking.chunker import Chunker
+from extraction.chunking.tokenizers import load_counter
 from extraction.config.settings import Columns, Settings
 from extraction.config.sglang_presets import choose_preset, load_matrix
 from extraction.errors import Fault, ProfilesError, RunError
@@ -301,12 +303,18 @@ def check_model(settings: Settings, fleet: Fleet, nodes: int) -> Check:
     return Check("model", "note", message, "a shared cache (HF_HOME) or an image that holds them saves that time")
 
 
-def check_limits(settings: Settings) -> Iterator[Check]:
-    """Room for prompt and answer."""
-    limits = settings.limits
-    if limits.max_chunk_tokens + limits.max_output_tokens > limits.context_length:
-        message = (
-            f"limits.max_chunk_tokens = {limits.max_chunk_tokens:,} and limits.max_output_tokens = "
-            f"{limits.max_output_tokens:,} exceed limits.context_length = {limits.context_length:,}"
+def check_limits(settings: Settings, fleet: Fleet) -> Check:
+    """How much of a chunk is left for the document, by the model's tokenizer."""
+    try:
+        made = Chunker(
+            model=settings.profile_model(),
+            prompt=settings.prompt,
+            limits=settings.limits,
+            counter=load_counter(fleet.tokenizer),
+            template=fleet.template,
+            fingerprint="",
         )
-        yield Check("limits", "note", message, "lower one of the first two")
+    except ProfilesError as error:
+        return Check("limits", "wrong", str(error))
+    message = f"a chunk has room for {made.budget:,} tokens of documents beside the prompt's {made.overhead:,}"
+    return Check("limits", "ok", message)

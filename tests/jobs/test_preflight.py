@@ -39,8 +39,8 @@ def test_all_is_well(tmp_path: Path, fake: FakeServer, capsys: Captured, monkeyp
     assert "fitted for the model gemma-3-270m, the run has fake-model" in found["confidence"]["said"]
     assert "1 files, 7 documents" in found["input"]["said"]
     assert list(found) == [
-        "settings", "ray", "input", "output", "ledger", "output table", "model", "confidence", "endpoint",
-        "model name", "structured output", "test request",
+        "settings", "ray", "input", "output", "ledger", "output table", "model", "limits", "confidence",
+        "endpoint", "model name", "structured output", "test request",
     ]  # fmt: skip
     assert "a valid ShortProfile in" in found["test request"]["said"]
     assert fake.stats()["requests"] - before == 2
@@ -62,7 +62,7 @@ def test_every_cross_comes_with_its_remedy(tmp_path: Path, fake: FakeServer, cap
     assert found["structured output"]["state"] == found["test request"]["state"] == "ok"
     assert preflight.main([*DEMO, *places, *at(fake)]) == 2
     out = capsys.readouterr().out
-    assert "✘ input" in out and "2 of 10 are wrong" in out
+    assert "✘ input" in out and "2 of 11 are wrong" in out
 
 
 @pytest.mark.parametrize(
@@ -169,17 +169,26 @@ def test_a_server_that_answers_otherwise(
     assert code == (2 if state == "wrong" else 0)
 
 
+@pytest.mark.parametrize("setting", ["limits.max_chunk_tokens=30000", "limits.system_prompt_overhead=12000"])
+def test_limits_that_a_run_refuses_are_a_cross(capsys: Captured, setting: str) -> None:
+    with AnsweringServer(served) as server:
+        url = server.address.url
+        code, found = checked(capsys, "--endpoint", url, "--model", "house", "--set", setting)
+        _, right = checked(capsys, "--endpoint", url, "--model", "house")
+    assert code == 2 and setting.partition("=")[0] in found["limits"]["said"]
+    assert right["limits"]["state"] == "ok"
+
+
 def test_settings_that_are_none_leave_the_rest_to_be_seen(tmp_path: Path, capsys: Captured) -> None:
     code, found = checked(capsys, "--engine", "endpoint", "--output", str(tmp_path), "--set", "limits.chunk=1")
     assert code == 2
     assert [check["state"] for check in found.values()] == ["wrong", "ok", "skipped", "ok"]
 
 
-def test_gpus_get_their_rows_and_a_server_can_be_started(tmp_path: Path, cluster: None, capsys: Captured) -> None:
+def test_gpus_get_their_rows_and_a_server_can_be_started(model: Path, cluster: None, capsys: Captured) -> None:
     command = json.dumps(["python", "-m", "tests.fakes.server"])
-    given = ["--engine", "sglang", "--model", str(tmp_path), "--set", "sglang.vram_gib=23.9"]
+    given = ["--engine", "sglang", "--model", str(model), "--set", "sglang.vram_gib=23.9"]
     given += ["--set", f"sglang.command={command}"]
-    (tmp_path / "tokenizer.json").write_text("{}")
     code, found = checked(capsys, *given)
     assert code == 2
     assert "holds no *.safetensors" in found["model"]["said"]
@@ -187,7 +196,7 @@ def test_gpus_get_their_rows_and_a_server_can_be_started(tmp_path: Path, cluster
     assert gpus["said"].startswith("2 x GPU: auto_24gb: GPU with 23.9 GiB seen, needs 21.5")
     assert "1 nodes, 4 CPUs, 2 GPUs" in found["ray"]["said"]
     assert found["server"]["state"] == "skipped"
-    (tmp_path / "model.safetensors").touch()
+    (model / "model.safetensors").touch()
     code, found = checked(capsys, *given, "--start")
     assert code == 0, found
     assert "is ready after" in found["server"]["said"]

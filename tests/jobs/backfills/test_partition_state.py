@@ -17,7 +17,7 @@ from extraction.schema.merge_rules import Rule, latest, vote
 from jobs.backfills import partition_state
 from jobs.backfills.batches import Batch
 from jobs.backfills.partition_run import PartitionRun
-from jobs.backfills.partition_state import STATE_FILE, PartitionRecord, read_statuses, recipe_of
+from jobs.backfills.partition_state import STATE_FILE, PartitionRecord, PartitionStatus, read_statuses, recipe_of
 from jobs.backfills.partitions import Partition
 from jobs.stages.engines import fleet
 from jobs.stages.extract import Work
@@ -49,6 +49,16 @@ def record(**more: Any) -> PartitionRecord:
         "ended_at": "2026-01-01T00:00:01+00:00",
     }
     return PartitionRecord.model_validate({**told, **more})
+
+
+@pytest.mark.parametrize(
+    ("counts", "failed"),
+    [({}, False), ({"dead_letters": 1}, True), ({"chunks_answered": 0}, True)],  # the last in a window alone
+)
+def test_what_is_asked_again_on_request(counts: dict[str, int], failed: bool) -> None:
+    last = record(counts=COUNTS.model_copy(update=counts))
+    assert PartitionStatus(partition(), last, "done").failed is failed
+    assert not PartitionStatus(partition(), None, "new").failed
 
 
 @pytest.mark.parametrize(
