@@ -32,7 +32,17 @@ def kill_family(pid: int) -> None:
     for member in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
-    psutil.wait_procs(family, timeout=30)
+    deadline = time.monotonic() + 30
+    while not all(map(has_ended, family)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Whether a process is gone, or only waits for its parent, which may take its time, to ask for its status."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def joining() -> dict[str, str]:
