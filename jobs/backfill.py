@@ -35,7 +35,7 @@ from jobs.backfills.config import load_backfill
 from jobs.backfills.dry_run import show_estimate
 from jobs.backfills.runner import run_backfill
 from jobs.cli.command import command, enter
-from jobs.cli.flags import NOTHING, FilePath, Overrides, flag
+from jobs.cli.flags import NOTHING, FilePath, Overrides, Rate, flag
 
 RETRY_FAILED = "ask again for chunks that failed by their document's fault, in partitions with dead letters"
 app = command("backfill.py", __doc__)
@@ -50,9 +50,7 @@ def run(
     dry_run: Annotated[bool, flag("print what is to do and what it costs")] = False,
     again: Annotated[bool, flag("publish anew what is done, too; asks nothing again")] = False,
     retry_failed: Annotated[bool, flag(RETRY_FAILED)] = False,
-    chunks_per_s: Annotated[
-        float | None, flag("of one GPU, for --dry-run (default: as runs so far showed)", metavar="X")
-    ] = None,
+    chunks_per_s: Annotated[Rate | None, flag("of one GPU, for --dry-run (default: as runs so far showed)")] = None,
     overrides: Annotated[
         Overrides, flag("lay a value over the declaration, such as budgets.run.requests=1000", name="--set")
     ] = NOTHING,

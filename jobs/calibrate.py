@@ -13,7 +13,6 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel
@@ -35,7 +34,7 @@ from extraction.schema.profile_model import facts
 from extraction.settings_base import dump_yaml
 from jobs.cli.command import command, enter
 from jobs.cli.exit_codes import DONE
-from jobs.cli.flags import NOTHING, FilePath, LabelKeys, ProfileModel, Published, flag
+from jobs.cli.flags import NOTHING, FilePath, LabelKeys, ProfileModel, Published, flag, write_file
 from jobs.cli.terminal_output import console
 from jobs.stages.reduce import seen_in
 from jobs.state import run_record
@@ -74,9 +73,9 @@ def run(
         ) from None
     show_calibration(calibration, judged)
     if output:
-        _write(output, HEAD + dump_yaml(calibration.model_dump(mode="json")))
+        write_file(output, HEAD + dump_yaml(calibration.model_dump(mode="json")), "--output")
     if json_file:
-        _write(json_file, json.dumps([vars(one) for one in judged]) + "\n")
+        write_file(json_file, json.dumps([vars(one) for one in judged]) + "\n", "--json")
     return DONE
 
 
@@ -167,14 +166,6 @@ def show_calibration(calibration: Calibration, judged: Sequence[Judged]) -> None
 
 def _share(above: int, below: int) -> str:
     return f"{above / below:.3f}" if below else "-"
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OperatorError(f"{path} can't be written: {error.strerror}") from None
 
 
 if __name__ == "__main__":

@@ -16,12 +16,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel
 
 from extraction.config.settings import profile_model
-from extraction.errors import OperatorError
 from extraction.evaluation.labels import load_labels
 from jobs.cli import flags
 from jobs.cli.command import command, enter
 from jobs.cli.exit_codes import DONE
-from jobs.cli.flags import flag
+from jobs.cli.flags import flag, write_file
 from jobs.cli.terminal_output import console
 from jobs.reports.score_table import show_mistakes, show_score
 from jobs.reports.scores import Score, score
@@ -68,11 +67,7 @@ def _write(path: Path, published: PublishedRun, found: Score) -> None:
     manifest = published.manifest
     head = {"run_id": manifest.run_id, "fingerprint": manifest.fingerprint, "versions": manifest.versions}
     text = json.dumps(_plain({**head, **_plain(found)}), indent=2, ensure_ascii=False, default=str)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OperatorError(f"--json {path} can't be written: {error.strerror}") from None
+    write_file(path, text + "\n", "--json")
 
 
 def _plain(value: Any) -> Any:

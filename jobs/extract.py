@@ -52,7 +52,7 @@ def run(
     engine: flags.EngineFlags = flags.AUTOMATIC,
     plan_only: Annotated[bool, flag("stop after the plan and print its size and cost", name="--plan")] = False,
     chunks_per_s: Annotated[
-        float | None, flag("of one GPU, for --plan (default: as the last run here showed)", metavar="X")
+        flags.Rate | None, flag("of one GPU, for --plan (default: as the last run here showed)")
     ] = None,
     retry_failed: Annotated[bool, flag("ask again for chunks that failed in earlier runs")] = False,
     wait: Annotated[bool, flag("wait for the end of another run that writes to the output")] = False,
@@ -86,7 +86,7 @@ def run(
             work = extract.work_of(this, planned, before, required)
             LOG.print(f"plan     {plan_summary(planned, work)}")
             if this.misfit:
-                LOG.print(f"note     confidence is {this.calibrated_for}", markup=False)
+                LOG.print(f"note     confidence is {this.calibrated_for}")
             show_notes(planned)
             stages.end("plan")
             record.write(this.storage, stages.seconds)
@@ -154,7 +154,7 @@ def plan_summary(planned: plan.Plan, work: extract.Work) -> str:
 def show_notes(planned: plan.Plan) -> None:
     """What is odd in the input, a line each."""
     for note in planned.notes:
-        LOG.print(f"note     {note}", markup=False)
+        LOG.print(f"note     {note}")
 
 
 def print_plan(planned: plan.Plan, work: extract.Work, rates: Rates) -> None:
@@ -172,7 +172,7 @@ def print_plan(planned: plan.Plan, work: extract.Work, rates: Rates) -> None:
         print(f"{name:<14} {size:>14,}" + (" (estimated)" if name == "prompt tokens" and not planned.exact else ""))
     for name, amount in zip(("GPU-hours", "cost"), rates.hours_and_money(cost), strict=True):
         print(f"{name:<14} {amount:>14}")
-    LOG.print(f"note     {rates.text}", markup=False)
+    LOG.print(f"note     {rates.text}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from typing import Annotated
 
 import ray
 import ray.exceptions
-from rich.console import Console
 from rich.text import Text
 
 from actors.servers.supervisor import Server
@@ -27,7 +26,7 @@ from extraction.config.settings import Columns, Settings
 from extraction.errors import ProfilesError
 from extraction.prompting.response_schema import wire_schema
 from jobs.cli import flags
-from jobs.cli.command import Options, command, enter
+from jobs.cli.command import Options, PlainConsole, command, enter
 from jobs.cli.exit_codes import DONE, MISTAKE
 from jobs.cli.flags import flag
 from jobs.stages import preflight_checks, ray_cluster
@@ -64,7 +63,7 @@ def run(
     if as_json:
         print(json.dumps([asdict(check) for check in found], indent=2, ensure_ascii=False))
     else:
-        Console(highlight=False).print(f"{wrong} of {len(found)} are wrong" if wrong else "ready", style="bold")
+        PlainConsole().print(f"{wrong} of {len(found)} are wrong" if wrong else "ready", style="bold")
     return MISTAKE if wrong else DONE
 
 
@@ -148,7 +147,7 @@ def check_servers(servers: Fleet, settings: Settings) -> list[Check]:
 
 def show_checks(check: Check) -> None:
     """A line, and one for the remedy."""
-    out = Console(highlight=False, soft_wrap=True)
+    out = PlainConsole(soft_wrap=True)
     sign, style = STATE_SIGNS[check.state]
     out.print(Text.assemble((f"{sign} ", style), (f"{check.name:<18}", "bold"), check.said))
     if check.remedy:

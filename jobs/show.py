@@ -21,7 +21,7 @@ from extraction.chunking.chunker import originals
 from extraction.errors import OperatorError
 from jobs.cli.command import command, enter
 from jobs.cli.exit_codes import DONE
-from jobs.cli.flags import Published, WholeNumber, flag
+from jobs.cli.flags import Positive, Published, WholeNumber, flag
 from jobs.cli.terminal_output import console, profile_table, show_profile
 from jobs.state.published_run import PublishedRun
 
@@ -42,13 +42,13 @@ def run(
     /,
     *,
     search: Annotated[str | None, flag("only companies with this in an id or a value", metavar="TEXT")] = None,
-    limit: Annotated[WholeNumber, flag("companies to list (default: 20)")] = 20,
+    limit: Annotated[Positive, flag("companies to list (default: 20)")] = 20,
     skip: Annotated[WholeNumber, flag("leave out the first N")] = 0,
     as_json: Annotated[bool, flag("a line of JSON a company", name="--json")] = False,
 ) -> int:
     """One company, or a list."""
-    if limit < 0 or skip < 0:
-        raise OperatorError(f"--limit {limit} --skip {skip}: numbers of companies are expected")
+    if skip < 0:
+        raise OperatorError(f"--skip {skip}: a number of companies is expected")
     published = PublishedRun.at(out, "OUT")
     if company is not None:
         show_one(published, company, as_json=as_json)
@@ -76,7 +76,8 @@ def show_some(published: PublishedRun, search: str | None, skip: int, limit: int
         return
     out = console()
     if not shown:
-        out.print("no company" + (f" holds {search!r}" if search else ""), markup=False)
+        more = f" behind the first {skip:,}" if skip else ""
+        out.print(f"no company{more}" + (f" holds {search!r}" if search else ""))
         return
     out.print(profile_table(shown, published.schema()))
     if next(found, None):

@@ -154,7 +154,7 @@ def _planned(partition: PartitionRun, index: Index, required: ChunkState) -> Par
         partition.absent = documents.absent
         partition.planned = plan.plan(partition.run, documents)
         for note in (*documents.absent.values(), *partition.planned.notes):
-            LOG.print(f"note     {partition.path}: {note}", markup=False)
+            LOG.print(f"note     {partition.path}: {note}")
         partition.work = extract.work_of(partition.run, partition.planned, index, required)
         partition.left = partition.work.missing
     except Exception as error:

@@ -93,14 +93,14 @@ class PartitionRun:
         self.record = record
         # An earlier run's; jobs/report.py writes one where it is wanted.
         self.run.storage.delete([html_page.REPORT])
-        LOG.print(f"published {self.path}: {self._summary(shown.counts, code)}", markup=False)
+        LOG.print(f"published {self.path}: {self._summary(shown.counts, code)}")
         return record
 
     def fail(self, error: Exception) -> PartitionRecord:
         """Record that it failed, and why; the record."""
         ours = ray_cluster.reason(error)
         message = " ".join(str(ours or f"{type(error).__name__}: {error}").split())
-        LOG.print(f"failed   {self.path}: {message}", markup=False)
+        LOG.print(f"failed   {self.path}: {message}")
         code = exit_code_of(ours or error)
         self.record = self._make_record(code, error=message[:1000])
         with suppress(OSError):  # the next run finds it as it was before

@@ -97,7 +97,7 @@ class Pattern:
             also = f": {count}" if unfit else ""
             raise OperatorError(f"input: {self.text} finds no partition with Parquet files (*.parquet){also}")
         if unfit:
-            LOG.print(f"note     input: of what {self.text} finds, {count}: they are left out", markup=False)
+            LOG.print(f"note     input: of what {self.text} finds, {count}: they are left out")
         return partitions
 
     def would_read(self, storage: Storage, path: str) -> bool:

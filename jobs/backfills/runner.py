@@ -42,7 +42,7 @@ def run_backfill(backfill: Backfill) -> int:
         with lease(backfill.whole.storage, backfill.whole.run_id):
             return BackfillRun(backfill).run()
     except LeaseHeld as other:
-        LOG.print(f"backfill {backfill.declared.name}: another run is at work: {other}", markup=False)
+        LOG.print(f"backfill {backfill.declared.name}: another run is at work: {other}")
         return DONE
 
 
@@ -74,7 +74,7 @@ class BackfillRun:
         if not due and not (window and self._window_due(statuses)):
             return DONE
         if self.whole.misfit:
-            LOG.print(f"note     confidence is {self.whole.calibrated_for}", markup=False)
+            LOG.print(f"note     confidence is {self.whole.calibrated_for}")
         size = self.declared.concurrency
         self._queue += [due[n : n + size] for n in range(0, len(due), size)]
         ended = "failed"
@@ -122,7 +122,7 @@ class BackfillRun:
             ours = ray_cluster.reason(failure)
             if isinstance(ours, OperatorError):
                 raise ours from None
-            LOG.print(f"broken   {ours or f'{type(failure).__name__}: {failure}'}", markup=False)
+            LOG.print(f"broken   {ours or f'{type(failure).__name__}: {failure}'}")
             error = ours or failure
         finally:
             self.ended |= {partition.path: partition.record for partition in batch.partitions if partition.record}
@@ -185,7 +185,7 @@ class BackfillRun:
         try:
             self.index = self.whole.ledger.index(self.index)
         except Exception as error:
-            LOG.print(f"the ledger can't be read ({error}): nothing is published now", markup=False)
+            LOG.print(f"the ledger can't be read ({error}): nothing is published now")
             return
         for partition in complete:
             self._report(partition.publish(batch.index, self.index), partition.run)
@@ -246,7 +246,6 @@ class BackfillRun:
         LOG.print(
             f"published {WINDOW}: {len(partitions):,} partitions, {shown.counts.companies:,} companies, "
             f"{shown.counts.dead_documents:,} of {shown.counts.documents:,} documents dead",
-            markup=False,
         )
 
     def _published(self, statuses: Sequence[PartitionStatus]) -> dict[str, str]:
@@ -286,10 +285,9 @@ class BackfillRun:
             f"backfill {self.declared.name}: {published:,} of {due:,} published, {len(failed):,} failed, "
             f"{due - published - len(failed):,} left; "
             f"{spent.requests:,} requests, {spent.tokens:,} tokens{hours}{cost}{stopped}",
-            markup=False,
         )
         for path, error in failed.items():
-            LOG.print(f"failed   {path}: {error}", markup=False)
+            LOG.print(f"failed   {path}: {error}")
 
 
 def _first(work: Work, most: int) -> Work:

@@ -25,7 +25,7 @@ from jobs.benchmarks.instant_server import InstantServer, sampled
 from jobs.benchmarks.measurement import CpuClock
 from jobs.cli.command import CONFIGS, LOG, command
 from jobs.cli.exit_codes import DONE
-from jobs.cli.flags import FLAGS, FilePath, NumbersFile, WholeNumber, WholeNumbers, flag
+from jobs.cli.flags import FLAGS, FilePath, NumbersFile, Positive, WholeNumbers, flag
 from jobs.stages import extract, ray_cluster
 from jobs.stages.run import Run
 
@@ -56,11 +56,11 @@ class DispatchingFlags:
 
     path: Annotated[Sequence[Literal["job", "bare", "raydata"]], flag("default: job")] = ("job",)
     chunks: WholeNumbers = (2_000, 20_000, 200_000)
-    characters: Annotated[WholeNumber, flag("of each chunk (12,000 tokens are about 48,000)")] = 4_000
+    characters: Annotated[Positive, flag("of each chunk (12,000 tokens are about 48,000)")] = 4_000
     latency: Annotated[float, flag("of the server", metavar="S")] = 0
     config: Annotated[FilePath, flag("prompt and schema")] = CONFIGS / "extract.yaml"
-    processors: Annotated[WholeNumber, flag("actors of raydata")] = 2
-    batch: Annotated[WholeNumber, flag("rows of a batch of raydata (64 is its default)")] = 64
+    processors: Annotated[Positive, flag("actors of raydata")] = 2
+    batch: Annotated[Positive, flag("rows of a batch of raydata (64 is its default)")] = 64
     json_file: NumbersFile = None
 
 

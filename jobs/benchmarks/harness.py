@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from rich.console import Console
 from rich.table import Table
 
 from extraction.config.settings import load_settings
 from jobs.benchmarks.instant_server import MODEL
+from jobs.cli.command import PlainConsole
+from jobs.cli.flags import write_file
 from jobs.stages import extract
 from jobs.stages.engines import fleet
 from jobs.stages.run import Run, new_run_id
@@ -54,9 +55,9 @@ def show(measured: Sequence[Any], json_file: Path | None) -> None:
         shown.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     for row in rows:
         shown.add_row(*map(_cell, _flat(row).values()))
-    Console(width=160, highlight=False).print(shown)
+    PlainConsole(width=160).print(shown)
     if json_file:
-        json_file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        write_file(json_file, json.dumps(rows, indent=1) + "\n", "--json")
 
 
 def _figures(one: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from extraction.prompting.logprobs import leaves
 from jobs.benchmarks.harness import made_up_run, show
 from jobs.cli.command import CONFIGS, command
 from jobs.cli.exit_codes import DONE
-from jobs.cli.flags import NumbersFile, WholeNumber, flag
+from jobs.cli.flags import NumbersFile, Positive, flag
 from jobs.stages import ray_cluster
 from jobs.stages.plan import Plan
 from jobs.stages.reduce import reduce
@@ -68,9 +68,9 @@ app = command("merging", __doc__)
 @app.default
 def run(
     *,
-    companies: WholeNumber = 100_000,
-    extractions: Annotated[WholeNumber, flag("of each company")] = 10,
-    characters: Annotated[WholeNumber, flag("of each chunk")] = 700,
+    companies: Positive = 100_000,
+    extractions: Annotated[Positive, flag("of each company")] = 10,
+    characters: Annotated[Positive, flag("of each chunk")] = 700,
     json_file: NumbersFile = None,
 ) -> int:
     """Measure, print and write."""

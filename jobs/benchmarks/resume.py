@@ -17,7 +17,7 @@ from actors.results import RESULTS
 from jobs.benchmarks.harness import show
 from jobs.cli.command import command
 from jobs.cli.exit_codes import DONE
-from jobs.cli.flags import NumbersFile, WholeNumber, flag
+from jobs.cli.flags import NumbersFile, Positive, flag
 from jobs.state.ledger import FOLDED_ROWS, ChunkState, Ledger, digests
 from jobs.state.storage import storage_at
 
@@ -44,8 +44,8 @@ app = command("resume", __doc__)
 @app.default
 def run(
     *,
-    chunks: WholeNumber = 10_000_000,
-    rows: Annotated[WholeNumber, flag("of each segment")] = FOLDED_ROWS,
+    chunks: Positive = 10_000_000,
+    rows: Annotated[Positive, flag("of each segment")] = FOLDED_ROWS,
     json_file: NumbersFile = None,
 ) -> int:
     """Measure, print and write."""

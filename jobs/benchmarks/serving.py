@@ -20,7 +20,6 @@ from typing import Annotated, Any, cast, get_args
 import pyarrow as pa
 import ray.exceptions
 from cyclopts import Parameter
-from rich.console import Console
 
 from actors.results import Request
 from actors.servers import sglang
@@ -31,9 +30,9 @@ from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError, RunError
 from jobs.benchmarks import paths, ray_data_llm
 from jobs.benchmarks.measurement import AskedBy, Measurement, Wire, span_s, table
-from jobs.cli.command import CONFIGS, LOG, command
+from jobs.cli.command import CONFIGS, LOG, PlainConsole, command
 from jobs.cli.exit_codes import DONE, FAILED
-from jobs.cli.flags import FLAGS, FilePath, Name, NumbersFile, Overrides, WholeNumber, WholeNumbers, flag
+from jobs.cli.flags import FLAGS, FilePath, Name, NumbersFile, Overrides, Positive, WholeNumbers, flag, write_file
 from jobs.inputs import document_reader
 from jobs.stages import plan, ray_cluster
 from jobs.stages.engines import fleet, version_of
@@ -120,8 +119,8 @@ class ServingFlags:
         Sequence[str], flag("NAME or NAME+flag=value+key=value; may be given again", metavar="ROW")
     ] = ("auto",)
     servers: Annotated[WholeNumbers, flag("the job on N servers of its own")] = ()
-    chunks: Annotated[WholeNumber, flag("chunks to ask about, for each server")] = 64
-    output_tokens: Annotated[WholeNumber | None, flag("cut answers there, and ask nothing twice")] = None
+    chunks: Annotated[Positive, flag("chunks to ask about, for each server")] = 64
+    output_tokens: Annotated[Positive | None, flag("cut answers there, and ask nothing twice")] = None
     log_requests: Annotated[bool, flag("time all paths by the engine's log; raydata has no other times")] = False
     first_token: Annotated[bool, flag("bare takes answers as streams and times their first token")] = False
     wire_schema: Annotated[Wire | None, flag("full: as pydantic prints it (default: by the grammar)")] = None
@@ -160,7 +159,7 @@ def run(flags: ServingFlags, *, words: Annotated[Sequence[str], Parameter(parse=
                 failed = True
                 LOG.print(f"{row.text}  not measured: {ray_cluster.reason(error) or error}")
     if measured:
-        Console(width=160, highlight=False).print(table(measured))
+        PlainConsole(width=160).print(table(measured))
     return FAILED if failed else DONE
 
 
@@ -320,10 +319,9 @@ def write_results(path: Path | None, words: Sequence[str], run: Run, measured: l
         "limits": settings.limits.model_dump(),
         "measurements": [one.to_json() for one in measured],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = json.dumps(told, indent=1)
     text = SHORT_LIST.sub(lambda found: f"[{' '.join(found[1].split())}]", lines)  # a sample a line
-    path.write_text(text + "\n", encoding="utf-8")
+    write_file(path, text + "\n", "--json")
 
 
 def gpus_in_use() -> list[dict[str, Any]]:

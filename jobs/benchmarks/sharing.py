@@ -28,7 +28,7 @@ from jobs.benchmarks.instant_server import InstantServer, sampled
 from jobs.benchmarks.paths import Lent, Together
 from jobs.cli.command import CONFIGS, command
 from jobs.cli.exit_codes import DONE
-from jobs.cli.flags import FLAGS, NumbersFile, WholeNumber, flag
+from jobs.cli.flags import FLAGS, NumbersFile, Positive, flag
 from jobs.stages import extract, ray_cluster
 
 TAIL = 0.05  # of the chunks
@@ -65,8 +65,8 @@ class SharingFlags:
     """The benchmark's flags."""
 
     speed: Annotated[Sequence[float], flag("of a server; given once for each", metavar="X")] = (4, 1)
-    chunks: WholeNumber = 1_000
-    requests: Annotated[WholeNumber, flag("that each server takes at a time")] = 8
+    chunks: Positive = 1_000
+    requests: Annotated[Positive, flag("that each server takes at a time")] = 8
     latency: Annotated[float, flag("of the mean chunk on a server of speed 1", metavar="S")] = 2.0
     seed: Annotated[int, flag("of the chunks' lengths")] = 1
     json_file: NumbersFile = None

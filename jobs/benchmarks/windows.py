@@ -18,7 +18,7 @@ from jobs.benchmarks.measurement import CpuClock
 from jobs.benchmarks.merging import made_extraction
 from jobs.cli.command import CONFIGS, command
 from jobs.cli.exit_codes import DONE
-from jobs.cli.flags import NumbersFile, WholeNumber, flag
+from jobs.cli.flags import NumbersFile, Positive, flag
 from jobs.stages import ray_cluster
 from jobs.stages.run import Run, new_run_id
 from jobs.state.ledger import LEDGERS
@@ -48,9 +48,9 @@ class PublishedWindow:
 @app.default
 def run(
     *,
-    partitions: WholeNumber = 1_000,
-    companies: Annotated[WholeNumber, flag("with a chunk each, in these partitions")] = 10_000,
-    changed: Annotated[WholeNumber, flag("of them another partition has a chunk in the later window")] = 100,
+    partitions: Positive = 1_000,
+    companies: Annotated[Positive, flag("with a chunk each, in these partitions")] = 10_000,
+    changed: Annotated[Positive, flag("of them another partition has a chunk in the later window")] = 100,
     json_file: NumbersFile = None,
 ) -> int:
     """Measure, print and write."""

@@ -28,7 +28,9 @@ from jobs.stages.engines import Fleet, choose_engine, fleet, version_of
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 HELP_FLAGS = {"--help", "-h"}
-LOG = Console(stderr=True, highlight=False, soft_wrap=True)
+# Texts are printed as they are: they hold words of documents, paths and settings, in which brackets are no markup.
+PlainConsole = partial(Console, highlight=False, markup=False, emoji=False)
+LOG = PlainConsole(stderr=True, soft_wrap=True)
 
 
 class HelpPage(DefaultFormatter):
@@ -123,7 +125,7 @@ class Options(Frozen):
         """The engine and the settings. Raises OperatorError for a value that is none."""
         engine = choose_engine("endpoint" if self.endpoint and self.engine == "auto" else self.engine)
         for flag in self._idle(engine):
-            LOG.print(f"note     {flag} does nothing with the engine {engine}", markup=False)
+            LOG.print(f"note     {flag} does nothing with the engine {engine}")
         settings = load_settings(self.config or CONFIGS / DEFAULTS[engine], self._overrides(engine))
         return engine, _with_url(settings) if engine == "endpoint" else settings
 

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from extraction.errors import OperatorError
 from jobs.cli.command import CONFIGS
 
 DEMO_FOLDER = CONFIGS / "demo" / "documents"
@@ -35,6 +36,10 @@ def demo_documents() -> pa.Table:
 
 
 def write_demo(path: Path) -> None:
-    """Write the documents to a Parquet file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(demo_documents(), path)
+    """Write the documents to a Parquet file. Raises OperatorError where it can't be written."""
+    documents = demo_documents()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(documents, path)
+    except OSError as error:
+        raise OperatorError(f"--output {path} can't be written: {error.strerror}") from None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, Token
+from cyclopts.validators import Number
 
 from extraction.config.settings import parse_override
 from extraction.errors import OperatorError
@@ -40,9 +41,21 @@ def _whole(_: object, tokens: Sequence[Token]) -> int:
     return int(tokens[0].value)  # the library's own conversion rounds 1.5 to 2
 
 
+def write_file(path: Path, text: str, flag: str) -> None:
+    """Write a file that a flag names, and the folders that it is in. Raises OperatorError where it can't be
+    written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OperatorError(f"{flag} {path} can't be written: {error.strerror}") from None
+
+
 Name = Annotated[str, Parameter(metavar="NAME")]
 FilePath = Annotated[Path, Parameter(metavar="FILE")]
 WholeNumber = Annotated[int, Parameter(metavar="N", converter=_whole)]
+Rate = Annotated[float, Parameter(metavar="X", validator=Number(gt=0))]
+Positive = Annotated[WholeNumber, Parameter(validator=Number(gt=0))]
 WholeNumbers = Annotated[Sequence[WholeNumber], Parameter(consume_multiple=(1, None))]
 Overrides = Annotated[Mapping[str, Any], _pairs(parse_override), Parameter(metavar="KEY=VALUE")]
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from extraction.chunking.chunker import Original
+from jobs.cli.command import PlainConsole
 from jobs.cli.number_format import clock
 from jobs.stages.run import Run
 from jobs.stages.run_stats import RunStats
@@ -31,8 +32,8 @@ REASONS_SHOWN = 5
 
 def console() -> Console:
     """Standard output, as wide as a table needs where it is no terminal."""
-    wide = Console(highlight=False)
-    return wide if wide.is_terminal else Console(highlight=False, width=WIDTH_IN_LOGS)
+    wide = PlainConsole()
+    return wide if wide.is_terminal else PlainConsole(width=WIDTH_IN_LOGS)
 
 
 def show_profiles(out: Console, storage: Storage, manifest: Manifest, schema: pa.Schema) -> None:

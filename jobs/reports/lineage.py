@@ -100,7 +100,7 @@ class Lineage:
                 if not self._is_told:
                     self._is_told = True
                     said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-                    LOG.print(f"note     lineage: an event can't be sent to {self._to}: {said}", markup=False)
+                    LOG.print(f"note     lineage: an event can't be sent to {self._to}: {said}")
 
 
 def _client(to: str) -> "OpenLineageClient":

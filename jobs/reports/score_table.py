@@ -63,7 +63,7 @@ def show_score(out: Console, score: Score) -> None:
     if score.thresholds:
         _show_thresholds(out, score)
     for note in score.notes:
-        out.print(f"note         {note}", style="dim", markup=False)
+        out.print(f"note         {note}", style="dim")
 
 
 def _show_kinds(out: Console, score: Score) -> None:

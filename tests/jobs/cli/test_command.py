@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.table import Table
 
 from extraction.errors import OperatorError
 from jobs import main
-from jobs.cli.command import Options, command, enter, parse_words
+from jobs.cli.command import LOG, Options, command, enter, parse_words
+from jobs.cli.terminal_output import console
 
 FILE = """
 prompt: {instructions: Read.}
@@ -192,3 +194,28 @@ try company-profiles benchmark pl
     )
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["extract", "--ledger --limit --log-format", "sglang", "planning"]
+
+
+def test_words_in_brackets_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """A kind of documents, a path or a setting is no markup."""
+    table = Table("kind")
+    table.add_row(words := "[press] [/red] :heart:")
+    console().print(table)
+    LOG.print(words)
+    shown = capsys.readouterr()
+    assert words in shown.out and words in shown.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ("show out --limit 0", "--limit. Must be > 0"),
+        ("benchmark resume --rows 0", "--rows. Must be > 0"),
+        ("extract --input a --output b --plan --chunks-per-s -1", "--chunks-per-s. Must be > 0"),
+        ("demo --output /proc/none/demo.parquet", "--output /proc/none/demo.parquet can't be written"),
+        ("benchmark resume --chunks 9 --json /proc/none/it.json", "--json /proc/none/it.json can't be written"),
+    ],
+)
+def test_numbers_and_files_that_can_not_be(argv: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(argv.split()) == 2
+    assert said in capsys.readouterr().err
