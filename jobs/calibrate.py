@@ -11,7 +11,7 @@ Exit codes: 0 written; 1 failed; 2 the operator's mistake, such as too few label
 import datetime
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
 
@@ -39,8 +39,9 @@ from jobs.cli.terminal_output import console
 from jobs.stages.reduce import seen_in
 from jobs.state import run_record
 from jobs.state.published_run import NO_KIND, PublishedRun
+from jobs.state.storage import batched_by
 
-CHUNKS_AT_ONCE = 2_000
+CHUNKS_READ_TOGETHER = 2_000
 HEAD = "# Fitted by jobs/calibrate.py; extraction/merging/confidence.py says what the numbers are.\n"
 
 
@@ -93,7 +94,7 @@ def read_companies(published: PublishedRun, model: type[BaseModel], labels: Labe
     for company_id, company in found.items():
         known = {field.name: labels.label(company_id, field) for field in fields}
         company.labels = {name: label for name, label in known.items() if label is not None}
-    for batch in _batches(sorted(found), planned):
+    for batch in batched_by(sorted(found), lambda company_id: len(planned[company_id]), CHUNKS_READ_TOGETHER):
         answers = published.answers([chunk_id for company_id in batch for chunk_id in planned[company_id]])
         if answers is None:
             raise OperatorError(
@@ -110,18 +111,6 @@ def read_companies(published: PublishedRun, model: type[BaseModel], labels: Labe
         company.kind = kinds.get(company_id, NO_KIND)
         company.documents = len(documents[company_id])
     return list(found.values())
-
-
-def _batches(companies: Sequence[str], planned: dict[str, list[str]]) -> Iterator[list[str]]:
-    """Companies whose chunks are read together."""
-    batch: list[str] = []
-    for company_id in companies:
-        batch.append(company_id)
-        if sum(len(planned[one]) for one in batch) >= CHUNKS_AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _fitted(published: PublishedRun, companies: Sequence[LabelledCompany]) -> Fitted:

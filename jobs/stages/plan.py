@@ -6,6 +6,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ from jobs.inputs.document_reader import Input, RowGroup, document_rows, unclear_
 from jobs.stages.run import Run
 from jobs.state.ledger import Digests, digests
 from jobs.state.parquet_schemas import CHUNKS, DOCUMENT_ROWS, write_dead_letters
-from jobs.state.storage import WRITTEN_COLUMNS, Storage, Written, in_threads
+from jobs.state.storage import WRITTEN_COLUMNS, Storage, Written, batched_by, in_threads
 
 # Bytes of input that one task plans: some seconds, as long as a shuffle takes to begin.
 PLANNED_AT_ONCE_BYTES = 32 << 20
@@ -115,14 +116,8 @@ def sample(run: Run, parts: Sequence[RowGroup]) -> tuple[int, int]:
 
 def bundled(parts: Sequence[RowGroup]) -> Iterator[list[RowGroup]]:
     """Parts that one task reads: neighbours in one file, whose footer is read once for all of them."""
-    held: list[RowGroup] = []
-    for part in parts:
-        if held and (part.url != held[0].url or sum(each.bytes for each in held) + part.bytes > PART_BYTES):
-            yield held
-            held = []
-        held.append(part)
-    if held:
-        yield held
+    for _, of_file in groupby(parts, key=lambda part: part.url):
+        yield from batched_by(of_file, lambda part: part.bytes, PART_BYTES)
 
 
 def _at_once(run: Run, found: Input) -> list[dict[str, Any]] | None:
@@ -195,13 +190,8 @@ def slices(rows: pa.Table) -> Iterator[pa.Table]:
         yield rows
         return
     sizes = pc.fill_null(pc.binary_length(rows["text"]), 0).to_pylist()
-    start, held = 0, 0
-    for row, size in enumerate(sizes):
-        if row > start and held + size > HELD_BYTES:
-            yield rows.slice(start, row - start)
-            start, held = row, 0
-        held += size
-    yield rows.slice(start)
+    for batch in batched_by(range(rows.num_rows), sizes.__getitem__, HELD_BYTES):
+        yield rows.slice(batch[0], len(batch))
 
 
 @dataclass

@@ -1,10 +1,11 @@
 """Compaction: many small segments of a ledger become few large ones."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import ray
 
-from jobs.state.ledger import Index, Ledger, Segment, best_of
+from jobs.state.ledger import Index, Ledger, best_of
+from jobs.state.storage import batched_by
 
 MANY = 500  # small segments that a ledger may have: reading their keys takes seconds
 SMALL_ROWS = 20_000
@@ -21,20 +22,10 @@ def compact(ledger: Ledger, index: Index, many: int = MANY) -> Index:
     if len(small) < many:
         return index
     fold = ray.remote(max_retries=-1)(fold_segments)
-    ray.get([fold.remote(ledger, [segment.path for segment in group]) for group in _groups(small)])
+    # In the order of their names: those of a run, and what it asked together, stay so.
+    groups = batched_by(small, lambda segment: len(segment.ids), LARGE_ROWS)
+    ray.get([fold.remote(ledger, [segment.path for segment in group]) for group in groups if len(group) > 1])
     return ledger.index(index)
-
-
-def _groups(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
-    """Segments that make one, in the order of their names: those of a run, and what it asked together, stay so."""
-    group: list[Segment] = []
-    for segment in segments:
-        group.append(segment)
-        if sum(len(one.ids) for one in group) >= LARGE_ROWS:
-            yield group
-            group = []
-    if len(group) > 1:
-        yield group
 
 
 def fold_segments(ledger: Ledger, paths: Sequence[str]) -> None:

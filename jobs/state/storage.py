@@ -76,6 +76,20 @@ def in_threads(function: Callable[[Given], Made], items: Iterable[Given]) -> lis
         return list(threads.map(function, items))
 
 
+def batched_by(items: Iterable[Given], size: Callable[[Given], int], most: int) -> Iterator[list[Given]]:
+    """Neighbours that are read together: as many as come to at most a size, at least one."""
+    batch: list[Given] = []
+    held = 0
+    for item in items:
+        if batch and held + size(item) > most:
+            yield batch
+            batch, held = [], 0
+        batch.append(item)
+        held += size(item)
+    if batch:
+        yield batch
+
+
 def is_outage(error: Exception) -> bool:
     """Whether a store failed, rather than what it holds: such a run stops, and goes on another time.
 

@@ -4,6 +4,7 @@ import hashlib
 import pickle
 import uuid
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import httpx2
@@ -21,7 +22,7 @@ from extraction.errors import OperatorError
 from jobs.inputs.file_discovery import files_at
 from jobs.stages.ray_cluster import reason
 from jobs.state.published_run import PublishedRun
-from jobs.state.storage import Storage, explained, is_outage, storage_at
+from jobs.state.storage import Storage, batched_by, explained, is_outage, storage_at
 from tests.fakes.object_stores import BUCKET, object_store
 
 TABLE = pa.table({"a": [1, 2, 3]})
@@ -199,3 +200,11 @@ def test_an_unknown_protocol_is_the_operators_mistake() -> None:
 )
 def test_a_store_that_fails_is_told_from_torn_data(error: Exception, outage: bool) -> None:
     assert is_outage(error) is outage
+
+
+@given(st.lists(st.integers(0, 9)), st.integers(1, 20))
+def test_batches_are_neighbours_as_full_as_they_can_be(sizes: list[int], most: int) -> None:
+    batches = list(batched_by(sizes, lambda size: size, most))
+    assert [size for batch in batches for size in batch] == sizes
+    assert all(sum(batch) <= most or len(batch) == 1 for batch in batches)
+    assert all(sum(one) + following[0] > most for one, following in pairwise(batches))
