@@ -118,7 +118,7 @@ def _fitted(published: PublishedRun, companies: Sequence[LabelledCompany]) -> Fi
     return Fitted(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         model=published.manifest.versions.get("model", ""),
-        profile=published.manifest.profile or "",
+        profile=published.manifest.profile,
         prompt=prompt_digest(run.settings.get("prompt") if run else None),
         documents=sum(company.documents for company in companies),
         companies=len(companies),

@@ -5,10 +5,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from extraction.evaluation.calibration import BINS
 from extraction.evaluation.scoring import Interval
+from jobs.cli.terminal_output import plain
 from jobs.reports.scores import ALL, Score
 
 SCORE_COLUMNS = (
@@ -109,7 +109,7 @@ def show_mistakes(out: Console, score: Score, most: int) -> None:
         for mistake in [m for m in score.mistakes if m.field == row.field][:most]:
             published, right = (_listed(values) for values in (mistake.published, mistake.labels))
             line = f"{mistake.field:<14} {mistake.kind:<9} {mistake.company_id}: {published}  |  {right}"
-            out.print(Text("".join(c if c.isprintable() else " " for c in line)))
+            out.print(plain(line))
 
 
 def _listed(values: tuple[Any, ...]) -> str:

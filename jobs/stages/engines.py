@@ -28,6 +28,7 @@ from extraction.chunking.chunk_identity import weights_digest
 from extraction.config.settings import Engine, Model, Settings
 from extraction.config.sglang_presets import Matrix, check, load_matrix
 from extraction.errors import OperatorError, RunError
+from extraction.prompting.reply_parsing import one_line
 from jobs.stages import ray_cluster
 
 MODEL_CONFIG, TOKENIZER, TOKENIZER_CONFIG = "config.json", "tokenizer.json", "tokenizer_config.json"
@@ -74,7 +75,7 @@ def _from_hub(model: str, revision: str | None, name: str) -> Path | None:
     except (RemoteEntryNotFoundError, HFValidationError):
         return None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = one_line(str(error))[:160]
         raise RunError(
             f"{name} of {model} can't be had from the model hub ({reason}): give --model a folder, or set "
             "model.tokenizer"
@@ -185,7 +186,7 @@ def _sglang(settings: Settings) -> Fleet:
     by_memory = {row.needs_gib: limit for row, limit in zip(wanted, limits, strict=True) if row.needs_gib}
     return Fleet(
         engine="sglang",
-        make_server=partial(_sglang_server, pinned, matrix, served),
+        make_server=partial(SglangServer, pinned, matrix, served),
         model=served,
         bounded=bounded if settings.wire == "auto" else settings.wire == "bounded",
         tokenizer=files.tokenizer,
@@ -216,10 +217,6 @@ def _answer_flags(settings: Settings, matrix: Matrix) -> dict[str, Any]:
 
 def _endpoint_server(settings: Settings, key: SecretStr | None, _: Path) -> Server:
     return EndpointServer(settings, key)
-
-
-def _sglang_server(settings: Settings, matrix: Matrix, served: str, logs: Path) -> Server:
-    return SglangServer(settings, matrix, served, logs)
 
 
 def version_of(package: str) -> str:

@@ -18,7 +18,7 @@ from ray.data._internal.execution.execution_callback import ExecutionCallback  #
 
 from actors.extractor import Extractor
 from actors.results import Request
-from actors.servers.supervisor import Server, ServerReady
+from actors.servers.supervisor import ServerReady
 from jobs.stages import ray_cluster
 from jobs.stages.circuit_breaker import CircuitBreaker, require_server
 from jobs.stages.plan import Plan, chunk_ids_of
@@ -169,7 +169,7 @@ def results(
             fn_constructor_kwargs={
                 "settings": run.settings,
                 "schema": run.schema,
-                "make_server": partial(_server, run),
+                "make_server": partial(run.fleet.make_server, run.logs),
                 "make_records": partial(ActorFiles, run),
             },
         )
@@ -188,10 +188,6 @@ def read_rows(batch: pa.Table, run: Run, size: PoolSize) -> Iterator[pa.Table]:
         yield longest_first.take(
             pa.array(dealt_order(longest_first.num_rows, size.initial * size.running, size.rows))
         )
-
-
-def _server(run: Run) -> Server:
-    return run.fleet.make_server(run.logs)
 
 
 class ActorFiles:

@@ -24,6 +24,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from actors.servers.sglang import node_gpus, visible_gpus
 from actors.servers.supervisor import LOG_MARK
 from extraction.errors import OperatorError, ProfilesError, RunError
+from extraction.prompting.reply_parsing import one_line
 from jobs.state.storage import is_outage, is_refusal, with_remedy
 
 Output = TypeVar("Output")
@@ -248,7 +249,7 @@ def _init(*, address: str, **more: Any) -> None:
                 ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, **more)
             return
         except Exception as error:
-            told = " ".join(str(error).split())
+            told = one_line(str(error))
             if address != "local":
                 raise RunError(f"a Ray at RAY_ADDRESS = {address} can't be joined: {told}") from None
             if SLOW_START not in told or starts == MOST_STARTS:
