@@ -5,15 +5,11 @@
 Exit codes: 0 scored; 1 failed; 2 the operator's mistake.
 """
 
-import json
-import math
 import sys
-from dataclasses import is_dataclass
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic_core import to_json
 
 from extraction.config.settings import profile_model
 from extraction.evaluation.labels import load_labels
@@ -23,7 +19,7 @@ from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import flag, write_file
 from jobs.cli.terminal_output import console
 from jobs.reports.score_table import show_mistakes, show_score
-from jobs.reports.scores import Score, score
+from jobs.reports.scores import score
 from jobs.state.published_run import PublishedRun
 
 app = command("evaluate.py", __doc__)
@@ -59,30 +55,11 @@ def run(
     if errors:
         show_mistakes(out, found, errors)
     if json_file:
-        _write(json_file, published, found)
+        manifest = published.manifest
+        head = {"run_id": manifest.run_id, "fingerprint": manifest.fingerprint, "versions": manifest.versions}
+        figures = to_json({**head, **vars(found)}, indent=2, inf_nan_mode="null", fallback=str)
+        write_file(json_file, figures.decode() + "\n", "--json")
     return DONE
-
-
-def _write(path: Path, published: PublishedRun, found: Score) -> None:
-    manifest = published.manifest
-    head = {"run_id": manifest.run_id, "fingerprint": manifest.fingerprint, "versions": manifest.versions}
-    text = json.dumps(_plain({**head, **_plain(found)}), indent=2, ensure_ascii=False, default=str)
-    write_file(path, text + "\n", "--json")
-
-
-def _plain(value: Any) -> Any:
-    """A score as JSON has it: NaN, which it has not, is null."""
-    if is_dataclass(value) and not isinstance(value, type):
-        value = {name: getattr(value, name) for name in value.__dataclass_fields__}
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, BaseModel):
-        value = value.model_dump()
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return list(map(_plain, value))
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 if __name__ == "__main__":

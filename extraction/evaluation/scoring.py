@@ -9,7 +9,7 @@ chance is an invention. Intervals come from resampling the companies.
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,8 @@ LEVEL = 95  # percent of the resamples that an interval holds
 FloatArray = npt.NDArray[np.float64]
 
 
-class Interval(NamedTuple):
+@dataclass(frozen=True)
+class Interval:
     """A share and its interval; NaN where there is nothing to share."""
 
     value: float

@@ -23,7 +23,7 @@ def test_a_share_lies_in_its_interval_and_both_between_0_and_1(rows: list[tuple[
     right, wrong = (np.array([row[n] for row in rows]).reshape(-1, 1) for n in (0, 1))
     share = shares(right, right + wrong)[0]
     if (right + wrong).sum() == 0:
-        assert all(map(math.isnan, share))
+        assert all(map(math.isnan, (share.value, share.low, share.high)))
     else:
         assert share.value == right.sum() / (right + wrong).sum()
         assert 0 <= share.low <= share.high <= 1
