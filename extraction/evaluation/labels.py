@@ -188,7 +188,9 @@ def _stem(key: str, flat: Mapping[str, Any]) -> str:
     for sign in (MORE, OTHERS_PREFIX):
         if key.startswith(sign):
             plural = key.removeprefix(sign)
-            return plural.removesuffix("ies") + "y" if plural.endswith("ies") else plural.removesuffix("s")
+            stems = [plural.removesuffix("s"), plural.removesuffix("es"), plural.removesuffix("ies") + "y", plural]
+            likely = stems[2] if plural.endswith("ies") else stems[1] if plural.endswith("ses") else stems[0]
+            return next((stem for stem in stems if stem in flat), likely)
     stem = key.removesuffix(ACCEPTED)
     return stem if stem in flat else key
 

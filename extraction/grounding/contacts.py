@@ -9,7 +9,7 @@ from email_validator import EmailNotValidError, validate_email
 from tldextract import TLDExtract
 
 from extraction.grounding.places import country_code
-from extraction.grounding.text_folding import digits_key
+from extraction.grounding.text_folding import ascii_digits, digits_key
 
 SHORTEST_PHONE, LONGEST_PHONE = 5, 15  # digits; the longest of E.164
 LONGEST_WRITTEN = 40  # characters of a number with its signs
@@ -18,6 +18,7 @@ HOST = re.compile(r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_](?:[\w-]{0,61}[^\
 MAILTO = re.compile(r"^(?:mailto:|[ <>.,;])+")
 AROUND = " <>()[].,;\"'"  # what a text puts around an address
 URL_SCHEME = re.compile(rf"^(?:[a-z][a-z0-9+.-]*://|www\.|[{re.escape(AROUND)}])+")
+PUNYCODE = re.compile(r"\bxn--[a-z0-9-]+", re.IGNORECASE)
 TRACKING = re.compile(r"(?<=[?&])(?:utm_\w+|gclid|fbclid|mc_[ce]id)=[^&]*&?")
 
 
@@ -50,6 +51,7 @@ def phone_key(value: Any) -> str:
 
 @lru_cache(maxsize=65_536)
 def _phone(value: str) -> str:
+    value = ascii_digits(value)
     at = value.find("+")
     if at >= 0:
         try:
@@ -115,5 +117,17 @@ def is_url(value: Any) -> bool:
 
 def url_key(value: Any) -> str:
     """The host and path of a web address, without scheme, `www.`, tracking, fragment and closing slash."""
-    bare = URL_SCHEME.sub("", " ".join(str(value).casefold().split()).rstrip(AROUND))
+    bare = unicode_host(URL_SCHEME.sub("", " ".join(str(value).casefold().split()).rstrip(AROUND)))
     return TRACKING.sub("", bare.partition("#")[0]).rstrip(f"/?&{AROUND}")
+
+
+def unicode_host(address: str) -> str:
+    """A web address with the letters that the codes of its host (xn--...) stand for."""
+
+    def label(code: re.Match[str]) -> str:
+        try:
+            return code[0].encode("ascii").decode("idna")
+        except UnicodeError:
+            return code[0]
+
+    return PUNYCODE.sub(label, address) if "xn--" in address.casefold() else address

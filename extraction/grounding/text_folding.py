@@ -55,11 +55,6 @@ def fold_text(text: str) -> str:
     return "".join(c for c in decomposed if not unicodedata.combining(c))
 
 
-def lowered(text: str) -> str:
-    """A text in lower case, of the same length: İ, the one letter that would become two characters, as i."""
-    return text.replace("İ", "i").lower()
-
-
 def everywhere(part: AnyStr, text: AnyStr) -> Iterator[int]:
     """Where a part of a text begins, each time."""
     at = text.find(part)

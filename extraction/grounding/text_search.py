@@ -20,7 +20,7 @@ from rapidfuzz import fuzz
 
 from extraction.grounding.affixes import SHOWN_WITHIN, Affixes, families, glued
 from extraction.grounding.amounts import MINUS_SIGNS, NO_DIGIT, fractions, numerals
-from extraction.grounding.contacts import is_url
+from extraction.grounding.contacts import is_url, unicode_host
 from extraction.grounding.dates import dates, is_moment, places_of, times
 from extraction.grounding.text_folding import (
     UNSEEN,
@@ -32,14 +32,12 @@ from extraction.grounding.text_folding import (
     everywhere,
     fold_text,
     is_spaced,
-    lowered,
     text_key,
     without_ascii,
 )
 
 SCHEME_PREFIX = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 WWW = re.compile(r"^www\.", re.IGNORECASE)
-PUNYCODE = re.compile(r"\bxn--[a-z0-9-]+", re.IGNORECASE)
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 ISO_CLOCK = re.compile(r"\d\d:\d\d(?::[\d.]+)?(?:Z|[+-]\d\d:?\d\d)?")  # a time in ISO 8601
 ADDRESS_GOES_ON = re.compile(r"\.\w")  # acme.com in acme.com.br
@@ -47,6 +45,8 @@ PATH_GOES_ON = re.compile(r"[.-]\w")
 CODE = re.compile(r"[\d\s()./+-]+")  # registration and telephone numbers, whatever stands between their digits
 ASCII_NO_DIGITS = bytes(set(range(128)) - set(b"0123456789"))
 CODE_DIGITS = 7  # a telephone number without its area code; fewer is a number
+# Up to a place: an address's host, behind which a comma or bracket ends it, and its path, which may hold some.
+ADDRESS_BEFORE = re.compile(r"(?:@|://|www\.)[^\s|<>\[\]\",;()']*(?:/[^\s|<>\[\]\"]*)?$", re.IGNORECASE)
 ADDRESS_REACH = 60  # characters before a place in which the sign of an address may stand
 FUZZY = 90  # of 100, rapidfuzz's partial_ratio
 FUZZY_LENGTH = 8  # characters; in less, one letter makes another word
@@ -199,10 +199,8 @@ class Text:
         """Whether a place is a part of a web or mail address, where a name is no name."""
         start, end = span
         lead = self.text[max(0, start - ADDRESS_REACH) : start]
-        if lead and lead[-1] not in " \n":
-            here = lead[max(lead.rfind(" "), lead.rfind("\n")) + 1 :]
-            if "@" in here or "://" in here or "www." in lowered(here):
-                return True
+        if lead and not lead[-1].isspace() and ADDRESS_BEFORE.search(lead):
+            return True
         return self.text.startswith("@", end)
 
     def _folded_places(self, value: str) -> Iterator[Span]:
@@ -321,14 +319,7 @@ def spellings(value: str) -> tuple[str, ...]:
 
 def _decoded(address: str) -> str:
     """A web address in the letters that its codes stand for."""
-
-    def label(code: re.Match[str]) -> str:
-        try:
-            return code[0].encode("ascii").decode("idna")
-        except UnicodeError:
-            return code[0]
-
-    return PUNYCODE.sub(label, unquote(address))
+    return unicode_host(unquote(address))
 
 
 def _wholes(value: str, text: str) -> Iterator[Span]:

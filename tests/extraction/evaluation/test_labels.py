@@ -36,6 +36,15 @@ def test_more_accepted_values() -> None:
     assert found is not None and found.values == ("Alder", "ALDER")
 
 
+@pytest.mark.parametrize(
+    ("more", "of"),
+    [("alt_names", "name"), ("alt_cities", "city"), ("alt_addresses", "address"), ("alt_addresses", "addresses")],
+)
+def test_other_accepted_values_by_the_label_s_plural(more: str, of: str) -> None:
+    for row in ({of: "Alder", more: ["ALDER"]}, {more: ["ALDER"], of: "Alder"}):
+        assert Labels([("a", row)]).keys == {of}
+
+
 def test_a_key_that_only_looks_like_more_accepted_values_is_its_own() -> None:
     assert Labels([("a", {"terms_accepted": True})]).keys == {"terms_accepted"}
 

@@ -41,6 +41,7 @@ def test_other_texts_are_no_email_addresses(text: str) -> None:
         ("+1 312 555 0142 ext. 5", "+13125550142"),
         ("01.42.34.56.78", "0142345678"),
         ("(312)‑555–0142", "3125550142"),
+        ("٠٢ ٢٣٤٥ ٦٧٨٩", "0223456789"),
     ],
 )
 def test_a_telephone_number_has_one_key_however_it_is_written(number: str, key: str) -> None:
@@ -69,6 +70,7 @@ def test_numbers_are_alike_with_their_country_and_without() -> None:
         ("acme.github.io", "acme.github.io"),
         ("http://group.acme.co.uk.", "acme.co.uk"),
         ("lanternmünster.de", "lanternmünster.de"),
+        ("https://www.XN--mller-kva.example/a", "müller.example"),
     ],
 )
 def test_a_website_is_its_registrable_domain(address: str, key: str) -> None:
