@@ -96,7 +96,9 @@ class ServerProcess:
     def tail(self, lines: int = 20) -> str:
         """The last lines of the log; empty where there is none."""
         try:
-            text = self.log.read_bytes()[-TAIL_BYTES:].decode("utf-8", errors="replace")
+            with self.log.open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL_BYTES))
+                text = log.read().decode("utf-8", errors="replace")
         except OSError:
             return ""
         return "\n".join(text.splitlines()[-lines:])
