@@ -49,9 +49,7 @@ def connect(address: str) -> JobSubmissionClient:
     try:
         return JobSubmissionClient(address)
     except (RuntimeError, OSError) as error:
-        raise RunError(
-            f"--address {address}: no Ray dashboard answers there ({one_line(str(error))[:200]})"
-        ) from None
+        raise RunError(f"--address {address}: no Ray dashboard answers there ({_short(error)})") from None
     except AuthenticationError:
         raise OperatorError(f"--address {address} {TOKEN}") from None
 
@@ -83,7 +81,7 @@ def with_retries(ask: Callable[[], Answer]) -> Answer:
             raise OperatorError(f"the head {TOKEN}") from None
         except (RuntimeError, OSError) as error:
             if time.monotonic() > until:
-                cause = f"the head gave no answer for {AWAY_S:g} s ({one_line(str(error))[:200]})"
+                cause = f"the head gave no answer for {AWAY_S:g} s ({_short(error)})"
                 raise RunError(f"{cause}: the same command follows the job again") from None
         time.sleep(JOB_POLL_S)
 
@@ -106,6 +104,10 @@ def exit_code(job: JobDetails) -> int:
         return DONE
     code = job.driver_exit_code
     return code if code is not None and code > 0 else FAILED
+
+
+def _short(error: Exception) -> str:
+    return one_line(str(error))[:200]
 
 
 async def _print_logs(client: JobSubmissionClient, submission: str) -> None:

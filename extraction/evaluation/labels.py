@@ -28,6 +28,7 @@ from extraction.settings_base import load_yaml
 
 ACCEPTED = "_accepted"
 MORE, OTHERS_PREFIX = "alt_", "other_"  # before a key in the plural
+PLURALS = (("ies", "y"), ("ses", "s"), ("s", ""), ("es", ""))  # the likeliest end of a plural first
 MARKS = ("in_text", "stated")
 NO_COMPANY = ("expected", "none")
 LabelRow = tuple[str, Mapping[str, Any] | None]
@@ -188,9 +189,8 @@ def _stem(key: str, flat: Mapping[str, Any]) -> str:
     for sign in (MORE, OTHERS_PREFIX):
         if key.startswith(sign):
             plural = key.removeprefix(sign)
-            stems = [plural.removesuffix("s"), plural.removesuffix("es"), plural.removesuffix("ies") + "y", plural]
-            likely = stems[2] if plural.endswith("ies") else stems[1] if plural.endswith("ses") else stems[0]
-            return next((stem for stem in stems if stem in flat), likely)
+            stems = [plural.removesuffix(end) + one for end, one in PLURALS if plural.endswith(end)]
+            return next((stem for stem in (*stems, plural) if stem in flat), (*stems, plural)[0])
     stem = key.removesuffix(ACCEPTED)
     return stem if stem in flat else key
 

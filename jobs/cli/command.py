@@ -20,6 +20,7 @@ from rich.text import Text
 from actors.servers.endpoint import endpoint_url, url_in_environment
 from extraction.config.settings import Engine, Settings, load_settings
 from extraction.errors import OperatorError
+from extraction.prompting.reply_parsing import one_line
 from extraction.settings_base import Frozen
 from jobs.cli.exit_codes import DONE, FAILED, exit_code_of
 from jobs.cli.flags import FLAGS, HELP, EngineChoice, EngineFlags
@@ -68,7 +69,7 @@ def parse_words(app: App, words: Sequence[str]) -> Callable[[], int | None]:
     try:
         run, bound, unparsed = app.parse_args(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        raise OperatorError(f"{' '.join(str(error).split())} (--help lists the flags)") from None
+        raise OperatorError(f"{one_line(str(error))} (--help lists the flags)") from None
     if run == app.help_print and not HELP_FLAGS.intersection(words):
         raise OperatorError("a command is expected (--help lists them)")
     return partial(run, *bound.args, **bound.kwargs, **dict.fromkeys(unparsed, words))

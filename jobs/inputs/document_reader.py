@@ -138,11 +138,7 @@ def _look_over(url: str, columns: Columns) -> FoundFile | DeadLetter:
         broken = is_broken_link(url)
         if is_outage(error) and not broken:
             raise
-        why = (
-            "this link leads nowhere"
-            if broken
-            else f"this is no readable Parquet file ({one_line(str(error))[:120]})"
-        )
+        why = "this link leads nowhere" if broken else f"this is no readable Parquet file ({_short(error)})"
         return DeadLetter(None, url, "plan", Fault.UNREADABLE, why)
     starts = np.cumsum([0, *(group.num_rows for group in groups)]).tolist()
     parts = [RowGroup(url, n, starts[n], g.num_rows, g.total_byte_size) for n, g in enumerate(groups) if g.num_rows]
@@ -258,7 +254,7 @@ class FileReader:
             except (pa.ArrowException, OSError) as error:
                 if is_outage(error):
                     raise
-                found[name] = f"can't be read ({one_line(str(error))[:120]})"
+                found[name] = f"can't be read ({_short(error)})"
         return found
 
     def _document_rows(self, batch: pa.RecordBatch, part: RowGroup, done: int, broken: Reasons) -> pa.Table:
@@ -301,7 +297,7 @@ def _lost(part: RowGroup, done: int, error: Exception) -> pa.Table:
         "company_id": part.url,
         "source_path": part.url,
         "row": first,
-        "unreadable": f"rows {first} to {last} can't be read ({one_line(str(error))[:120]})",
+        "unreadable": f"rows {first} to {last} can't be read ({_short(error)})",
         "lost_rows": part.rows - done,
     }
     return pa.Table.from_pylist([row], DOCUMENT_ROWS)
@@ -335,3 +331,7 @@ def unclear_notes(counted: Iterable[Mapping[str, Any]], columns: Columns) -> lis
 REMEDIES = {
     "document_date": ". A date is written as YYYY-MM-DD or 20240501; numbers since 1970 take columns.epoch_unit",
 }
+
+
+def _short(error: Exception) -> str:
+    return one_line(str(error))[:120]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from extraction.errors import OperatorError
+from extraction.prompting.reply_parsing import one_line
 from jobs.cli.command import LOG
 from jobs.stages import ray_cluster
 from jobs.stages.engines import version_of
@@ -99,7 +100,7 @@ class Lineage:
                 self._silent_until = time.monotonic() + PAUSE_S
                 if not self._is_told:
                     self._is_told = True
-                    said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+                    said = one_line(f"{type(error).__name__}: {error}")[:300]
                     LOG.print(f"note     lineage: an event can't be sent to {self._to}: {said}")
 
 

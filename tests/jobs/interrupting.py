@@ -12,6 +12,8 @@ from typing import Any
 import psutil
 import ray
 
+from tests.fakes.process import eventually
+
 PATIENCE_S = 400  # two cores may be shared by many
 
 
@@ -32,9 +34,7 @@ def kill_family(pid: int) -> None:
     for member in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
-    deadline = time.monotonic() + 30
-    while not all(map(has_ended, family)) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    eventually(lambda: all(map(has_ended, family)), 30)
 
 
 def has_ended(process: psutil.Process) -> bool:
