@@ -16,7 +16,6 @@ from functools import partial
 from typing import Annotated
 
 from pydantic import BaseModel
-from rich.table import Table
 
 from extraction.config.settings import profile_model
 from extraction.errors import OperatorError
@@ -35,7 +34,7 @@ from extraction.settings_base import dump_yaml
 from jobs.cli.command import command, enter
 from jobs.cli.exit_codes import DONE
 from jobs.cli.flags import NOTHING, FilePath, LabelKeys, ProfileModel, Published, flag, write_file
-from jobs.cli.terminal_output import console
+from jobs.cli.terminal_output import add_row, columns, console
 from jobs.stages.reduce import seen_in
 from jobs.state import run_record
 from jobs.state.published_run import NO_KIND, PublishedRun
@@ -129,16 +128,14 @@ def _fitted(published: PublishedRun, companies: Sequence[LabelledCompany]) -> Fi
 def show_calibration(calibration: Calibration, judged: Sequence[Judged]) -> None:
     """For each kind what is published at the calibration's own threshold, and how well confidence holds."""
     out, minima = console(), calibration.min_confidence
-    table = Table(header_style="bold", pad_edge=False, box=None)
-    table.add_column("left out", no_wrap=True)
-    for column in ("values", "right", "published", "precision", "of the right", "ECE"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = columns(["left out"], ["values", "right", "published", "precision", "of the right", "ECE"])
     for kind in [*sorted({one.kind for one in judged}), "all"]:
         some = [one for one in judged if kind in (one.kind, "all")]
         kept = [one for one in some if one.confidence >= minimum_of(minima, one.field)]
         right = sum(one.right for one in some)
         right_kept = sum(one.right for one in kept)
-        table.add_row(
+        add_row(
+            table,
             kind,
             f"{len(some):,}",
             _share(right, len(some)),

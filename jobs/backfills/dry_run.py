@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from rich.table import Table
-
 from jobs.backfills.batches import Backfill
 from jobs.backfills.budget import spent_before
 from jobs.backfills.partition_run import PartitionRun
 from jobs.backfills.partition_state import PartitionStatus
-from jobs.cli import terminal_output
 from jobs.cli.exit_codes import DONE
+from jobs.cli.terminal_output import add_row, columns, console
 from jobs.stages import ray_cluster
 from jobs.stages.cost_estimate import Rates, Spent
 
@@ -21,23 +19,19 @@ def show_estimate(backfill: Backfill, chunks_per_s: float | None) -> int:
     run, statuses = backfill.whole, backfill.statuses()
     due, rates = backfill.due(statuses), Rates.of(run, spent_before(run.storage), chunks_per_s)
     documents, chunks, total = 0, 0, Spent()
-    table = Table(box=None, pad_edge=False)
-    for name in ("partition", "state"):
-        table.add_column(name, no_wrap=True)
-    for name in ESTIMATE_COLUMNS:
-        table.add_column(name, justify="right", no_wrap=True)
+    table = columns(["partition", "state"], ESTIMATE_COLUMNS)
     for each in _planned(backfill, due):
         if each.error:
-            table.add_row(each.path, each.status.state, f"can't be planned: {each.error}")
+            add_row(table, each.path, each.status.state, f"can't be planned: {each.error}")
             continue
         # The tokens of its requests are its chunks' on average.
         prompt = round(each.planned.prompt_tokens * each.requests / max(1, each.work.chunks))
         size = each.planned.documents, each.work.chunks, rates.cost_of(each.requests, prompt)
-        table.add_row(each.path, each.status.state, *_cells(rates, *size))
+        add_row(table, each.path, each.status.state, *_cells(rates, *size))
         documents, chunks, total = documents + size[0], chunks + size[1], total + size[2]
     cells = _cells(rates, documents, chunks, total)
-    table.add_row(f"{len(due):,} of {len(statuses):,} to do", "", *cells, style="bold")
-    out = terminal_output.console()
+    add_row(table, f"{len(due):,} of {len(statuses):,} to do", "", *cells, style="bold")
+    out = console()
     out.print(table)
     out.print(rates.text, style="dim")
     return DONE

@@ -36,6 +36,21 @@ def console() -> Console:
     return wide if wide.is_terminal else PlainConsole(width=WIDTH_IN_LOGS)
 
 
+def columns(left: Sequence[str], right: Sequence[str]) -> Table:
+    """A table with columns of words, then columns of numbers."""
+    table = Table(header_style="bold", pad_edge=False, box=None)
+    for name in left:
+        table.add_column(name, no_wrap=True)
+    for name in right:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def add_row(table: Table, *cells: str, style: str | None = None) -> None:
+    """Add a row to a table; its words may be those of documents."""
+    table.add_row(*map(plain, cells), style=style)
+
+
 def show_profiles(out: Console, storage: Storage, manifest: Manifest, schema: pa.Schema) -> None:
     """The first profiles, a line each."""
     rows: list[dict[str, Any]] = []

@@ -4,11 +4,10 @@ import math
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from extraction.evaluation.calibration import BINS
 from extraction.evaluation.scoring import Interval
-from jobs.cli.terminal_output import plain
+from jobs.cli.terminal_output import add_row, columns, plain
 from jobs.reports.scores import ALL, Score
 
 SCORE_COLUMNS = (
@@ -39,13 +38,11 @@ WIDTH_OF_VALUE = 70
 
 def show_score(out: Console, score: Score) -> None:
     """The table of fields, then the rates, then what could not be known."""
-    table = Table(header_style="bold", pad_edge=False, box=None)
-    table.add_column("field", no_wrap=True)
-    for column in SCORE_COLUMNS:
-        table.add_column(column, justify="right", no_wrap=True)
+    table = columns(["field"], SCORE_COLUMNS)
     for row in score.fields:
         of = row.counts
-        table.add_row(
+        add_row(
+            table,
             row.field,
             *(f"{of[name]:,}" for name in ("labelled", "in_text", "given")),
             *_with_interval(row.precision),
@@ -68,23 +65,18 @@ def show_score(out: Console, score: Score) -> None:
 
 def _show_kinds(out: Console, score: Score) -> None:
     """A row for each kind of documents."""
-    table = Table(header_style="bold", pad_edge=False, box=None)
-    table.add_column("kind", no_wrap=True)
-    for column in ("companies", "given", "precision", "", "recall", "", "ECE"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = columns(["kind"], ["companies", "given", "precision", "", "recall", "", "ECE"])
     for row in score.kinds:
         figures = (*_with_interval(row.precision), *_with_interval(row.recall), _figure(row.calibration_error))
-        table.add_row(row.kind, f"{row.companies:,}", f"{row.given:,}", *figures)
+        add_row(table, row.kind, f"{row.companies:,}", f"{row.given:,}", *figures)
     out.print(table)
 
 
 def _show_thresholds(out: Console, score: Score) -> None:
     """What other thresholds would publish of the best values, and how well confidence holds."""
-    table = Table(header_style="bold", pad_edge=False, box=None)
-    for column in ("confidence from", "values", "right ones kept", "precision"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = columns([], ["confidence from", "values", "right ones kept", "precision"])
     for row in score.thresholds:
-        table.add_row(f"{row.confidence:.2f}", f"{row.values:,}", f"{row.kept:.3f}", _figure(row.precision))
+        add_row(table, f"{row.confidence:.2f}", f"{row.values:,}", f"{row.kept:.3f}", _figure(row.precision))
     out.print(table)
     out.print(f"calibration  {_figure(score.calibration_error)} expected calibration error (ECE, {BINS} bins)")
 

@@ -53,10 +53,11 @@ def _row(values: Values, model: type[BaseModel]) -> Values:
     return {**empty, **given, "evidence": [{**row, "support": 1, "places": []} for row in evidence]}
 
 
-def ask(folder: Path, questions: list[tuple[str, str, Result]]) -> None:
-    """Plan and answer chunks: (company_id, text, answer), the answer's chunk_id being the chunk's."""
+def ask(folder: Path, questions: list[tuple[str, str, Result]], kind: str | None = None) -> None:
+    """Plan and answer chunks: (company_id, text, answer), the answer's chunk_id being the chunk's. `kind` is the
+    document_type of all."""
     storage = Storage(str(folder))
-    chunks = [asdict(_chunk(company_id, text, answer.chunk_id)) for company_id, text, answer in questions]
+    chunks = [asdict(_chunk(company_id, text, answer.chunk_id, kind)) for company_id, text, answer in questions]
     storage.write_table(f"work/runs/{RUN}/chunks/{{sha}}.parquet", pa.Table.from_pylist(chunks, CHUNKS))
     ledger = Ledger(storage.under(LEDGERS), FINGERPRINT)
     LedgerWriter(ledger, RUN, "a").append([answer for _, _, answer in questions])
@@ -68,6 +69,6 @@ def reply(**values: Any) -> str:
     return json.dumps(empty | values)
 
 
-def _chunk(company_id: str, text: str, chunk_id: str) -> Chunk:
-    piece = Piece(f"of-{chunk_id}", 0, len(text), 0, len(text), None, None, "in.parquet#row=0")
+def _chunk(company_id: str, text: str, chunk_id: str, kind: str | None) -> Chunk:
+    piece = Piece(f"of-{chunk_id}", 0, len(text), 0, len(text), kind, None, "in.parquet#row=0")
     return Chunk(chunk_id, company_id, text, 100, 100, (piece,))

@@ -76,10 +76,10 @@ def test_the_job_on_servers_of_its_own(tmp_path: Path, model: Path, cluster: Non
 def test_a_row_whose_server_does_not_start_is_told_and_the_others_go_on(
     tmp_path: Path, model: Path, cluster: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broken = 'auto+path=bare+sglang.command=["python", "-m", "tests.fakes.server", "--fail-start", "no such thing"]'
+    broken = "auto+path=bare+sglang.command=[/bin/false]"
     argv = arguments(tmp_path, model, "--scenario", broken, "--scenario", "auto+path=bare", "--chunks", "3")
     assert benchmark.main(argv) == 1
-    assert "not measured: SGLang with row auto_80gb: the server ended" in capsys.readouterr().err
+    assert f"{broken}  not measured: SGLang with row auto_80gb: the server ended" in capsys.readouterr().err
     assert [m["row"] for m in measured(tmp_path)["measurements"]] == ["auto+path=bare"]
 
 

@@ -16,7 +16,7 @@ from jobs.cli.command import CONFIGS
 from tests.jobs.outputs import ask, publish, reply
 
 
-def labelled_run(folder: Path, count: int = 90) -> tuple[Path, Path]:
+def labelled_run(folder: Path, count: int = 90, kind: str | None = None) -> tuple[Path, Path]:
     """A run of which some answers name the wrong company, less surely, and the labels."""
     chance = Random(5)
     asked = []
@@ -30,13 +30,13 @@ def labelled_run(folder: Path, count: int = 90) -> tuple[Path, Path]:
         asked.append((f"c{number}", text, Result(f"chunk{number}", (said,), scores=(tuple(scores),))))
         labels[f"c{number}"] = {"name": f"Alder {number} Ltd"}
     out = publish(folder / "out", {"c0": {"name": "Alder 0 Ltd"}})
-    ask(out, asked)
+    ask(out, asked, kind)
     (folder / "labels.yaml").write_text(yaml.safe_dump(labels))
     return out, folder / "labels.yaml"
 
 
 def test_a_calibration_is_written_that_settings_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out, labels = labelled_run(tmp_path)
+    out, labels = labelled_run(tmp_path, kind="[/press]")
     path = tmp_path / "calibration.yaml"
     assert calibrate.main(["--profiles", str(out), "--labels", str(labels), "--output", str(path)]) == 0
     printed = capsys.readouterr().out.splitlines()
@@ -52,6 +52,7 @@ def test_a_calibration_is_written_that_settings_take(tmp_path: Path, capsys: pyt
         "right",
         "ECE",
     ]
+    assert [line.split()[0] for line in printed[1:3]] == ["[/press]", "all"]
     assert printed[-1].startswith("min_confidence: default 0.")
     made = Calibration.model_validate(yaml.safe_load(path.read_text()))
     assert made.fitted.companies == made.fitted.values == 90

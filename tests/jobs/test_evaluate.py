@@ -209,10 +209,12 @@ def test_what_other_thresholds_would_publish_and_how_well_confidence_holds(tmp_p
 
 def test_each_kind_of_documents_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = publish(tmp_path / "out", PROFILES)
-    ask(out, [("alder", "Alder", Result("a", (reply(name="Alder"),))), ("birch", "Birch", Result("b", ("{}",)))])
+    answers = [("alder", "Alder", Result("a", (reply(name="Alder"),))), ("birch", "Birch", Result("b", ("{}",)))]
+    ask(out, answers, kind="[/press]\x1b")
     found = scored(tmp_path, out, labelled(tmp_path), "--by", "document_type")
-    assert [(row["kind"], row["companies"], row["given"]) for row in found["kinds"]] == [("documents", 2, 4)]
-    assert "kind" in capsys.readouterr().out
+    assert [(row["kind"], row["companies"], row["given"]) for row in found["kinds"]] == [("[/press]\x1b", 2, 4)]
+    printed = capsys.readouterr().out
+    assert "kind" in printed and "[/press] " in printed and "\x1b" not in printed
 
 
 def test_the_model_alone_is_what_it_gives_where_that_stands(tmp_path: Path) -> None:
