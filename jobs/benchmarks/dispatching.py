@@ -12,7 +12,7 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 from cyclopts import Parameter
@@ -30,23 +30,6 @@ from jobs.stages import extract, ray_cluster
 from jobs.stages.run import Run
 
 REQUESTS_AT_ONCE = 256  # requests, as many as an H100's server takes
-
-
-@dataclass(frozen=True)
-class Dispatched:
-    """A path at a size: seconds from the second request to the last, and milliseconds of CPU a chunk, by role."""
-
-    path: str
-    chunks: int
-    characters: int
-    latency_s: float
-    seconds: float
-    cpu_ms: dict[str, float]
-
-    @property
-    def chunks_per_s(self) -> float:
-        """Chunks a second."""
-        return (self.chunks - 1) / max(1e-9, self.seconds)
 
 
 @Parameter("*", group=FLAGS)
@@ -80,13 +63,14 @@ def run(flags: DispatchingFlags = DispatchingFlags()) -> int:
         for count in flags.chunks:
             for path in flags.path:
                 measured.append(measure_dispatching(path, count, flags, folder))
-                LOG.print(f"{path} {count:,}: {measured[-1].chunks_per_s:,.0f} chunks/s")
+                LOG.print(f"{path} {count:,}: {measured[-1]['chunks_per_s']:,.0f} chunks/s")
     show(measured, flags.json_file)
     return DONE
 
 
-def measure_dispatching(path: str, count: int, flags: DispatchingFlags, folder: str) -> Dispatched:
-    """One path at one size, with a server of its own."""
+def measure_dispatching(path: str, count: int, flags: DispatchingFlags, folder: str) -> dict[str, Any]:
+    """One path at one size, with a server of its own: seconds from the second request to the last, and milliseconds
+    of CPU a chunk, by role."""
     laid = {**INSTANT, "endpoint.concurrency": REQUESTS_AT_ONCE}
     this = made_up_run(flags.config, folder, laid)
     asked = made_up_requests([1] * count, flags.characters)
@@ -96,8 +80,16 @@ def measure_dispatching(path: str, count: int, flags: DispatchingFlags, folder: 
         cpu, told = clock.seconds(), server.stats()
     if told["requests"] < count:
         raise RunError(f"{path}: {told['requests']:,} of {count:,} requests came to the server")
-    cpu_ms = {role: 1000 * used / count for role, used in cpu.items()}
-    return Dispatched(path, count, flags.characters, flags.latency, told["last"] - told["first"], cpu_ms)
+    seconds = told["last"] - told["first"]
+    return {
+        "path": path,
+        "chunks": count,
+        "characters": flags.characters,
+        "latency_s": flags.latency,
+        "seconds": seconds,
+        "cpu_ms": {role: 1000 * used / count for role, used in cpu.items()},
+        "chunks_per_s": (count - 1) / max(1e-9, seconds),
+    }
 
 
 def _job(this: Run, server: InstantServer, asked: pa.Table, _: DispatchingFlags) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from jobs.state.ledger import digests
 from jobs.state.storage import storage_at
 
 NO_ENDPOINT = "http://127.0.0.1:9/v1"  # nobody is asked
+WIDTH, WIDTH_OF_TEXT = 170, 60  # of the table, and of a column of texts, in characters
 INSTANT = {"model.name": MODEL}
 SENTENCE = "Alder & Finch Ltd of Galway makes oak furniture, and ships it to customers in eleven countries. "
 
@@ -47,22 +47,20 @@ def work_on(run: Run, asked: pa.Table) -> extract.Work:
     return extract.Work({path: np.arange(len(ids))}, ids, len(ids))
 
 
-def show(measured: Sequence[Any], json_file: Path | None) -> None:
-    """Print dataclasses of one kind, a line each with their fields and properties, and write them as JSON."""
-    rows = [_figures(one) for one in measured]
+def show(rows: Sequence[Mapping[str, Any]], json_file: Path | None = None) -> None:
+    """Print rows of one kind, a line each, texts to the left and numbers to the right, and write them as JSON."""
+    flat = [_flat(row) for row in rows]
     shown = Table(box=None, pad_edge=False)
-    for name in _flat(rows[0]):
-        shown.add_column(name.replace("_", " "), justify="right", no_wrap=True)
-    for row in rows:
-        shown.add_row(*map(_cell, _flat(row).values()))
-    PlainConsole(width=160).print(shown)
+    for name, value in flat[0].items():
+        if isinstance(value, str):
+            shown.add_column(name.replace("_", " "), overflow="fold", max_width=WIDTH_OF_TEXT)
+        else:
+            shown.add_column(name.replace("_", " "), justify="right", no_wrap=True)
+    for row in flat:
+        shown.add_row(*map(_cell, row.values()))
+    PlainConsole(width=WIDTH).print(shown)
     if json_file:
         write_file(json_file, json.dumps(rows, indent=1) + "\n", "--json")
-
-
-def _figures(one: Any) -> dict[str, Any]:
-    properties = (name for name, value in vars(type(one)).items() if isinstance(value, property))
-    return {name: getattr(one, name) for name in (*(field.name for field in fields(one)), *properties)}
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,6 +73,8 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, tuple):
         return " + ".join(map(_cell, value))
     if isinstance(value, float) and abs(value) < 100:

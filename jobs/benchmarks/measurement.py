@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import psutil
-from rich.table import Table
 
 ROLES = ("driver", "ray", "tasks", "actors", "server")
 CpuSeconds = dict[str, float]
@@ -162,43 +161,23 @@ class Measurement:
         return [[round(row[0] - began, 3), round(row[1] - began, 3), round(row[2], 3), *row[3:]] for row in rows]
 
 
-def table(measured: Sequence[Measurement]) -> Table:
-    """A line each; `x` compares chunks a second with the first line, `engine` is chunks a second by its log."""
-    shown = Table(box=None, pad_edge=False)
-    shown.add_column("row", overflow="fold", max_width=60)
-    shown.add_column("path", no_wrap=True)
-    for name in (
-        "chunks/s",
-        "x",
-        "engine",
-        "prompt/s",
-        "output/s",
-        "p50 s",
-        "p95 s",
-        "first s",
-        "cached",
-        "start s",
-    ):
-        shown.add_column(name, justify="right", no_wrap=True)
-    shown.add_column("faults")
-    for one in measured:
-        shown.add_row(
-            one.row,
-            f"{one.path} x{one.servers}" if one.servers > 1 else one.path,
-            f"{one.chunks_per_s:.2f}",
-            f"{one.chunks_per_s / measured[0].chunks_per_s:.2f}",
-            f"{one.engine_chunks_per_s:.2f}" if one.engine_chunks_per_s else "-",
-            f"{one.tokens_per_s('prompt_tokens'):,.0f}",
-            f"{one.tokens_per_s('completion_tokens'):,.0f}",
-            _seconds(one.percentile(0.5)),
-            _seconds(one.percentile(0.95)),
-            _seconds(one.percentile(0.5, "first_token_s")),
-            f"{one.cached:.0%}",
-            f"{one.startup_s:.0f}",
-            ", ".join(f"{count} {fault}" for fault, count in sorted(one.faults.items())) or "-",
-        )
-    return shown
-
-
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+def rows_of(measured: Sequence[Measurement]) -> list[dict[str, Any]]:
+    """A row each; `x` compares chunks a second with the first row, `engine` is chunks a second by its log."""
+    return [
+        {
+            "row": one.row,
+            "path": f"{one.path} x{one.servers}" if one.servers > 1 else one.path,
+            "chunks/s": one.chunks_per_s,
+            "x": one.chunks_per_s / measured[0].chunks_per_s,
+            "engine": one.engine_chunks_per_s,
+            "prompt/s": one.tokens_per_s("prompt_tokens"),
+            "output/s": one.tokens_per_s("completion_tokens"),
+            "p50 s": one.percentile(0.5),
+            "p95 s": one.percentile(0.95),
+            "first s": one.percentile(0.5, "first_token_s"),
+            "cached": f"{one.cached:.0%}",
+            "start s": one.startup_s,
+            "faults": ", ".join(f"{count} {fault}" for fault, count in sorted(one.faults.items())) or "-",
+        }
+        for one in measured
+    ]

@@ -7,7 +7,6 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -27,39 +26,12 @@ from jobs.state.parquet_schemas import CHUNKS
 
 FILE_ROWS = 5_000  # about what a block of the plan holds
 FIRST = (
-    "Amber",
-    "Birch",
-    "Cobalt",
-    "Dune",
-    "Ember",
-    "Fjord",
-    "Garnet",
-    "Heron",
-    "Iris",
-    "Juniper",
-    "Kelp",
-    "Linden",
-)
+    "Amber", "Birch", "Cobalt", "Dune", "Ember", "Fjord", "Garnet", "Heron", "Iris", "Juniper", "Kelp", "Linden",
+)  # fmt: skip
 SECOND = ("Bearings", "Looms", "Ovens", "Pumps", "Sails", "Valves", "Violins", "Wheels", "Lamps", "Kilns")
 CITIES = (("Bergen", "Norway"), ("Braga", "Portugal"), ("Duluth", "United States"), ("Londrina", "Brasil"))
 FILLER = " ".join(f"{one} and {other.lower()} are told of here." for one in FIRST for other in SECOND)
 INVENTED = 0.3  # of the answers hold a value that stands nowhere, as a small model's do
-
-
-@dataclass(frozen=True)
-class Merged:
-    """A reduce stage: its seconds, of them for the ledger's index, and those to make its input, not counted."""
-
-    companies: int
-    extractions: int
-    seconds: float
-    index_s: float
-    made_s: float
-
-    @property
-    def extractions_per_s(self) -> float:
-        """Extractions a second."""
-        return self.extractions / self.seconds
 
 
 app = command("merging", __doc__)
@@ -78,8 +50,9 @@ def run(
     return DONE
 
 
-def measure_merging(companies: int, extractions: int, characters: int) -> Merged:
-    """Write what a run leaves, reduce it, and tell how long that took."""
+def measure_merging(companies: int, extractions: int, characters: int) -> dict[str, Any]:
+    """Write what a run leaves, and reduce it: the seconds of that, of them for the ledger's index, and those to
+    make its input, not counted."""
     with tempfile.TemporaryDirectory(prefix="merging-") as folder:
         this = made_up_run(CONFIGS / "demo.yaml", folder, {})
         began = time.monotonic()
@@ -94,7 +67,14 @@ def measure_merging(companies: int, extractions: int, characters: int) -> Merged
             reduced = reduce(this, plan, index)
         seconds = time.monotonic() - began
     merged = sum(file.rows for file in reduced.profiles)
-    return Merged(merged, total, seconds, indexed_s, written_s)
+    return {
+        "companies": merged,
+        "extractions": total,
+        "seconds": seconds,
+        "index_s": indexed_s,
+        "made_s": written_s,
+        "extractions_per_s": total / seconds,
+    }
 
 
 def _write(run: Run, companies: int, extractions: int, characters: int) -> Iterator[str]:

@@ -8,9 +8,8 @@ Tokens are those of the documents' text.
 import math
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,28 +28,6 @@ from jobs.stages.run import Run, new_run_id
 from jobs.state.storage import storage_at
 
 FILE_BYTES = 64 << 20  # of text, in each input file
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One size: tokens are those of the documents' text."""
-
-    documents: int
-    tokens: int
-    megabytes: float
-    chunks: int
-    seconds: float
-    cpu_s: float
-
-    @property
-    def tokens_per_s(self) -> float:
-        """Tokens a second."""
-        return self.tokens / self.seconds
-
-    @property
-    def tokens_per_cpu_s(self) -> float:
-        """Tokens a second of CPU, whoever used it."""
-        return self.tokens / self.cpu_s
 
 
 app = command("planning", __doc__)
@@ -74,12 +51,12 @@ def run(
             with tempfile.TemporaryDirectory(prefix="planning-") as folder:
                 this = Run(new_run_id(), settings, servers, storage_at(folder), Path(folder, "logs"))
                 measured.append(measure_planning(this, documents, size, Path(folder, "in")))
-            LOG.print(f"{measured[-1].tokens:,} tokens: {measured[-1].tokens_per_s:,.0f} a second")
+            LOG.print(f"{measured[-1]['tokens']:,} tokens: {measured[-1]['tokens_per_s']:,.0f} a second")
     show(measured, json_file)
     return DONE
 
 
-def measure_planning(this: Run, documents: pa.Table, tokens: int, folder: Path) -> Planned:
+def measure_planning(this: Run, documents: pa.Table, tokens: int, folder: Path) -> dict[str, Any]:
     """Write as many copies of the documents as make so many tokens, each of companies of its own, and plan them."""
     counter = this.chunker().counter
     if not counter.exact:
@@ -95,9 +72,17 @@ def measure_planning(this: Run, documents: pa.Table, tokens: int, folder: Path) 
     planned = plan.plan(this, document_reader.find_input([str(folder)], this.settings.columns))
     seconds = time.monotonic() - began
     chunks = sum(pq.read_metadata(this.storage.full(path)).num_rows for path in planned.chunk_files)
-    return Planned(
-        planned.documents, copies * once, copies * size / 1e6, chunks, seconds, sum(clock.seconds().values())
-    )
+    cpu_s = sum(clock.seconds().values())
+    return {
+        "documents": planned.documents,
+        "tokens": copies * once,
+        "megabytes": copies * size / 1e6,
+        "chunks": chunks,
+        "seconds": seconds,
+        "cpu_s": cpu_s,
+        "tokens_per_s": copies * once / seconds,
+        "tokens_per_cpu_s": copies * once / cpu_s,
+    }
 
 
 def _copy(documents: pa.Table, number: int) -> pa.Table:

@@ -8,8 +8,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import pyarrow as pa
 
@@ -23,19 +22,6 @@ from jobs.state.storage import storage_at
 
 MISSING_SHARE = 0.01  # of the plan's chunks, which the ledger does not hold
 LOOKED_UP_AT_ONCE = 1_000_000  # chunks of the plan
-
-
-@dataclass(frozen=True)
-class Resumed:
-    """A ledger: seconds to read its index and to look a plan up in it, chunks that are missing there, and how much
-    the driver's memory grew at most."""
-
-    chunks: int
-    segments: int
-    index_s: float
-    lookup_s: float
-    missing: int
-    mib: float
 
 
 app = command("resume", __doc__)
@@ -58,8 +44,9 @@ def run(
     return DONE
 
 
-def measure_resume(ledger: Ledger, planned: int) -> Resumed:
-    """Read a ledger's index, and ask it about a plan."""
+def measure_resume(ledger: Ledger, planned: int) -> dict[str, Any]:
+    """Read a ledger's index, and look a plan up in it: the seconds of each, chunks that are missing there, and how
+    much the driver's memory grew at most."""
     before, began = _most_memory_mib(), time.monotonic()
     index = ledger.index()
     indexed_s, spent_s, missing = time.monotonic() - began, 0.0, 0
@@ -68,8 +55,14 @@ def measure_resume(ledger: Ledger, planned: int) -> Resumed:
         began = time.monotonic()
         missing += int((index.states(ids) < ChunkState.SETTLED).sum())
         spent_s += time.monotonic() - began
-    grown = _most_memory_mib() - before
-    return Resumed(len(index), len(index.segments), indexed_s, spent_s, missing, grown)
+    return {
+        "chunks": len(index),
+        "segments": len(index.segments),
+        "index_s": indexed_s,
+        "lookup_s": spent_s,
+        "missing": missing,
+        "mib": _most_memory_mib() - before,
+    }
 
 
 def _ids(first: int, last: int) -> Iterator[str]:

@@ -29,8 +29,9 @@ from extraction.config.settings import Settings, load_settings, parse_override
 from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError, RunError
 from jobs.benchmarks import paths, ray_data_llm
-from jobs.benchmarks.measurement import AskedBy, Measurement, Wire, span_s, table
-from jobs.cli.command import CONFIGS, LOG, PlainConsole, command
+from jobs.benchmarks.harness import show
+from jobs.benchmarks.measurement import AskedBy, Measurement, Wire, rows_of, span_s
+from jobs.cli.command import CONFIGS, LOG, command
 from jobs.cli.exit_codes import DONE, FAILED
 from jobs.cli.flags import FLAGS, FilePath, Name, NumbersFile, Overrides, Positive, WholeNumbers, flag, write_file
 from jobs.inputs import document_reader
@@ -159,7 +160,7 @@ def run(flags: ServingFlags, *, words: Annotated[Sequence[str], Parameter(parse=
                 failed = True
                 LOG.print(f"{row.text}  not measured: {ray_cluster.reason(error) or error}")
     if measured:
-        PlainConsole(width=160).print(table(measured))
+        show(rows_of(measured))
     return FAILED if failed else DONE
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,28 +35,6 @@ TAIL = 0.05  # of the chunks
 SPREAD = 0.9  # of the logarithm of their lengths: a long one is some ten times a short one
 SHORTEST_CHUNK, LONGEST_CHUNK, MEDIAN_CHUNK = 2, 120, 15
 TOGETHER_WITHIN_S = 120.0
-
-
-@dataclass(frozen=True)
-class Shared:
-    """A run on servers of some speeds: how many chunks each got, and seconds from the first request to the last
-    answer, in all, by the ideal split, and of the last chunks."""
-
-    speeds: tuple[float, ...]
-    chunks: tuple[int, ...]
-    seconds: float
-    ideal_s: float
-    tail_s: float
-
-    @property
-    def efficiency(self) -> float:
-        """The ideal time as a share of the time it took."""
-        return self.ideal_s / self.seconds
-
-    @property
-    def tail(self) -> float:
-        """The share of the time that the last chunks took."""
-        return self.tail_s / self.seconds
 
 
 @Parameter("*", group=FLAGS)
@@ -88,8 +66,10 @@ def run(flags: SharingFlags = SharingFlags()) -> int:
     return DONE
 
 
-def measure_sharing(flags: SharingFlags, folder: Path) -> Shared:
-    """Put the chunks through the extract stage, on an instant server for each speed."""
+def measure_sharing(flags: SharingFlags, folder: Path) -> dict[str, Any]:
+    """Put the chunks through the extract stage, on an instant server for each speed: how many chunks each got, and
+    seconds from the first request to the last answer, in all, by the ideal split, and of the last chunks. Ideal and
+    tail are told as shares of the time it took, too."""
     count = len(flags.speed)
     laid = {
         **INSTANT,
@@ -116,13 +96,16 @@ def measure_sharing(flags: SharingFlags, folder: Path) -> Shared:
     counts = told["server"].value_counts().field("counts").to_pylist()
     ideal = sum(lengths) * per_token / (flags.requests * sum(flags.speed))
     tail_s = ended[-1] - ended[round(flags.chunks * (1 - TAIL)) - 1]
-    return Shared(
-        tuple(sorted(flags.speed, reverse=True)),
-        tuple(sorted(counts, reverse=True)),
-        ended[-1] - first,
-        ideal,
-        tail_s,
-    )
+    seconds = ended[-1] - first
+    return {
+        "speeds": tuple(sorted(flags.speed, reverse=True)),
+        "chunks": tuple(sorted(counts, reverse=True)),
+        "seconds": seconds,
+        "ideal_s": ideal,
+        "tail_s": tail_s,
+        "efficiency": ideal / seconds,
+        "tail": tail_s / seconds,
+    }
 
 
 def made_up_lengths(count: int, seed: int) -> list[int]:

@@ -6,8 +6,8 @@ Nothing is asked of a model: plans of partitions and their answers are made up, 
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
 import pyarrow as pa
 
@@ -31,20 +31,6 @@ LEDGER_ROWS = 5_000
 app = command("windows", __doc__)
 
 
-@dataclass(frozen=True)
-class PublishedWindow:
-    """What publishing a window took: seconds, those of CPU, and of these the part in Ray's tasks. `cpu_of_whole` is
-    the CPU as a share of what the whole window took."""
-
-    window: str
-    chunks: int
-    companies: int
-    seconds: float
-    cpu_s: float
-    tasks_cpu_s: float
-    cpu_of_whole: float
-
-
 @app.default
 def run(
     *,
@@ -58,9 +44,11 @@ def run(
     return DONE
 
 
-def measure_windows(partitions: int, companies: int, changed: int) -> list[PublishedWindow]:
-    """Publish the window of some partitions, and the one to which a partition was added."""
-    found = list[PublishedWindow]()
+def measure_windows(partitions: int, companies: int, changed: int) -> list[dict[str, Any]]:
+    """Publish the window of some partitions, and the one to which a partition was added: the seconds of each, those
+    of CPU, and of these the part in Ray's tasks. `cpu_of_whole` is the CPU as a share of what the whole window
+    took."""
+    found = list[dict[str, Any]]()
     with tempfile.TemporaryDirectory(prefix="windows-") as folder, ray_cluster.connected():
         this, runs = made_up_run(CONFIGS / "demo.yaml", folder, {}), dict[str, str]()
         this = replace(this, ledgers=this.storage.under(LEDGERS))
@@ -72,9 +60,16 @@ def measure_windows(partitions: int, companies: int, changed: int) -> list[Publi
             published = publish_window(window, this.storage, runs, "recipe", index)
             seconds, used = time.monotonic() - began, clock.seconds()
             cpu_s, counts = sum(used.values()), published.counts
-            of_whole = cpu_s / found[0].cpu_s if found else 1.0
             found.append(
-                PublishedWindow(name, counts.chunks, counts.companies, seconds, cpu_s, used["tasks"], of_whole)
+                {
+                    "window": name,
+                    "chunks": counts.chunks,
+                    "companies": counts.companies,
+                    "seconds": seconds,
+                    "cpu_s": cpu_s,
+                    "tasks_cpu_s": used["tasks"],
+                    "cpu_of_whole": cpu_s / found[0]["cpu_s"] if found else 1.0,
+                }
             )
     return found
 

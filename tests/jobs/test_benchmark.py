@@ -157,5 +157,5 @@ def test_the_full_schema_is_pydantics_own(tmp_path: Path, model: Path) -> None:
 
 def test_a_later_window_merges_what_changed(cluster: None) -> None:
     found = windows.measure_windows(partitions=3, companies=6, changed=2)
-    assert [one.window for one in found] == ["whole", "later"]
-    assert [number for one in found for number in (one.chunks, one.companies)] == [6, 6, 8, 6]
+    assert [one["window"] for one in found] == ["whole", "later"]
+    assert [number for one in found for number in (one["chunks"], one["companies"])] == [6, 6, 8, 6]
