@@ -95,10 +95,6 @@ def read_companies(published: PublishedRun, model: type[BaseModel], labels: Labe
         company.labels = {name: label for name, label in known.items() if label is not None}
     for batch in batched_by(sorted(found), lambda company_id: len(planned[company_id]), CHUNKS_READ_TOGETHER):
         answers = published.answers([chunk_id for company_id in batch for chunk_id in planned[company_id]])
-        if answers is None:
-            raise OperatorError(
-                "the ledger is of an older version, whose answers have no scores: run extract.py anew"
-            )
         by_chunk = {row["chunk_id"]: row for row in answers.to_pylist() if row["replies"]}
         for chunk in published.chunks(batch):
             company_id = chunk.company_id

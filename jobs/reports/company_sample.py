@@ -189,7 +189,7 @@ def _speaks_of(pieces: pa.ChunkedArray, documents: pa.Array, rows: int) -> pa.Ar
 def _answers(published: PublishedRun, chunk_ids: Sequence[str]) -> dict[str, ProfileRow]:
     """What the ledger has of some chunks, as the page shows it."""
     few = published.manifest.counts.chunks <= ANSWERS_UP_TO
-    table = published.answers(chunk_ids) if few and chunk_ids else None
+    rows = published.answers(chunk_ids).to_pylist() if few and chunk_ids else []
     return {
         row["chunk_id"]: {
             "fault": row["fault"],
@@ -198,7 +198,7 @@ def _answers(published: PublishedRun, chunk_ids: Sequence[str]) -> dict[str, Pro
             "seconds": round(row["latency_s"] or 0, 2),
             "replies": row["replies"],
         }
-        for row in (table.to_pylist() if table else [])
+        for row in rows
     }
 
 

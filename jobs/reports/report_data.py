@@ -70,8 +70,7 @@ def failures(published: PublishedRun) -> Failures:
         for stage, fault in _kinds_of_failure(table):
             rows = table.filter(pc.and_(pc.equal(table["stage"], stage), pc.equal(table["fault"], fault)))
             kind = stage, fault
-            known = rows["documents"] if "documents" in rows.column_names else None  # older runs have none
-            found.by_class[kind] += pc.sum(known).as_py() or 0 if known else rows.num_rows
+            found.by_class[kind] += pc.sum(rows["documents"]).as_py() or 0
             examples = found.examples.setdefault(kind, [])
             examples += rows.slice(0, FAILURE_EXAMPLES - len(examples)).to_pylist()
         found.letters += table.slice(0, LETTERS_SHOWN - len(found.letters)).to_pylist()

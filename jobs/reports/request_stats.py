@@ -61,7 +61,6 @@ class Answers:
     moments: pa.Table
     latency: npt.NDArray[np.int64]
     attempts: Counter[int] = field(default_factory=Counter)
-    faults: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def total(self, name: str) -> int:
@@ -193,7 +192,6 @@ def _summed(found: Answers, tables: Iterator[pa.Table]) -> Answers:
 
 def _count_faults(found: Answers, table: pa.Table) -> None:
     failed = table.filter(pc.is_valid(table["fault"]))
-    found.faults.update(counted(failed["fault"]))
     for fault in pc.unique(failed["fault"]).to_pylist():
         examples = found.examples.setdefault(fault, [])
         if len(examples) < FAULT_EXAMPLES:

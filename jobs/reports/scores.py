@@ -37,7 +37,6 @@ from jobs.state.published_run import NO_KIND, PublishedRun, Values
 ALL = "all fields"
 THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 PLAN_GONE = "the run's plan is gone: companies without a profile and rates are left out"
-OF_ANOTHER_VERSION = "the ledger is of another version: its rates are left out"
 CompanyLabels = list[Label | None]
 
 
@@ -138,11 +137,11 @@ def score(
         found.calibration_error = calibration_error(found.reliability)
     if by_kind:
         found.kinds = _kinds(published.kinds(), counts, [] if alone else judged)
-    answers = published.answers([chunk_id for ids in planned.values() for chunk_id in ids]) if planned else None
-    if answers is None:
-        found.notes.append(OF_ANOTHER_VERSION if planned else PLAN_GONE)
-    else:
+    if planned:
+        answers = published.answers([chunk_id for ids in planned.values() for chunk_id in ids])
         found.rates |= _ledger_rates(answers, sum(map(len, planned.values())))
+    else:
+        found.notes.append(PLAN_GONE)
     return found
 
 
@@ -199,8 +198,6 @@ def alone_profiles(
 ) -> dict[str, Values]:
     """What the model alone gives for some companies: its values that stand in the documents, all equally sure."""
     answers = published.answers([chunk_id for company_id in companies for chunk_id in planned.get(company_id, ())])
-    if answers is None:
-        raise OperatorError("the ledger is of an older version: what the model gave alone is not known")
     by_chunk = {row["chunk_id"]: row for row in answers.to_pylist() if row["replies"]}
     evidence: dict[str, Evidence] = defaultdict(Evidence)
     for chunk in published.chunks(companies):

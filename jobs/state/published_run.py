@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
-from actors.results import RESULTS
 from extraction.chunking.chunker import Chunk
 from extraction.config.settings import profile_model
 from extraction.errors import OperatorError
@@ -98,13 +97,10 @@ class PublishedRun:
             return True
         return any(bisect_left(companies, one.min) < bisect_right(companies, one.max) for one in known)
 
-    def answers(self, chunk_ids: Collection[str]) -> pa.Table | None:
-        """What the ledger holds of some chunks; None where it is of a version that wrote fewer columns."""
-        ledger = self.ledger
+    def answers(self, chunk_ids: Collection[str]) -> pa.Table:
+        """What the ledger holds of some chunks."""
         ids = sorted(chunk_ids)
-        places = ledger.index().places(digests(ids))
-        whole = all(set(RESULTS.names) <= set(ledger.storage.schema(path).names) for path in places)
-        return ledger.read(places, pa.array(ids, pa.string())) if whole else None
+        return self.ledger.read(self.ledger.index().places(digests(ids)), pa.array(ids, pa.string()))
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -121,14 +121,13 @@ def test_what_evidence_and_ledger_tell(tmp_path: Path) -> None:
     }
 
 
-def test_a_ledger_of_another_version_is_left_out_and_said(tmp_path: Path) -> None:
+def test_answers_without_scores_count(tmp_path: Path) -> None:
     out = publish(tmp_path / "out", {"alder": {"name": "Alder"}})
     ask(out, [("alder", "Alder", Result("a", (reply(name="Alder"),)))])
     (segment,) = (out / "work" / "ledger").glob("*/*.parquet")
-    pq.write_table(pq.read_table(segment).drop_columns(["replies", "looped"]), segment)
-    found = scored(tmp_path, out, labelled(tmp_path))
-    assert set(found["rates"]) == set()
-    assert any("ledger is of another version" in note for note in found["notes"])
+    pq.write_table(pq.read_table(segment).drop_columns(["scores"]), segment)
+    found = scored(tmp_path, out, labelled(tmp_path), "--model-alone")
+    assert (found["rates"]["answered"], found["fields"]["name"]["counts"]["right"]) == (1, 1)
 
 
 def test_another_model(tmp_path: Path) -> None:
