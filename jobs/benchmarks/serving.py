@@ -312,7 +312,7 @@ def write_results(path: Path | None, words: Sequence[str], run: Run, measured: l
         return
     settings = run.settings
     told = {
-        "command": shlex.join(["jobs/benchmark.py", *words]),
+        "command": shlex.join(["jobs/benchmark.py", *words[words.index("serving") :]]),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "gpus": gpus_in_use(),
         "versions": {package: version_of(package) for package in PACKAGES},
