@@ -157,9 +157,10 @@ def _llamacpp(settings: Settings) -> Fleet:
 
 def _endpoint(settings: Settings) -> Fleet:
     key = endpoint_key()
+    secret = SecretStr(key) if key else None
     return Fleet(
         engine="endpoint",
-        make_server=partial(_endpoint_server, settings, SecretStr(key) if key else None),
+        make_server=lambda _: EndpointServer(settings, secret),
         model=settings.model.name,
         bounded=settings.wire == "bounded",
         # Not what the hub's cache may hold: the same run on another machine is to make the same chunks.
@@ -213,10 +214,6 @@ def _answer_flags(settings: Settings, matrix: Matrix) -> dict[str, Any]:
     values = {name: getattr(flags, name) for name in ANSWER_FLAGS}
     values["load_format"] = "dummy" if settings.model.load_format == "dummy" else None  # the others load the same
     return {name: value for name, value in values.items() if value and value != "auto"}
-
-
-def _endpoint_server(settings: Settings, key: SecretStr | None, _: Path) -> Server:
-    return EndpointServer(settings, key)
 
 
 def version_of(package: str) -> str:
