@@ -1,6 +1,5 @@
-// The page: its two views, its theme, what charts say under the pointer, and its keys.
+// The page: its two views, what charts say under the pointer, and its keys.
 
-const THEMES = ["auto", "light", "dark"];
 let viewer = null;
 
 /** The viewer is made when it is first looked at. */
@@ -67,25 +66,6 @@ function keyPressed(event) {
   }
 }
 
-function remembered() {
-  try {
-    return localStorage.getItem("theme");
-  } catch {
-    return null;
-  }
-}
-
-function setTheme(name) {
-  if (name === "auto") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = name;
-  document.querySelector("#theme span").textContent = name;
-  try {
-    localStorage.setItem("theme", name);
-  } catch {
-    // a page from a disk may have no storage: then the theme is the system's next time
-  }
-}
-
 /** The words that a chart has for readers of screens, under the pointer. */
 function tip(event) {
   const box = document.getElementById("tip");
@@ -97,12 +77,6 @@ function tip(event) {
   box.style.top = `${event.clientY + 14}px`;
 }
 
-document.getElementById("theme").hidden = false;
-document.getElementById("theme").addEventListener("click", () => {
-  const now = document.documentElement.dataset.theme ?? "auto";
-  setTheme(THEMES[(THEMES.indexOf(now) + 1) % THEMES.length]);
-});
-setTheme(THEMES.includes(remembered()) ? remembered() : "auto");
 document.addEventListener("keydown", keyPressed);
 document.addEventListener("pointermove", tip);
 addEventListener("hashchange", route);

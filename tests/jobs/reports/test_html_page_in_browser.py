@@ -98,7 +98,6 @@ def test_it_opens_from_a_disk_without_a_complaint_or_a_request(out: Path, browse
         page.click("text=Companies")
         for row in rows_of(out, "profiles"):
             open_company(page, row["company_id"])
-        page.click("#theme")
         assert browser.complaints == []
         assert {url for url in browser.requests if not url.startswith("data:")} == {(out / page_of.REPORT).as_uri()}
 
@@ -155,7 +154,7 @@ def test_documents_and_ids_that_attack_stay_text(out: Path, browser: Browser) ->
         assert page.locator("script").count() == 2
         assert page.locator("img, iframe, object, embed, .part b, .part script").count() == 0
         ids = page.locator("[id]").evaluate_all("(all) => all.map((one) => one.id)")
-        assert all(re.fullmatch(r"row-\d+|report|companies|theme|list|tip|data|h-[a-z]+", each) for each in ids)
+        assert all(re.fullmatch(r"row-\d+|report|companies|list|tip|data|h-[a-z]+", each) for each in ids)
         assert page.locator("#companies [id^=row-]").count() > 5
         assert browser.complaints == []
 
@@ -216,16 +215,10 @@ def test_it_is_used_by_keys_alone(out: Path, browser: Browser) -> None:
         assert outline == "solid"
 
 
-def test_themes_take_turns(out: Path, browser: Browser) -> None:
-    with browser.opened(out / page_of.REPORT, dark=True) as page:
-        paper = "getComputedStyle(document.body).backgroundColor"
-        dark = page.evaluate(paper)
-        page.click("#theme")
-        assert page.evaluate(paper) != dark
-        page.click("#theme")
-        assert page.evaluate(paper) == dark
-        page.click("#theme")
-        assert page.locator("#theme").inner_text() == "Theme: auto"
+def test_it_follows_the_colours_of_the_system(out: Path, browser: Browser) -> None:
+    paper = "getComputedStyle(document.body).backgroundColor"
+    with browser.opened(out / page_of.REPORT, dark=True) as dark, browser.opened(out / page_of.REPORT) as light:
+        assert dark.evaluate(paper) != light.evaluate(paper)
 
 
 @pytest.mark.parametrize("dark", [False, True])
