@@ -45,9 +45,12 @@ def run(
 
 
 def connect(address: str) -> JobSubmissionClient:
-    """The cluster's job API. Raises RunError where nobody answers, OperatorError where the token is refused."""
+    """The cluster's job API. Raises RunError where nobody answers, OperatorError where the address is none or the
+    token is refused."""
     try:
         return JobSubmissionClient(address)
+    except ValueError as error:
+        raise OperatorError(f"--address {address}: {_short(error)}: give http://HOST:PORT") from None
     except (RuntimeError, OSError) as error:
         raise RunError(f"--address {address}: no Ray dashboard answers there ({_short(error)})") from None
     except AuthenticationError:

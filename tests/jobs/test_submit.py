@@ -78,3 +78,10 @@ def test_a_token_that_is_refused_later_is_the_operators_mistake(capsys: pytest.C
     with ScriptedServer(*HELLO, Reply(b"Unauthorized", 401)) as server:
         assert follow(server) == 2
     assert "RAY_AUTH_TOKEN" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["head", "http://two words"])
+def test_what_is_no_address_is_told_in_a_line(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert submit.main(["--address", address, "--name", "x", "--", "true"]) == 2
+    said = capsys.readouterr().err
+    assert f"--address {address}" in said and said.count("\n") == 1
