@@ -107,10 +107,8 @@ class Places:
 
     @classmethod
     def read(cls, storage: Storage, path: str) -> "Places":
-        """As they were written; of a version that wrote no contents, with some that are never found again."""
+        """As they were written."""
         table = storage.read_table(path)
-        for name in set(CONTENT) - {*table.column_names}:
-            table = table.append_column(name, pa.array(np.ones(len(table), np.uint64)))
         ids, contents = (
             np.column_stack([table[name].to_numpy() for name in names]) for names in (("high", "low"), CONTENT)
         )
