@@ -24,6 +24,7 @@ BETWEEN_NUMBERS = re.compile(
 DAY_SIGN = re.compile(r"\s?[日일]|")
 REACH = 40  # characters between a day and its year, or before them, that may name the month
 OTHER_WORDS, LONGEST_OTHER = 3, 5  # beside the month: the 12th day of March, 12 de marzo de 2024
+BLANK_LINE = "\n\n"  # parts what is no one date: a page's number, the heading PART II, and the next page's
 SHORTEST_STEM = 4  # letters of a name that endings may follow: martxoaren
 ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii")
 CENTURIES = (1900, 2000)  # of a year of two digits
@@ -166,7 +167,10 @@ def _read(count: int, span: Span, parts: Sequence[tuple[str, str, str]]) -> tupl
 
 
 def _months_in(gap: str) -> frozenset[int]:
-    """The months that what stands between two numbers names; none where it says something else too."""
+    """The months that what stands between two numbers names; none where it says something else too, or lines are
+    left blank."""
+    if BLANK_LINE in gap:
+        return frozenset()
     words = [_folded(word) for word in WORD.findall(gap)]
     named = [months for word in words if (months := _month(word))]
     others = [word for word in words if not _month(word)]
@@ -176,7 +180,7 @@ def _months_in(gap: str) -> frozenset[int]:
 def _short(gap: str) -> bool:
     """Whether there are only the small words that join the parts of a date."""
     words = WORD.findall(gap)
-    return "\n\n" not in gap and len(words) <= OTHER_WORDS and all(len(word) <= LONGEST_OTHER for word in words)
+    return BLANK_LINE not in gap and len(words) <= OTHER_WORDS and all(len(word) <= LONGEST_OTHER for word in words)
 
 
 @lru_cache(maxsize=16_384)

@@ -18,7 +18,7 @@ from extraction.merging.evidence import Evidence, canonical
 from extraction.merging.spelling_clusters import clusters, joined
 from extraction.schema.profile_model import Field, facts
 
-MERGING_VERSION = 3  # raise it when the same answers would be grounded or merged otherwise
+MERGING_VERSION = 4  # raise it when the same answers would be grounded or merged otherwise
 
 
 VALUES_KEPT = 20  # published for each field, chosen or not

@@ -82,6 +82,7 @@ def test_the_place_of_a_date_is_all_of_it(written: str) -> None:
         "March 12\n\n2024",
         "version 1.2.3",
         "2024-03-1212",
+        "12\n\nPART III\n\n24",
     ],
 )
 def test_a_date_that_the_text_does_not_tell_is_not_found(text: str) -> None:
