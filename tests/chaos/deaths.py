@@ -45,8 +45,8 @@ def hang_server(world: World) -> None:
     strike(world, stop)
 
 
-@kind("server", "its leash killed")
-def kill_leash(world: World) -> None:
+@kind("server", "its watchdog killed")
+def kill_watchdog(world: World) -> None:
     strike(world, lambda pid: psutil.Process(pid).parent().kill())  # type: ignore[union-attr]
 
 

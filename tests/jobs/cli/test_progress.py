@@ -32,46 +32,46 @@ BAD = Result("b", (), Fault.INVALID, "no", 2, 200, 120, 40, in_flight=1)
 
 
 def test_a_tally_adds_up() -> None:
-    tally = RunStats()
-    tally.add(answers(GOOD, BAD))
-    tally.add(answers(GOOD))
-    assert (tally.done, tally.answered, tally.failed) == (3, 2, 1)
-    assert tally.tokens.model_dump() == {"prompt": 400, "cached": 240, "completion": 80}
-    assert tally.in_flight == pytest.approx(7 / 3)
+    stats = RunStats()
+    stats.add(answers(GOOD, BAD))
+    stats.add(answers(GOOD))
+    assert (stats.done, stats.answered, stats.failed) == (3, 2, 1)
+    assert stats.tokens.model_dump() == {"prompt": 400, "cached": 240, "completion": 80}
+    assert stats.in_flight == pytest.approx(7 / 3)
     assert RunStats().left_s(10) is None
 
 
 def test_the_time_of_servers_is_from_their_first_request_to_their_last_answer() -> None:
-    tally = RunStats()
+    stats = RunStats()
     seen = [("a", 1000.0, 100.0), ("b", 5000.0, 3600.0), ("a", 2700.0, 2.0), ("a", 950.0, 1.0)]
     for server, ended, latency in seen:
-        tally.add(answers(replace(GOOD, server=server, ended_at=ended, latency_s=latency)))
-    assert tally.servers == {"a": (900.0, 2700.0), "b": (1400.0, 5000.0)}
-    assert tally.server_hours == pytest.approx(1.5)
+        stats.add(answers(replace(GOOD, server=server, ended_at=ended, latency_s=latency)))
+    assert stats.servers == {"a": (900.0, 2700.0), "b": (1400.0, 5000.0)}
+    assert stats.server_hours == pytest.approx(1.5)
 
 
 def test_the_time_of_servers_has_their_start_and_their_end() -> None:
-    tally = RunStats()
+    stats = RunStats()
     table = answers(*(replace(GOOD, server=name, ended_at=2000.0, latency_s=100.0) for name in ("a", "b")))
-    tally.add(table)
-    tally.started("a", 1000.0)
-    assert tally.servers == {"a": (1000.0, 2000.0), "b": (1900.0, 2000.0)}
+    stats.add(table)
+    stats.started("a", 1000.0)
+    assert stats.servers == {"a": (1000.0, 2000.0), "b": (1900.0, 2000.0)}
     now = time.time()
-    tally.settle({"a": (1000.0, 4600.0), "silent": (100.0, 400.0), "still there": (now - 60, None)})
-    assert tally.servers["a"] == (1000.0, 4600.0)
-    assert tally.servers["silent"] == (100.0, 400.0)
-    first, last = tally.servers["still there"]
+    stats.settle({"a": (1000.0, 4600.0), "silent": (100.0, 400.0), "still there": (now - 60, None)})
+    assert stats.servers["a"] == (1000.0, 4600.0)
+    assert stats.servers["silent"] == (100.0, 400.0)
+    first, last = stats.servers["still there"]
     assert first == now - 60 and last >= now
 
 
 def test_time_left_follows_the_pace() -> None:
-    tally = RunStats(began=time.monotonic() - 10)
-    tally.add(answers(GOOD))  # of three in flight: half of them are done too
-    assert tally.left_s(21) == pytest.approx(10 / 2.5 * 18.5, rel=0.1)
+    stats = RunStats(began=time.monotonic() - 10)
+    stats.add(answers(GOOD))  # of three in flight: half of them are done too
+    assert stats.left_s(21) == pytest.approx(10 / 2.5 * 18.5, rel=0.1)
     for _ in range(19):
-        tally.add(answers(GOOD))
-    assert tally.left_s(21) == pytest.approx(10 / 20.5 * 0.5, rel=0.1)
-    assert tally.left_s(20) == 0
+        stats.add(answers(GOOD))
+    assert stats.left_s(21) == pytest.approx(10 / 20.5 * 0.5, rel=0.1)
+    assert stats.left_s(20) == 0
 
 
 def test_a_log_gets_a_line_and_a_terminal_a_bar() -> None:
@@ -86,11 +86,11 @@ def test_a_log_gets_a_line_and_a_terminal_a_bar() -> None:
 
 
 def test_the_last_fault_is_told() -> None:
-    tally = RunStats()
-    tally.add(answers(GOOD, BAD, replace(BAD, fault=Fault.TRUNCATED, message="cut\noff"), GOOD))
-    assert tally.last_fault == "truncated: cut off"
-    tally.add(answers(GOOD))
-    assert tally.last_fault == "truncated: cut off"
+    stats = RunStats()
+    stats.add(answers(GOOD, BAD, replace(BAD, fault=Fault.TRUNCATED, message="cut\noff"), GOOD))
+    assert stats.last_fault == "truncated: cut off"
+    stats.add(answers(GOOD))
+    assert stats.last_fault == "truncated: cut off"
 
 
 def test_json_is_a_line_an_interval_also_while_nothing_comes() -> None:
