@@ -12,7 +12,7 @@ from uuid import UUID
 
 import jsonschema
 import pyarrow as pa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import (
     AfterValidator,
@@ -179,7 +179,7 @@ def answers(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     return made[schema["type"]]()
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(st.data())
 def test_what_is_asked_for_is_judged_stored_and_read_back(data: st.DataObject) -> None:
     model = data.draw(models())
