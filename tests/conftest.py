@@ -1,4 +1,4 @@
-"""What all tests share: how hypothesis runs, one Ray, one fake server, and real documents where they are at hand."""
+"""What all tests share: how laws are run, one Ray, one fake server, and real documents where they are at hand."""
 
 import os
 import warnings

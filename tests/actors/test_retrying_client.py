@@ -5,7 +5,6 @@ import json
 import math
 import time
 from collections.abc import Coroutine, Iterator
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -84,7 +83,7 @@ def test_retry_after_is_honoured() -> None:
     with ScriptedServer(Reply(status=429, headers={"Retry-After": "0.4"}), completion()) as server:
         began = time.monotonic()
         (result,) = extract(server.address, make_request(), settings=settings)
-    assert result.replies and result.latency_s < 0.4 <= time.monotonic() - began
+    assert result.replies and time.monotonic() - began - result.latency_s >= 0.4
 
 
 def test_retry_after_is_capped(fake: FakeServer) -> None:
@@ -215,11 +214,13 @@ def test_a_request_that_backs_off_holds_no_slot(fake: FakeServer) -> None:
 
 
 def test_waiting_for_a_slot_is_counted_into_no_deadline_and_no_latency(slow: FakeServer) -> None:
-    settings = make_settings(requests={"deadline_s": 1, "attempts": 1})
-    late = [make_request(f"{TEXT} {n} [[fault:delay=0.3]]") for n in range(4)]
+    settings = make_settings(requests={"deadline_s": 2, "attempts": 1})
+    late = [make_request(f"{TEXT} {n} [[fault:delay=0.2]]") for n in range(8)]
+    began = time.monotonic()
     results = extract(address_of(slow, limit=1), *late, settings=settings)
-    assert [result.fault for result in results] == [None] * 4
-    assert results[-1].ended_at - results[0].ended_at > 0.9 > max(result.latency_s for result in results)
+    took_s = time.monotonic() - began
+    assert [result.fault for result in results] == [None] * 8
+    assert took_s >= sum(result.latency_s for result in results) >= 8 * 0.3 > settings.requests.deadline_s
 
 
 @pytest.mark.parametrize("limit", [2, 3, 5])
@@ -306,12 +307,11 @@ def test_a_pause_holds_for_all_and_teaches_the_rate() -> None:
         await asyncio.gather(*(visit() for _ in range(4)))
         for _ in range(4):
             slots.passed()
-        assert slots.pause(0.2) and not slots.pause(0.1)
         paused_at = time.monotonic()
+        assert slots.pause(0.2) and not slots.pause(0.1)
         await asyncio.gather(*(visit() for _ in range(4)))
-        after = admitted[4:]
-        assert after[0] - paused_at > 0.19  # the four took 0.2 s, with the pause
-        assert all(later - earlier > 0.04 for earlier, later in pairwise(after))
+        after = [at - paused_at for at in admitted[4:]]
+        assert all(at > 0.19 + 0.045 * n for n, at in enumerate(after))  # the four took 0.2 s, with the pause
         slots.passed()
         assert slots.pause(0)
 

@@ -210,6 +210,7 @@ def main() -> None:
             app,
             host=options.host,
             port=options.port,
+            reuse_port=options.reserved,
             print=None,
             access_log=None,
             handler_cancellation=True,  # as with SGLang, a client that disconnects frees its slot
