@@ -74,13 +74,12 @@ class FakeServer:
         except OSError:
             return False
 
-    def call(self, path: str, body: Any = None, key: str | None = None) -> tuple[int, Any]:
+    def call(self, path: str, body: Any = None) -> tuple[int, Any]:
         """GET the path, or POST the body to it: the status and the JSON answer (None if there is none)."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.root + path, data, {"Content-Type": "application/json"})
-        key = key or self.api_key
-        if key:
-            request.add_header("Authorization", f"Bearer {key}")
+        if self.api_key:
+            request.add_header("Authorization", f"Bearer {self.api_key}")
         try:
             with DIRECT.open(request, timeout=5) as response:
                 status, text = response.status, response.read()
@@ -102,30 +101,14 @@ class FakeServer:
         if status != 200:
             raise RuntimeError(f"/orders answered {status}: {answer}")
 
-    def journal(self) -> list[dict[str, Any]]:
-        """The journal so far, over all starts; empty if nothing has been asked."""
-        return events(self.journal_path)
-
     def log(self) -> str:
         """What the process has printed."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     @property
-    def pid(self) -> int:
-        if self.process is None:
-            raise RuntimeError("not started")
-        return self.process.pid
-
-    @property
     def returncode(self) -> int | None:
         """The exit status, -N for a signal; None while it runs."""
         return self.process.poll() if self.process else None
-
-    def wait_exit(self, timeout: float = 5.0) -> int:
-        """Wait for the process to end by itself; its exit status."""
-        if self.process is None:
-            raise RuntimeError("not started")
-        return self.process.wait(timeout)
 
     def stop(self) -> None:
         """End the process as a supervisor would: SIGTERM, and SIGKILL if that does not do."""
