@@ -1,4 +1,4 @@
-"""What all tests share: one Ray, one fake server, and real documents where they are at hand."""
+"""What all tests share: how laws are run, one Ray, one fake server, and real documents where they are at hand."""
 
 import os
 import warnings
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from tests.fakes.process import ROOT, FakeServer
@@ -14,6 +15,17 @@ from tests.fakes.process import ROOT, FakeServer
 __all__ = ["ROOT"]
 
 DATA = ROOT.parent / "shared" / "data"
+
+# The same examples every time, few enough for two slow cores. No law is read before this file.
+settings.register_profile(
+    "stable",
+    derandomize=True,
+    deadline=None,
+    max_examples=80,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("stable")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

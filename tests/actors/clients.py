@@ -17,6 +17,7 @@ from extraction.prompting.response_schema import wire_schema
 from extraction.schema.company import ShortProfile
 from tests.fakes.process import FakeServer
 
+NOWHERE = "http://127.0.0.1:1"  # nobody listens at this port
 TEXT = "Acme Widgets Ltd was founded in Graz in 1987 and sells bolts."
 SCHEMA = wire_schema(ShortProfile, bounded=True)
 BASE: dict[str, dict[str, Any]] = {

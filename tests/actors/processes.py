@@ -2,13 +2,15 @@
 
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
 import psutil
 
-from actors.servers.process import STOP_GRACE_S, ServerProcess, free_port, new_key
+from actors.servers.process import STOP_GRACE_S, ServerProcess, new_key
 from actors.servers.supervisor import ServerAddress, wait_until_healthy
+from tests.fakes.ports import port_of, reserve
 from tests.fakes.process import ROOT, eventually
 
 
@@ -23,9 +25,10 @@ def printed(process: ServerProcess, lines: int = 1) -> list[str]:
     return process.tail().splitlines()[:lines]
 
 
-def fake_process(folder: Path, port: int, *flags: str) -> ServerProcess:
-    """The fake inference server as a server process, not started yet."""
-    command = [sys.executable, "-m", "tests.fakes.server", "--port", str(port), *flags]
+def fake_process(folder: Path, reserved: socket.socket, *flags: str) -> ServerProcess:
+    """The fake inference server as a server process at a port that is kept for it, not started yet."""
+    port = port_of(reserved)
+    command = [sys.executable, "-m", "tests.fakes.server", "--reserved", "--port", str(port), *flags]
     return ServerProcess(command, log=folder / f"fake-{port}.log", env={"PYTHONPATH": str(ROOT)})
 
 
@@ -43,12 +46,16 @@ class FakeEngine:
     def start(self) -> ServerAddress:
         """Start a process and wait until it is healthy."""
         self.stop()
-        port, key = free_port(), new_key()
-        flags = (*self.flags, f"--api-key={key}", "--journal", str(self.journal))
-        self.process = fake_process(self.folder, port, *flags)
-        self.process.start()
-        wait_until_healthy(self.process, f"http://127.0.0.1:{port}/health", timeout_s=30)
-        self.addresses.append(ServerAddress(f"http://127.0.0.1:{port}/v1", key, "house", self.limit))
+        key = new_key()
+        with reserve() as reserved:
+            flags = (*self.flags, f"--api-key={key}", "--journal", str(self.journal))
+            self.process, root = (
+                fake_process(self.folder, reserved, *flags),
+                f"http://127.0.0.1:{port_of(reserved)}",
+            )
+            self.process.start()
+            wait_until_healthy(self.process, f"{root}/health", timeout_s=30)
+        self.addresses.append(ServerAddress(f"{root}/v1", key, "house", self.limit))
         return self.addresses[-1]
 
     @property

@@ -113,7 +113,7 @@ def test_a_server_that_starts_is_waited_for_with_a_line(capfd: pytest.CaptureFix
 
 def test_a_server_that_does_not_start_is_waited_for_no_longer() -> None:
     with ScriptedServer(refusal("loading", 503)) as server:
-        _, result = ask_test_request(server.address, make_settings(servers={"start_timeout_s": 0.2}))
+        _, result = ask_test_request(server.address, make_settings(servers={"start_timeout_s": 0.5}))
     assert result.fault is Fault.UNAVAILABLE and len(server.requests) > 3
 
 

@@ -16,11 +16,11 @@ from actors.crash_suspects import CrashRecord, CrashSuspects, SentAs
 from actors.results import Request, Result
 from actors.retrying_client import MAX_FREE_CRASHES, MAX_SOLO_CRASHES, Client
 from actors.servers.endpoint import EndpointServer
-from actors.servers.process import free_port
 from actors.servers.supervisor import Server, ServerAddress, ServerSupervisor
 from extraction.config.settings import Settings
 from extraction.errors import Fault
 from tests.actors.clients import (
+    NOWHERE,
     SCHEMA,
     TEXT,
     MemoryRecords,
@@ -106,20 +106,16 @@ def test_many_requests_cause_few_writes() -> None:
     store = MemorySuspects({})
     suspects = CrashSuspects(store, WINDOW_S)
 
-    async def send(chunk_id: str, ended: asyncio.Event) -> None:
+    async def send(chunk_id: str, all_sent: asyncio.Barrier) -> None:
         with suspects.track(chunk_id) as cost:
             async with suspects.in_flight(cost, alone=False):
-                await ended.wait()
+                await all_sent.wait()
 
     async def send_all() -> None:
-        ended = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            for n in range(50):
-                group.create_task(send(str(n), ended))
-            await asyncio.sleep(0.2)
-            ended.set()
+        all_sent = asyncio.Barrier(50)
+        await asyncio.gather(*(send(str(n), all_sent) for n in range(50)))
 
-    asyncio.run(send_all())
+    asyncio.run(asyncio.wait_for(send_all(), 20))
     assert len(store.written[-1]) == 50
     assert len(store.written) < 10
 
@@ -206,8 +202,12 @@ def make_requests(*texts: str) -> list[Request]:
     return [make_request(text, f"c{n}") for n, text in enumerate(texts)]
 
 
-def neighbours(count: int, fault: str = "") -> list[str]:
-    return [f"{TEXT} {n} {fault}" for n in range(count)]
+def neighbours(count: int, fault: str = "", first: str = "") -> list[str]:
+    """Texts with a fault, the first with another."""
+    return [f"{TEXT} {n} {fault if n else first or fault}" for n in range(count)]
+
+
+SLOW = "[[fault:delay=1]]"  # in flight while all others are
 
 
 @pytest.fixture
@@ -220,14 +220,15 @@ def engine(tmp_path: Path) -> Iterator[FakeEngine]:
 
 def test_a_killed_server_costs_no_attempt(engine: FakeEngine) -> None:
     kill = partial(engine.signal_after, 5, signal.SIGKILL)
-    results = extract_supervised(engine, patient(), *make_requests(*neighbours(9)), meanwhile=kill)
+    results = extract_supervised(engine, patient(), *make_requests(*neighbours(9, first=SLOW)), meanwhile=kill)
     assert [result.fault for result in results] == [None] * 9
     assert sorted(result.attempts for result in results)[-1] == 2
     assert len(engine.addresses) == 2
 
 
 def test_only_the_request_that_crashes_its_server_fails(engine: FakeEngine) -> None:
-    *others, last = extract_supervised(engine, patient(max_deaths=2), *make_requests(*neighbours(7), POISON))
+    texts = [*neighbours(7, first=SLOW), POISON]
+    *others, last = extract_supervised(engine, patient(max_deaths=2), *make_requests(*texts))
     assert (last.fault, last.attempts, last.replies) == (Fault.POISON, 3, ())  # with others once, alone twice
     assert last.message == "the server died 2 times while it worked on this alone"
     assert [result.fault for result in others] == [None] * 7
@@ -261,7 +262,7 @@ def test_a_server_that_crashes_on_its_own_makes_no_request_poison(tmp_path: Path
 def test_a_stopped_server_is_killed_and_restarted(engine: FakeEngine, capfd: pytest.CaptureFixture[str]) -> None:
     freeze = partial(engine.signal_after, 5, signal.SIGSTOP)
     results = extract_supervised(
-        engine, patient(deadline_s=1, attempts=2), *make_requests(*neighbours(9)), meanwhile=freeze
+        engine, patient(deadline_s=2, attempts=2), *make_requests(*neighbours(9, first=SLOW)), meanwhile=freeze
     )
     assert [result.fault for result in results] == [None] * 9
     assert len(engine.addresses) == 2
@@ -270,14 +271,14 @@ def test_a_stopped_server_is_killed_and_restarted(engine: FakeEngine, capfd: pyt
 
 def test_a_hung_server_is_killed(engine: FakeEngine) -> None:
     texts = [*neighbours(5), f"{TEXT} [[fault:wedge]]"]
-    *others, last = extract_supervised(engine, patient(deadline_s=0.5, attempts=3), *make_requests(*texts))
+    *others, last = extract_supervised(engine, patient(deadline_s=1, attempts=3), *make_requests(*texts))
     assert last.fault is Fault.POISON
     assert [result.fault for result in others] == [None] * 5
 
 
 def test_a_slow_document_among_fast_ones_restarts_no_server(engine: FakeEngine) -> None:
     texts = [f"{TEXT} [[fault:hang]]", *neighbours(20, "[[fault:delay=0.1]]")]
-    slow, *others = extract_supervised(engine, patient(deadline_s=0.5, attempts=2), *make_requests(*texts))
+    slow, *others = extract_supervised(engine, patient(deadline_s=1, attempts=2), *make_requests(*texts))
     assert (slow.fault, slow.attempts) == (Fault.DEADLINE, 2)
     assert [result.fault for result in others] == [None] * 20
     assert len(engine.addresses) == 1
@@ -319,7 +320,7 @@ class Moved:
 
 
 def test_a_client_sends_to_the_new_address_of_a_server(fake: FakeServer) -> None:
-    nobody = ServerAddress(f"http://127.0.0.1:{free_port()}/v1", "none", "house", 1)
+    nobody = ServerAddress(f"{NOWHERE}/v1", "none", "house", 1)
     results = extract_supervised(Moved(nobody, address_of(fake)), patient(), *make_requests(*neighbours(5)))
     assert [result.fault for result in results] == [None] * 5
     assert max(result.attempts for result in results) == 2

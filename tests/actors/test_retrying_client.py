@@ -5,7 +5,6 @@ import json
 import math
 import time
 from collections.abc import Coroutine, Iterator
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from actors.concurrency_limit import ConcurrencyLimit
 from actors.results import Result
 from actors.retrying_client import Client
-from extraction.errors import Fault, OperatorError
+from extraction.errors import Fault
 from extraction.prompting.logprobs import leaves
 from extraction.schema.company import ShortProfile
 from tests.actors.clients import SCHEMA, TEXT, address_of, extract, extract_text, make_request, make_settings
@@ -50,30 +49,19 @@ def test_the_document_is_the_last_message_and_the_reply_is_kept_as_written() -> 
     assert body["messages"][-1]["content"] == TEXT
 
 
-@pytest.mark.parametrize(
-    ("name", "fault"),
-    [
-        ("429", Fault.UNAVAILABLE),
-        ("500", Fault.UNAVAILABLE),
-        ("503", Fault.UNAVAILABLE),
-        ("reset", Fault.UNAVAILABLE),
-        ("malformed", Fault.UNAVAILABLE),
-        ("wrong_length", Fault.UNAVAILABLE),
-        ("abort", Fault.ABORTED),
-    ],
-)
-def test_a_transient_failure_is_retried_until_attempts_end(fake: FakeServer, name: str, fault: Fault) -> None:
+@pytest.mark.parametrize("name", ["429", "503", "reset", "abort"])
+def test_a_transient_failure_is_retried_until_attempts_end(fake: FakeServer, name: str) -> None:
     result = extract_text(address_of(fake), f"{TEXT} [[fault:{name}*2]]")
     assert (result.fault, result.message, result.attempts, len(result.replies)) == (None, "", 3, 1)
     result = extract_text(address_of(fake), f"{TEXT} [[fault:{name}]]")
+    fault = Fault.ABORTED if name == "abort" else Fault.UNAVAILABLE
     assert (result.fault, result.replies, result.attempts) == (fault, (), 3)
     assert result.message
 
 
-@pytest.mark.parametrize("name", ["hang", "slow_loris=0.02"])
-def test_a_deadline_ends_an_attempt(fake: FakeServer, name: str) -> None:
+def test_a_deadline_ends_an_attempt(fake: FakeServer) -> None:
     settings = make_settings(requests={"deadline_s": 0.3, "attempts": 2})
-    result = extract_text(address_of(fake), f"{TEXT} [[fault:{name}]]", settings)
+    result = extract_text(address_of(fake), f"{TEXT} [[fault:hang]]", settings)
     assert (result.fault, result.attempts) == (Fault.DEADLINE, 2)
     assert result.latency_s >= 0.6
     assert eventually(lambda: fake.stats()["in_flight"] == 0)
@@ -84,7 +72,7 @@ def test_retry_after_is_honoured() -> None:
     with ScriptedServer(Reply(status=429, headers={"Retry-After": "0.4"}), completion()) as server:
         began = time.monotonic()
         (result,) = extract(server.address, make_request(), settings=settings)
-    assert result.replies and result.latency_s < 0.4 <= time.monotonic() - began
+    assert result.replies and time.monotonic() - began - result.latency_s >= 0.4
 
 
 def test_retry_after_is_capped(fake: FakeServer) -> None:
@@ -92,24 +80,20 @@ def test_retry_after_is_capped(fake: FakeServer) -> None:
     assert (result.fault, result.attempts) == (None, 2)
 
 
-def test_a_request_that_is_too_long_is_not_retried(fake: FakeServer) -> None:
-    result = extract_text(address_of(fake), f"{TEXT} [[fault:400]]")
-    assert (result.fault, result.attempts) == (Fault.TOO_LONG, 1)
+REFUSED = Reply(json.dumps({"message": "the prompt is longer than the context length"}).encode(), 400)
 
 
-def test_a_refused_request_is_not_retried() -> None:
-    result, bodies = scripted(Reply(b'{"message": "no such grammar"}', 400))
-    assert (result.fault, result.attempts, len(bodies)) == (Fault.REJECTED, 1, 1)
-
-
-def test_a_filtered_reply_is_not_retried() -> None:
-    result, bodies = scripted(completion(None, "content_filter"))
-    assert (result.fault, len(bodies)) == (Fault.REJECTED, 1)
-
-
-def test_a_mistake_of_the_operator_is_raised(fake: FakeServer) -> None:
-    with pytest.raises(OperatorError):
-        extract_text(address_of(fake), f"{TEXT} [[fault:401]]")
+@pytest.mark.parametrize(
+    ("reply", "fault"),
+    [
+        (REFUSED, Fault.TOO_LONG),
+        (Reply(b'{"message": "no such grammar"}', 400), Fault.REJECTED),
+        (completion(None, "content_filter"), Fault.REJECTED),
+    ],
+)
+def test_what_no_attempt_helps_is_not_retried(reply: Reply, fault: Fault) -> None:
+    result, bodies = scripted(reply)
+    assert (result.fault, result.attempts, len(bodies)) == (fault, 1, 1)
 
 
 def test_a_truncated_reply_gets_more_tokens_once() -> None:
@@ -152,24 +136,11 @@ def test_an_invalid_reply_is_retried_once_with_other_sampling(spoiled: Reply, fa
     assert changed == {"temperature": (0.0, 0.7), "frequency_penalty": (0.0, 0.9), "seed": (11, 12)}
 
 
-def test_no_message_contains_a_documents_text(fake: FakeServer) -> None:
-    for name in ("invalid", "wrong_schema", "truncated", "loop", "503", "400"):
-        assert "Acme" not in extract_text(address_of(fake), f"{TEXT} [[fault:{name}]]").message
-
-
 def test_tokens_are_summed_over_attempts() -> None:
     usage = {"prompt_tokens": 10, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4}}
     bad = completion("no", usage=usage)
     result, _ = scripted(bad, Reply(status=503), completion(usage=usage))
     assert (result.prompt_tokens, result.completion_tokens, result.cached_tokens) == (20, 6, 8)
-
-
-@pytest.mark.parametrize(
-    "usage", [None, [], "x", {"prompt_tokens": "nine"}, {"prompt_tokens": -1}, {"prompt_tokens": 10**30}]
-)
-def test_nonsense_about_tokens_counts_nothing(usage: Any) -> None:
-    result, _ = scripted(completion(usage=usage))
-    assert (result.fault, result.prompt_tokens) == (None, 0)
 
 
 def test_a_result_has_the_log_probabilities_of_its_values(fake: FakeServer) -> None:
@@ -215,11 +186,13 @@ def test_a_request_that_backs_off_holds_no_slot(fake: FakeServer) -> None:
 
 
 def test_waiting_for_a_slot_is_counted_into_no_deadline_and_no_latency(slow: FakeServer) -> None:
-    settings = make_settings(requests={"deadline_s": 1, "attempts": 1})
-    late = [make_request(f"{TEXT} {n} [[fault:delay=0.3]]") for n in range(4)]
+    settings = make_settings(requests={"deadline_s": 2, "attempts": 1})
+    late = [make_request(f"{TEXT} {n} [[fault:delay=0.2]]") for n in range(8)]
+    began = time.monotonic()
     results = extract(address_of(slow, limit=1), *late, settings=settings)
-    assert [result.fault for result in results] == [None] * 4
-    assert results[-1].ended_at - results[0].ended_at > 0.9 > max(result.latency_s for result in results)
+    took_s = time.monotonic() - began
+    assert [result.fault for result in results] == [None] * 8
+    assert took_s >= sum(result.latency_s for result in results) >= 8 * 0.3 > settings.requests.deadline_s
 
 
 @pytest.mark.parametrize("limit", [2, 3, 5])
@@ -306,12 +279,11 @@ def test_a_pause_holds_for_all_and_teaches_the_rate() -> None:
         await asyncio.gather(*(visit() for _ in range(4)))
         for _ in range(4):
             slots.passed()
-        assert slots.pause(0.2) and not slots.pause(0.1)
         paused_at = time.monotonic()
+        assert slots.pause(0.2) and not slots.pause(0.1)
         await asyncio.gather(*(visit() for _ in range(4)))
-        after = admitted[4:]
-        assert after[0] - paused_at > 0.19  # the four took 0.2 s, with the pause
-        assert all(later - earlier > 0.04 for earlier, later in pairwise(after))
+        after = [at - paused_at for at in admitted[4:]]
+        assert all(at > 0.19 + 0.045 * n for n, at in enumerate(after))  # the four took 0.2 s, with the pause
         slots.passed()
         assert slots.pause(0)
 
@@ -392,7 +364,6 @@ def test_a_closed_limit_admits_no_more_and_releases_those_in_flight() -> None:
 LINE = "Acme Widgets Ltd was founded in Graz in 1987 and sells {} bolts. "
 LONG = "# Acme\n\n" + "\n\n".join(LINE.format(n) * 4 for n in range(8))
 CUT = completion('{"name": "Acme Wid', "length", usage={"completion_tokens": 7})
-REFUSED = Reply(json.dumps({"message": "the prompt is longer than the context length"}).encode(), 400)
 
 
 def named(name: str) -> Reply:
@@ -431,10 +402,12 @@ def test_a_half_gets_more_tokens_and_is_sent_in_halves_too() -> None:
     assert sorted(map(len, contents), reverse=True)[:2] == [len(LONG)] * 2
 
 
-def test_no_part_is_smaller_than_a_quarter() -> None:
-    result, contents, _ = scripted_parts(CUT)
-    assert (result.fault, result.replies) == (Fault.TRUNCATED, ())
-    assert result.attempts == len(contents) == result.truncated == 6  # twice each: whole, first half, first quarter
+@pytest.mark.parametrize(("reply", "fault", "times"), [(CUT, Fault.TRUNCATED, 2), (REFUSED, Fault.TOO_LONG, 1)])
+def test_no_part_is_smaller_than_a_quarter(reply: Reply, fault: Fault, times: int) -> None:
+    result, contents, _ = scripted_parts(reply)
+    assert (result.fault, result.replies) == (fault, ())
+    assert result.attempts == len(contents) == 3 * times  # the whole, the first half, the first quarter
+    assert result.truncated == (6 if reply is CUT else 0)
 
 
 def test_a_part_without_a_profile_fails_the_chunk() -> None:
@@ -450,7 +423,7 @@ def test_a_chunk_that_is_too_long_is_sent_in_halves_at_once() -> None:
     assert len(contents[0]) > len(contents[2]) > len(contents[4])
 
 
-def test_each_part_has_its_attempts(fake: FakeServer) -> None:
+def test_each_part_has_its_attempts() -> None:
     busy = Reply(status=503)
     result, _, _ = scripted_parts(
         busy, REFUSED, busy, busy, named("one"), busy, named("two"), requests={"attempts": 3}
@@ -458,19 +431,6 @@ def test_each_part_has_its_attempts(fake: FakeServer) -> None:
     assert (result.fault, result.attempts) == (None, 7)
     result, _, _ = scripted_parts(REFUSED, busy, requests={"attempts": 3})
     assert (result.fault, result.attempts) == (Fault.UNAVAILABLE, 4)
-
-
-@pytest.mark.parametrize("name", ["truncated", "400"])
-def test_only_the_part_with_the_fault_fails(fake: FakeServer, name: str) -> None:
-    before = fake.stats()["requests"]
-    result = extract_text(address_of(fake), f"{LONG}\n\n[[fault:{name}]]")
-    assert result.fault in (Fault.TRUNCATED, Fault.TOO_LONG)
-    assert fake.stats()["requests"] - before == result.attempts == (8 if name == "truncated" else 5)
-
-
-def test_loops_are_counted() -> None:
-    result, _, _ = scripted_parts(completion("1.0." * 400, "length"), completion())
-    assert (result.fault, result.looped, result.truncated) == (None, 1, 0)
 
 
 def test_each_change_is_tried_once() -> None:

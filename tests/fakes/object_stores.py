@@ -10,10 +10,17 @@ from unittest import mock
 
 import fsspec
 
-from actors.servers.process import free_port
+from tests.fakes.ports import port_of, reserve
 
 BUCKET = "profiles"
-PORTS = {"s3": free_port(), "gs": free_port()}
+RESERVED = {protocol: reserve() for protocol in ("s3", "gs")}  # for the life of this process
+PORTS = {protocol: port_of(reserved) for protocol, reserved in RESERVED.items()}
+RUN = """
+import http.server, runpy, sys
+http.server.HTTPServer.allow_reuse_port = True
+del sys.argv[0]
+runpy.run_module(sys.argv[0], None, "__main__", True)
+"""
 COMMANDS = {
     "s3": ["moto.server", "-H", "127.0.0.1", "-p", str(PORTS["s3"])],
     "gs": ["gcp_storage_emulator", "start", "-H", "127.0.0.1", "--port", str(PORTS["gs"]), "-M", "-q"],
@@ -39,7 +46,7 @@ START_S = 60
 @contextlib.contextmanager
 def object_store(protocol: str) -> Iterator[fsspec.AbstractFileSystem]:
     """A store (`s3` or `gs`) with an empty bucket; it keeps nothing when it ends."""
-    command = [sys.executable, "-m", *COMMANDS[protocol]]
+    command = [sys.executable, "-c", RUN, *COMMANDS[protocol]]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         with mock.patch.dict(os.environ, ENVIRONMENTS[protocol]):

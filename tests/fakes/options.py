@@ -36,7 +36,7 @@ def parse_options(argv: list[str]) -> argparse.Namespace:
     for flag, kind, default in FLAGS:
         parser.add_argument(f"--{flag}", type=kind, default=default)
     parser.add_argument("--model-path", "--model", default="fake-model")
-    for switch in ("--never-ready", "--child"):
+    for switch in ("--never-ready", "--child", "--reserved"):
         parser.add_argument(switch, action="store_true")
     options, _ = parser.parse_known_args(argv)
     if options.config:

@@ -15,37 +15,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from actors.servers.process import free_port
+from tests.fakes.ports import port_of, reserve
 
 ROOT = Path(__file__).resolve().parents[2]
+READY_S = 60
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class FakeServer:
     """One server process on a port of its own, for the length of a `with` block.
 
-    Flags go through as they are: `FakeServer("--latency", "0.1", api_key="k")`. With `wait=False` the
-    process is started but not waited for. `start()` after `kill()` starts anew, on the same port and journal.
+    Flags go through as they are: `FakeServer("--latency", "0.1", api_key="k")`. `start()` after `kill()` starts
+    anew, on the same port and journal.
     """
 
-    def __init__(
-        self,
-        *flags: str,
-        api_key: str | None = None,
-        journal: Path | None = None,
-        port: int | None = None,
-        wait: bool = True,
-    ) -> None:
+    def __init__(self, *flags: str, api_key: str | None = None, journal: Path | None = None) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="fake-server-", ignore_cleanup_errors=True)
         self.journal_path = journal or Path(self.folder.name, "journal.jsonl")
         self.log_path = Path(self.folder.name, "server.log")
-        self.port = port or free_port()
-        self.root = f"http://127.0.0.1:{self.port}"
+        self.reserved = reserve()
+        port = port_of(self.reserved)
+        self.root = f"http://127.0.0.1:{port}"
         self.url = f"{self.root}/v1"
         self.api_key = api_key
-        self.flags = [*flags, "--port", str(self.port), "--journal", str(self.journal_path)]
+        self.flags = [*flags, "--reserved", "--port", str(port), "--journal", str(self.journal_path)]
         self.flags += ["--api-key", api_key] if api_key else []
-        self.wait = wait
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> FakeServer:
@@ -58,20 +52,16 @@ class FakeServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self.reserved.close()
         self.folder.cleanup()
 
     def start(self) -> None:
-        """Start the process, and wait for its /health unless `wait` is false."""
+        """Start the process, and wait for its /health."""
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "tests.fakes.server", *self.flags]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
-        if self.wait:
-            self.wait_ready()
-
-    def wait_ready(self, timeout: float = 15.0) -> None:
-        """Wait until /health answers 200, or raise with the log."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + READY_S
         while not self.healthy():
             if self.returncode is not None or time.monotonic() > end:
                 raise RuntimeError(f"fake server not ready (exit {self.returncode}): {self.log()}")
@@ -84,13 +74,12 @@ class FakeServer:
         except OSError:
             return False
 
-    def call(self, path: str, body: Any = None, key: str | None = None) -> tuple[int, Any]:
+    def call(self, path: str, body: Any = None) -> tuple[int, Any]:
         """GET the path, or POST the body to it: the status and the JSON answer (None if there is none)."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.root + path, data, {"Content-Type": "application/json"})
-        key = key or self.api_key
-        if key:
-            request.add_header("Authorization", f"Bearer {key}")
+        if self.api_key:
+            request.add_header("Authorization", f"Bearer {self.api_key}")
         try:
             with DIRECT.open(request, timeout=5) as response:
                 status, text = response.status, response.read()
@@ -112,30 +101,14 @@ class FakeServer:
         if status != 200:
             raise RuntimeError(f"/orders answered {status}: {answer}")
 
-    def journal(self) -> list[dict[str, Any]]:
-        """The journal so far, over all starts; empty if nothing has been asked."""
-        return events(self.journal_path)
-
     def log(self) -> str:
         """What the process has printed."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     @property
-    def pid(self) -> int:
-        if self.process is None:
-            raise RuntimeError("not started")
-        return self.process.pid
-
-    @property
     def returncode(self) -> int | None:
         """The exit status, -N for a signal; None while it runs."""
         return self.process.poll() if self.process else None
-
-    def wait_exit(self, timeout: float = 5.0) -> int:
-        """Wait for the process to end by itself; its exit status."""
-        if self.process is None:
-            raise RuntimeError("not started")
-        return self.process.wait(timeout)
 
     def stop(self) -> None:
         """End the process as a supervisor would: SIGTERM, and SIGKILL if that does not do."""

@@ -39,9 +39,8 @@ while os.getppid() == int(sys.argv[1]):
 class Server:
     """The routes and the state behind them."""
 
-    def __init__(self, options: argparse.Namespace, child_pid: int | None) -> None:
+    def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.child_pid = child_pid
         self.ready_at = time.monotonic() + options.start_delay
         self.slots = asyncio.Semaphore(options.max_running_requests)
         self.log = RequestLog(options.journal)
@@ -92,7 +91,7 @@ class Server:
         state = {"effective_max_running_requests_per_dp": self.options.max_running_requests}
         facts = {"served_model_name": self.name, "version": "0.0.0-fake", "max_total_num_tokens": 131072}
         facts |= {name: getattr(self.options, name) for name in option_names}
-        return web.json_response({**facts, "internal_states": [state], "child_pid": self.child_pid})
+        return web.json_response({**facts, "internal_states": [state]})
 
     async def metrics(self, request: web.Request) -> web.Response:
         limit, in_flight = self.options.max_running_requests, self.log.in_flight
@@ -205,11 +204,12 @@ def main() -> None:
     command = [sys.executable, "-S", "-E", "-c", SLEEPER, str(os.getpid())]
     child = subprocess.Popen(command) if options.child else None
     try:
-        app = Server(options, child.pid if child else None).app()
+        app = Server(options).app()
         web.run_app(
             app,
             host=options.host,
             port=options.port,
+            reuse_port=options.reserved,
             print=None,
             access_log=None,
             handler_cancellation=True,  # as with SGLang, a client that disconnects frees its slot

@@ -4,10 +4,10 @@ import datetime
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import Annotated, Literal, Never
+from typing import Annotated, Any, Literal, Never
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, RootModel, computed_field
+from pydantic import BaseModel, ConfigDict, Field, RootModel, computed_field, create_model
 
 from extraction.errors import OperatorError
 from extraction.grounding.value_finders import Hints
@@ -80,80 +80,36 @@ def test_fields_without_a_rule_get_one_by_their_type() -> None:
     }
 
 
-class ListByVote(BaseModel):
-    names: Annotated[list[str], vote()]
-
-
-class TextByUnion(BaseModel):
-    name: Annotated[str | None, union()]
-
-
-class NoAnchor(BaseModel):
-    plots: list[Plot]
-
-
-class WrongAnchor(BaseModel):
-    plots: Annotated[list[Plot], union(anchor="nmae")]
-
-
-class AnchorOnText(BaseModel):
-    names: Annotated[list[str], union(anchor="name")]
-
-
-class WholePlot(BaseModel):
-    plot: Annotated[Plot | None, latest()]
-
-
-class QuotedFlag(BaseModel):
-    listed: Annotated[bool | None, vote(verbatim=True)]
-
-
-class Unquoting(BaseModel):
-    words: Annotated[list[Plot], quoted()]
-
-
-class Lists(BaseModel):
-    rows: list[list[str]] | None
-
-
-class Pairs(BaseModel):
-    pairs: Annotated[list[tuple[str, str]], union()]
-
-
-class Empty(BaseModel):
-    pass
+def made(config: ConfigDict | None = None, /, **annotations: Any) -> type[BaseModel]:
+    """A model with a field of each annotation."""
+    of_fields: dict[str, Any] = {name: (kind, ...) for name, kind in annotations.items()}
+    return create_model("Made", __config__=config, **of_fields)
 
 
 class Hidden(BaseModel):
     name: Annotated[str, Field(exclude=True)]
 
 
-class Within(BaseModel):
-    name: str
-    inner: Hidden
-
-
-class Judged(BaseModel):
-    about: Annotated[str, subject("farm")]
-
-
 @pytest.mark.parametrize(
     ("model", "complaint"),
     [
-        (ListByVote, r"ListByVote\.names can't merge by vote"),
-        (TextByUnion, r"TextByUnion\.name can't merge by union"),
-        (NoAnchor, r"NoAnchor\.plots has a rule with no anchor, it takes one of name, hectares"),
-        (WrongAnchor, r"anchor='nmae', it takes one of name, hectares"),
-        (AnchorOnText, r"anchor='name', it takes none"),
-        (WholePlot, r"WholePlot\.plot has a rule with no anchor"),
-        (QuotedFlag, r"QuotedFlag\.listed is true or false"),
-        (Lists, r"Lists\.rows is a list of lists, .*: use a list of models with an anchor, or .* verbatim=False"),
-        (Pairs, r"Pairs\.pairs is a list of lists"),
-        (Empty, "Empty has no field that could be published"),
+        (made(it=Annotated[list[str], vote()]), r"Made\.it can't merge by vote"),
+        (made(it=Annotated[str | None, union()]), r"Made\.it can't merge by union"),
+        (made(it=list[Plot]), r"Made\.it has a rule with no anchor, it takes one of name, hectares"),
+        (made(it=Annotated[list[Plot], union(anchor="nmae")]), r"anchor='nmae', it takes one of name, hectares"),
+        (made(it=Annotated[list[str], union(anchor="name")]), r"anchor='name', it takes none"),
+        (made(it=Annotated[Plot | None, latest()]), r"Made\.it has a rule with no anchor"),
+        (made(it=Annotated[bool | None, vote(verbatim=True)]), r"Made\.it is true or false"),
+        (
+            made(it=list[list[str]] | None),
+            r"a list of lists, .*: use a list of models with an anchor, or .* verb",
+        ),
+        (made(it=Annotated[list[tuple[str, str]], union()]), r"Made\.it is a list of lists"),
+        (made(), "Made has no field that could be published"),
         (Hidden, "Hidden has no field that could be published"),
-        (Within, "Hidden has no field that could be published"),
-        (Judged, "Judged has no field that could be published"),
-        (Unquoting, r"Unquoting\.words has the rule quoted\(\): its items need"),
+        (made(name=str, inner=Hidden), "Hidden has no field that could be published"),
+        (made(about=Annotated[str, subject("farm")]), "Made has no field that could be published"),
+        (made(it=Annotated[list[Plot], quoted()]), r"Made\.it has the rule quoted\(\): its items need"),
     ],
 )
 def test_a_rule_that_would_publish_nothing_is_refused(model: type[BaseModel], complaint: str) -> None:
@@ -242,16 +198,6 @@ def test_what_is_chosen_is_a_reading_unless_the_rule_says_otherwise() -> None:
     }
 
 
-class Uncallable(BaseModel):
-    name: str
-    hook: Callable[[int], int]
-
-
-class Unfinished(BaseModel):
-    name: str
-    other: "Nowhere"  # type: ignore[name-defined]  # noqa: F821
-
-
 class Deadline(Enum):
     FIRST = datetime.date(2024, 1, 1)
 
@@ -261,43 +207,26 @@ class Due(BaseModel):
     due: Deadline | None
 
 
-class DueOften(BaseModel):
-    times: Annotated[list[Due], union(anchor="name")]
-
-
-class Lasting(BaseModel):
-    name: str
-    lasts: list[datetime.timedelta | None]
-
-
-class InFloats(Lasting):
-    model_config = ConfigDict(ser_json_timedelta="float")
-
-
-class Rows(RootModel[list[str]]):
-    pass
-
-
 @dataclass
 class Box:
     name: str
 
 
-class Boxed(BaseModel):
-    boxes: list[Box]
+NO_WORDS = "can't be asked for as JSON: the members of Deadline are no words or numbers"
+LASTING = list[datetime.timedelta | None]
 
 
 @pytest.mark.parametrize(
     ("model", "complaint"),
     [
-        (Uncallable, r"Uncallable\.hook can't be asked for as JSON"),
-        (Unfinished, r"Unfinished\.other can't be asked for as JSON: .*Nowhere"),
-        (Due, r"Due\.due can't be asked for as JSON: the members of Deadline are no words or numbers"),
-        (DueOften, r"DueOften\.times can't be asked for as JSON: the members of Deadline"),
-        (Lasting, r"Lasting\.lasts can't be asked for as JSON: no document writes a timedelta as JSON does"),
-        (InFloats, r"InFloats\.lasts can't be asked"),
-        (Rows, "Rows is no object with fields"),
-        (Boxed, r"Boxed\.boxes holds something with parts that is no pydantic model"),
+        (made(name=str, it=Callable[[int], int]), r"Made\.it can't be asked for as JSON"),
+        (made(name=str, it="Nowhere"), r"Made\.it can't be asked for as JSON: .*Nowhere"),
+        (Due, rf"Due\.due {NO_WORDS}"),
+        (made(it=Annotated[list[Due], union(anchor="name")]), rf"Made\.it {NO_WORDS}"),
+        (made(name=str, it=LASTING), r"Made\.it can't be .*: no document writes a timedelta as JSON does"),
+        (made(ConfigDict(ser_json_timedelta="float"), name=str, it=LASTING), r"Made\.it can't be asked"),
+        (RootModel[list[str]], "is no object with fields"),
+        (made(it=list[Box]), r"Made\.it holds something with parts that is no pydantic model"),
     ],
 )
 def test_a_model_that_can_not_be_asked_for_is_refused_by_name(model: type[BaseModel], complaint: str) -> None:

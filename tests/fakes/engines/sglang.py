@@ -12,24 +12,18 @@ from typing import Any
 
 import aiohttp
 
-from actors.servers.process import free_port
+from tests.fakes.ports import port_of, reserve
 
 
 class Engine:
     """An engine on a fake server, which is started with the flags in FAKE_FLAGS."""
 
     def __init__(self, **_: Any) -> None:
-        port = free_port()
+        self.reserved = reserve()
+        port = str(port_of(self.reserved))
         self.url = f"http://127.0.0.1:{port}"
-        command = [
-            sys.executable,
-            "-m",
-            "tests.fakes.server",
-            "--port",
-            str(port),
-            *shlex.split(os.environ["FAKE_FLAGS"]),
-        ]
-        self.server = subprocess.Popen(command)
+        command = [sys.executable, "-m", "tests.fakes.server", "--reserved", "--port", port]
+        self.server = subprocess.Popen([*command, *shlex.split(os.environ["FAKE_FLAGS"])])
 
     async def async_generate(
         self, prompt: str, input_ids: Any, sampling_params: dict[str, Any], stream: bool
