@@ -49,10 +49,8 @@ class FakeEngine:
         key = new_key()
         with reserve() as reserved:
             flags = (*self.flags, f"--api-key={key}", "--journal", str(self.journal))
-            self.process, root = (
-                fake_process(self.folder, reserved, *flags),
-                f"http://127.0.0.1:{port_of(reserved)}",
-            )
+            root = f"http://127.0.0.1:{port_of(reserved)}"
+            self.process = fake_process(self.folder, reserved, *flags)
             self.process.start()
             wait_until_healthy(self.process, f"{root}/health", timeout_s=30)
         self.addresses.append(ServerAddress(f"{root}/v1", key, "house", self.limit))

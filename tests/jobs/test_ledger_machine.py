@@ -98,7 +98,7 @@ class Small(Writing):
         rooms.FOLDED_ROWS = getattr(self, "before", rooms.FOLDED_ROWS)
 
 
-RARE = settings(max_examples=40, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck))
+RARE = settings(max_examples=40, stateful_step_count=12, suppress_health_check=list(HealthCheck))
 TestWriting = Writing.TestCase
 TestSmall = Small.TestCase
 TestWriting.settings = TestSmall.settings = RARE

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -18,6 +17,7 @@ from extraction.config.sglang_presets import load_matrix
 from extraction.errors import OperatorError, RunError
 from tests.actors.clients import make_settings
 from tests.actors.sglang_options import VERSIONS, options
+from tests.fakes.process import eventually
 
 HAS_GPU = Path("/dev/nvidiactl").exists()
 
@@ -139,10 +139,7 @@ def test_a_killed_server_restarts_on_another_port(tmp_path: Path) -> None:
     try:
         first = running.start()
         os.kill(pid_of(running), signal.SIGKILL)
-        deadline = time.monotonic() + 5
-        while running.alive and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert not running.alive
+        assert eventually(lambda: not running.alive)
         assert running.start().url != first.url
     finally:
         running.stop()

@@ -14,7 +14,7 @@ from extraction.schema.company import CompanyProfile
 from extraction.settings_base import dump_yaml, load_yaml
 from jobs.backfills.config import Declaration
 from tests.extraction.merging.test_confidence import calibration
-from tests.extraction.samples import Vineyard
+from tests.extraction.samples import Plot, Vineyard
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 PLAIN: dict[str, Any] = {"prompt": {"instructions": "Read."}, "model": {"name": "m"}}
@@ -27,6 +27,10 @@ class Recursive(BaseModel):
 
 class Mapped(BaseModel):
     counts: dict[str, int]
+
+
+class Unmerged(BaseModel):
+    plots: list[Plot]
 
 
 class Flagged(BaseModel):
@@ -279,11 +283,8 @@ def test_another_model_can_be_named(tmp_path: Path) -> None:
         (".company:CompanyProfile", "can't be imported"),
         ("extraction.schema.company:Sector", "is no pydantic model"),
         ("tests.extraction.config.test_settings:Recursive", "Recursive holds itself"),
-        (
-            "tests.extraction.config.test_settings:Mapped",
-            "Mapped.counts is a mapping of any keys",
-        ),
-        ("tests.extraction.schema.test_merge_rules:NoAnchor", "NoAnchor.plots has a rule with no anchor"),
+        ("tests.extraction.config.test_settings:Mapped", "Mapped.counts is a mapping of any keys"),
+        ("tests.extraction.config.test_settings:Unmerged", "Unmerged.plots has a rule with no anchor"),
     ],
 )
 def test_a_model_that_can_not_be_published_is_refused(tmp_path: Path, profile: str, complaint: str) -> None:

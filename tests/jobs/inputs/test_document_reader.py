@@ -10,7 +10,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from extraction.config.settings import Columns
@@ -94,7 +94,6 @@ def test_an_unknown_store_is_the_operators_mistake() -> None:
 
 
 STORE: Any = fsspec.filesystem("memory")
-SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def file_of(table: pa.Table, compression: str = "none") -> bytes:
@@ -150,14 +149,12 @@ def test_a_good_file_is_read_whole() -> None:
 
 
 @given(st.integers(0, len(GOOD)))
-@SLOW
 def test_a_file_cut_anywhere(length: int) -> None:
     rows = read_all(GOOD[:length])
     assert len(rows) in (0, ROWS)
 
 
 @given(st.integers(0, len(GOOD) - 1), st.integers(1, 255), st.integers(1, 40))
-@SLOW
 def test_a_file_with_bytes_changed_anywhere(at: int, by: int, length: int) -> None:
     data = bytearray(GOOD)
     for n in range(at, min(len(data), at + length)):
@@ -166,13 +163,11 @@ def test_a_file_with_bytes_changed_anywhere(at: int, by: int, length: int) -> No
 
 
 @given(st.binary(max_size=200))
-@SLOW
 def test_a_file_of_any_bytes(data: bytes) -> None:
     assert read_all(data) == []
 
 
 @given(COLUMNS, COLUMNS, COLUMNS, COLUMNS, st.sampled_from(["none", "zstd", "snappy"]))
-@SLOW
 def test_columns_of_any_type(ids: Any, text: Any, company: Any, date: Any, compression: str) -> None:
     columns = {"document_id": ids, "text": text, "company_id": company, "document_date": date}
     refused = any(refusal(name, column.type) for name, column in columns.items() if name != "document_date")

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, field_validator
 
@@ -275,7 +275,6 @@ def table(text: str, reply: str) -> pa.Table:
     return published_table([row], Works)
 
 
-@settings(deadline=None)
 @given(REPLIES)
 def test_whatever_is_parsed_is_a_row(reply: dict[str, Any]) -> None:
     try:

@@ -184,7 +184,7 @@ ANSWERS = st.builds(
 
 
 @given(st.lists(ANSWERS, min_size=1, max_size=8), st.randoms(use_true_random=False))
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 def test_the_same_answers_are_read_in_whatever_order_they_were_written(some: list[Result], drawn: Random) -> None:
     def written(answers: list[Result], each: int) -> list[dict[str, Any]]:
         ledger = Ledger(Storage(f"memory://{uuid.uuid4().hex}"), "f" * 64)
@@ -207,7 +207,7 @@ WRITES = st.lists(st.lists(st.tuples(st.sampled_from("abcde"), FAULTS), min_size
 
 
 @given(writes=WRITES)
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 def test_it_behaves_as_a_dictionary_in_which_answers_win(writes: list[list[tuple[str, Fault | None]]]) -> None:
     storage = Storage(f"memory://{uuid.uuid4().hex}")
     ledger = Ledger(storage, "f" * 64)

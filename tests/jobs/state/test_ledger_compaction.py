@@ -30,7 +30,7 @@ def answer(chunk: str, fault: Fault | None, number: int) -> Result:
 
 
 @given(WRITES, st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_folding_any_segments_changes_no_answer(
     writes: list[list[tuple[str, Fault | None, int]]], data: st.DataObject
 ) -> None:
