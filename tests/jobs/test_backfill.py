@@ -160,12 +160,16 @@ def test_tokens_stop_a_stage_between_answers(tmp_path: Path, capsys: Captured) -
 def test_a_deadline_is_kept_though_no_answer_comes(tmp_path: Path, capsys: Captured) -> None:
     write_days(tmp_path, 1)
     with FakeServer("--latency", "0.1", "--order", '[{"fault": "hang", "count": null, "after": 1}]') as server:
-        began = time.monotonic()
-        assert run(declare(tmp_path, server.url, {"requests.deadline_s": 600}, deadline_s=12)) == 0
-        assert time.monotonic() - began < 150
-    said = capsys.readouterr().err
-    assert "0 of 1 published, 0 failed, 1 left" in said
-    assert "deadline_s = 12 is near, the next run goes on" in said
+        for deadline_s in (8, 16, 32, 64, 128):  # on a busy machine the first may be over before anything is asked
+            began = time.monotonic()
+            assert run(declare(tmp_path, server.url, {"requests.deadline_s": 900}, deadline_s=deadline_s)) == 0
+            assert time.monotonic() - began < 800
+            said = capsys.readouterr().err
+            assert "0 of 1 published, 0 failed, 1 left" in said
+            assert f"deadline_s = {deadline_s} is near, the next run goes on" in said
+            if requests(server) > 1:
+                break
+        assert requests(server) > 1
 
 
 def test_what_servers_left_open_is_asked_again_by_the_next_run_that_comes_to_it(
