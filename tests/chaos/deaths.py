@@ -29,11 +29,6 @@ def strike(world: World, blow: Callable[[int], None]) -> None:
     assert repeated <= 2 * IN_FLIGHT
 
 
-@kind("server", "SIGKILL within requests")
-def kill_server(world: World) -> None:
-    strike(world, lambda pid: psutil.Process(pid).kill())
-
-
 @kind("server", "its child killed, itself stopped (hung)")
 def hang_server(world: World) -> None:
     def stop(pid: int) -> None:
@@ -127,21 +122,12 @@ def lose_node(world: World) -> None:
 
 @kind("driver", "Ctrl-C, then the same command")
 def interrupt(world: World) -> None:
-    end_and_again(world, signal.SIGINT)
-
-
-@kind("driver", "SIGTERM, then the same command")
-def terminate(world: World) -> None:
-    end_and_again(world, signal.SIGTERM)
-
-
-def end_and_again(world: World, number: signal.Signals) -> None:
-    """A driver that is asked to end does so, and what was answered is not asked again."""
+    """It ends, and what was answered is not asked again."""
     world.documents(DOCUMENTS)
     command = world.command(world.owned(*SLOW))
     process = world.start(command)
     world.wait_for(lambda: world.answered() > 12, process)
-    world.kill(process, number)
+    world.kill(process, signal.SIGINT)
     assert process.returncode not in (0, 2), process.returncode
     world.run(command)
     world.census()
