@@ -4,8 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -27,7 +25,7 @@ from tests.conftest import ROOT
 from tests.fakes.process import FakeServer, requests_of
 from tests.jobs.backfills.partitions_of import day, declare, documents, ids, record, write_days
 from tests.jobs.helpers import census, held, manifest, row, rows_of, write
-from tests.jobs.interrupting import joining, kill_all, wait_for
+from tests.jobs.interrupting import joining, started, wait_for
 
 pytestmark = pytest.mark.usefixtures("cluster")
 Captured = pytest.CaptureFixture[str]
@@ -400,16 +398,11 @@ def test_days_killed_midway_and_in_publishing_the_window(tmp_path: Path, capsys:
         def kill_when(command: list[str], environment: dict[str, str], due: Callable[[], object]) -> str:
             """Start a run and kill all of it when that is due; what it said."""
             log = tmp_path / "log"
-            with log.open("wb") as out:
-                argv = [sys.executable, *command, str(declared)]
-                process = subprocess.Popen(
-                    argv, cwd=ROOT, env=environment, start_new_session=True, stdout=out, stderr=out
-                )
-            wait_for(lambda: due() or "the window is held" in log.read_text(), process, log)
-            kill_all(process)
+            with started([*command, str(declared)], log, environment) as process:
+                wait_for(lambda: due() or "the window is held" in log.read_text(), process, log)
             return log.read_text()
 
-        command = [str(ROOT / "jobs" / "backfill.py")]  # with a Ray of its own, as on a machine that is gone
+        command = ["jobs/backfill.py"]  # with a Ray of its own, as on a machine that is gone
         kill_when(command, {**os.environ}, lambda: published(output) and server.stats()["requests"] > 8)
         known = messages(output)
         # What was on its way, or answered and not yet written down, is asked again.
