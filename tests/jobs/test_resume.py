@@ -15,9 +15,12 @@ def test_sigkill_midway_then_the_same_command(tmp_path: Path, cluster: None) -> 
     rows = [row(n, company=n // 2) for n in range(DOCUMENTS)]
     source, output, log = write(tmp_path / "in.parquet", rows), tmp_path / "out", tmp_path / "log"
     with FakeServer("--latency", "0.4", "--max-running-requests", str(IN_FLIGHT)) as server:
-        argv = arguments(source, output, server.url, "--set", f"endpoint.concurrency={IN_FLIGHT}")
+        more = ("--set", f"endpoint.concurrency={IN_FLIGHT}", "--set", "requests.deadline_s=600")
+        argv = arguments(source, output, server.url, *more)
+        server.order([{"fault": "hang", "count": None, "after": DOCUMENTS - 20}])  # it can't end by itself
         with started(["jobs/extract.py", *argv], log) as first:
             wait_for(lambda: len(held(output)) >= 12, first, log)
+        server.order([])
         before, asked = held(output), requests_of(server.journal_path)
         assert 12 <= len(before) < DOCUMENTS
         assert not (output / "manifest.json").exists()
