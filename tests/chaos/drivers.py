@@ -8,7 +8,6 @@ import psutil
 from tests.chaos.kinds import kind
 from tests.chaos.world import IN_FLIGHT, World
 from tests.fakes.process import FakeServer
-from tests.jobs import helpers
 
 DOCUMENTS = 40
 LATEST_S = 16.0  # a run of so few documents takes about that long
@@ -50,21 +49,6 @@ def text(run: int, number: int) -> str:
     return f"Northwind Works {number} of {run} makes pumps in Porto, Portugal, since {1900 + number}."
 
 
-@kind("driver", "two at once on one output")
-def two_drivers(world: World) -> None:
-    world.documents(DOCUMENTS)
-    with FakeServer("--latency", "2") as server:
-        command = world.command(world.endpoint(server))
-        first = world.start(command)
-        world.wait_for((world.output / "work" / "lease.json").exists, first)
-        said = world.run(command, exits=1)
-        assert f"(process {first.pid} on " in said, said
-        assert world.end_of(first) == 0, world.told(first)
-        world.census()
-        repeated = world.asked_twice(server.journal_path)
-    assert repeated == 0
-
-
 @kind("driver", "two at once without a lease")
 def two_without_lease(world: World) -> None:
     world.documents(DOCUMENTS)
@@ -100,21 +84,3 @@ def paused_driver(world: World) -> None:
             psutil.Process(pid).send_signal(signal.SIGCONT)
         world.end_of(first)
         world.census()
-
-
-@kind("driver", "killed, and the input changed before it runs again")
-def changed_input(world: World) -> None:
-    world.documents(DOCUMENTS)
-    with FakeServer("--latency", "0.2") as server:
-        command = world.command(world.endpoint(server))
-        process = world.start(command)
-        world.wait_for(lambda: server.stats()["answered"] > 12, process)
-        world.kill(process)
-        rows = [helpers.row(n) for n in range(10, DOCUMENTS)]
-        rows[0]["text"] = "Harrow Ltd makes looms in York, England."
-        helpers.write(world.source, rows)
-        world.ids = {row["document_id"] for row in rows}
-        world.run(command)
-    world.census()
-    names = [profile["name"] for profile in helpers.rows_of(world.output, "profiles")]
-    assert any("Harrow" in str(name) for name in names), names

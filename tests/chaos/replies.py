@@ -109,23 +109,6 @@ def mistake(world: World, fault: str, said: str) -> None:
     assert repeated <= 2 * 4
 
 
-@kind("reply", "endpoint gone from the middle of a run on")
-def endpoint_gone(world: World) -> None:
-    world.documents(60)
-    with FakeServer("--latency", "0.1") as server:
-        command = world.command(world.endpoint(server), "--set", "breaker.chunks=10")
-        process = world.start(command)
-        world.wait_for(lambda: server.stats()["answered"] > 12, process)
-        server.kill()
-        assert world.end_of(process) == 1, world.told(process)
-        assert "of the last 10 chunks failed" in world.told(process)
-        assert not (world.output / "manifest.json").exists()
-        server.start()
-        world.run(command)
-    world.census()
-    assert not world.dead()
-
-
 @kind("document", "prompt injection")
 def injection(world: World) -> None:
     attack = (

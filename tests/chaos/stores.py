@@ -4,7 +4,6 @@ import subprocess
 from functools import partial
 from pathlib import Path
 
-from extraction.errors import Fault
 from tests.chaos import faulty
 from tests.chaos.kinds import KINDS, Kind, kind
 from tests.chaos.world import World
@@ -99,19 +98,6 @@ def deleted_segment(world: World) -> None:
     world.census()
 
 
-@kind("manifest", "torn")
-def torn_manifest(world: World) -> None:
-    world.documents(6)
-    with FakeServer() as server:
-        command = world.command(world.endpoint(server))
-        world.run(command)
-        (world.output / "manifest.json").write_text("{")
-        asked = server.stats()["requests"]
-        world.run(command)
-        assert server.stats()["requests"] == asked
-    world.census()
-
-
 @kind("output", "read-only")
 def read_only(world: World) -> None:
     world.documents(6)
@@ -122,22 +108,4 @@ def read_only(world: World) -> None:
         assert "can't be written to" in said, said
         assert server.stats()["requests"] == 0
         world.run(world.command(world.endpoint(server)))
-    world.census()
-
-
-@kind("output", "answers that failed by a server's fault are asked again, others on request")
-def redrive(world: World) -> None:
-    texts = {3: "Northwind Works 3. [[fault:invalid]]", 5: "Northwind Works 5. [[fault:503*3]]"}
-    world.documents(12, texts=texts)
-    with FakeServer() as server:
-        command = world.command(world.endpoint(server))
-        world.run(command)
-        assert world.dead() == {"d003": Fault.INVALID.value, "d005": Fault.UNAVAILABLE.value}
-        before = server.stats()["requests"]
-        world.run(command)
-        assert world.dead() == {"d003": Fault.INVALID.value}
-        again = server.stats()["requests"]
-        assert again - before == 2, "the test request and one document"
-        world.run([*command, "--retry-failed"])
-        assert server.stats()["requests"] - again == 1 + 2, "the test request, and the document twice"
     world.census()

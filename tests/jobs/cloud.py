@@ -38,6 +38,7 @@ class FakeCloud(FakeMultiNodeProvider):  # type: ignore[misc]
             identity = {"RAY_OVERRIDE_NODE_ID_FOR_TESTING": name, "RAY_CLOUD_INSTANCE_ID": name}
             node = Node(
                 Path(folder, "node.log"),
+                dict,
                 *(f"--{flag}={value}" for flag, value in flags.items()),
                 RAY_NODE_TYPE_NAME=kind,
                 **identity,

@@ -9,7 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from extraction.config.settings import load_settings
 from jobs import extract
+from jobs.cli.command import CONFIGS
+from jobs.stages.engines import fleet
+from jobs.stages.run import Run
 from jobs.state.storage import Storage
 
 TEXT = pa.schema([(name, pa.string()) for name in ("document_id", "company_id", "text", "title")])
@@ -49,6 +53,14 @@ def owned(source: Path, output: Path, model: Path, fake: Sequence[str], **settin
     ]
     paths = ["--input", str(source), "--output", str(output)]
     return [*paths, "--engine", "sglang", "--model", str(model), "--config", "configs/demo.yaml", *given]
+
+
+def a_run(folder: Path, run_id: str = "20260101T000000Z-000000", **settings: Any) -> Run:
+    """A run by hand, as of the demo; nobody answers at its endpoint. Settings are named with `__` for a dot."""
+    told = {"endpoint.url": "http://127.0.0.1:9", "model.name": "fake"}
+    told |= {name.replace("__", "."): value for name, value in settings.items()}
+    found = load_settings(CONFIGS / "demo.yaml", told)
+    return Run(run_id, found, fleet("endpoint", found), Storage(str(folder / "out")), folder)
 
 
 def job(source: Path, output: Path, url: str, *more: str) -> int:

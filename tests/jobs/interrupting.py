@@ -4,15 +4,16 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import ray
 
-from tests.fakes.process import eventually
+from tests.fakes.process import ROOT, eventually
 
 PATIENCE_S = 400  # two cores may be shared by many
 
@@ -48,6 +49,20 @@ def has_ended(process: psutil.Process) -> bool:
 def joining() -> dict[str, str]:
     """The environment of a driver that joins the session's Ray, which spares it a Ray of its own."""
     return {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+
+
+@contextlib.contextmanager
+def started(
+    command: Sequence[str], log: Path, environment: dict[str, str] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A program of the project that writes to a log; what is left of it at the end of the block is killed."""
+    with log.open("wb") as out:
+        words, environment = [sys.executable, *command], environment or joining()
+        process = subprocess.Popen(words, cwd=ROOT, env=environment, start_new_session=True, stdout=out, stderr=out)
+    try:
+        yield process
+    finally:
+        kill_all(process)
 
 
 def kill_all(process: "subprocess.Popen[bytes]") -> None:

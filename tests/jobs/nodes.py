@@ -6,8 +6,9 @@ import os
 import secrets
 import shutil
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -36,16 +37,20 @@ PATIENCE = {
     "RAY_worker_niceness": "0",
     "RAY_JOB_STOP_WAIT_TIME_S": "60",
     "RAY_metrics_report_interval_ms": "2000",
+    # A node that is gone is seen after five of these; how long one that is there may take to answer stays.
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
     "RAY_DATA_USAGE_DISABLED": "1",
 }
 ENVIRONMENT = {**os.environ, **TOKEN, **PATIENCE, "PATH": f"{BIN}:{os.environ['PATH']}"}
 
 
 class Node:
-    """The processes of one `ray start --block`, and of everything that runs under it."""
+    """The processes of one `ray start --block`, and of everything that runs under it. `anew` gives flags that are
+    drawn for each start."""
 
-    def __init__(self, log: Path, *flags: str, **environment: str) -> None:
-        self.log = log
+    def __init__(self, log: Path, anew: Callable[[], dict[str, Any]], *flags: str, **environment: str) -> None:
+        self.log, self.anew = log, anew
         self.command = [str(BIN / "ray"), "start", "--block", "--disable-usage-stats", *flags]
         self.command += [f"--object-store-memory={STORE_BYTES}"]
         self.environment = ENVIRONMENT | environment
@@ -54,8 +59,9 @@ class Node:
     def _start(self) -> "subprocess.Popen[bytes]":
         self.metrics_port = free_port()  # anew each time: what was free may be taken by now
         agents = ("dashboard-agent-listen", "dashboard-agent-grpc", "runtime-env-agent")
-        command = [*self.command, *(f"--{agent}-port={free_port()}" for agent in agents)]
-        command.append(f"--metrics-export-port={self.metrics_port}")
+        flags = {f"--{agent}-port": free_port() for agent in agents}
+        flags |= {"--metrics-export-port": self.metrics_port, **self.anew()}
+        command = [*self.command, *(f"{flag}={value}" for flag, value in flags.items())]
         with self.log.open("wb") as log:
             return subprocess.Popen(
                 command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
@@ -96,27 +102,27 @@ class RayCluster:
     """A head, which takes no work unless it has `cpus`, and the workers that were added to it."""
 
     def __init__(self, logs: Path, cpus: int = 0) -> None:
-        self.logs, self.port, self.dashboard = logs, free_port(), free_port()
+        self.logs = logs
         # One for each node, as on machines of their own: in one folder they unpack the job's files over each other.
-        self.temporary = f"/tmp/ray-{os.getpid()}-{self.dashboard}"  # short: a socket's path has 107 characters
-        flags = {
-            "--port": self.port,
-            "--dashboard-port": self.dashboard,
-            "--ray-client-server-port": free_port(),
-            "--num-cpus": cpus,
-            "--num-gpus": 0,
-            "--temp-dir": f"{self.temporary}/head",
-        }
-        more, environment = self.scaling()
-        flags |= more
-        words = (f"{flag}={value}" for flag, value in flags.items())
-        self.head = Node(logs / "head.log", "--head", *words, **environment)
+        self.temporary = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # short: a socket's path has 107 characters
+        words = ("--head", f"--num-cpus={cpus}", "--num-gpus=0", f"--temp-dir={self.temporary}/head")
+        self.head = Node(logs / "head.log", self.drawn, *words, **self.environment)
         self.workers: list[Node] = []
         self._numbers = count()
 
-    def scaling(self) -> tuple[dict[str, Any], dict[str, str]]:
-        """Flags and environment of a head that scales its cluster: this one does not."""
-        return {}, {}
+    def drawn(self) -> dict[str, Any]:
+        """Flags for each start of the head: its ports."""
+        self.port, self.dashboard = free_port(), free_port()
+        return {
+            "--port": self.port,
+            "--dashboard-port": self.dashboard,
+            "--ray-client-server-port": free_port(),
+        }
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the head's environment has beside that of all nodes."""
+        return {}
 
     @property
     def url(self) -> str:
@@ -128,7 +134,7 @@ class RayCluster:
         name = f"worker-{next(self._numbers)}"
         flags = [f"--address=127.0.0.1:{self.port}", f"--num-cpus={cpus}", f"--num-gpus={gpus}"]
         flags += [f"--temp-dir={self.temporary}/{name}", *([f"--labels={labels}"] if labels else [])]
-        worker = Node(self.logs / f"{name}.log", *flags, **environment)
+        worker = Node(self.logs / f"{name}.log", dict, *flags, **environment)
         self.workers.append(worker)
         return worker
 
@@ -198,8 +204,22 @@ class AutoscalingCluster(RayCluster):
         self.version, self.types = version, types
         super().__init__(logs, cpus=HEAD_CPUS)
 
-    def scaling(self) -> tuple[dict[str, Any], dict[str, str]]:
-        """The flag of the autoscaler's configuration, and what Ray's fake provider wants in the environment."""
+    @property
+    def environment(self) -> dict[str, str]:
+        """What Ray's fake provider wants."""
+        return {
+            "RAY_FAKE_CLUSTER": "1",
+            "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+            "AUTOSCALER_HEARTBEAT_TIMEOUT_S": "180",
+            "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
+            "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
+            "RAY_enable_autoscaler_v2": str(int(self.version == "v2")),
+            "PYTHONPATH": f"{ROOT}/tests/fakes/nvml:{ROOT}",
+        }
+
+    def drawn(self) -> dict[str, Any]:
+        """The autoscaler's configuration too, which has the head's port."""
+        flags = super().drawn()
         provider = {
             "type": "external",
             "module": "tests.jobs.cloud.FakeCloud",
@@ -223,16 +243,7 @@ class AutoscalingCluster(RayCluster):
         }
         path = self.logs / "autoscaling.yaml"
         path.write_text(json.dumps(config))
-        environment = {
-            "RAY_FAKE_CLUSTER": "1",
-            "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-            "AUTOSCALER_HEARTBEAT_TIMEOUT_S": "180",
-            "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
-            "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
-            "RAY_enable_autoscaler_v2": str(int(self.version == "v2")),
-            "PYTHONPATH": f"{ROOT}/tests/fakes/nvml:{ROOT}",
-        }
-        return {"--autoscaling-config": path}, environment
+        return {**flags, "--autoscaling-config": path}
 
     def events(self) -> list[dict[str, Any]]:
         """What the cloud did: `event` (start, end), `type`, `node`, the node's id, and `pid`."""

@@ -18,7 +18,7 @@ from tests.jobs.test_nodes import answered_by
 
 pytestmark = pytest.mark.autoscaling
 
-DOCUMENTS = 240
+DOCUMENTS = 100
 
 
 def node_type(vram_gib: int, most: int, **more: Any) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def under_way(journal: Path) -> dict[str, int]:
     return {sha: asked[sha] for sha in asked.keys() - {e["sha"] for e in events(journal) if e["event"] == "answer"}}
 
 
-SMALL = "23.5"
+LARGE = "79.5"
 TYPES = {"small": node_type(24, 2), "large": node_type(80, 1), "never": node_type(141, 2, sold_out=True)}
 
 
@@ -59,13 +59,13 @@ def test_nodes_come_are_taken_away_and_go(version: Literal["v1", "v2"], tmp_path
 
         def all_answered() -> bool:
             for pid in answered_by(journal).keys() - {process.pid for process in stopped}:
-                process = psutil.Process(pid)
-                if process.environ()["FAKE_VRAM_GIB"] == SMALL:
-                    process.suspend()
-                    stopped.append(process)
+                stopped.append(psutil.Process(pid))
+                stopped[-1].suspend()
             return len(answered_by(journal)) == 3
 
         wait_for(all_answered, job, log)
+        stopped.sort(key=lambda process: process.environ()["FAKE_VRAM_GIB"] == LARGE)
+        stopped.pop().resume()
         (large,) = [event["node"] for event in nodes.events() if event["type"] == "large"]
         nodes.drain(large)
         wait_for(lambda: "preempted" in log.read_text(), job, log)

@@ -4,8 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -27,7 +25,7 @@ from tests.conftest import ROOT
 from tests.fakes.process import FakeServer, requests_of
 from tests.jobs.backfills.partitions_of import day, declare, documents, ids, record, write_days
 from tests.jobs.helpers import census, held, manifest, row, rows_of, write
-from tests.jobs.interrupting import joining, kill_all, wait_for
+from tests.jobs.interrupting import joining, started, wait_for
 
 pytestmark = pytest.mark.usefixtures("cluster")
 Captured = pytest.CaptureFixture[str]
@@ -160,12 +158,16 @@ def test_tokens_stop_a_stage_between_answers(tmp_path: Path, capsys: Captured) -
 def test_a_deadline_is_kept_though_no_answer_comes(tmp_path: Path, capsys: Captured) -> None:
     write_days(tmp_path, 1)
     with FakeServer("--latency", "0.1", "--order", '[{"fault": "hang", "count": null, "after": 1}]') as server:
-        began = time.monotonic()
-        assert run(declare(tmp_path, server.url, {"requests.deadline_s": 600}, deadline_s=12)) == 0
-        assert time.monotonic() - began < 150
-    said = capsys.readouterr().err
-    assert "0 of 1 published, 0 failed, 1 left" in said
-    assert "deadline_s = 12 is near, the next run goes on" in said
+        for deadline_s in (8, 16, 32, 64, 128):  # on a busy machine the first may be over before anything is asked
+            began = time.monotonic()
+            assert run(declare(tmp_path, server.url, {"requests.deadline_s": 900}, deadline_s=deadline_s)) == 0
+            assert time.monotonic() - began < 800
+            said = capsys.readouterr().err
+            assert "0 of 1 published, 0 failed, 1 left" in said
+            assert f"deadline_s = {deadline_s} is near, the next run goes on" in said
+            if requests(server) > 1:
+                break
+        assert requests(server) > 1
 
 
 def test_what_servers_left_open_is_asked_again_by_the_next_run_that_comes_to_it(
@@ -396,16 +398,11 @@ def test_days_killed_midway_and_in_publishing_the_window(tmp_path: Path, capsys:
         def kill_when(command: list[str], environment: dict[str, str], due: Callable[[], object]) -> str:
             """Start a run and kill all of it when that is due; what it said."""
             log = tmp_path / "log"
-            with log.open("wb") as out:
-                argv = [sys.executable, *command, str(declared)]
-                process = subprocess.Popen(
-                    argv, cwd=ROOT, env=environment, start_new_session=True, stdout=out, stderr=out
-                )
-            wait_for(lambda: due() or "the window is held" in log.read_text(), process, log)
-            kill_all(process)
+            with started([*command, str(declared)], log, environment) as process:
+                wait_for(lambda: due() or "the window is held" in log.read_text(), process, log)
             return log.read_text()
 
-        command = [str(ROOT / "jobs" / "backfill.py")]  # with a Ray of its own, as on a machine that is gone
+        command = ["jobs/backfill.py"]  # with a Ray of its own, as on a machine that is gone
         kill_when(command, {**os.environ}, lambda: published(output) and server.stats()["requests"] > 8)
         known = messages(output)
         # What was on its way, or answered and not yet written down, is asked again.

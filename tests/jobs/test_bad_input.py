@@ -1,5 +1,6 @@
 """Bad input and bad flags: a clear line, the right exit code, and nothing lost."""
 
+import uuid
 from pathlib import Path
 
 import pyarrow as pa
@@ -43,10 +44,14 @@ def test_flags_and_settings(argv: list[str], words: str, capsys: pytest.CaptureF
 def test_no_such_path_and_no_parquet_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in.parquet").write_text("document_id,text\n")
+    (tmp_path / "lake" / "_delta_log").mkdir(parents=True)
+    (tmp_path / "lake" / "_delta_log" / f"{0:020}.json").write_text('{"commitInfo": {}}')
+    write(tmp_path / "lake" / "a.parquet", [row(0)])
     for name, words in (
         ("none", "there is no such file or folder"),
         ("in", "no Parquet files"),
         ("in.parquet", "no readable Parquet file"),
+        ("lake", "is a Delta Lake table"),
     ):
         assert words in complaint(capsys, arguments(tmp_path / name, tmp_path / "out", NOWHERE))
 
@@ -72,16 +77,23 @@ def test_columns_of_other_names_and_types(tmp_path: Path, fake: FakeServer, clus
         {
             "id": pa.array([7, 8], pa.int32()),
             "body": pa.array(["Alba Ltd in Cork.", "Brava SA in Porto."]).dictionary_encode(),
-            "firm": pa.array([None, "b"]),
+            "firm": pa.array([None, "8"]),
             "ignored": pa.array([{"x": 1}, None]),
         }
     )
-    pq.write_table(table, tmp_path / "in.parquet")
+    (tmp_path / "in").mkdir()
+    pq.write_table(table, tmp_path / "in" / "a.parquet")
+    kinds = (pa.int64(), pa.float64(), pa.decimal128(10, 2), pa.dictionary(pa.int32(), pa.string()))
+    for n, kind in enumerate(kinds):  # one company in all files
+        known = pa.array([uuid.UUID(int=n).bytes], pa.uuid())
+        other = pa.table({"id": known, "body": [f"Brava {n}."], "firm": pa.array(["8"]).cast(kind)})
+        pq.write_table(other, tmp_path / "in" / f"{n}.parquet")
     names = ["columns.document_id=id", "columns.text=body", "columns.company_id=firm"]
     more = [part for name in names for part in ("--set", name)]
-    assert job(tmp_path / "in.parquet", tmp_path / "out", fake.url, *more) == 0
-    census(tmp_path / "out", {"7", "8"})
-    assert [p["company_id"] for p in rows_of(tmp_path / "out", "profiles")] == ["7", "b"]
+    assert job(tmp_path / "in", tmp_path / "out", fake.url, *more) == 0
+    census(tmp_path / "out", {"7", "8", *(str(uuid.UUID(int=n)) for n in range(4))})
+    found = {p["company_id"]: len(p["documents"]) for p in rows_of(tmp_path / "out", "profiles")}
+    assert found == {"7": 1, "8": 5}
 
 
 def test_what_can_not_be_read_costs_no_more_than_itself(tmp_path: Path, fake: FakeServer, cluster: None) -> None:
@@ -130,9 +142,9 @@ def test_what_can_not_be_read_costs_no_more_than_itself(tmp_path: Path, fake: Fa
 def test_what_is_odd_in_columns_is_told_and_counted_in_documents(
     tmp_path: Path, fake: FakeServer, cluster: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source, out = tmp_path / "in [1]", tmp_path / "out::1"
+    source, out = tmp_path / "in [1]? 100%25 a::b", tmp_path / "out::1"
     dates = ["2024-05-01", "05/01/2024", None]
-    rows = [{**row(n, company=0), "document_date": date} for n, date in enumerate(dates)]
+    rows = [{**row(n, company=0), "document_date": date, "title": ["a", "list"]} for n, date in enumerate(dates)]
     del rows[0]["company_id"], rows[1]["company_id"], rows[2]["company_id"]
     (source / "company_id=acme").mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist([*rows, rows[0]]), source / "company_id=acme" / "a.parquet")
@@ -141,6 +153,7 @@ def test_what_is_odd_in_columns_is_told_and_counted_in_documents(
     assert job(source, out, fake.url) == 3  # 40 of 43 are lost with their file
     told = capsys.readouterr()
     assert "note     column 'document_date' means nothing in 1 documents" in told.err
+    assert "title" in told.err
     assert "a.parquet#row=1: '05/01/2024' is no date of a known form" in told.err
     assert "1 rows repeat a document" in told.err
     assert "40 dead of 43 documents are more than max_dead_fraction" in told.err
@@ -151,7 +164,7 @@ def test_what_is_odd_in_columns_is_told_and_counted_in_documents(
         1,
         40,
     )
-    assert len(said["notes"]) == 2
+    assert len(said["notes"]) == 3
     (dead,) = rows_of(out, "dead_letters")
     assert dead["documents"] == 40 and dead["message"].startswith("column 'document_id' is list<")
     census(out, {"d000", "d001", "d002"})
@@ -162,6 +175,7 @@ def test_what_is_odd_in_columns_is_told_and_counted_in_documents(
     ("more", "words"),
     [
         (["--set", "columns.company_id=typo"], "columns.company_id = typo: there is no such column"),
+        (["--set", "columns.title=heading"], "columns.title = heading"),
         (["--set", "columns.compny_id=x"], "--set columns.compny_id: Extra inputs are not"),
         (["--output", "{source}"], "is within --input"),
         (["--output", "{source}/out"], "is within --input"),

@@ -16,7 +16,7 @@ from jobs.state.ledger_compaction import fold_segments
 from jobs.state.storage import Storage
 
 CHUNKS = "abcdefgh"
-FAULTS = st.sampled_from([None, None, Fault.INVALID, Fault.DEADLINE])
+FAULTS = st.one_of(st.none(), st.sampled_from(list(Fault)))
 ANSWERS = st.lists(st.tuples(st.sampled_from(CHUNKS), FAULTS, st.integers(0, 9)), min_size=1, max_size=5)
 FOLDED_ROWS = 6
 
@@ -31,7 +31,7 @@ class Writing(RuleBasedStateMachine):
         self.best: dict[str, ChunkState] = {}
         self.replies: dict[str, set[tuple[str, ...]]] = {}
         self.index: Index | None = None
-        self.foreign = 0
+        self.foreign: set[str] = set()
 
     @rule(writer=st.integers(0, 1), some=ANSWERS)
     def write(self, writer: int, some: list[tuple[str, Fault | None, int]]) -> None:
@@ -58,15 +58,27 @@ class Writing(RuleBasedStateMachine):
         group = data.draw(st.lists(st.sampled_from(paths), unique=True) if paths else st.just([]))
         kept = {path: self.ledger.storage.read(path) for path in group}
         for _ in range(data.draw(st.integers(1, 2))):
+            before = self.read(self.ledger.index())
             fold_segments(self.ledger, group)
+            assert self.read(self.ledger.index()) == before
         for path in data.draw(st.sets(st.sampled_from(group)) if group else st.just(set())):
             self.ledger.storage.write(path, kept[path] or b"")
 
-    @rule(data=st.binary(max_size=30))
-    def meddle(self, data: bytes) -> None:
-        """Somebody leaves a file there that is none of the ledger's."""
-        self.ledger.storage.write(f"{self.ledger.folder}/foreign-{self.foreign}.parquet", data)
-        self.foreign += 1
+    @rule(data=st.binary(max_size=30), lost=st.integers(1, 40))
+    def meddle(self, data: bytes, lost: int) -> None:
+        """Somebody leaves files there that are none of the ledger's: of any bytes, of other columns, torn."""
+        storage, paths = self.ledger.storage, self.ledger.paths()
+        names = [f"{self.ledger.folder}/foreign-{len(self.foreign) + n}.parquet" for n in range(3)]
+        storage.write(names[0], data)
+        storage.write(names[1], (storage.read(paths[0]) or b"")[:-lost] if paths else b"")
+        storage.write_table(names[2], pa.table({"x": [1]}))
+        self.foreign.update(names)
+
+    def read(self, index: Index) -> list[dict[str, Any]]:
+        """All answers, as an index finds them."""
+        found = self.ledger.read(index.places(digests(CHUNKS)), pa.array(list(CHUNKS)))
+        rows: list[dict[str, Any]] = found.to_pylist()
+        return rows
 
     @invariant()
     def nothing_is_lost(self) -> None:
@@ -75,14 +87,12 @@ class Writing(RuleBasedStateMachine):
         self.index = self.ledger.index(self.index)
         states = dict(zip(CHUNKS, self.index.states(digests(CHUNKS)).tolist(), strict=True))
         assert {chunk: ChunkState(state) for chunk, state in states.items() if state} == self.best
-        assert len(self.index.skipped) == self.foreign
-        rows: list[dict[str, Any]] = self.ledger.read(
-            self.index.places(digests(CHUNKS)), pa.array(list(CHUNKS))
-        ).to_pylist()
+        assert set(self.index.skipped) == self.foreign
+        rows = self.read(self.index)
         assert {row["chunk_id"] for row in rows} == set(self.best)
         for row in rows:
             answered = self.best[row["chunk_id"]] is ChunkState.ANSWERED
-            assert bool(row["replies"]) == answered
+            assert (row["fault"] is None) == bool(row["replies"]) == answered
             assert not answered or tuple(row["replies"]) == min(self.replies[row["chunk_id"]])
 
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from actors.metrics import METRICS
+from actors.metrics import METRICS, RESTARTS
 from jobs import rayjob, submit
 from tests.chaos.__main__ import trial
 from tests.chaos.kinds import KINDS
@@ -43,7 +43,7 @@ def test_a_job_is_stopped_and_a_worker_of_the_next_one_dies(nodes: RayCluster, t
     as attempt two, and goes on without the node that it loses."""
     rows = [row(n, company=n // 2) for n in range(70)]
     source, output, log = write(tmp_path / "in.parquet", rows), tmp_path / "out", tmp_path / "job.log"
-    nodes.add(cpus=3).wait()
+    second = nodes.add(cpus=3)
     with FakeServer("--latency", "0.8", "--max-running-requests", "16") as server:
         argv = arguments(source, output, server.url, "--set", f"endpoint.concurrency={IN_FLIGHT}")
         job = nodes.submit(log, ["python", "jobs/extract.py", *argv])
@@ -53,6 +53,7 @@ def test_a_job_is_stopped_and_a_worker_of_the_next_one_dies(nodes: RayCluster, t
         assert "interrupted: what was answered is in the ledger" in log.read_text()
         assert not (output / "work" / "lease.json").exists()
         assert not (output / "manifest.json").exists()
+        second.wait()
         before, log = held(output), tmp_path / "next.log"
         two = ["--set", "servers.min_servers=2", "--set", "servers.max_servers=2"]
         job = nodes.join(log, ["jobs/extract.py", "--wait", *argv, *two])
@@ -108,13 +109,20 @@ def test_gpu_nodes_come_and_go(nodes: RayCluster, tmp_path: Path, model: Path) -
     large = gpu_node(nodes, 80, 79.6)
     large.wait()
     wait_for(lambda: answered_by(journal).total() - answered_by(journal)[first] > 10, job, log)
+    # As long as the first is stopped the job goes on. Of restarts there are none yet to tell of.
+    wait_for(lambda: exported(large) == {each.exported for each in METRICS if each is not RESTARTS}, job, log)
     large.terminate()
     wait_for(lambda: large.process.poll() is not None, job, log)
 
     answered = {event["sha"] for event in events(journal) if event["event"] == "answer"}
     asked = {event["sha"] for event in events(journal) if event["event"] == "request"}
+    known = answered_by(journal).keys()
     os.kill(first, signal.SIGKILL)
-    wait_for(lambda: exported(small) == {metric.exported for metric in METRICS}, job, log)
+    wait_for(lambda: answered_by(journal).keys() - known, job, log)
+    (restarted,) = map(psutil.Process, answered_by(journal).keys() - known)
+    restarted.suspend()  # the job goes on until its metrics are there
+    wait_for(lambda: RESTARTS.exported in exported(small), job, log)
+    restarted.resume()
     assert job.wait(WAIT_S) == 0, log.read_text()
 
     census(output, {r["document_id"] for r in rows})

@@ -1,14 +1,11 @@
 """Killed at any time and run again: complete, nothing twice, and nothing asked that the ledger held."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 from jobs import extract
-from tests.conftest import ROOT
 from tests.fakes.process import FakeServer, requests_of
 from tests.jobs.helpers import arguments, census, held, manifest, row, write
-from tests.jobs.interrupting import joining, kill_all, wait_for
+from tests.jobs.interrupting import started, wait_for
 
 DOCUMENTS = 60
 IN_FLIGHT = 4
@@ -18,14 +15,12 @@ def test_sigkill_midway_then_the_same_command(tmp_path: Path, cluster: None) -> 
     rows = [row(n, company=n // 2) for n in range(DOCUMENTS)]
     source, output, log = write(tmp_path / "in.parquet", rows), tmp_path / "out", tmp_path / "log"
     with FakeServer("--latency", "0.4", "--max-running-requests", str(IN_FLIGHT)) as server:
-        argv = arguments(source, output, server.url, "--set", f"endpoint.concurrency={IN_FLIGHT}")
-        command = [sys.executable, str(ROOT / "jobs" / "extract.py"), *argv]
-        with log.open("wb") as out:
-            first = subprocess.Popen(
-                command, cwd=ROOT, env=joining(), start_new_session=True, stdout=out, stderr=out
-            )
-        wait_for(lambda: len(held(output)) >= 12, first, log)
-        kill_all(first)
+        more = ("--set", f"endpoint.concurrency={IN_FLIGHT}", "--set", "requests.deadline_s=600")
+        argv = arguments(source, output, server.url, *more)
+        server.order([{"fault": "hang", "count": None, "after": DOCUMENTS - 20}])  # it can't end by itself
+        with started(["jobs/extract.py", *argv], log) as first:
+            wait_for(lambda: len(held(output)) >= 12, first, log)
+        server.order([])
         before, asked = held(output), requests_of(server.journal_path)
         assert 12 <= len(before) < DOCUMENTS
         assert not (output / "manifest.json").exists()

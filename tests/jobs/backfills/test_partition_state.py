@@ -103,30 +103,20 @@ def test_what_is_not_published_is_not_done(tmp_path: Path, data: bytes | None) -
 IDS = st.lists(st.lists(st.sampled_from("abcdefghij"), max_size=8, unique=True), min_size=1, max_size=5)
 
 
-def batch_of(partitions: list[list[str]]) -> Batch:
+@given(IDS)
+def test_all_that_ask_for_a_chunk_are_found_and_the_first_is_charged(partitions: list[list[str]]) -> None:
     unplanned: Any = None
     works = [Work({}, digests(ids), len(ids)) for ids in partitions]
     runs = [PartitionRun(unplanned, unplanned, work=work) for work in works]
-    return Batch(unplanned, Index([]), ChunkState.SETTLED, runs)
-
-
-@given(IDS)
-def test_all_that_ask_for_a_chunk_are_found_and_the_first_is_charged(partitions: list[list[str]]) -> None:
-    batch = batch_of(partitions)
+    batch = Batch(unplanned, Index([]), ChunkState.SETTLED, runs)
     chunks = sorted({each for ids in partitions for each in ids})
     first = [next(n for n, ids in enumerate(partitions) if each in ids) for each in chunks]
-    found = list(batch.asking_for(pa.chunked_array([pa.array(chunks, pa.string())])))
+    found = list(batch.asking_for(pa.chunked_array([pa.array(["nobody's", *chunks], pa.string())])))
     asking = [(each, len(ids)) for each, ids in zip(batch.partitions, partitions, strict=True) if ids]
     assert [(each, count) for each, count, _ in found] == asking
     charged = {row: batch.partitions.index(each) for each, _, rows in found for row in rows.tolist()}
-    assert charged == dict(enumerate(first))
+    assert charged == dict(enumerate(first, 1))
     assert [each.requests for each in batch.partitions] == [first.count(n) for n in range(len(partitions))]
-
-
-def test_a_chunk_that_no_partition_asks_for_is_nobodys() -> None:
-    batch = batch_of([["a"]])
-    ((partition, count, rows),) = batch.asking_for(pa.chunked_array([pa.array(["b", "a"])]))
-    assert (partition, count, rows.tolist()) == (batch.partitions[0], 1, [1])
 
 
 def starts(value: Any, *, length: int = 3) -> str:

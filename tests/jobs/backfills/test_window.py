@@ -12,17 +12,14 @@ import pytest
 
 from actors.results import RESULTS, Result
 from extraction.chunking.chunker import Chunk
-from extraction.config.settings import load_settings
 from extraction.documents import Piece
 from extraction.errors import RunError
 from jobs.backfills import window
 from jobs.backfills.window import publish_window, window_due, window_run
-from jobs.cli.command import CONFIGS
 from jobs.stages import ray_cluster
-from jobs.stages.engines import fleet
-from jobs.stages.run import Run
 from jobs.state.parquet_schemas import CHUNKS
 from jobs.state.storage import Storage
+from tests.jobs.helpers import a_run
 from tests.jobs.outputs import reply
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -33,14 +30,9 @@ class World:
     """Partitions as runs of a backfill leave them, and the window over those that are there."""
 
     def __init__(self, folder: Path) -> None:
-        settings = load_settings(
-            CONFIGS / "demo.yaml", {"endpoint.url": "http://127.0.0.1:9/v1", "confidence.min_confidence": 0}
-        )
-        self.storage = Storage(str(folder / "out"))
-        servers = fleet("endpoint", settings)
-        self.whole = Run(
-            "20260101T000000Z-000000", settings, servers, self.storage, folder, self.storage.under("ledger")
-        )
+        run = a_run(folder, confidence__min_confidence=0)
+        self.storage = run.storage
+        self.whole = replace(run, ledgers=self.storage.under("ledger"))
         self.partitions: dict[str, str] = {}
         self.runs = 0
 

@@ -4,25 +4,22 @@ import datetime
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from extraction.config.settings import load_settings
 from extraction.errors import OperatorError, RunError
 from jobs import backfill
-from jobs.cli.command import CONFIGS
 from jobs.reports.lineage import Lineage, LineageRun
-from jobs.stages.engines import fleet
-from jobs.stages.run import Run
 from jobs.state.manifest import Counts
 from jobs.state.storage import Storage
 from tests.actors.scripted_server import Reply, ScriptedServer
 from tests.fakes.process import FakeServer
 from tests.jobs.backfills.partitions_of import declare, write_days
-from tests.jobs.helpers import job, manifest, row, write
+from tests.jobs.helpers import a_run, job, manifest, row, write
 
 Captured = pytest.CaptureFixture[str]
 Event = dict[str, Any]
@@ -33,9 +30,7 @@ COUNTS = Counts(
 
 def one_of(folder: Path, inputs: Sequence[str] = ("s3://bucket/documents/date={date}/*.parquet",)) -> LineageRun:
     """A run that is never run."""
-    settings = load_settings(CONFIGS / "demo.yaml", {"endpoint.url": "http://127.0.0.1:9/v1"})
-    run_id = "20260101T000000Z-abcdef"
-    run = Run(run_id, settings, fleet("endpoint", settings), Storage(f"file://{folder}/out"), folder)
+    run = replace(a_run(folder), storage=Storage(f"file://{folder}/out"))
     return LineageRun("nightly", run, inputs, "2026-01-01T00:00:00+00:00")
 
 

@@ -10,18 +10,15 @@ from ray.data import DataContext
 
 from extraction.chunking.chunker import Chunker
 from extraction.chunking.tokenizers import ByteCounter
-from extraction.config.settings import Columns, Limits, load_settings
+from extraction.config.settings import Columns, Limits
 from extraction.errors import Fault
 from extraction.prompting.prompt import Prompt
 from jobs.inputs.document_reader import RowGroup, find_input, unclear_notes
-from jobs.stages.engines import fleet
 from jobs.stages.plan import Companies, bundled, plan, plan_parts
-from jobs.stages.run import Run
 from jobs.state.parquet_schemas import CHUNKS, chunks_of
-from jobs.state.storage import Storage
 from tests.extraction.samples import Vineyard
+from tests.jobs.helpers import a_run, write
 from tests.jobs.helpers import row as document
-from tests.jobs.helpers import write
 
 
 def row(number: int, text: str | None, document_id: str | None = "", **more: Any) -> dict[str, Any]:
@@ -93,13 +90,10 @@ def test_a_small_input_is_planned_at_once_as_a_large_one_is(
     parts = [[document(n, company=n % 4) for n in range(k, 30, 3)] for k in range(3)]
     for number, rows in enumerate(parts):
         write(tmp_path / "in" / f"{number}.parquet", [*rows, document(90 + number, text="")])
-    settings = load_settings(
-        Path("configs/demo.yaml"), {"endpoint.url": "http://127.0.0.1:9", "model.name": "fake"}
-    )
-    found = find_input([str(tmp_path / "in")], settings.columns)
+    found = find_input([str(tmp_path / "in")], Columns())
     told = []
     for folder in ("small", "large"):
-        run = Run(folder, settings, fleet("endpoint", settings), Storage(str(tmp_path / folder)), tmp_path)
+        run = a_run(tmp_path / folder)
         made = plan(run, found)
         assert len(made.chunk_files) == 1 if folder == "small" else 1 < len(made.chunk_files) <= 3
         chunks = [each for path in made.chunk_files for each in chunks_of(run.storage.read_table(path))]
@@ -144,11 +138,8 @@ def test_a_company_of_any_size_is_planned_in_slices(
     rows = [{**document(n, company=0), "text": f"Note {n}. " * 60} for n in range(40)]
     rows += [rows[7], {**rows[8], "text": "Another text."}, document(99, company=1)]
     write(tmp_path / "in.parquet", rows)
-    settings = load_settings(
-        Path("configs/demo.yaml"), {"endpoint.url": "http://127.0.0.1:9", "model.name": "fake"}
-    )
-    run = Run("20260101", settings, fleet("endpoint", settings), Storage(str(tmp_path / "out")), tmp_path)
-    parts = find_input([str(tmp_path / "in.parquet")], settings.columns).parts
+    run = a_run(tmp_path)
+    parts = find_input([str(tmp_path / "in.parquet")], run.settings.columns).parts
     counts = []
     for held in (1_000, 32 << 20):
         monkeypatch.setattr("jobs.stages.plan.HELD_BYTES", held)
@@ -163,25 +154,19 @@ def test_what_is_large_once_it_is_decoded_is_not_planned_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "in.parquet", [document(n) for n in range(20)])
-    settings = load_settings(
-        Path("configs/demo.yaml"), {"endpoint.url": "http://127.0.0.1:9", "model.name": "fake"}
-    )
-    run = Run("20260101", settings, fleet("endpoint", settings), Storage(str(tmp_path / "out")), tmp_path)
+    run = a_run(tmp_path)
     monkeypatch.setattr("jobs.stages.plan.PLANNED_AT_ONCE_BYTES", 10)
-    assert plan_parts(run, find_input([str(tmp_path / "in.parquet")], settings.columns).parts) is None
+    assert plan_parts(run, find_input([str(tmp_path / "in.parquet")], run.settings.columns).parts) is None
 
 
 def test_a_company_is_in_one_chunk_file(tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{**document(n, company=n % 3), "text": f"Note {n}. " * 40} for n in range(30)]
     write(tmp_path / "in.parquet", rows)
-    settings = load_settings(
-        Path("configs/demo.yaml"), {"endpoint.url": "http://127.0.0.1:9", "model.name": "fake"}
-    )
-    run = Run("20260101", settings, fleet("endpoint", settings), Storage(str(tmp_path / "out")), tmp_path)
+    run = a_run(tmp_path)
     monkeypatch.setattr("jobs.stages.plan.PLANNED_AT_ONCE_BYTES", 10)
     monkeypatch.setattr("jobs.stages.plan.BLOCK_BYTES", 1 << 12)
     monkeypatch.setattr(DataContext.get_current(), "target_max_block_size", 1 << 11)
-    made = plan(run, find_input([str(tmp_path / "in.parquet")], settings.columns))
+    made = plan(run, find_input([str(tmp_path / "in.parquet")], run.settings.columns))
     tables = [run.storage.read_table(path) for path in made.chunk_files]
     companies = [set(table["company_id"].to_pylist()) for table in tables]
     assert sum(map(len, companies)) == len(set().union(*companies)) == 3

@@ -16,7 +16,7 @@ from jobs.stages import ray_cluster
 from tests.conftest import ROOT
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import OUR_LINES, arguments, row, write
-from tests.jobs.interrupting import joining, wait_for
+from tests.jobs.interrupting import PATIENCE_S, joining, started, wait_for
 
 
 def test_what_is_set_is_what_ray_data_has() -> None:
@@ -85,13 +85,13 @@ def test_a_run_that_fails_in_an_actor_prints_our_lines_alone(tmp_path: Path, clu
 
 def test_a_run_that_is_asked_to_end_says_so_and_nothing_else(tmp_path: Path, cluster: None) -> None:
     source, log = write(tmp_path / "in.parquet", [row(1)]), tmp_path / "log"
-    with FakeServer("--latency", "60") as server:
-        command = [sys.executable, "jobs/extract.py", *arguments(source, tmp_path / "out", server.url)]
-        with log.open("wb") as out:
-            run = subprocess.Popen(command, cwd=ROOT, env=joining(), stdout=out, stderr=out)
+    with (
+        FakeServer("--latency", "900") as server,
+        started(["jobs/extract.py", *arguments(source, tmp_path / "out", server.url)], log) as run,
+    ):
         wait_for(lambda: server.stats()["requests"] > 0, run, log)
         run.terminate()
-        assert run.wait(60) == 1
+        assert run.wait(PATIENCE_S) == 1
     first, *between, last = log.read_text().splitlines()
     assert first.startswith("plan ") and last.startswith("interrupted: ")
     assert all(line.startswith(OUR_LINES) for line in between)

@@ -2,7 +2,7 @@
 
     python -m tests.jobs.state.committing FOLDER KIND CASES
 
-Case 0 is not killed, and its seconds are the measure of when the others are.
+Case 0 is not killed, and its seconds are the measure of when the others are; the first of these has done nothing.
 """
 
 import os
@@ -56,7 +56,7 @@ def main(folder: Path, kind: str, cases: int) -> None:
     """Run all cases."""
     whole = killed(folder / "0", kind, None)
     for case in range(1, cases):
-        killed(folder / str(case), kind, whole * case / cases)
+        killed(folder / str(case), kind, max(1e-6, whole * (case - 1) / cases))
 
 
 if __name__ == "__main__":
