@@ -393,7 +393,10 @@ def published(output: Path) -> int:
 def test_days_killed_midway_and_in_publishing_the_window(tmp_path: Path, capsys: Captured) -> None:
     days, output = write_days(tmp_path, DAYS), tmp_path / "out"
     with FakeServer("--latency", "1", "--max-running-requests", str(IN_FLIGHT)) as server:
-        declared = declare(tmp_path, server.url, {"endpoint.concurrency": IN_FLIGHT}, publish="both")
+        asked = {"endpoint.concurrency": IN_FLIGHT, "requests.deadline_s": 600}
+        declared = declare(tmp_path, server.url, asked, publish="both")
+        # Four documents get no answer before the first run is killed: of as many days at the most.
+        server.order([{"fault": "hang", "count": None, "after": 1 + 3 * DAYS - 4}])
 
         def kill_when(command: list[str], environment: dict[str, str], due: Callable[[], object]) -> str:
             """Start a run and kill all of it when that is due; what it said."""
@@ -404,6 +407,7 @@ def test_days_killed_midway_and_in_publishing_the_window(tmp_path: Path, capsys:
 
         command = ["jobs/backfill.py"]  # with a Ray of its own, as on a machine that is gone
         kill_when(command, {**os.environ}, lambda: published(output) and server.stats()["requests"] > 8)
+        server.order([])
         known = messages(output)
         # What was on its way, or answered and not yet written down, is asked again.
         lost = set(requests_of(server.journal_path)) & set(known.values()) - {known[each] for each in held(output)}

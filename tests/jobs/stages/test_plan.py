@@ -127,11 +127,6 @@ def test_values_that_mean_nothing_are_counted() -> None:
     assert "columns.epoch_unit" in note
 
 
-def test_lost_rows_count_as_documents() -> None:
-    total = planned([row(0, None, document_id=None, unreadable="torn", lost_rows=1_000), row(1, "Rui makes port.")])
-    assert (total.documents, total.dead_documents, len(total.dead_letters)) == (1_001, 1_000, 1)
-
-
 def test_a_company_of_any_size_is_planned_in_slices(
     tmp_path: Path, cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

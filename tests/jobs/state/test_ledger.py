@@ -84,11 +84,6 @@ def ledger_at(path: Path) -> Ledger:
     return Ledger(Storage(str(path)), "f" * 64)
 
 
-def test_other_fingerprints_are_other_ledgers(tmp_path: Path) -> None:
-    LedgerWriter(ledger_at(tmp_path), "run", "actor").append([answer("a")])
-    assert len(Ledger(Storage(str(tmp_path)), "0" * 64).index()) == 0
-
-
 def test_an_actor_finds_what_it_wrote_before_a_restart(tmp_path: Path) -> None:
     ledger = ledger_at(tmp_path)
     LedgerWriter(ledger, "run", "one").append([answer("a")])
