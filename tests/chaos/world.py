@@ -147,9 +147,9 @@ class World:
         """How many answers the job's own servers have sent."""
         return sum(entry["event"] == "answer" for entry in events(self.journal))
 
-    def census(self, *, ids: set[str] | None = None, output: Path | None = None) -> None:
+    def census(self, *, output: Path | None = None) -> None:
         """All documents are in one state, the files are what the manifest says, nothing is left behind."""
-        helpers.census(output or self.output, self.ids if ids is None else ids)
+        helpers.census(output or self.output, self.ids)
         left = [psutil.Process(pid) for pid in self.servers() if psutil.pid_exists(pid)]
         _, alive = psutil.wait_procs(left, timeout=30)
         assert not alive, f"left behind: {[process.cmdline() for process in alive]}"
@@ -157,11 +157,6 @@ class World:
     def dead(self) -> dict[str | None, str]:
         """Dead letters: the fault of each document."""
         return {row["document_id"]: row["fault"] for row in helpers.rows_of(self.output, "dead_letters")}
-
-    def missing(self) -> Counter[str]:
-        """Faults of chunks that profiles lack."""
-        profiles = helpers.rows_of(self.output, "profiles")
-        return Counter(m["fault"] for profile in profiles for m in profile["chunks_missing"])
 
     def asked_twice(self, journal: Path | None = None) -> int:
         """How many whole answers were sent for chunks that had one already; test requests are left out."""
