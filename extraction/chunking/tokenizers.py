@@ -83,8 +83,8 @@ DIGIT_PATTERNS = rf"{LETTERS}|\p{{N}}|{REST}|\s+(?=\p{{N}})|\s+(?!\S)|\s+"
 CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
 QWEN = rf"{CONTRACTIONS}|\p{{N}}|{REST}[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 LLAMA = rf"{CONTRACTIONS}|\p{{N}}{{1,3}}|{REST}[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-FORMS = (GPT2, DIGIT_PATTERNS, QWEN, LLAMA)
-LONGEST = 100_000  # characters at once: of ten times as many blanks the regular expression overflows
+KNOWN_FORMS = (GPT2, DIGIT_PATTERNS, QWEN, LLAMA)
+LONGEST_COUNTED = 100_000  # characters at once: of ten times as many blanks the regular expression overflows
 CHECK = (
     "Founded in 1987, we'll serve 12,345 CUSTOMERS; it's 3.5% of São Paulo's R$ 1.000.000,00.\r\n\r\n"
     "  indented\tand   spaced \n\n\n株式会社アルダー は家具を作る。 한국어 ไทย हिन्दी\n"
@@ -108,7 +108,7 @@ class BytePairCounter:
         self._nameless = bytes(byte for letter, byte in letters if letter not in config["model"]["vocab"])
 
     def count(self, text: str) -> int:
-        """Number of tokens in a text, but for a token or two at each LONGEST characters."""
+        """Number of tokens in a text, but for a token or two at each LONGEST_COUNTED characters."""
         plain = self._specials.split(text)
         return len(plain) - 1 + sum(map(self._count_plain, plain))
 
@@ -119,7 +119,7 @@ class BytePairCounter:
             raw = text.encode("utf-8", errors="replace")
             if len(raw.translate(None, self._nameless)) < len(raw):
                 return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
-        parts = (text[start : start + LONGEST] for start in range(0, len(text), LONGEST))
+        parts = (text[start : start + LONGEST_COUNTED] for start in range(0, len(text), LONGEST_COUNTED))
         return sum(len(self._encoding.encode_ordinary(part)) for part in parts)
 
 
@@ -155,7 +155,7 @@ def _form(pre_tokenizer: Mapping[str, Any] | None) -> str | None:
         case {"type": "Digits", "individual_digits": True} if last["use_regex"]:
             return DIGIT_PATTERNS
         case {"type": "Split", "pattern": {"Regex": form}, "behavior": "Isolated", "invert": False}:
-            return form if form in FORMS and not last["use_regex"] else None
+            return form if form in KNOWN_FORMS and not last["use_regex"] else None
     return None
 
 
