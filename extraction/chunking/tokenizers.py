@@ -13,6 +13,7 @@ import struct
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -83,8 +84,15 @@ DIGIT_PATTERNS = rf"{LETTERS}|\p{{N}}|{REST}|\s+(?=\p{{N}})|\s+(?!\S)|\s+"
 CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
 QWEN = rf"{CONTRACTIONS}|\p{{N}}|{REST}[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 LLAMA = rf"{CONTRACTIONS}|\p{{N}}{{1,3}}|{REST}[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-KNOWN_FORMS = (GPT2, DIGIT_PATTERNS, QWEN, LLAMA)
-LONGEST_COUNTED = 100_000  # characters at once: of ten times as many blanks the regular expression overflows
+# Seams: where no word of a form ever runs on, nor looks across, so that counts of blocks add up.
+BEHIND_LINES = re.compile(r"\n(?=\S)")
+BEFORE_LINES = re.compile(r"\S(?=\n)")
+BEFORE_BLANKS = re.compile(r"\.(?= )")  # a seam of all forms, for lines as long as a book
+SEAMS = {GPT2: BEFORE_LINES, DIGIT_PATTERNS: BEFORE_LINES, QWEN: BEHIND_LINES, LLAMA: BEHIND_LINES}
+LONG_LINE = 4_000  # characters
+LONGEST_PRETOKEN = 100_000  # characters; of ten times as many blanks the regular expression overflows
+BLOCKS_KEPT = 1 << 16  # of a line or sentence each: what was counted to split a document, its chunks hold again
+LONGEST_KEPT = 300  # characters of a block that is kept, so that those kept are 80 MB at most, mostly 10
 CHECK = (
     "Founded in 1987, we'll serve 12,345 CUSTOMERS; it's 3.5% of São Paulo's R$ 1.000.000,00.\r\n\r\n"
     "  indented\tand   spaced \n\n\n株式会社アルダー は家具を作る。 한국어 ไทย हिन्दी\n"
@@ -100,27 +108,45 @@ class BytePairCounter:
     exact = True
 
     def __init__(self, tokenizer: Tokenizer, form: str, ranks: dict[bytes, int], config: Mapping[str, Any]) -> None:
-        self._tokenizer, self._nfc = tokenizer, config["normalizer"] is not None
+        self._tokenizer, self._seams, self._nfc = tokenizer, SEAMS[form], config["normalizer"] is not None
         self._encoding = tiktoken.Encoding("bytepairs", pat_str=form, mergeable_ranks=ranks, special_tokens={})
         specials = sorted((token["content"] for token in config["added_tokens"]), key=len, reverse=True)
         self._specials = re.compile("|".join(map(re.escape, specials)) or r"(?!)")
         letters = _byte_of_letter().items()
         self._nameless = bytes(byte for letter, byte in letters if letter not in config["model"]["vocab"])
+        self._kept = lru_cache(BLOCKS_KEPT)(self._count_block)
 
     def count(self, text: str) -> int:
-        """Number of tokens in a text, but for a token or two at each LONGEST_COUNTED characters."""
+        """Number of tokens in a text, but for a token or two at each LONGEST_BLOCK of a block without a seam."""
         plain = self._specials.split(text)
         return len(plain) - 1 + sum(map(self._count_plain, plain))
 
     def _count_plain(self, text: str) -> int:
         if self._nfc and not unicodedata.is_normalized("NFC", text):
             text = unicodedata.normalize("NFC", text)
+        total = 0
+        for line in _cut(text, self._seams):
+            blocks = _cut(line, BEFORE_BLANKS) if len(line) > LONG_LINE else [line]
+            total += sum(map(self._count, blocks))
+        return total
+
+    def _count(self, block: str) -> int:
+        if len(block) <= LONGEST_KEPT:
+            return self._kept(block)
+        starts = range(0, len(block), LONGEST_PRETOKEN)
+        return sum(self._count_block(block[start : start + LONGEST_PRETOKEN]) for start in starts)
+
+    def _count_block(self, block: str) -> int:
         if self._nameless:  # small vocabularies leave out bytes that are rare, and tokenizers skip those
-            raw = text.encode("utf-8", errors="replace")
+            raw = block.encode("utf-8", errors="replace")
             if len(raw.translate(None, self._nameless)) < len(raw):
-                return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
-        parts = (text[start : start + LONGEST_COUNTED] for start in range(0, len(text), LONGEST_COUNTED))
-        return sum(len(self._encoding.encode_ordinary(part)) for part in parts)
+                return len(self._tokenizer.encode(block, add_special_tokens=False).ids)
+        return len(self._encoding.encode_ordinary(block))
+
+
+def _cut(text: str, seams: re.Pattern[str]) -> list[str]:
+    bounds = [0, *(seam.end() for seam in seams.finditer(text)), len(text)]
+    return [text[start:end] for start, end in pairwise(bounds)]
 
 
 def byte_pair_counter(tokenizer: Tokenizer) -> BytePairCounter | None:
@@ -155,7 +181,7 @@ def _form(pre_tokenizer: Mapping[str, Any] | None) -> str | None:
         case {"type": "Digits", "individual_digits": True} if last["use_regex"]:
             return DIGIT_PATTERNS
         case {"type": "Split", "pattern": {"Regex": form}, "behavior": "Isolated", "invert": False}:
-            return form if form in KNOWN_FORMS and not last["use_regex"] else None
+            return form if form in SEAMS and not last["use_regex"] else None
     return None
 
 

@@ -16,7 +16,8 @@ from actors.servers.llamacpp import local_model
 from extraction.chunking import tokenizers
 from extraction.chunking.tokenizers import (
     LLAMA,
-    LONGEST_COUNTED,
+    LONGEST_KEPT,
+    LONGEST_PRETOKEN,
     QWEN,
     ByteCounter,
     BytePairCounter,
@@ -257,7 +258,16 @@ def test_long_lines_are_counted_alike(both: tuple[Tokenizer, BytePairCounter]) -
 def test_a_block_of_any_length_is_counted(both: tuple[Tokenizer, BytePairCounter], blank: str) -> None:
     tokenizer, counter = both
     text = "x" + blank * (1_100_000 // len(blank)) + "y"
-    assert abs(counter.count(text) - slow_count(tokenizer, text)) <= len(text) / LONGEST_COUNTED
+    assert abs(counter.count(text) - slow_count(tokenizer, text)) <= len(text) / LONGEST_PRETOKEN
+
+
+def test_long_blocks_are_not_kept(both: tuple[Tokenizer, BytePairCounter]) -> None:
+    _, counter = both
+    kept = counter._kept.cache_info().currsize
+    counter.count("Ana" * LONGEST_KEPT)
+    assert counter._kept.cache_info().currsize == kept
+    counter.count("A line of this test alone")
+    assert counter._kept.cache_info().currsize == kept + 1
 
 
 @given(text=texts)
