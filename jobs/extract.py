@@ -136,8 +136,8 @@ def show_result(run: Run, published: Manifest, stats: RunStats, stages: Stages) 
     code = OVER_BUDGET if publish.too_many_dead_letters(run, counts) else DONE
     if code == OVER_BUDGET:
         LOG.print(
-            f"[bold]budget:[/] {counts.dead_documents:,} dead of {counts.documents:,} documents are more "
-            f"than max_dead_fraction = {run.settings.max_dead_fraction:g}: exit {OVER_BUDGET}"
+            f"exit {OVER_BUDGET}   {counts.dead_documents:,} dead of {counts.documents:,} documents are more than "
+            f"max_dead_fraction = {run.settings.max_dead_fraction:g}: the dead letters say why"
         )
     return code
 

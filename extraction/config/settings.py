@@ -355,6 +355,9 @@ def profile_model(named: str) -> type[BaseModel]:
         raise OperatorError(f"profile: {named!r} can't be imported ({error}): {remedy}") from None
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise OperatorError(f"profile: {named!r} can't be imported ({error}): give module:Model") from None
+    except Exception as error:  # whatever the user's own module raises
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise OperatorError(f"profile: {named!r} can't be imported ({said}): mend the module") from None
     if not (isinstance(found, type) and issubclass(found, BaseModel)):
         raise OperatorError(f"profile: {named!r} is no pydantic model: give module:Model")
     return found

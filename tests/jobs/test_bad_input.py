@@ -156,7 +156,7 @@ def test_what_is_odd_in_columns_is_told_and_counted_in_documents(
     assert "title" in told.err
     assert "a.parquet#row=1: '05/01/2024' is no date of a known form" in told.err
     assert "1 rows repeat a document" in told.err
-    assert "40 dead of 43 documents are more than max_dead_fraction" in told.err
+    assert "exit 3   40 dead of 43 documents are more than max_dead_fraction" in told.err
     assert "43 in, 1 companies out, 40 dead" in " ".join(told.out.split())
     said = manifest(out)
     assert (said["counts"]["documents"], said["counts"]["dead_letters"], said["counts"]["dead_documents"]) == (

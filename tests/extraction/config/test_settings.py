@@ -1,5 +1,6 @@
 """A configuration is read whole and right, or refused in one line that says where and what."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,15 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from extraction.config.settings import Limits, Price, Settings, load_settings, parse_override, parts_of
+from extraction.config.settings import (
+    Limits,
+    Price,
+    Settings,
+    load_settings,
+    parse_override,
+    parts_of,
+    profile_model,
+)
 from extraction.errors import OperatorError
 from extraction.prompting.prompt import prompt_digest
 from extraction.schema.company import CompanyProfile
@@ -335,3 +344,20 @@ def test_the_demo_s_calibration_fits_its_settings() -> None:
     settings = load_settings(CONFIGS / "demo.yaml")
     assert settings.confidence.calibration
     assert settings.misfit(settings.model.name) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("class Broken(BaseModel", r"SyntaxError: .*broken\.py, line 1"),
+        ("class Broken(Missing): ...", "NameError: name 'Missing'"),
+    ],
+)
+def test_a_module_with_a_mistake_in_it_is_told(
+    source: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken", raising=False)
+    with pytest.raises(OperatorError, match=rf"'broken:Broken' can't be imported \({said}"):
+        profile_model("broken:Broken")
