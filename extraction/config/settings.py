@@ -14,6 +14,7 @@ from extraction.config.sglang_presets import Flags
 from extraction.errors import OperatorError
 from extraction.merging.confidence import Calibration, Minima
 from extraction.prompting.prompt import Prompt, prompt_digest
+from extraction.prompting.reply_parsing import one_line
 from extraction.schema.profile_model import facts, model_among, options_of
 from extraction.settings_base import Amount, Count, Frozen, Seconds, load_yaml
 
@@ -356,7 +357,7 @@ def profile_model(named: str) -> type[BaseModel]:
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise OperatorError(f"profile: {named!r} can't be imported ({error}): give module:Model") from None
     except Exception as error:  # whatever the user's own module raises
-        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        said = one_line(f"{type(error).__name__}: {error}")
         raise OperatorError(f"profile: {named!r} can't be imported ({said}): mend the module") from None
     if not (isinstance(found, type) and issubclass(found, BaseModel)):
         raise OperatorError(f"profile: {named!r} is no pydantic model: give module:Model")
@@ -403,7 +404,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise OperatorError(f"{path} can't be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise OperatorError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise OperatorError(f"{path} is not YAML: {one_line(str(error))}") from None
     if not isinstance(raw, dict):
         raise OperatorError(f"{path} holds no settings: `key: value` lines are expected")
     return raw
