@@ -14,6 +14,19 @@ CANARY = "Alder & Finch Ltd makes oak furniture in Galway, Ireland. It was found
 CANARY_TOKENS = 1024
 # Other refusals are of the model, the key, the address. Some gateways pass a refusal on with HTTP 500.
 OF_PARAMETERS = re.compile(rf"\(HTTP (?:400|422)\)|{NEWER_MAX_TOKENS}")
+SERVER_REMEDIES = {  # of a server that fails at the test request
+    Fault.TRUNCATED: "--set limits.max_output_tokens=... allows longer answers; an SGLang server of your own may "
+    "need its flag --constrained-json-disable-any-whitespace",
+    Fault.REPETITION: "--set sampling.frequency_penalty=0.2 may help, or the flag --grammar-backend llguidance of "
+    "an SGLang server of your own, which bounds strings",
+    Fault.INVALID: "is the server's grammar backend xgrammar or llguidance (SGLang's flag --grammar-backend), and "
+    "sampling.temperature 0? A simpler schema may help; SGLang's --log-level debug shows what its grammar says",
+    Fault.REJECTED: "does it take response_format json_schema? SGLang from 0.5 and vLLM do; its log says why",
+    Fault.TOO_LONG: "its context is too small: SGLang's flag is --context-length, vLLM's --max-model-len; "
+    "limits.max_chunk_tokens makes chunks shorter",
+    Fault.DEADLINE: "it is overloaded or hangs: send it fewer requests at a time, or start it again",
+    Fault.UNAVAILABLE: "is it up, and is this its URL? Its log says why it does not answer",
+}
 
 
 async def canary_result(client: Client) -> Result:

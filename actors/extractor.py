@@ -123,14 +123,13 @@ class Extractor:
             # The loop of the calls makes the client, not this thread.
             self._metrics.start(lambda: vars(this).get("_client"))
         self._asking, self._gone_at = asyncio.Lock(), -math.inf
-        started = time.monotonic()
         try:
             self.address = self.supervisor.start()
             self.dialect = asyncio.run(self._canary())
         except BaseException:
             self.supervisor.stop()
             raise
-        seconds = time.monotonic() - started
+        seconds = self.supervisor.ready(self.address)
         log_line(f"{name}: ready in {seconds:.1f} s, {self.address.limit} requests at a time")
 
     async def __call__(self, batch: pa.Table) -> pa.Table:
@@ -213,7 +212,7 @@ class Extractor:
         if result.fault:
             raise RunError(
                 f"{name} at {self.address.url} does not answer a test request: {result.message}. "
-                "No document was sent to it"
+                f"No document was sent to it: {canary.SERVER_REMEDIES.get(result.fault, 'its log may say why')}"
             )
         return client.dialect
 

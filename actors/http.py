@@ -294,7 +294,9 @@ class Connection:
                 f"{self.address.url} shows a certificate that is not trusted here ({said}): "
                 "set SSL_CERT_FILE to the file of its authority"
             )
-        return Unreachable(f"the connection failed ({type(error).__name__}: {said})", broken=True)
+        return Unreachable(
+            f"the connection failed ({_of_the_system(error) or f'{type(error).__name__}: {said}'})", broken=True
+        )
 
     async def _list(self) -> HttpReply:
         async with self._openai.models.with_streaming_response.list() as response:
@@ -329,6 +331,15 @@ def _http_client(url: str) -> DefaultAsyncHttpxClient:
             f"what the environment has as {given} can't be used ({reason}): certificates are files, a proxy is "
             "http://USER:PASSWORD@HOST:PORT, with / and # of the password as %2F and %23"
         ) from None
+
+
+def _of_the_system(error: BaseException | None) -> str | None:
+    """What the operating system says of a connection, behind the libraries' errors; None where it says nothing."""
+    if error is None:
+        return None
+    number = error.errno if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) else None
+    own = os.strerror(number) if number and number > 0 else None  # a negative one is of the name service
+    return _of_the_system(error.__cause__ or error.__context__) or own
 
 
 def _is_loopback(url: str) -> bool:

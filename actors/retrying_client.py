@@ -267,11 +267,12 @@ class Client:
             seconds = min(failure.retry_after_s, self.settings.requests.backoff_max_s) or seconds
         elif self.starting and failure.starting:
             seconds = min(seconds, START_POLL_S)
-        new = self._limit.pause(seconds) if failure.rate_limited else self.starting
+        starts = self.starting and failure.starting
+        new = self._limit.pause(seconds) if failure.rate_limited else starts
         if new and time.monotonic() - self._logged_at > WAIT_LOG_S:
             self._logged_at = time.monotonic()
             limit = f", at most for servers.start_timeout_s = {self.settings.servers.start_timeout_s:g} s"
-            log_line(f"{self.address.url}: {failure}; waiting{limit if self.starting else f' {seconds:.1f} s'}")
+            log_line(f"{self.address.url}: {failure}; waiting{limit if starts else f' {seconds:.1f} s'}")
         if not failure.rate_limited:
             await asyncio.sleep(seconds)
 

@@ -130,8 +130,8 @@ SHUTDOWN_HOOK_S = 60  # for the actor to write its last results when it gives up
 class ServerSupervisor:
     """Owns one server for the life of its actor. It starts the server in a thread of its own, because that blocks.
 
-    `on_shutdown` is awaited before the supervisor ends the process. Each start is recorded, and the server's end
-    for good, if it was ever started; a record that fails stops nothing.
+    `on_shutdown` is awaited before the supervisor ends the process. The records are told whenever the server is
+    ready and, if it was ever started, when it has ended for good; a record that fails stops nothing.
     """
 
     def __init__(self, server: Server, settings: Servers, records: ServerRecords | None = None) -> None:
@@ -139,28 +139,38 @@ class ServerSupervisor:
         self.on_shutdown: Callable[[], Awaitable[None]] | None = None
         self.started_at: float | None = None
         self.starts = 0
+        self._began = 0.0  # monotonic: the last start
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="supervisor")
         self._crashes: deque[float] = deque(maxlen=settings.max_deaths)
         self._restarting: asyncio.Lock | None = None
 
     def start(self) -> ServerAddress:
-        """Start the server; blocks until it is ready. Raises RunError when it fails."""
+        """Start the server; blocks until it listens. Raises RunError when it fails."""
         return self._thread.submit(self._start).result()
 
     def _start(self) -> ServerAddress:
-        started = time.monotonic()
+        self._began = time.monotonic()
         self.started_at = self.started_at or time.time()
-        address, name = self.server.start(), self.server.name
+        address = self.server.start()
         self.starts += 1
-        seconds, now = time.monotonic() - started, time.time()
+        return address
+
+    def ready(self, address: ServerAddress) -> float:
+        """Write down that the server answers at an address; the seconds that its last start took until now."""
+        seconds, now, name = time.monotonic() - self._began, time.time(), self.server.name
         ready = ServerReady(
-            PROCESS_NAME, name, address.limit, self.starts, seconds, now, address.facts, self.started_at
+            PROCESS_NAME, name, address.limit, self.starts, seconds, now, address.facts, self.started_at or now
         )
         try:
             if self._records:
                 self._records.server_ready(ready)
         except Exception as error:
             log_line(f"{name}: its start could not be written down ({error})")
+        return seconds
+
+    def _start_again(self) -> ServerAddress:
+        address = self._start()
+        self.ready(address)
         return address
 
     async def restart(
@@ -193,7 +203,7 @@ class ServerSupervisor:
                 await self._count_crash()
             log_line(f"{self.server.name}: {event}, starting it again")
             try:
-                address = await self._in_thread(self._start)
+                address = await self._in_thread(self._start_again)
             except RunError as error:
                 await self.exit_process(str(error))
             await reconnect(address)

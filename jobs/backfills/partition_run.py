@@ -13,7 +13,8 @@ from jobs.backfills.partition_state import PartitionRecord, PartitionStatus, rec
 from jobs.cli.command import LOG
 from jobs.cli.exit_codes import DONE, OVER_BUDGET, exit_code_of
 from jobs.reports import html_page
-from jobs.stages import circuit_breaker, publish, ray_cluster
+from jobs.stages import publish, ray_cluster
+from jobs.stages.circuit_breaker import GoneServers
 from jobs.stages.cost_estimate import Spent
 from jobs.stages.extract import Work
 from jobs.stages.plan import Plan
@@ -53,7 +54,7 @@ class PartitionRun:
     requests: int = 0
     done: int = 0
     failed: int = 0
-    gone: int = 0
+    gone: GoneServers = field(default_factory=GoneServers)
     spent: Spent = field(default_factory=Spent)
     record: PartitionRecord | None = None
     error: Exception | None = None
@@ -73,7 +74,7 @@ class PartitionRun:
         """Count results of its requests, and what they cost."""
         self.done += results.num_rows
         self.failed += results.num_rows - results["fault"].null_count
-        self.gone += circuit_breaker.count_gone(results)
+        self.gone.add(results)
         self.spent += spent
 
     def publish(self, before: Index, index: Index) -> PartitionRecord:
@@ -82,7 +83,7 @@ class PartitionRun:
         spent = self.spent
         tokens = Tokens(prompt=spent.prompt_tokens, cached=spent.cached_tokens, completion=spent.output_tokens)
         try:
-            circuit_breaker.require_server(self.gone, self.work.chunks, self.run.settings)
+            self.gone.check(self.work.chunks, self.run.settings)
             merge = self.publishes != "window"
             shown = publish.publish(self.run, self.planned, self.work, before, index, tokens, merge)
             code = OVER_BUDGET if publish.too_many_dead_letters(self.run, shown.counts) else DONE

@@ -1,6 +1,7 @@
 """The circuit breaker: ends a run in which too much fails, before it has burnt a cluster's time."""
 
 from collections import Counter, deque
+from dataclasses import dataclass
 from typing import NoReturn
 
 import pyarrow as pa
@@ -20,15 +21,38 @@ FAULT_REMEDIES = {
 OF_THE_ANSWERS = "the prompt, the schema and the model do not fit together: try --limit 20"
 
 
-class CircuitBreaker:
-    """Counts what becomes of chunks: the last `breaker.chunks` of them, and whether the first ones failed alike.
+@dataclass
+class GoneServers:
+    """Counts the chunks that failed with a server that did not answer a test request either; `message` is the last
+    one's."""
 
-    `gone` is the number of chunks that failed with a server that did not answer a test request either.
-    """
+    chunks: int = 0
+    message: str = ""
+
+    def add(self, answers: pa.Table) -> None:
+        """Take answers in."""
+        gone = [message for message in answers["message"].to_pylist() if (message or "").endswith(SERVER_GONE)]
+        self.chunks += len(gone)
+        self.message = gone[-1] if gone else self.message
+
+    def check(self, chunks: int, settings: Settings) -> None:
+        """Raise RunError where they are too many of a run's chunks: what would be published may lack what is
+        published now."""
+        if settings.breaker.failed_fraction < 1 and self.chunks > settings.max_dead_fraction * chunks:
+            where = f" at {settings.endpoint.url}" if settings.endpoint.url else ""
+            raise RunError(
+                f"{self.chunks:,} of {chunks:,} chunks failed because their server{where} was gone: {self.message}"
+                ". Nothing is published, the ledger is kept. See whether it is up, and what its log says: the same "
+                "command asks again for these chunks; --set breaker.failed_fraction=1 publishes without them"
+            )
+
+
+class CircuitBreaker:
+    """Counts what becomes of chunks: the last `breaker.chunks` of them, and whether the first ones failed alike."""
 
     def __init__(self, settings: BreakerSettings) -> None:
         self.settings = settings
-        self.gone = 0
+        self.gone = GoneServers()
         self._last: deque[str | None] = deque()
         self._failed: Counter[str] = Counter()
         self._messages: dict[str, str] = {}  # by fault, the last message
@@ -37,7 +61,7 @@ class CircuitBreaker:
 
     def add(self, answers: pa.Table) -> None:
         """Take answers in. Raises RunError when too much has failed."""
-        self.gone += count_gone(answers)
+        self.gone.add(answers)
         if self.settings.failed_fraction == 1:
             return
         for fault, message in zip(answers["fault"].to_pylist(), answers["message"].to_pylist(), strict=True):
@@ -68,20 +92,4 @@ class CircuitBreaker:
             f"{what}, {times:,} of them with {fault}: {self._messages[fault]}. The run stops, nothing is "
             f"published, the ledger is kept. {remedy[0].upper()}{remedy[1:]}; --set breaker.failed_fraction=1 goes "
             "on"
-        )
-
-
-def count_gone(answers: pa.Table) -> int:
-    """Number of chunks that failed with a server that did not answer a test request either."""
-    return sum((message or "").endswith(SERVER_GONE) for message in answers["message"].to_pylist())
-
-
-def require_server(gone: int, chunks: int, settings: Settings) -> None:
-    """Raise RunError where too many of a run's chunks failed because their server was gone: what would be published
-    may lack what is published now."""
-    if settings.breaker.failed_fraction < 1 and gone > settings.max_dead_fraction * chunks:
-        raise RunError(
-            f"{gone:,} of {chunks:,} chunks failed because their server was gone: it did not answer a test request "
-            "either. Nothing is published, the ledger is kept: the same command asks again. --set "
-            "breaker.failed_fraction=1 publishes regardless"
         )

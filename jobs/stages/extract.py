@@ -20,7 +20,7 @@ from actors.extractor import Extractor
 from actors.results import Request
 from actors.servers.supervisor import ServerReady
 from jobs.stages import ray_cluster
-from jobs.stages.circuit_breaker import CircuitBreaker, require_server
+from jobs.stages.circuit_breaker import CircuitBreaker
 from jobs.stages.plan import Plan, chunk_ids_of
 from jobs.stages.run import Run
 from jobs.stages.run_stats import RunStats
@@ -127,7 +127,7 @@ def extract(
     finally:
         with contextlib.suppress(OSError):  # the storage is away: what is known of servers has to do
             stats.settle(server_spans(run.storage, run.run_id))
-    require_server(breaker.gone, work.chunks, run.settings)
+    breaker.gone.check(work.chunks, run.settings)
     return stats
 
 

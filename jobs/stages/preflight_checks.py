@@ -41,19 +41,6 @@ WORD_SCHEMA = {
     "required": ["word"],
     "additionalProperties": False,
 }
-GRAMMAR = (
-    "is its grammar backend xgrammar or llguidance (--grammar-backend), and sampling.temperature 0? A simpler "
-    "schema may help; --log-level debug shows what its grammar says"
-)
-SERVER_REMEDIES = {
-    Fault.TRUNCATED: "--set limits.max_output_tokens=...; start it with --constrained-json-disable-any-whitespace",
-    Fault.REPETITION: "--set sampling.frequency_penalty=0.2, or --grammar-backend llguidance, which bounds strings",
-    Fault.INVALID: GRAMMAR,
-    Fault.REJECTED: "does it take response_format json_schema? SGLang from 0.5 and vLLM do; its log says why",
-    Fault.TOO_LONG: "its context is too small: --context-length there, limits.max_chunk_tokens here",
-    Fault.DEADLINE: "it is overloaded or hangs: fewer requests at a time there, or start it again",
-    Fault.UNAVAILABLE: "is it up, and is this its URL? Its log says why it does not answer",
-}
 CheckState = Literal["ok", "note", "wrong", "skipped"]
 
 
@@ -87,7 +74,7 @@ async def _judged(name: str, step: Awaitable[list[Check]]) -> list[Check]:
     try:
         return await step
     except (ReplyFault, Unreachable) as failure:
-        return [Check(name, "wrong", str(failure), SERVER_REMEDIES.get(failure.fault, ""))]
+        return [Check(name, "wrong", str(failure), canary.SERVER_REMEDIES.get(failure.fault, ""))]
     except ProfilesError as error:
         return [Check(name, "wrong", str(error))]
 
@@ -145,12 +132,12 @@ async def _word(client: Client) -> Check:
     try:
         text = (await connection.send([{"role": "user", "content": "Say hello."}], params)).text
     except (ReplyFault, Unreachable, ProfilesError) as failure:
-        return Check("structured output", "note", str(failure), GRAMMAR)
+        return Check("structured output", "note", str(failure), canary.SERVER_REMEDIES[Fault.INVALID])
     finally:
         await connection.close()
     if f'"{WORD_SCHEMA_NAME}"' not in text:
         message = f'the schema leaves it {{"word": "{WORD_SCHEMA_NAME}"}} to say, and it says {text[:60]!r}'
-        return Check("structured output", "note", message, GRAMMAR)
+        return Check("structured output", "note", message, canary.SERVER_REMEDIES[Fault.INVALID])
     return Check("structured output", "ok", "the schema is kept to")
 
 

@@ -106,7 +106,7 @@ def test_a_failed_write_is_raised(endpoint: EndpointServer) -> None:
 def test_each_start_of_its_server_is_reported(engine: FakeEngine, capfd: pytest.CaptureFixture[str]) -> None:
     records = MemoryRecords()
     extractor = make_extractor(engine, records=records)
-    extractor.supervisor.start()
+    extractor.supervisor.ready(extractor.supervisor.start())
     first, second = records.ready
     assert (first.server, first.name, first.limit, first.starts) == (PROCESS_NAME, "fake", 2, 1)
     assert 0 < first.start_s < 60
@@ -125,10 +125,12 @@ def test_a_failed_report_stops_nothing(endpoint: EndpointServer, capfd: pytest.C
 
 
 def test_a_server_that_fails_the_canary_gets_no_document(tmp_path: Path) -> None:
-    server = FakeEngine(tmp_path, "--order", '[{"fault": "invalid", "count": null}]')
-    with pytest.raises(RunError, match=r"fake at http://\S+ does not answer a test request.*No document was sent"):
-        make_extractor(server)
-    assert not server.alive
+    server, records = FakeEngine(tmp_path, "--order", '[{"fault": "invalid", "count": null}]'), MemoryRecords()
+    with pytest.raises(
+        RunError, match=r"fake at http://\S+ does not answer a test request.*No document was sent.*grammar backend"
+    ):
+        make_extractor(server, records=records)
+    assert (server.alive, records.ready, len(records.ended)) == (False, [], 1)
     assert server.requests == 2
 
 

@@ -608,7 +608,8 @@ def test_a_broken_connection_is_worth_another_try(fake: FakeServer, name: str) -
 
 
 def test_a_refused_connection_is_worth_another_try() -> None:
-    assert unreachable(ServerAddress(f"{NOWHERE}/v1", "k", "m", 1)).fault is Fault.UNAVAILABLE
+    failure = unreachable(ServerAddress(f"{NOWHERE}/v1", "k", "m", 1))
+    assert (failure.fault, str(failure)) == (Fault.UNAVAILABLE, "the connection failed (Connection refused)")
 
 
 @pytest.mark.parametrize("name", ["hang", "slow_loris=0.02"])

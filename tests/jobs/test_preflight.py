@@ -151,7 +151,7 @@ def profile(**values: Any) -> str:
     ("replies", "name", "state", "said"),
     [
         ([CARD, completion(profile())], "context", "note", "--context-length"),
-        ([completion(profile())], "structured output", "note", "is its grammar backend xgrammar or llguidance"),
+        ([completion(profile())], "structured output", "note", "grammar backend xgrammar or llguidance"),
         ([Reply(b"no such field", 400)], "test request", "wrong", "response_format json_schema"),
         ([completion("{", "length")], "test request", "wrong", "max_output_tokens"),
         ([completion('{"name": 1}')], "test request", "wrong", "sampling.temperature 0"),

@@ -416,7 +416,7 @@ def test_the_end_of_a_server_is_told_once_with_its_first_start(failure: RunError
     supervisor = ServerSupervisor(server, LENIENT, records)
     server.starts = 1 if failure else 0
     with pytest.raises(RunError, match="no memory") if failure else nullcontext():
-        supervisor.start()
+        supervisor.ready(supervisor.start())
     supervisor.stop()
     supervisor.stop()
     ((name, started, ended),) = records.ended

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actors.results import RESULTS, Result
 from extraction.config.settings import BreakerSettings as Asked
 from extraction.errors import Fault, RunError
-from jobs.stages.circuit_breaker import CircuitBreaker, require_server
+from jobs.stages.circuit_breaker import CircuitBreaker, GoneServers
 from tests.actors.clients import make_settings
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import census, job, manifest, row, write
@@ -67,8 +67,9 @@ def test_messages_that_differ_are_of_one_fault() -> None:
 @pytest.mark.parametrize(("gone", "fraction", "fails"), [(5, 0.5, False), (6, 0.5, True), (6, 1.0, False)])
 def test_a_run_whose_server_was_gone_is_not_published(gone: int, fraction: float, fails: bool) -> None:
     settings = make_settings(breaker={"failed_fraction": fraction})
-    with pytest.raises(RunError, match="6 of 100 chunks failed") if fails else nullcontext():
-        require_server(gone, 100, settings)
+    told = pytest.raises(RunError, match=r"6 of 100 chunks failed .*: HTTP 503") if fails else nullcontext()
+    with told:
+        GoneServers(gone, "HTTP 503").check(100, settings)
 
 
 def test_a_run_stops_publishes_nothing_and_goes_on_when_the_cause_is_gone(
@@ -104,7 +105,10 @@ def test_a_small_run_whose_server_goes_away_publishes_nothing_over_what_is_there
         server.order([{"fault": "503", "count": None, "after": 14}])
         assert job(source, output, server.url, *quick, "--set", "sampling.seed=1") == 1
         said = capfd.readouterr().err
-        assert "chunks failed because their server was gone" in said and "Nothing is published" in said
+        assert (
+            f"chunks failed because their server at {server.url} was gone: the server answered HTTP 503" in said
+            and "Nothing is published" in said
+        )
         assert manifest(output) == published
         server.order([])
         assert job(source, output, server.url, *quick, "--set", "sampling.seed=1") == 0
