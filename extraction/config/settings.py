@@ -1,6 +1,7 @@
 """The configuration of a run: YAML, parsed once into frozen models that refuse unknown keys."""
 
 import importlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,6 +20,7 @@ from extraction.schema.profile_model import facts, model_among, options_of
 from extraction.settings_base import Amount, Count, Frozen, Seconds, load_yaml
 
 Engine = Literal["sglang", "llamacpp", "endpoint"]
+NAMED_MODEL = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
 MILLION = 1_000_000
@@ -348,19 +350,23 @@ class Settings(Frozen):
 
 def profile_model(named: str) -> type[BaseModel]:
     """The pydantic model of a `module:Model`. Raises OperatorError when there is none."""
+    if not NAMED_MODEL.fullmatch(named):
+        raise OperatorError(
+            f"the profile model {named!r} is not of the form module:Model: the class Maker of mine/maker.py is "
+            "maker:Maker, with PYTHONPATH=mine"
+        )
     module, _, name = named.partition(":")
     try:
-        found = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        remedy = "PYTHONPATH has to hold the folder that it is in, here and on every node of a cluster"
-        raise OperatorError(f"profile: {named!r} can't be imported ({error}): {remedy}") from None
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise OperatorError(f"profile: {named!r} can't be imported ({error}): give module:Model") from None
+        found = getattr(importlib.import_module(module), name, None)
     except Exception as error:  # whatever the user's own module raises
-        said = one_line(f"{type(error).__name__}: {error}")
-        raise OperatorError(f"profile: {named!r} can't be imported ({said}): mend the module") from None
+        said, remedy = one_line(f"{type(error).__name__}: {error}"), "mend the module, or install what it imports"
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            said = f"there is no module {error.name}"
+            remedy = "PYTHONPATH has to hold the folder that it is in, here and on every node of a cluster"
+        raise OperatorError(f"the profile model {named!r} can't be imported ({said}): {remedy}") from None
     if not (isinstance(found, type) and issubclass(found, BaseModel)):
-        raise OperatorError(f"profile: {named!r} is no pydantic model: give module:Model")
+        what = "is no pydantic model" if found is not None else f"is not there: {module} has no {name}"
+        raise OperatorError(f"the profile model {named!r} {what}")
     return found
 
 
@@ -393,7 +399,10 @@ def load_settings(path: Path, overrides: Mapping[str, Any] | None = None) -> Set
         key = f"confidence.min_confidence.{name}"
         source = f"--set {key}" if key in pending else f"{path}: {key}"
         raise OperatorError(f"{source}: {model.__name__} publishes no field of this name{_meant(name, known)}")
-    settings.prompt.check(model)
+    try:
+        settings.prompt.check(model)
+    except OperatorError as error:
+        raise OperatorError(f"{path}: {error}") from None
     return settings
 
 
@@ -436,7 +445,8 @@ def refused(
     meant = _meant(where[-1], known, where[:-1])
     key = ".".join(where)
     place = source if source == f"--set {key}" else f"{source}: {key}"
-    return OperatorError(f"{place}: {first['msg']}{given}{meant}")
+    said = "there is no such key" if first["type"] == "extra_forbidden" else first["msg"]
+    return OperatorError(f"{place}: {said}{given}{meant}")
 
 
 def _meant(name: str, known: Iterable[str], within: Sequence[str] = ()) -> str:

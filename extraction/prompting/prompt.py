@@ -105,7 +105,10 @@ class Prompt(BaseModel):
             if self.optional:
                 complete(profile, model, {})
             if reason := _misfit(profile, model):
-                raise OperatorError(f"example {number} of the prompt is no {model.__name__}: {reason}")
+                raise OperatorError(
+                    f"example {number} of the prompt is no {model.__name__} ({reason}): give a prompt of its own, "
+                    "or leave the examples out with --set prompt.examples=[]"
+                )
 
 
 def _misfit(profile: dict[str, Any], model: type[BaseModel]) -> str | None:

@@ -18,7 +18,7 @@ from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from actors.servers.endpoint import endpoint_url, url_in_environment
-from extraction.config.settings import Engine, Settings, load_settings
+from extraction.config.settings import Engine, Settings, load_settings, read_yaml
 from extraction.errors import OperatorError
 from extraction.prompting.reply_parsing import one_line
 from extraction.settings_base import Frozen
@@ -97,6 +97,7 @@ def complain(error: BaseException) -> int:
     return exit_code_of(ours)
 
 
+ANY_PROFILE = "prompts/company.yaml"  # without examples, which would be of one profile
 DEFAULTS: dict[Engine, str] = {"sglang": "extract.yaml", "endpoint": "extract.yaml", "llamacpp": "demo.yaml"}
 
 
@@ -127,7 +128,10 @@ class Options(Frozen):
         engine = choose_engine("endpoint" if self.endpoint and self.engine == "auto" else self.engine)
         for flag in self._idle(engine):
             LOG.print(f"note     {flag} does nothing with the engine {engine}")
-        settings = load_settings(self.config or CONFIGS / DEFAULTS[engine], self._overrides(engine))
+        path, overrides = self.config or CONFIGS / DEFAULTS[engine], self._overrides(engine)
+        if self.profile and not self.config and read_yaml(path)["profile"] != self.profile:
+            overrides = {"prompt": ANY_PROFILE, **overrides}
+        settings = load_settings(path, overrides)
         return engine, _with_url(settings) if engine == "endpoint" else settings
 
     def _idle(self, engine: Engine) -> Iterator[str]:

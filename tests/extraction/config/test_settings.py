@@ -141,13 +141,13 @@ def test_the_prompt_may_stand_in_a_file_beside_the_configuration(tmp_path: Path)
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"limit": {}}, r"run.yaml: limit: Extra inputs are not permitted (given: {})"),
-        ({"limits": {"max_tokens": 5}}, "run.yaml: limits.max_tokens: Extra inputs are not permitted (given: 5)"),
+        ({"limit": {}}, r"run.yaml: limit: there is no such key (given: {})"),
+        ({"limits": {"max_tokens": 5}}, "run.yaml: limits.max_tokens: there is no such key (given: 5)"),
         ({"limits": None}, "run.yaml: limits: Input should be"),
         ({"model": {}}, "run.yaml: model.name: Field required"),
         ({"wire": "tight"}, "'auto', 'bounded' or 'light' (given: 'tight')"),
         ({"sampling": {"temperature": "a\nb" * 90}}, "sampling.temperature: "),
-        ({"prompt": {"instructions": "x", "example": []}}, "prompt.example: Extra inputs are not permitted"),
+        ({"prompt": {"instructions": "x", "example": []}}, "prompt.example: there is no such key"),
         ({"prompt": None}, "run.yaml: prompt: "),
     ],
 )
@@ -160,11 +160,11 @@ def test_a_wrong_value_is_refused_with_file_key_and_value(
 @pytest.mark.parametrize(
     ("key", "value", "complaint"),
     [
-        ("limits.max_chunk_token", 9, "--set limits.max_chunk_token: Extra inputs are not "
-         "permitted (given: 9): did you mean limits.max_chunk_tokens?"),
-        ("limit.max_chunk_tokens", 9, "--set limit.max_chunk_tokens: limit: Extra inputs are not permitted"),
+        ("limits.max_chunk_token", 9, "--set limits.max_chunk_token: there is no such "
+         "key (given: 9): did you mean limits.max_chunk_tokens?"),
+        ("limit.max_chunk_tokens", 9, "--set limit.max_chunk_tokens: limit: there is no such key"),
         ("limits.max_chunk_tokens", 0, "--set limits.max_chunk_tokens: Input should be"),
-        ("limits", {"colour": 1}, "--set limits: limits.colour: Extra inputs are not permitted"),
+        ("limits", {"colour": 1}, "--set limits: limits.colour: there is no such key"),
         ("confidence.min_confidence.a.b", 2, "--set confidence.min_confidence.a.b: "),
         ("trust.b", -1, "--set trust.b: Input should be greater than 0"),
         ("max_dead_fraction.low", 1, "--set max_dead_fraction.low: max_dead_fraction: Input should be"),
@@ -285,11 +285,13 @@ def test_another_model_can_be_named(tmp_path: Path) -> None:
     [
         (
             "nowhere.at_all:Model",
-            "can't be imported (No module named 'nowhere'): PYTHONPATH has to hold the folder",
+            "can't be imported (there is no module nowhere): PYTHONPATH has to hold the folder",
         ),
-        ("extraction.schema.company:Nobody", "can't be imported"),
-        ("", "can't be imported"),
-        (".company:CompanyProfile", "can't be imported"),
+        ("extraction.schema.company:Nobody", "is not there: extraction.schema.company has no Nobody"),
+        ("", "is not of the form module:Model"),
+        ("mine/maker.py", "is not of the form module:Model: the class Maker of mine/maker.py is maker:Maker"),
+        ("maker", "is not of the form module:Model"),
+        (".company:CompanyProfile", "is not of the form module:Model"),
         ("extraction.schema.company:Sector", "is no pydantic model"),
         ("tests.extraction.config.test_settings:Recursive", "Recursive holds itself"),
         ("tests.extraction.config.test_settings:Mapped", "Mapped.counts is a mapping of any keys"),
@@ -307,7 +309,9 @@ def test_an_example_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         profile="tests.extraction.samples:Vineyard",
         prompt={"instructions": "Read.", "examples": [example]},
     )
-    assert "example 1 of the prompt is no Vineyard: style: Field required" in refused(path)
+    said = "run.yaml: example 1 of the prompt is no Vineyard (style: Field required): give a prompt of its own, or"
+    assert said in refused(path)
+    assert load_settings(path, {"prompt.examples": []}).prompt.examples == ()
 
 
 def test_gpus_by_the_hour_and_tokens_by_the_million() -> None:

@@ -118,6 +118,17 @@ def test_what_does_nothing_with_the_engine_is_told(
     assert idle in said and said.count("\n") == bool(idle)
 
 
+def test_a_schema_of_the_users_is_asked_for_without_the_examples_of_another() -> None:
+    """Whatever the engine: the examples of the settings for llama.cpp are profiles of their own model."""
+    own = {"engine": "llamacpp", "schema": "tests.extraction.samples:Vineyard"}
+    prompt = Options.model_validate(own).settings()[1].prompt
+    assert not prompt.examples and "{fields}" in prompt.instructions
+    replaced = Options.model_validate({**own, "set": {"prompt": {"instructions": "Read."}}}).settings()[1].prompt
+    assert replaced.instructions == "Read."
+    shipped = {"engine": "llamacpp", "schema": "extraction.schema.company:ShortProfile"}
+    assert Options.model_validate(shipped).settings()[1].prompt.examples
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
