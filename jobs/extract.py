@@ -63,10 +63,11 @@ def run(
 ) -> int:
     """Plan, extract, reduce, publish."""
     stages = Stages()
+    if engine.engine == "sglang" and not plan_only:
+        ray_cluster.require_gpus(1)  # before the model's files are fetched for none
     this, found = prepare(input, output, ledger, limit, Options.of(engine), output_table)
     record, events = this.record(input, limit), Lineage(this.settings.lineage)
     with ray_cluster.connected():
-        ray_cluster.require_gpus(this.fleet.gpus)
         required = ChunkState.required(retry_failed=retry_failed)
         if plan_only:
             planned = plan.plan(this, found)
@@ -74,6 +75,7 @@ def run(
             work = extract.work_of(this, planned, this.ledger.index(), required)
             print_plan(planned, work, Rates.of(this, spent_by_published(this), chunks_per_s))
             return DONE
+        ray_cluster.require_gpus(this.fleet.gpus)
         told = LineageRun(this.storage.url, this, input, record.began_at)
         with (
             lease(this.storage, this.run_id, wait=LOG.print if wait else None),

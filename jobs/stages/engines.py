@@ -4,11 +4,13 @@ A model's tokenizer and chat template are in its folder, or in the cache of the 
 """
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, cast
 
 import huggingface_hub
@@ -31,6 +33,7 @@ from extraction.errors import OperatorError, RunError
 from extraction.prompting.reply_parsing import one_line
 from jobs.stages import ray_cluster
 
+LENGTH_OF_REASON = 160  # characters of what the model hub's library says
 MODEL_CONFIG, TOKENIZER, TOKENIZER_CONFIG = "config.json", "tokenizer.json", "tokenizer_config.json"
 
 
@@ -70,12 +73,13 @@ def find_files(model: Model) -> ModelFiles:
 
 
 def _from_hub(model: str, revision: str | None, name: str) -> Path | None:
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # what fails is raised, and told in a line
     try:
         return Path(huggingface_hub.hf_hub_download(model, name, revision=revision, etag_timeout=5))
     except (RemoteEntryNotFoundError, HFValidationError):
         return None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = one_line(str(error))[:160]
+        reason = shorten(one_line(str(error)), LENGTH_OF_REASON, placeholder=" …")
         raise RunError(
             f"{name} of {model} can't be had from the model hub ({reason}): give --model a folder, or set "
             "model.tokenizer"
@@ -151,7 +155,7 @@ def _llamacpp(settings: Settings) -> Fleet:
         weights=model.sha256,
         limit=settings.llamacpp.slots,
         gpus=0,
-        version=f"xllamacpp {version_of('xllamacpp')}",
+        version=f"llama.cpp (xllamacpp {version_of('xllamacpp')})",
     )
 
 

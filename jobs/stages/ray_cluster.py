@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psutil
-import pynvml
 import ray
 import ray.data
 from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
@@ -87,10 +86,12 @@ def reason(error: BaseException) -> ProfilesError | None:
 
 
 def require_gpus(wanted: int) -> None:
-    """Raise OperatorError where a local Ray has fewer GPUs than one server wants; a cluster may grow."""
-    have = int(ray.cluster_resources().get("GPU", 0))
-    if have < wanted and not grows():
-        raise OperatorError(f"--engine sglang wants {wanted} GPU(s) a server, Ray sees {have} on this machine")
+    """Raise OperatorError where this machine has fewer GPUs than one server wants; a cluster may grow."""
+    if not grows() and (have := gpus()) < wanted:
+        raise OperatorError(
+            f"--engine sglang wants {wanted} GPU(s) a server, and {have} can be seen on this machine: --engine "
+            "llamacpp runs on its cores, --endpoint URL asks a server elsewhere, --plan needs no GPU"
+        )
 
 
 def grows() -> bool:
@@ -224,13 +225,9 @@ def gpus() -> int:
         with connected():
             return int(ray.cluster_resources().get("GPU", 0))
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
+        return len(visible_gpus())
+    except RunError:  # no driver
         return 0
-    try:
-        return int(pynvml.nvmlDeviceGetCount())
-    finally:
-        pynvml.nvmlShutdown()
 
 
 def _init(*, address: str, **more: Any) -> None:

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import extract
+from jobs.stages import ray_cluster
 from tests.fakes.process import FakeServer
 from tests.jobs.helpers import arguments, census, job, manifest, row, rows_of, write
 
@@ -66,10 +67,18 @@ def test_a_variable_that_is_not_set_is_no_place(
 
 
 def test_a_missing_column_names_those_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pq.write_table(pa.table({"id": ["a"], "text": ["b"]}), tmp_path / "in.parquet")
+    pq.write_table(pa.table({"id": ["a"], "Text": ["b"]}), tmp_path / "in.parquet")
     said = complaint(capsys, arguments(tmp_path / "in.parquet", tmp_path / "out", NOWHERE))
-    assert "no column 'document_id' among id, text" in said
-    assert "--set columns." in said
+    assert "no column 'document_id' and no column 'text' (did you mean 'Text'?) among id, Text" in said
+    assert "--set columns.document_id=COLUMN --set columns.text=COLUMN" in said
+
+
+def test_sglang_without_a_gpu_is_told_before_anything_is_fetched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_cluster, "gpus", lambda: 0)
+    asked = [*arguments(tmp_path / "in.parquet", tmp_path / "out", NOWHERE), "--engine", "sglang"]
+    assert "--engine sglang wants 1 GPU(s) a server, and 0 can be seen on this machine" in complaint(capsys, asked)
 
 
 def test_columns_of_other_names_and_types(tmp_path: Path, fake: FakeServer, cluster: None) -> None:
@@ -176,7 +185,7 @@ def test_what_is_odd_in_columns_is_told_and_counted_in_documents(
     [
         (["--set", "columns.company_id=typo"], "columns.company_id = typo: there is no such column"),
         (["--set", "columns.title=heading"], "columns.title = heading"),
-        (["--set", "columns.compny_id=x"], "--set columns.compny_id: Extra inputs are not"),
+        (["--set", "columns.compny_id=x"], "--set columns.compny_id: there is no such key"),
         (["--output", "{source}"], "is within --input"),
         (["--output", "{source}/out"], "is within --input"),
         (["--ledger", "{source}/ledger"], "--ledger {source}/ledger is within --input"),
