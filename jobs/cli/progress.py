@@ -13,12 +13,14 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from textwrap import shorten
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import pyarrow as pa
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
@@ -37,7 +39,8 @@ LINE_EVERY_S = 10.0
 LINE_EVERY_MAX_S = 60.0
 LOOK_EVERY_S = 2.0  # at the servers that are ready; each look is twice as long after the last one
 REFRESHES_PER_S = 4
-WIDTH_OF_BAR = 40
+WIDTH_OF_BAR, INDENT_OF_NUMBERS = 40, 8
+LENGTH_OF_FAULT = 160  # characters of it in a line of a log
 
 
 def progress_of(run: Run, work: Work, log_format: LogFormat = "text") -> "Progress":
@@ -166,17 +169,25 @@ class Progress:
         if not stats.done:
             return f"extract  0 of {self._total:,} chunks, {self._told_of_servers()}"
         ends = "" if not left else f", {clock(left)} left"
+        held = f" ({self._from_ledger:,} more are in the ledger)" if self._from_ledger else ""
+        told = shorten(stats.last_fault or "", LENGTH_OF_FAULT, placeholder=" …")
+        fault = f"; last fault {told}" if told else ""
         return (
-            f"extract  {stats.done:,} of {self._total:,} chunks, {stats.answered:,} answered, "
+            f"extract  {stats.done:,} of {self._total:,} chunks{held}, {stats.answered:,} answered, "
             f"{stats.failed:,} failed, {stats.tokens_per_s:,.0f} tokens/s, "
             f"{stats.in_flight:.1f} requests in flight{ends}{self._told_of_nodes()}"
+            f"{fault}"
         )
 
     def _told_of_servers(self) -> str:
-        starting = max(0, self._servers - self.ready)
-        told = [f"{self.ready:,} ready"] if self.ready else []
-        told += [f"{starting:,} starting"] if starting else []
-        return f"{'server' if self.ready + starting == 1 else 'servers'} {', '.join(told)}{self._told_of_nodes()}"
+        ready, wanted = self.ready, max(self.ready, self._servers)
+        servers = f"{wanted:,} server{'' if wanted == 1 else 's'}"
+        told = (
+            f"{ready:,} of {servers} ready"
+            if 0 < ready < wanted
+            else f"{servers} {'ready' if ready else 'starting'}"
+        )
+        return told + self._told_of_nodes()
 
     def _told_of_nodes(self) -> str:
         nodes = (f"{count} {kind}" for kind, count in self._awaited.items())
@@ -207,16 +218,16 @@ class Progress:
             rows.append(fault)
         return Group(*rows)
 
-    def _numbers(self, stats: RunStats) -> Text:
+    def _numbers(self, stats: RunStats) -> RenderableType:
         parts = [
             (f"{stats.answered:,} answered", "green"),
             (f"{stats.failed:,} failed", "red" if stats.failed else "dim"),
-            (f"{self._from_ledger:,} from the ledger", "dim" if not self._from_ledger else ""),
+            *([(f"{self._from_ledger:,} from the ledger", "")] if self._from_ledger else []),
             (f"{stats.in_flight:.1f} in flight", ""),
             (f"{stats.tokens_per_s:,.0f} tokens/s", ""),
             (self._told_of_servers(), ""),
         ]
-        line = Text("        ")
+        line = Text(no_wrap=False, overflow="fold")  # a log's lines are not wrapped, these are
         for n, (told, style) in enumerate(parts):
-            line.append("  ·  " if n else "", "dim").append(told, style)
-        return line
+            line.append(" · " if n else "", "dim").append(told, style)
+        return Padding(line, (0, 0, 0, INDENT_OF_NUMBERS))

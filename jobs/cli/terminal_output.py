@@ -1,6 +1,7 @@
 """What commands print: profiles as a table, one profile with its evidence, counts."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from operator import itemgetter
@@ -28,6 +29,7 @@ WIDTH_IN_LOGS = 160
 WIDTH_OF_CELL = 30
 WORDS_SHOWN = 3
 REASONS_SHOWN = 5
+LETTERS_AT_ONCE = 100_000  # dead letters whose faults are counted together
 
 
 def console() -> Console:
@@ -119,10 +121,10 @@ def show_counts(
     asked = counts.chunks_answered - counts.chunks_from_ledger
     missing = counts.chunks - counts.chunks_answered
     of = f" of {limit}" if limit else ""
-    extracting = f", {clock(stats.seconds)} extracting, {stats.in_flight:.1f}{of} requests in flight a server"
+    extracting = f", {clock(stats.seconds)} extracting, {stats.in_flight:.1f}{of} requests in flight on a server"
     lines = [
         ("documents", f"{counts.documents:,} in, {counts.companies:,} companies out, "
-                      f"{counts.dead_documents:,} dead"),
+                      f"{counts.dead_documents:,} dead{_why_dead(run.storage, manifest)}"),
         ("chunks", f"{counts.chunks:,}: {asked:,} answered now, {counts.chunks_from_ledger:,} from the ledger, "
                    f"{missing:,} missing"),
         ("tokens", f"{tokens.prompt:,} prompt ({tokens.cached:,} of them cached), {tokens.completion:,} output"),
@@ -137,6 +139,17 @@ def show_counts(
     out.print()
     for name, text in lines:
         out.print(Text.assemble((f"{name:<13}", "bold"), text), soft_wrap=True)
+
+
+def _why_dead(storage: Storage, manifest: Manifest) -> str:
+    """The faults of dead documents in brackets, the most frequent first; nothing where none is dead."""
+    faults = Counter[str]()
+    for file in manifest.dead_letters:
+        for table in storage.read_batches(file.path, LETTERS_AT_ONCE, ["fault", "documents"]):
+            counted = table.group_by("fault").aggregate([("documents", "sum")]).to_pylist()
+            faults.update({row["fault"]: row["documents_sum"] for row in counted})
+    reasons = ", ".join(f"{faults[fault]:,} {fault}" for fault in sorted(faults, key=lambda f: (-faults[f], f)))
+    return f" ({reasons})" if reasons else ""
 
 
 def _refused(refused: Mapping[str, int]) -> str:
@@ -175,9 +188,10 @@ def _show_field(
     texts: Mapping[str, Original],
 ) -> None:
     chosen = [value for value in values if value["chosen"]]
-    nothing = "" if chosen else "  nothing that is sure enough"
+    held = any(value["grounded"] for value in values)
+    nothing = "nothing that is sure enough" if held else "nothing that stands in a document"
     out.print()
-    out.print(Text.assemble((name, "cyan"), (nothing, "dim")))
+    out.print(Text.assemble((name, "cyan"), ("" if chosen else f"  {nothing}", "dim")))
     for value in chosen:
         support = _counted(value["support"], "document") if value["grounded"] else "the model's reading"
         support += _sure(value)

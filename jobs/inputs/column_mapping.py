@@ -51,12 +51,6 @@ def columns_of(schema: pa.Schema, url: str, columns: Columns) -> FileColumns:
         elif column in keys:
             from_path[name], why = keys[column], None
             continue
-        elif name in REQUIRED:
-            refused = refused or (
-                f"there is no column {column!r} among {', '.join(schema.names)}{_meant(column, schema.names)}: map "
-                f"it with --set columns.{name}=COLUMN"
-            )
-            continue
         else:
             continue
         if why is None:
@@ -65,6 +59,13 @@ def columns_of(schema: pa.Schema, url: str, columns: Columns) -> FileColumns:
             refused = refused or f"column {column!r} {why}: --set columns.{name}=COLUMN names another"
         else:
             left_out[name] = why
+    absent = [name for name in REQUIRED if name not in mapped and name not in from_path]
+    if absent and not refused:
+        wanted = [getattr(columns, name) for name in absent]
+        missing = " and no column ".join(f"{column!r}{_meant(column, schema.names)}" for column in wanted)
+        flags = " ".join(f"--set columns.{name}=COLUMN" for name in absent)
+        them = "it" if len(absent) == 1 else "them"
+        refused = f"there is no column {missing} among {', '.join(schema.names)}: map {them} with {flags}"
     return FileColumns(url, tuple(schema.names), mapped, from_path, left_out, refused)
 
 
@@ -100,6 +101,8 @@ def column_notes(files: Sequence[FileColumns], columns: Columns) -> tuple[dict[s
                 )
             elif alike:
                 notes.append(f"there is no column {column!r}, but {alike[0]!r}: --set columns.{name}={alike[0]}")
+            elif name == "company_id":
+                notes.append(f"there is no column {column!r}: {means}")
         elif without:
             hint = f", which has {alike[0]!r}" if alike else ""
             notes.append(

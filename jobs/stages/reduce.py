@@ -42,7 +42,7 @@ NOT_ASKED: Answered = {
 }
 SAYS_NOTHING: Answered = {
     "fault": Fault.NO_COMPANY.value,
-    "message": "nothing in it tells with enough confidence which company it is about",
+    "message": "no value that tells the company was found in it, or none that is sure enough",
     "attempts": 1,
 }
 

@@ -42,7 +42,9 @@ class PublishedRun:
             found = manifest.read_manifest(storage)
         if found is None:
             missing = f"there is no {manifest.MANIFEST} that can be read, so nothing is published there"
-            raise OperatorError(f"{flag} {given}: {missing}")
+            begun = storage.folders("work/runs")
+            remedy = ": a run has begun and is not finished, the same command goes on with it" if begun else ""
+            raise OperatorError(f"{flag} {given}: {missing}{remedy}")
         return cls(storage, found)
 
     def profiles(self) -> Iterator[Values]:

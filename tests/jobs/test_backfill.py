@@ -311,12 +311,12 @@ def test_a_dry_run_tells_the_size_and_leaves_nothing(tmp_path: Path, fake: FakeS
     [
         (
             ["--set", "concurency=3"],
-            "--set concurency: Extra inputs are not permitted (given: 3): did you mean concurrency?",
+            "--set concurency: there is no such key (given: 3): did you mean concurrency?",
         ),
         (["--set", "output={folder}/documents"], "is within input: "),
         (["--set", "window={days: 3, first: 2026-01-01}"], "give first, or days back from today, not both"),
-        (["--set", "budgets.run.euros=3"], "budgets.run.euros: Extra inputs are not permitted"),
-        (["--set", "extract.engin=sglang"], "extract.engin: Extra inputs are not permitted"),
+        (["--set", "budgets.run.euros=3"], "budgets.run.euros: there is no such key"),
+        (["--set", "extract.engin=sglang"], "extract.engin: there is no such key"),
         (["--set", "input=documents/all/"], "documents/all/ has no placeholder such as {date}"),
         (["--set", "input=documents/{date:%H}/"], "{date:%H} has %H: of a day there are"),
         (["--set", "input=documents/{date:%m-%d}/"], "the {date} of documents/{date:%m-%d}/ has no year"),

@@ -90,7 +90,7 @@ def test_a_row_whose_server_does_not_start_is_told_and_the_others_go_on(
         (["--scenario", "auto+chunks=0"], "chunks is a number above zero, not 0"),
         (["--scenario", "auto+path=both"], "path is one of bare, job, raydata, not 'both'"),
         (["--scenario", "auto+lengths=no/such.txt"], "lengths is a file with a number a line"),
-        (["--scenario", "auto+api_key=x"], "api_key: Extra inputs are not permitted"),
+        (["--scenario", "auto+api_key=x"], "api_key: there is no such key"),
         (["--scenario", "fastest"], "--scenario fastest: there are dev_16gb"),
         (["--servers", "0"], "--servers: numbers above zero are expected"),
         (["--set", "sglang.flags.grammar_backend=regex"], "sglang.flags.grammar_backend"),

@@ -122,7 +122,9 @@ def test_the_same_question_is_asked_once(tmp_path: Path, fake: FakeServer) -> No
     assert profiles == {"c000": ["d000", "d001"], "c002": ["d002"]}
 
 
-def test_faults_become_dead_letters_and_are_asked_again_on_request(tmp_path: Path, fake: FakeServer) -> None:
+def test_faults_become_dead_letters_and_are_asked_again_on_request(
+    tmp_path: Path, fake: FakeServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = [row(n) for n in range(8)]
     for number, fault in ((1, "truncated"), (3, "invalid*2"), (5, "400"), (6, "503*2")):
         rows[number]["text"] += f" [[fault:{fault}]]"
@@ -130,6 +132,7 @@ def test_faults_become_dead_letters_and_are_asked_again_on_request(tmp_path: Pat
     rows += [row(8, text=" "), {"document_id": "long", "company_id": "long", "text": long}]
     source, output = write(tmp_path / "in.parquet", rows), tmp_path / "out"
     assert job(source, output, fake.url, "--set", "max_dead_fraction=0.3") == 3  # it is published all the same
+    assert "4 dead (1 empty, 1 invalid, 1 too_long, 1 truncated)" in " ".join(capsys.readouterr().out.split())
     census(output, ids(rows))
     dead = {d["document_id"]: d for d in rows_of(output, "dead_letters")}
     faults = {"d001": "truncated", "d003": "invalid", "d005": "too_long", "d008": "empty"}

@@ -104,6 +104,16 @@ def test_json_is_the_published_row(out: Path, capsys: pytest.CaptureFixture[str]
         assert told == {key: value for key, value in whole.items() if key not in show.HEAVY}
 
 
+def test_an_output_that_is_not_finished_says_so(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = shutil.copytree(out, tmp_path / "begun", ignore=shutil.ignore_patterns("manifest.json"))
+    assert show.main([str(begun)]) == 2
+    assert "a run has begun and is not finished, the same command goes on with it" in capsys.readouterr().err
+    assert show.main([str(tmp_path / "nowhere")]) == 2
+    assert capsys.readouterr().err.endswith("so nothing is published there\n")
+
+
 def test_a_company_that_is_not_there(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert show.main([str(out), "emo"]) == 2
     assert "COMPANY 'emo' has no profile" in (said := capsys.readouterr().err) and "did you mean emoji?" in said

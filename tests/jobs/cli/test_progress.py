@@ -117,7 +117,7 @@ def test_a_log_says_that_servers_start() -> None:
     log = io.StringIO()
     with Progress(Console(file=log, width=200), 3, servers=3, ready=lambda: 1, every_s=0.05):
         assert eventually(lambda: "\n" in log.getvalue())
-    assert log.getvalue().splitlines()[0] == "extract  0 of 3 chunks, servers 1 ready, 2 starting"
+    assert log.getvalue().splitlines()[0] == "extract  0 of 3 chunks, 1 of 3 servers ready"
 
 
 def test_servers_that_cannot_be_counted_stop_nothing() -> None:
@@ -139,10 +139,29 @@ def test_a_terminal_sees_pace_servers_and_faults() -> None:
         progress.stats.add(answers(GOOD, replace(BAD, message="[bold]no[/bold] \x1b[31mred")))
         assert eventually(lambda: progress.ready == 2)
     said = Text.from_ansi(screen.getvalue()).plain
-    for told in ("2 of 4", "1 answered", "1 failed", "1,234 from the ledger", "servers 2 ready", "50%", "chunks/s"):
+    for told in ("2 of 4", "1 answered", "1 failed", "1,234 from the ledger", "2 servers ready", "50%", "chunks/s"):
         assert told in said
     assert "invalid: [bold]no[/bold]" in said
     assert "\x1b[31mred" not in screen.getvalue()
+
+
+def test_on_a_narrow_terminal_no_number_is_cut() -> None:
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=60, soft_wrap=True)
+    with Progress(terminal, 4, from_ledger=1_234, servers=2, ready=lambda: 2) as progress:
+        progress.stats.add(answers(GOOD))
+        assert eventually(lambda: progress.ready == 2)
+    said = " ".join(Text.from_ansi(screen.getvalue()).plain.split())
+    assert "1 answered · 0 failed · 1,234 from the ledger" in said and "2 servers ready" in said
+
+
+def test_a_log_says_why_chunks_fail() -> None:
+    log = io.StringIO()
+    with Progress(Console(file=log, width=200), 3, from_ledger=5) as progress:
+        progress.stats.add(answers(GOOD, replace(BAD, message="no answer " * 50)))
+    (line,) = log.getvalue().splitlines()
+    assert line.startswith("extract  2 of 3 chunks (5 more are in the ledger), 1 answered, 1 failed, ")
+    assert "; last fault invalid: no answer no answer" in line and line.endswith(" …")
 
 
 def test_nothing_is_shown_where_nothing_is_to_do() -> None:

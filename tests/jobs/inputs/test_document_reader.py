@@ -221,8 +221,9 @@ def test_a_column_that_is_nowhere_is_the_operators_mistake(tmp_path: Path) -> No
     )
     with pytest.raises(OperatorError, match="did you mean 'Headline'"):
         find_input([str(tmp_path)], Columns(title="headline"))
-    assert find_input([str(tmp_path)], Columns(title="Headline")).notes == ()
-    with pytest.raises(OperatorError, match=r"no column 'Text' among .* \(did you mean 'text'\?\)"):
+    (note,) = find_input([str(tmp_path)], Columns(title="Headline")).notes
+    assert note == "there is no column 'company_id': each document is a company of its own"
+    with pytest.raises(OperatorError, match=r"no column 'Text' \(did you mean 'text'\?\) among .* map it with"):
         find_input([str(tmp_path)], Columns(text="Text"))
 
 
@@ -256,7 +257,7 @@ def test_a_bad_optional_column_costs_that_column(tmp_path: Path, name: str, why:
     put(tmp_path / "a.parquet", with_column(name, BAD_COLUMNS[why]))
     put(tmp_path / "b.parquet", table(**{name: ["2024", "2025"]}))
     found = find_input([str(tmp_path)], Columns())
-    (note,) = found.notes
+    _, note = found.notes  # the first: there is no company_id
     assert note.startswith(f"column '{name}' {why}") and "in 1 of 2 files" in note and "a.parquet" in note
     assert [r[name] for r in rows_in(tmp_path)] == [None, None, "2024", "2025"]
 
