@@ -66,9 +66,9 @@ class Dialect:
 
     def __str__(self) -> str:
         """What is unusual about it, in words."""
-        told = [] if self.logprobs else ["no log-probabilities, confidence goes without them"]
-        told += [] if self.max_tokens == "max_tokens" else [f"{self.max_tokens} for max_tokens"]
-        return "; ".join([*told, *(f"no {name}" for name in sorted(self.omitted))])
+        parts = [] if self.logprobs else ["no log-probabilities, confidence goes without them"]
+        parts += [] if self.max_tokens == "max_tokens" else [f"{self.max_tokens} for max_tokens"]
+        return "; ".join([*parts, *(f"no {name}" for name in sorted(self.omitted))])
 
 
 def _names(refusal: str, parameter: str) -> bool:
@@ -122,13 +122,13 @@ def _text(message: dict[str, Any], reason: str | None) -> str:
     Where both are blank, the thoughts, for which some servers take an answer; if they were cut, they are none."""
     calls = message.get("tool_calls")
     functions = [_dict(call).get("function") for call in calls] if isinstance(calls, list) else []
-    parts = [_said(_dict(call).get("arguments")) for call in (*functions, message.get("function_call"))]
-    content, arguments = _unquoted(_said(message.get("content"))), _unquoted("".join(parts))
+    parts = [_text_in(_dict(call).get("arguments")) for call in (*functions, message.get("function_call"))]
+    content, arguments = _unquoted(_text_in(message.get("content"))), _unquoted("".join(parts))
     if arguments.strip() and not OBJECT_START.search(content):
         return arguments
     if content.strip():
         return content
-    thoughts = [_said(message.get(name)) for name in ("reasoning_content", "reasoning")]
+    thoughts = [_text_in(message.get(name)) for name in ("reasoning_content", "reasoning")]
     is_answer = JSON_START.match if normal_reason(reason) in CUT_OFF else OBJECT_START.search
     return next(filter(is_answer, thoughts), content)
 
@@ -142,7 +142,7 @@ def _unquoted(text: str) -> str:
     return inner if isinstance(inner, str) else text
 
 
-def _said(value: Any) -> str:
+def _text_in(value: Any) -> str:
     """A text that came as such, in parts, or as JSON that was parsed already."""
     if isinstance(value, list):
         return "".join(map(_part, value))
@@ -154,11 +154,11 @@ def _said(value: Any) -> str:
 def _part(part: Any) -> str:
     """The text of a part of a message; thoughts are no part of it."""
     if not isinstance(part, dict):
-        return _said(part)
+        return _text_in(part)
     if part.get("type") in ("thinking", "reasoning"):
         return ""
     text = part.get("text", part.get("json"))
-    return _said(_dict(part.get("text")).get("value", text))
+    return _text_in(_dict(part.get("text")).get("value", text))
 
 
 def _dict(value: Any) -> dict[str, Any]:
@@ -180,7 +180,7 @@ MODELS_TEXT = re.compile(r'"(?:choices|content|text|delta|response)"\s*:\s*["\[{
 PROBE_S = 30
 PROBE_PARAMS = SamplingParams(temperature=0, frequency_penalty=0, presence_penalty=0, max_tokens=1, seed=0)
 OMITTABLE = ("temperature", "frequency_penalty", "presence_penalty", "seed")
-TOLD_WHY = (400, 403, 422)  # statuses that mean little without their body
+EXPLAINED_BY_BODY = (400, 403, 422)  # statuses that mean little without their body
 NEWER_MAX_TOKENS = "max_completion_tokens"
 ENVIRONMENT = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 FAILURE_REASONS = {"error", "network_error", "insufficient_system_resource", "internal_error", "server_error"}
@@ -282,20 +282,20 @@ class Connection:
         except (ValueError, RecursionError) as error:
             page = text[:MAX_ERROR_BYTES].decode("utf-8", errors="replace")
             of_server = page.lstrip()[:1] == "<" or (len(text) < MAX_NOTE_BYTES and not MODELS_TEXT.search(page))
-            said = words(page, self.address.api_key, document) if of_server else ""
-            told = f"{len(text):,} bytes" + (f" that say: {said}" if said else "")
-            raise Unreachable(f"the reply is no JSON ({type(error).__name__}, {told})") from None
+            message = words(page, self.address.api_key, document) if of_server else ""
+            content = f"{len(text):,} bytes" + (f" that say: {message}" if message else "")
+            raise Unreachable(f"the reply is no JSON ({type(error).__name__}, {content})") from None
 
     def _broken(self, error: BaseException) -> Exception:
         """The error of a connection that failed."""
-        said = words(str(error), self.address.api_key)
-        if "CERTIFICATE_VERIFY_FAILED" in said:
+        message = words(str(error), self.address.api_key)
+        if "CERTIFICATE_VERIFY_FAILED" in message:
             return OperatorError(
-                f"{self.address.url} shows a certificate that is not trusted here ({said}): "
+                f"{self.address.url} shows a certificate that is not trusted here ({message}): "
                 "set SSL_CERT_FILE to the file of its authority"
             )
         return Unreachable(
-            f"the connection failed ({_of_the_system(error) or f'{type(error).__name__}: {said}'})", broken=True
+            f"the connection failed ({_of_the_system(error) or f'{type(error).__name__}: {message}'})", broken=True
         )
 
     async def _list(self) -> HttpReply:
@@ -372,7 +372,7 @@ async def _raise_for_status(response: Any) -> None:
         try:
             body = await _read(response.aiter_bytes(), MAX_ERROR_BYTES)
         except Unreachable:
-            if response.status_code in TOLD_WHY:
+            if response.status_code in EXPLAINED_BY_BODY:
                 raise
             body = b""
         raise StatusError(response.status_code, body.decode("utf-8", errors="replace"), response.headers)

@@ -305,8 +305,8 @@ def error_codes(text: str) -> list[str]:
         return []
     body = body[0] if isinstance(body, list) and body else body
     holders = (body.get("error"), body) if isinstance(body, dict) else ()
-    found = (holder.get(name) for holder in holders if isinstance(holder, dict) for name in CODE_NAMES)
-    return [one_line(str(code))[:LONG_ECHO] for code in found if isinstance(code, str | int)]
+    codes = (holder.get(name) for holder in holders if isinstance(holder, dict) for name in CODE_NAMES)
+    return [one_line(str(code))[:LONG_ECHO] for code in codes if isinstance(code, str | int)]
 
 
 def retry_after(status: int, headers: Mapping[str, str], text: str = "") -> float | None:

@@ -18,7 +18,7 @@ from actors.retrying_client import Client
 from actors.servers.supervisor import DIRECT, log_line
 
 REPORT_S = 5.0
-TOLD_AFTER = 3  # reports that failed in a row
+LOGGED_AFTER = 3  # reports that failed in a row
 PAGE_TIMEOUT_S = 5
 NO_FAULT = "none"
 
@@ -95,7 +95,7 @@ class MetricsReporter:
                 return
             except Exception as error:
                 failed += 1  # a server that reads a burst of long prompts answers the next time
-                if failed == TOLD_AFTER:
+                if failed == LOGGED_AFTER:
                     log_line(f"{self._server}: metrics are not reported ({type(error).__name__}: {error})")
 
     def report(self, client: Client) -> None:

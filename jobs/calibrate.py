@@ -87,13 +87,13 @@ def read_companies(published: PublishedRun, model: type[BaseModel], labels: Labe
         raise OperatorError(
             "no labelled company stands in the run's plan under a field that has labels: check company_id and --map"
         )
-    found = {company_id: LabelledCompany(company_id, NO_KIND, 0) for company_id in sorted(planned)}
+    companies = {company_id: LabelledCompany(company_id, NO_KIND, 0) for company_id in sorted(planned)}
     kinds = published.kinds()
-    documents: dict[str, set[str]] = {company_id: set() for company_id in found}
-    for company_id, company in found.items():
+    documents: dict[str, set[str]] = {company_id: set() for company_id in companies}
+    for company_id, company in companies.items():
         known = {field.name: labels.label(company_id, field) for field in fields}
         company.labels = {name: label for name, label in known.items() if label is not None}
-    for batch in batched_by(sorted(found), lambda company_id: len(planned[company_id]), CHUNKS_READ_TOGETHER):
+    for batch in batched_by(sorted(companies), lambda company_id: len(planned[company_id]), CHUNKS_READ_TOGETHER):
         answers = published.answers([chunk_id for company_id in batch for chunk_id in planned[company_id]])
         by_chunk = {row["chunk_id"]: row for row in answers.to_pylist() if row["replies"]}
         for chunk in published.chunks(batch):
@@ -101,11 +101,11 @@ def read_companies(published: PublishedRun, model: type[BaseModel], labels: Labe
             documents[company_id] |= {piece.document_id for piece in chunk.pieces}
             if chunk.chunk_id in by_chunk:
                 seen = seen_in(model, chunk, by_chunk[chunk.chunk_id])
-                found[company_id].seen += [(chunk.chunk_id, one) for one in seen]
-    for company_id, company in found.items():
+                companies[company_id].seen += [(chunk.chunk_id, one) for one in seen]
+    for company_id, company in companies.items():
         company.kind = kinds.get(company_id, NO_KIND)
         company.documents = len(documents[company_id])
-    return list(found.values())
+    return list(companies.values())
 
 
 def _fitted(published: PublishedRun, companies: Sequence[LabelledCompany]) -> Fitted:

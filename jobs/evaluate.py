@@ -49,15 +49,15 @@ def run(
     known = load_labels(labels, label_keys)
     published = PublishedRun.at(profiles)
     model = profile_model(schema) if schema else published.model()
-    found = score(published, model, known, documents, alone=model_alone, by_kind=by is not None)
+    result = score(published, model, known, documents, alone=model_alone, by_kind=by is not None)
     out = console()
-    show_score(out, found)
+    show_score(out, result)
     if errors:
-        show_mistakes(out, found, errors)
+        show_mistakes(out, result, errors)
     if json_file:
         manifest = published.manifest
         head = {"run_id": manifest.run_id, "fingerprint": manifest.fingerprint, "versions": manifest.versions}
-        figures = to_json({**head, **vars(found)}, indent=2, inf_nan_mode="null", fallback=str)
+        figures = to_json({**head, **vars(result)}, indent=2, inf_nan_mode="null", fallback=str)
         write_file(json_file, figures.decode() + "\n", "--json")
     return DONE
 

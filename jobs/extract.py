@@ -65,23 +65,23 @@ def run(
     stages = Stages()
     if engine.engine == "sglang" and not plan_only:
         ray_cluster.require_gpus(1)  # before the model's files are fetched for none
-    this, found = prepare(input, output, ledger, limit, Options.of(engine), output_table)
+    this, documents = prepare(input, output, ledger, limit, Options.of(engine), output_table)
     record, events = this.record(input, limit), Lineage(this.settings.lineage)
     with ray_cluster.connected():
         required = ChunkState.required(retry_failed=retry_failed)
         if plan_only:
-            planned = plan.plan(this, found)
+            planned = plan.plan(this, documents)
             show_notes(planned)
             work = extract.work_of(this, planned, this.ledger.index(), required)
             print_plan(planned, work, Rates.of(this, spent_by_published(this), chunks_per_s))
             return DONE
         ray_cluster.require_gpus(this.fleet.gpus)
-        told = LineageRun(this.storage.url, this, input, record.began_at)
+        event_run = LineageRun(this.storage.url, this, input, record.began_at)
         with (
             lease(this.storage, this.run_id, wait=LOG.print if wait else None),
-            events.reported(told) as complete,
+            events.reported(event_run) as complete,
         ):
-            planned = plan.plan(this, found)
+            planned = plan.plan(this, documents)
             before = compact(this.ledger, this.ledger.index())
             for path in before.skipped:
                 LOG.print(f"skipped  {this.ledger.storage.full(path)} is no segment of the ledger")
@@ -116,7 +116,7 @@ def prepare(
     if limit is not None and limit < 0:
         raise OperatorError(f"--limit {limit}: a number of documents is expected")
     settings, servers = options.resolve()
-    found = document_reader.find_input(inputs, settings.columns, limit)
+    documents = document_reader.find_input(inputs, settings.columns, limit)
     refuse_own_output(inputs, output, "--output")
     refuse_own_output(inputs, ledger, "--ledger")
     run_id = new_run_id()
@@ -125,7 +125,7 @@ def prepare(
     schema = profile_schema(this.model)
     for table in tables:
         check_table(table, this.storage, schema)
-    return this, found
+    return this, documents
 
 
 def show_result(run: Run, published: Manifest, stats: RunStats, stages: Stages) -> int:

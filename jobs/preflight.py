@@ -53,17 +53,17 @@ def run(
     as_json: Annotated[bool, flag("print the checks as JSON", name="--json")] = False,
 ) -> int:
     """Print each check, or all as JSON."""
-    found = []
+    checks = []
     folders = {"output": output, "ledger": ledger}
     for check in run_checks(input, folders, Options.of(engine), output_table, start=start):
-        found.append(check)
+        checks.append(check)
         if not as_json:
             show_checks(check)
-    wrong = sum(check.state == "wrong" for check in found)
+    wrong = sum(check.state == "wrong" for check in checks)
     if as_json:
-        print(json.dumps([asdict(check) for check in found], indent=2, ensure_ascii=False))
+        print(json.dumps([asdict(check) for check in checks], indent=2, ensure_ascii=False))
     else:
-        PlainConsole().print(f"{wrong} of {len(found)} are wrong" if wrong else "ready", style="bold")
+        PlainConsole().print(f"{wrong} of {len(checks)} are wrong" if wrong else "ready", style="bold")
     return MISTAKE if wrong else DONE
 
 
@@ -120,13 +120,13 @@ def check_started_server(servers: Fleet, settings: Settings) -> list[Check]:
             asking = (
                 ray.remote(check_servers).options(num_gpus=servers.gpus, max_retries=0).remote(servers, settings)
             )
-            found: list[Check] = ray.get(asking, timeout=2 * settings.servers.start_timeout_s)
+            checks: list[Check] = ray.get(asking, timeout=2 * settings.servers.start_timeout_s)
         except ray.exceptions.RayError as error:
             message = str(ray_cluster.reason(error) or error)
             return [
                 Check("server", "wrong", message, "the cluster has to have a node for it, and the server a GPU")
             ]
-    return found
+    return checks
 
 
 def check_servers(servers: Fleet, settings: Settings) -> list[Check]:
@@ -137,8 +137,8 @@ def check_servers(servers: Fleet, settings: Settings) -> list[Check]:
     try:
         address = server.start()
         ready = Check("server", "ok", f"{server.name} is ready after {time.monotonic() - began:.0f} s")
-        found = check_server(address, settings, schema, server.name)
-        return found if servers.engine == "endpoint" else [ready, *found]
+        checks = check_server(address, settings, schema, server.name)
+        return checks if servers.engine == "endpoint" else [ready, *checks]
     except ProfilesError as error:
         return [Check("server", "wrong", str(error))]
     finally:

@@ -68,8 +68,8 @@ def show_one(published: PublishedRun, company_id: str, *, as_json: bool) -> None
 
 def show_some(published: PublishedRun, search: str | None, skip: int, limit: int, *, as_json: bool) -> None:
     """Some companies, a line each, and how to see more."""
-    found = _listed(published, search)
-    shown = list(islice(found, skip, skip + limit))
+    companies = _listed(published, search)
+    shown = list(islice(companies, skip, skip + limit))
     if as_json:
         for row in shown:
             print(json.dumps(row, ensure_ascii=False, default=str))
@@ -80,7 +80,7 @@ def show_some(published: PublishedRun, search: str | None, skip: int, limit: int
         out.print(f"no company{more}" + (f" holds {search!r}" if search else ""))
         return
     out.print(profile_table(shown, published.schema()))
-    if next(found, None):
+    if next(companies, None):
         of = "" if search else f" of {published.manifest.counts.companies:,}"
         out.print(f"{skip + 1:,} to {skip + len(shown):,}{of}, more with --skip {skip + len(shown)}", style="dim")
 
@@ -92,8 +92,8 @@ def _find(published: PublishedRun, company_id: str) -> ShownRow:
         for batch in published.storage.read_batches(file.path, ROWS_SHOWN_AT_ONCE):
             rows = batch.filter(pc.equal(batch["company_id"], company_id)).to_pylist()
             if rows:
-                found: ShownRow = rows[0]
-                return found
+                company: ShownRow = rows[0]
+                return company
     alike = [row["company_id"] for row in islice(_listed(published, company_id), SUGGESTED)]
     hint = f": did you mean {' or '.join(alike)}?" if alike else ": --search TEXT finds others"
     raise OperatorError(f"COMPANY {company_id!r} has no profile in {published.storage.full('')}{hint}")

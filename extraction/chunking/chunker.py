@@ -282,10 +282,10 @@ def known_of(documents: Sequence[Document]) -> KnownCompany:
 
 def distinct(chunks: Sequence[Chunk]) -> list[Chunk]:
     """One chunk for each question; the same text in several documents keeps all its places."""
-    found: dict[str, list[Chunk]] = {}
+    by_id: dict[str, list[Chunk]] = {}
     for chunk in chunks:
-        found.setdefault(chunk.chunk_id, []).append(chunk)
-    return [replace(same[0], pieces=_places(same)) if len(same) > 1 else same[0] for same in found.values()]
+        by_id.setdefault(chunk.chunk_id, []).append(chunk)
+    return [replace(same[0], pieces=_places(same)) if len(same) > 1 else same[0] for same in by_id.values()]
 
 
 def _places(chunks: Sequence[Chunk]) -> tuple[Piece, ...]:
@@ -332,10 +332,10 @@ class Original:
 
 def originals(chunks: Iterable[Chunk]) -> list[Original]:
     """The documents that some chunks were made of, in order of their first chunk."""
-    found: dict[str, Original] = {}
+    documents: dict[str, Original] = {}
     for chunk in chunks:
         for piece in chunk.pieces:
-            document = found.setdefault(
+            document = documents.setdefault(
                 piece.document_id,
                 Original(piece.document_id, piece.document_type, piece.document_date, piece.source_path),
             )
@@ -347,6 +347,6 @@ def originals(chunks: Iterable[Chunk]) -> list[Original]:
                 if start <= edit.start < edit.end <= start + len(text)
             )
             document.parts.append(OriginalPart(start, text, chunk.chunk_id, unread))
-    for document in found.values():
+    for document in documents.values():
         document.parts.sort(key=lambda part: (part.start, part.end))
-    return list(found.values())
+    return list(documents.values())

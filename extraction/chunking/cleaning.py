@@ -52,10 +52,10 @@ class Boilerplate:
 
     def left_out(self, text: str) -> list[tuple[int, int]]:
         """Spans of whole lines that a document's text can do without; none if it holds nothing else."""
-        found = list(self._runs(text)) if self.repeated else []
-        bounds = [0, *(bound for span in found for bound in span), len(text)]
+        runs = list(self._runs(text)) if self.repeated else []
+        bounds = [0, *(bound for span in runs for bound in span), len(text)]
         kept = (text[start:end] for start, end in zip(bounds[::2], bounds[1::2], strict=True))
-        return found if any(map(str.strip, kept)) else []
+        return runs if any(map(str.strip, kept)) else []
 
     def _runs(self, text: str) -> Iterator[tuple[int, int]]:
         """Runs of repeated lines that another text keeps."""
@@ -164,17 +164,17 @@ def _mended(text: str, left_out: Sequence[tuple[int, int]]) -> Iterator[Change]:
 
 def _differences(original: str, read: str) -> list[Change]:
     """Where two lines differ. What is changed within a word and at most two letters apart is one change."""
-    found: list[list[int]] = []
+    changes: list[list[int]] = []
     for step in Levenshtein.opcodes(original, read):
         if step.tag == "equal":
             continue
         start, end, new_start, new_end = step.src_start, step.src_end, step.dest_start, step.dest_end
-        between = original[found[-1][1] : start] if found else " "
+        between = original[changes[-1][1] : start] if changes else " "
         if len(between) <= 2 and not any(map(str.isspace, between)):
-            found[-1][1], found[-1][3] = end, new_end
+            changes[-1][1], changes[-1][3] = end, new_end
         else:
-            found.append([start, end, new_start, new_end])
-    return [(start, end, read[new_start:new_end]) for start, end, new_start, new_end in found]
+            changes.append([start, end, new_start, new_end])
+    return [(start, end, read[new_start:new_end]) for start, end, new_start, new_end in changes]
 
 
 def _changed(text: str, changes: Iterable[Change]) -> Clean:
@@ -201,10 +201,10 @@ def _defused(text: str, read: Clean) -> Clean:
 
 
 def _defusals(read: Clean) -> Iterator[Edit]:
-    for found in DEFUSED.finditer(read.text):
-        start, end, within = read.span(found.start(), found.end())
+    for match in DEFUSED.finditer(read.text):
+        start, end, within = read.span(match.start(), match.end())
         if not within:
-            yield Edit(found.start(), len(found[0]), start, end, found[0])
+            yield Edit(match.start(), len(match[0]), start, end, match[0])
 
 
 def _add(edits: list[Edit], text: str, edit: Edit) -> None:

@@ -65,13 +65,13 @@ class Outline:
 
 def _above(levels: Sequence[int]) -> list[int]:
     """For each heading the number of the one that it stands below, -1 without one."""
-    found: list[int] = []
+    parents: list[int] = []
     for number, level in enumerate(levels):
         above = number - 1
         while above >= 0 and levels[above] >= level:
-            above = found[above]
-        found.append(above)
-    return found
+            above = parents[above]
+        parents.append(above)
+    return parents
 
 
 def heading_level(line: str, alone: bool = False) -> int:
@@ -204,12 +204,12 @@ class Splitter:
 
     def _headings(self, earliest: int, latest: int) -> list[int]:
         """Beginnings of the headings of the highest level."""
-        found = [h for h in self.outline.between(earliest, latest) if not self._below_heading(h.start)]
-        highest = min((heading.level for heading in found), default=0)
-        return [heading.start for heading in found if heading.level == highest]
+        headings = [h for h in self.outline.between(earliest, latest) if not self._below_heading(h.start)]
+        highest = min((heading.level for heading in headings), default=0)
+        return [heading.start for heading in headings if heading.level == highest]
 
     def _breaks(self, pattern: re.Pattern[str], earliest: int, latest: int) -> list[int]:
-        return [found.end() for found in pattern.finditer(self.text, earliest, latest)]
+        return [match.end() for match in pattern.finditer(self.text, earliest, latest)]
 
     def _line_that_fits(self, start: int, earliest: int, limit: int) -> int | None:
         """The last line break before `earliest`, if the line behind it fits a chunk."""
@@ -252,5 +252,5 @@ def halves(content: str) -> tuple[str, str] | None:
         return None
     splitter = Splitter(content, Outline(content), Ruler(content, len))
     cut = splitter.end_of_piece(begin, int(MOST_OF_TWO * length))
-    above = [found[0] for found in headers if found.end() <= cut and not shape.match(content, cut)]
+    above = [header[0] for header in headers if header.end() <= cut and not shape.match(content, cut)]
     return content[:cut], "".join(above[-1:]) + content[cut:]

@@ -44,13 +44,13 @@ def metadata(path: Path) -> dict[str, Any]:
 
 def _entries(data: mmap.mmap) -> dict[str, Any]:
     (count,) = struct.unpack_from("<Q", data, 16)
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     offset = 24
     for _ in range(count):
         key, offset = _value(data, STRING, offset)
         (kind,) = struct.unpack_from("<I", data, offset)
-        found[key], offset = _value(data, kind, offset + 4)
-    return found
+        values[key], offset = _value(data, kind, offset + 4)
+    return values
 
 
 def _value(data: mmap.mmap, kind: int, offset: int) -> tuple[Any, int]:
@@ -301,16 +301,16 @@ def _sentencepiece_merges(
     vocabulary: Mapping[str, int], kinds: Sequence[int], scores: Sequence[float]
 ) -> list[tuple[str, str]]:
     """Every split of a token into two others, in the order in which SentencePiece joins them: by score."""
-    found: list[tuple[float, int, int, str, str]] = []
+    merges: list[tuple[float, int, int, str, str]] = []
     for word, number in vocabulary.items():
         if kinds[number] != NORMAL:
             continue
         for cut in range(1, len(word)):
             left, right = vocabulary.get(word[:cut]), vocabulary.get(word[cut:])
             if left is not None and right is not None:
-                found.append((-scores[number], left, right, word[:cut], word[cut:]))
-    found.sort(key=lambda merge: merge[0])
-    return [(left, right) for *_, left, right in found]
+                merges.append((-scores[number], left, right, word[:cut], word[cut:]))
+    merges.sort(key=lambda merge: merge[0])
+    return [(left, right) for *_, left, right in merges]
 
 
 @lru_cache(maxsize=8)

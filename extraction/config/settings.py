@@ -357,17 +357,17 @@ def profile_model(named: str) -> type[BaseModel]:
         )
     module, _, name = named.partition(":")
     try:
-        found = getattr(importlib.import_module(module), name, None)
+        model = getattr(importlib.import_module(module), name, None)
     except Exception as error:  # whatever the user's own module raises
-        said, remedy = one_line(f"{type(error).__name__}: {error}"), "mend the module, or install what it imports"
+        reason, remedy = one_line(f"{type(error).__name__}: {error}"), "mend the module, or install what it imports"
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
-            said = f"there is no module {error.name}"
+            reason = f"there is no module {error.name}"
             remedy = "PYTHONPATH has to hold the folder that it is in, here and on every node of a cluster"
-        raise OperatorError(f"the profile model {named!r} can't be imported ({said}): {remedy}") from None
-    if not (isinstance(found, type) and issubclass(found, BaseModel)):
-        what = "is no pydantic model" if found is not None else f"is not there: {module} has no {name}"
+        raise OperatorError(f"the profile model {named!r} can't be imported ({reason}): {remedy}") from None
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        what = "is no pydantic model" if model is not None else f"is not there: {module} has no {name}"
         raise OperatorError(f"the profile model {named!r} {what}")
-    return found
+    return model
 
 
 def load_settings(path: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -445,8 +445,8 @@ def refused(
     meant = _meant(where[-1], known, where[:-1])
     key = ".".join(where)
     place = source if source == f"--set {key}" else f"{source}: {key}"
-    said = "there is no such key" if first["type"] == "extra_forbidden" else first["msg"]
-    return OperatorError(f"{place}: {said}{given}{meant}")
+    message = "there is no such key" if first["type"] == "extra_forbidden" else first["msg"]
+    return OperatorError(f"{place}: {message}{given}{meant}")
 
 
 def _meant(name: str, known: Iterable[str], within: Sequence[str] = ()) -> str:

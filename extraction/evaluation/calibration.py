@@ -194,13 +194,13 @@ def _weights(rows: Sequence[FitRow]) -> FloatArray:
 def minima(fields: Mapping[str, Field], rows: Sequence[Judged], precision: float) -> Minima:
     """What values need to be published: what gives the precision over all and KIND_PRECISION in each kind of
     documents, and more for a field of checkable values that would be less than CHECKED_PRECISION right."""
-    found = {"default": least_confidence(rows, precision, KIND_PRECISION)}
+    least = {"default": least_confidence(rows, precision, KIND_PRECISION)}
     for name, one in fields.items():
         its = [row for row in rows if row.field == name]
-        kept = [row.right for row in its if row.confidence >= found["default"]]
+        kept = [row.right for row in its if row.confidence >= least["default"]]
         if one.rule.find and len(its) >= KIND_VALUES and sum(kept) < CHECKED_PRECISION * len(kept):
-            found[name] = least_confidence(its, CHECKED_PRECISION)
-    return found
+            least[name] = least_confidence(its, CHECKED_PRECISION)
+    return least
 
 
 def least_confidence(rows: Sequence[Judged], precision: float, of_each_kind: float = 0.0) -> float:

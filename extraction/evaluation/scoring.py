@@ -53,9 +53,9 @@ def shares(above: npt.ArrayLike, below: npt.ArrayLike) -> list[Interval]:
 def ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> FloatArray:
     """Element by element, NaN where there is nothing below."""
     over, under = np.asarray(above, np.float64), np.asarray(below, np.float64)
-    found: FloatArray = np.full(np.broadcast(over, under).shape, np.nan)
-    np.divide(over, under, out=found, where=under > 0)
-    return found
+    quotients: FloatArray = np.full(np.broadcast(over, under).shape, np.nan)
+    np.divide(over, under, out=quotients, where=under > 0)
+    return quotients
 
 
 def f1(precision: float, recall: float) -> float:
@@ -173,14 +173,16 @@ class Scorer:
             for accepted, keys, by in zip(truth, given, self.comparators, strict=True)
         ]
         one, other = self._compared(gold), self._compared(given)
-        found = one.compare_with(other, include_confusion_matrix=True, add_derived_metrics=False)
-        by_field = found["confusion_matrix"]["fields"]
+        compared = one.compare_with(other, include_confusion_matrix=True, add_derived_metrics=False)
+        by_field = compared["confusion_matrix"]["fields"]
         return [by_field[field.name]["overall"] for field in self.fields]
 
     def _compared(self, keys: Sequence[list[str]]) -> Any:
         """Keys as stickler's model; of a field of one value the first."""
         rows = zip(self.fields, keys, strict=True)
-        return self.model(**{f.name: (found if _is_list(f) else found[0]) if found else None for f, found in rows})
+        return self.model(
+            **{f.name: (values if _is_list(f) else values[0]) if values else None for f, values in rows}
+        )
 
     def mistakes(
         self, company_id: str, profile: Mapping[str, Any], labels: Sequence[Label | None], counts: FieldCounts
@@ -221,5 +223,5 @@ def _is_list(field: Field) -> bool:
 def _keys(field: Field, values: Iterable[Any]) -> list[str]:
     """The keys of values, each once."""
     rule = field.rule
-    found = (rule.key_of(value) for value in values if rule.quote_of(value) is not None)
-    return list(dict.fromkeys(key for key in found if key))
+    keys = (rule.key_of(value) for value in values if rule.quote_of(value) is not None)
+    return list(dict.fromkeys(key for key in keys if key))

@@ -47,8 +47,8 @@ def numerals(digits: str, text: str) -> Iterator[Span]:
         if alone == digits:
             yield start, start + len(digits)
         elif digits in NO_DIGIT.sub("", alone) and not (alone.isascii() and alone.isdigit()):
-            found = (match for pattern in NUMERALS for match in pattern.finditer(text, start, end))
-            yield from sorted({match.span() for match in found if NO_DIGIT.sub("", match["digits"]) == digits})
+            matches = (match for pattern in NUMERALS for match in pattern.finditer(text, start, end))
+            yield from sorted({match.span() for match in matches if NO_DIGIT.sub("", match["digits"]) == digits})
 
 
 def fractions(value: float, text: str) -> Iterator[Span]:

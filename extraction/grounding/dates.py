@@ -37,24 +37,24 @@ Numbers = Sequence[re.Match[str]]
 
 def dates(text: str) -> dict[datetime.date, list[Span]]:
     """The places of all dates in a text, each by every day that it may mean."""
-    found: dict[datetime.date, list[Span]] = {}
+    places: dict[datetime.date, list[Span]] = {}
     numbers, at = list(DIGITS.finditer(text)), 0
     while at < len(numbers):
         count, days, span = _date_at(text, numbers[at : at + 3])
         for day in days:
-            found.setdefault(day, []).append(span)
+            places.setdefault(day, []).append(span)
         at += count or 1
-    return found
+    return places
 
 
-def places_of(moment: str, text: str, found: dict[datetime.date, list[Span]]) -> Iterator[Span]:
+def places_of(moment: str, text: str, places: dict[datetime.date, list[Span]]) -> Iterator[Span]:
     """Where a date or a date with its time, in ISO 8601, stands in a text; `found` are the text's dates."""
     match = ISO_MOMENT.fullmatch(moment)
     if match is None:
         return
     hour, minute = int(match[2] or 0), match[3] or "00"
     clock = _clock(hour, minute)
-    for start, end in found.get(_day(match[1]), ()):
+    for start, end in places.get(_day(match[1]), ()):
         near = text[max(0, start - NEAR_A_DATE) : start] + " " + text[end : end + NEAR_A_DATE]
         if (hour, minute) == (0, "00") or clock.search(near):
             yield start, end
@@ -146,8 +146,8 @@ def _numeric(one: str, two: str, three: str) -> list[tuple[str, str, str]]:
     """Years, months and days that three numbers may be."""
     if len(one) == 4:
         return [(one, two, three)]
-    found = [(three, two, one), (three, one, two)]
-    return found if len(three) == 4 else [*found, (one, two, three)]
+    orders = [(three, two, one), (three, one, two)]
+    return orders if len(three) == 4 else [*orders, (one, two, three)]
 
 
 def _read(count: int, span: Span, parts: Sequence[tuple[str, str, str]]) -> tuple[int, list[datetime.date], Span]:
@@ -202,7 +202,7 @@ def _month(word: str) -> frozenset[int]:
 def _names() -> dict[str, frozenset[int]]:
     """Months by their folded names and short names in every official language; of names of several words by each
     long one."""
-    found: dict[str, set[int]] = {name: {month} for month, name in enumerate(ROMAN, 1)}
+    names: dict[str, set[int]] = {name: {month} for month, name in enumerate(ROMAN, 1)}
     for language in official_languages():
         for widths in Locale.parse(language).months.values():
             for month, name in [*widths["wide"].items(), *widths["abbreviated"].items()]:
@@ -210,6 +210,6 @@ def _names() -> dict[str, frozenset[int]]:
                     continue
                 words = [_folded(word) for word in name.split()]
                 for word in words if len(words) == 1 else (w for w in words if len(w) >= SHORTEST_STEM):
-                    found.setdefault(word, set()).add(month)
-    found.pop("", None)
-    return {name: frozenset(months) for name, months in found.items()}
+                    names.setdefault(word, set()).add(month)
+    names.pop("", None)
+    return {name: frozenset(months) for name, months in names.items()}

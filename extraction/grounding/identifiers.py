@@ -61,8 +61,8 @@ def _national() -> dict[str, tuple[ModuleType, ...]]:
     """The standards of each country (ISO code) for its companies' numbers."""
     packages = (module.name.rstrip("_") for module in pkgutil.iter_modules(stdnum.__path__) if module.ispkg)
     countries = [name for name in packages if len(name) == 2 and name != "eu"]
-    found: dict[str, list[Any]] = {cc: [get_cc_module(cc, kind) for kind in NUMBER_KINDS] for cc in countries}
-    return {cc.upper(): tuple(dict.fromkeys(filter(None, modules))) for cc, modules in found.items()}
+    by_country: dict[str, list[Any]] = {cc: [get_cc_module(cc, kind) for kind in NUMBER_KINDS] for cc in countries}
+    return {cc.upper(): tuple(dict.fromkeys(filter(None, modules))) for cc, modules in by_country.items()}
 
 
 @cache
@@ -81,8 +81,8 @@ def numbers_in(text: str, countries: tuple[str, ...]) -> Iterator[Number]:
 
 def _numbers_in_run(text: str, begin: int, stop: int, countries: tuple[str, ...]) -> Iterator[Number]:
     """The numbers in one run of capitals and digits; a number may be some of its words, the longest first."""
-    found = NUMBER_WORD.finditer(text, begin, next(NUMBER_END.finditer(text, stop)).start())
-    words = [(match.start(), match.start() + len(_number_of(match[0]))) for match in found]
+    matches = NUMBER_WORD.finditer(text, begin, next(NUMBER_END.finditer(text, stop)).start())
+    words = [(match.start(), match.start() + len(_number_of(match[0]))) for match in matches]
     at = 0
     while at < len(words):
         last = at

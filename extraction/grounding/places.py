@@ -32,23 +32,23 @@ def _codes() -> frozenset[str]:
 def _names() -> dict[str, str]:
     """ISO codes by what countries are called: names in all languages, codes of two and three letters, countries
     that are parts of one (England)."""
-    found: dict[str, str] = {}
+    codes_by_name: dict[str, str] = {}
     for language in official_languages():
         for code, name in Locale.parse(language).territories.items():
             if code in _codes():
-                found.setdefault(text_key(name), code)
+                codes_by_name.setdefault(text_key(name), code)
     for country in pycountry.countries:
         for attribute in ("name", "official_name", "common_name", "alpha_2", "alpha_3"):
             if name := getattr(country, attribute, None):
-                found.setdefault(text_key(name), country.alpha_2)
+                codes_by_name.setdefault(text_key(name), country.alpha_2)
     for alias, codes in get_global("territory_aliases").items():
         if len(codes) == 1 and alias.isalpha() and codes[0] in _codes():
-            found.setdefault(text_key(alias), codes[0])
+            codes_by_name.setdefault(text_key(alias), codes[0])
     for unit in pycountry.subdivisions:
         if unit.type == "Country":
-            found.setdefault(text_key(unit.name.split(" [")[0]), unit.country_code)
-    found.pop("", None)
-    return found
+            codes_by_name.setdefault(text_key(unit.name.split(" [")[0]), unit.country_code)
+    codes_by_name.pop("", None)
+    return codes_by_name
 
 
 def country_key(value: Any) -> str:

@@ -143,7 +143,7 @@ class Text:
             return value
         return " ".join(quote.translate(UNSEEN).split())
 
-    def _whole(self, said: str, quote: str) -> str:
+    def _whole(self, value: str, quote: str) -> str:
         """What is said, with the words whole that are broken in a quote: as they stand elsewhere in the text, as
         they are said, or without the hyphen before a small letter."""
 
@@ -157,7 +157,7 @@ class Text:
             kept = hyphen in "-\u2010" and not (space and after[0].islower())
             return f"{before}{'-' if kept else ''}{after}"
 
-        return WORD_WITH_HYPHEN.sub(join, said)
+        return WORD_WITH_HYPHEN.sub(join, value)
 
     def _places(self, value: Any) -> Iterator[Span]:
         if isinstance(value, bool) or value is None:
@@ -165,34 +165,34 @@ class Text:
         if isinstance(value, (int, float)):
             yield from self._numbers(value)
             return
-        said = str(value)
-        for spelling in spellings(said):
+        words = str(value)
+        for spelling in spellings(words):
             for span in chain(_wholes(spelling, self.text), self._folded_places(spelling)):
-                if not self._is_part(span, said):
+                if not self._is_part(span, words):
                     yield span
-        if is_moment(said):
-            yield from places_of(said, self.text, self._dates)
+        if is_moment(words):
+            yield from places_of(words, self.text, self._dates)
             return
-        if ISO_CLOCK.fullmatch(said):
-            yield from times(said, self.text)
+        if ISO_CLOCK.fullmatch(words):
+            yield from times(words, self.text)
             return
-        yield from self._code(said)
-        yield from self._spaced(said)
-        yield from self._punctuated(said)
-        yield from self._rejoined(said)
-        yield from self._glued(said)
-        yield from self._fuzzy(said)
+        yield from self._code(words)
+        yield from self._spaced(words)
+        yield from self._punctuated(words)
+        yield from self._rejoined(words)
+        yield from self._glued(words)
+        yield from self._fuzzy(words)
 
-    def _is_part(self, span: Span, said: str) -> bool:
+    def _is_part(self, span: Span, value: str) -> bool:
         """Whether a place is a part of an address: where a name is no name, and an address another one."""
-        if "." not in said:
+        if "." not in value:
             return self._in_address(span)
-        if " " in said or not ("@" in said or is_url(said)):
+        if " " in value or not ("@" in value or is_url(value)):
             return False
         start, end = span
-        goes_on = PATH_GOES_ON if "/" in SCHEME_PREFIX.sub("", said).rstrip("/") else ADDRESS_GOES_ON
+        goes_on = PATH_GOES_ON if "/" in SCHEME_PREFIX.sub("", value).rstrip("/") else ADDRESS_GOES_ON
         before, sign = self.text[max(0, start - 2) : max(0, start - 1)], self.text[max(0, start - 1) : start]
-        joined = is_spaced(before) and sign in (("-", "+", ".") if "@" in said else ("-",))
+        joined = is_spaced(before) and sign in (("-", "+", ".") if "@" in value else ("-",))
         return joined or goes_on.match(self.text, end) is not None
 
     def _in_address(self, span: Span) -> bool:
@@ -267,8 +267,8 @@ class Text:
         if first == first.lower() != first.title():
             return
         for family in filter(self._shows, families(name)):
-            for found in glued(name, self._folded.text, family):
-                span = self._folded.origin(*found)
+            for place in glued(name, self._folded.text, family):
+                span = self._folded.origin(*place)
                 if span and (first == first.lower() or self.text[span[0]] != self.text[span[0]].lower()):
                     yield span
 
@@ -284,11 +284,11 @@ class Text:
         wanted = " ".join(fold_text(value).split())
         if " " not in wanted or len(wanted) < FUZZY_LENGTH:
             return
-        found = fuzz.partial_ratio_alignment(wanted, self._folded.text, score_cutoff=FUZZY)
-        if found is None or found.dest_end - found.dest_start < FUZZY_LENGTH:
+        alignment = fuzz.partial_ratio_alignment(wanted, self._folded.text, score_cutoff=FUZZY)
+        if alignment is None or alignment.dest_end - alignment.dest_start < FUZZY_LENGTH:
             return
         text = self._folded.text
-        start, end = found.dest_start, found.dest_end
+        start, end = alignment.dest_start, alignment.dest_end
         while start > 0 and WORD_CHARACTER.match(text[start - 1]) and WORD_CHARACTER.match(text[start]):
             start -= 1
         while end < len(text) and WORD_CHARACTER.match(text[end]) and WORD_CHARACTER.match(text[end - 1]):
@@ -307,14 +307,14 @@ class Text:
 def spellings(value: str) -> tuple[str, ...]:
     """Ways in which a document may write a value: a web address with or without its scheme, or in the letters that
     its codes stand for; a UUID without hyphens."""
-    found = [value.strip()]
+    written = [value.strip()]
     if "." in value:
-        bare = SCHEME_PREFIX.sub("", found[0]).rstrip("/")
-        found += [bare, WWW.sub("", bare)]
-        found += [_decoded(one) for one in found if "%" in one or "xn--" in one]
-    elif UUID.fullmatch(found[0]):
-        found.append(found[0].replace("-", ""))
-    return tuple(spelling for spelling in dict.fromkeys(found) if any(map(str.isalnum, spelling)))
+        bare = SCHEME_PREFIX.sub("", written[0]).rstrip("/")
+        written += [bare, WWW.sub("", bare)]
+        written += [_decoded(one) for one in written if "%" in one or "xn--" in one]
+    elif UUID.fullmatch(written[0]):
+        written.append(written[0].replace("-", ""))
+    return tuple(spelling for spelling in dict.fromkeys(written) if any(map(str.isalnum, spelling)))
 
 
 def _decoded(address: str) -> str:

@@ -5,7 +5,7 @@ and ISIN (python-stdnum). A finder only adds evidence: it refuses nothing, and t
 says.
 
     list(find_emails("Write to sales@acme.example.", Hints()))
-    # [Found(value='sales@acme.example', start=9, end=27)]
+    # [FoundValue(value='sales@acme.example', start=9, end=27)]
 """
 
 import re
@@ -37,7 +37,7 @@ DIGIT_RUN = re.compile(rb"0(?:-{0,4}0){6,}")
 BEFORE_A_PHONE, BEHIND_A_PHONE = 12, 40  # characters: of a bracket or a plus sign, of an extension
 
 
-class Found(NamedTuple):
+class FoundValue(NamedTuple):
     """A value and where it stands in the text."""
 
     value: Any
@@ -52,82 +52,82 @@ class Hints:
     countries: tuple[str, ...] = ()
 
 
-Finder = Callable[[str, Hints], Iterator[Found]]
+Finder = Callable[[str, Hints], Iterator[FoundValue]]
 
 
-def find_phones(text: str, hints: Hints) -> Iterator[Found]:
+def find_phones(text: str, hints: Hints) -> Iterator[FoundValue]:
     """Telephone numbers with their country's code, and those that are valid in one of the hinted countries."""
     for start, end in _digit_runs(text):
         for place, number in _phones(text[start:end], hints.countries):
-            yield Found(number, start + place, start + place + len(number))
+            yield FoundValue(number, start + place, start + place + len(number))
 
 
 @lru_cache(maxsize=16_384)
 def _phones(text: str, countries: tuple[str, ...]) -> tuple[tuple[int, str], ...]:
     """The numbers in a part of a text, which many documents of a company repeat."""
-    found: dict[int, str] = {}
+    numbers: dict[int, str] = {}
     for region in countries or (None,):  # each finds those with a country's code too
         for match in phonenumbers.PhoneNumberMatcher(text, region):
-            found.setdefault(match.start, match.raw_string)
-    return tuple(found.items())
+            numbers.setdefault(match.start, match.raw_string)
+    return tuple(numbers.items())
 
 
 def _digit_runs(text: str) -> list[tuple[int, int]]:
     """Where telephone numbers may stand, with what the matcher looks at around them: it is slow on all else."""
-    found: list[tuple[int, int]] = []
+    runs: list[tuple[int, int]] = []
     for match in DIGIT_RUN.finditer(DIGIT_SHAPES.of(text)):
         start, end = max(0, match.start() - BEFORE_A_PHONE), match.end() + BEHIND_A_PHONE
-        if found and start <= found[-1][1]:
-            start, _ = found.pop()
-        found.append((start, end))
-    return found
+        if runs and start <= runs[-1][1]:
+            start, _ = runs.pop()
+        runs.append((start, end))
+    return runs
 
 
-def find_emails(text: str, hints: Hints) -> Iterator[Found]:
+def find_emails(text: str, hints: Hints) -> Iterator[FoundValue]:
     """Mail addresses."""
     yield from _emails(text)
 
 
 @lru_cache(maxsize=TEXTS_KEPT)
-def _emails(text: str) -> tuple[Found, ...]:
-    found = []
+def _emails(text: str) -> tuple[FoundValue, ...]:
+    emails = []
     for domain in DOMAIN.finditer(text):
         local = NOT_LOCAL.split(text[max(0, domain.start() - LONGEST_LOCAL) : domain.start()])[-1]
         start = domain.start() - len(local)
         value = text[start : domain.end()].rstrip(ENDS)
         if local and is_email(value):
-            found.append(Found(value, start, start + len(value)))
-    return tuple(found)
+            emails.append(FoundValue(value, start, start + len(value)))
+    return tuple(emails)
 
 
-def find_websites(text: str, hints: Hints) -> Iterator[Found]:
+def find_websites(text: str, hints: Hints) -> Iterator[FoundValue]:
     """Web addresses that say that they are some: with `http://`, `https://` or `www.`."""
     yield from _websites(text)
 
 
 @lru_cache(maxsize=TEXTS_KEPT)
-def _websites(text: str) -> tuple[Found, ...]:
+def _websites(text: str) -> tuple[FoundValue, ...]:
     lower = text.encode("ascii", "replace").lower()  # a byte a character
-    found, end = [], 0
+    websites, end = [], 0
     for start in sorted(at for sign in WEB_SIGNS for at in everywhere(sign, lower)):
         if start >= end and (match := WEB.match(text, start)):
             end = match.end()
             value = match[0].rstrip(ENDS)
             if is_url(value):
-                found.append(Found(value, start, start + len(value)))
-    return tuple(found)
+                websites.append(FoundValue(value, start, start + len(value)))
+    return tuple(websites)
 
 
-def find_tax_ids(text: str, hints: Hints) -> Iterator[Found]:
+def find_tax_ids(text: str, hints: Hints) -> Iterator[FoundValue]:
     """Tax and company numbers as text: with their country's prefix, written as their standard writes them, or valid
     in one of the hinted countries. An EIN has no check digit: it counts where it is written as one."""
     for number in numbers_in(text, hints.countries):
         if number.scheme not in ("LEI", "ISIN"):
-            yield Found(text[number.start : number.end], number.start, number.end)
+            yield FoundValue(text[number.start : number.end], number.start, number.end)
 
 
-def find_identifiers(text: str, hints: Hints) -> Iterator[Found]:
+def find_identifiers(text: str, hints: Hints) -> Iterator[FoundValue]:
     """The same, LEI and ISIN too, as items with `scheme`, `value` and `issuer`."""
     for number in numbers_in(text, hints.countries):
         item = {"scheme": number.scheme, "value": text[number.start : number.end], "issuer": None}
-        yield Found(item, number.start, number.end)
+        yield FoundValue(item, number.start, number.end)

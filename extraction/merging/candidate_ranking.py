@@ -50,14 +50,14 @@ def candidates(
 ) -> list[Candidate]:
     """All values of a field, in the order of their keys. `trust` and `dates` are by document."""
     values = evidence.of(field.name)
-    found = []
+    ranked = []
     for key in sorted({key for key, _ in values}):
         supports = [values[key, grounded] for grounded in (True, False) if (key, grounded) in values]
         grounded = (key, True) in values
         if field.rule.verbatim and grounded:
             supports = supports[:1]
-        found.append(_candidate(key, supports, trust, dates, grounded=grounded))
-    return found
+        ranked.append(_candidate(key, supports, trust, dates, grounded=grounded))
+    return ranked
 
 
 def _candidate(
@@ -94,11 +94,11 @@ def _spelled(sample: Sequence[Observation]) -> Any:
 
 def surest(*documents: Mapping[str, float]) -> dict[str, float]:
     """Documents with the greatest of their probabilities, in the order of their ids."""
-    found = dict(documents[0])
+    highest = dict(documents[0])
     for some in documents[1:]:
         for document_id, probability in some.items():
-            found[document_id] = max(probability, found.get(document_id, 0.0))
-    return dict(sorted(found.items()))
+            highest[document_id] = max(probability, highest.get(document_id, 0.0))
+    return dict(sorted(highest.items()))
 
 
 def weight_of(documents: Mapping[str, float], trust: Mapping[str, float]) -> float:
@@ -137,14 +137,14 @@ def agreement(rule: Rule, ranked: Sequence[Candidate], trust: Mapping[str, float
     `confidence.of_company`). Items of a list are no rivals of each other."""
     compared = ranked[:ALIKE_COMPARED] if len(ranked) > 1 else ()
     total = sum(c.weight for c in ranked if c.grounded)
-    found = []
+    confidences = []
     for place, one in enumerate(ranked):
         documents = backing(one, compared, rule.likeness) if place < len(compared) else one.documents
         rivals = rule.kind != "union" and total > 0
         weight = one.weight if documents is one.documents else weight_of(documents, trust)
         share = min(1.0, weight / total) if rivals else 1.0
-        found.append(of_company(max(one.documents.values(), default=0.0), share, len(documents)))
-    return found
+        confidences.append(of_company(max(one.documents.values(), default=0.0), share, len(documents)))
+    return confidences
 
 
 def judged(

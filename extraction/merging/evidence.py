@@ -131,9 +131,9 @@ class Evidence:
         for document_id, described in other.documents.items():
             self._describe(document_id, described)
 
-    def _describe(self, document_id: str, told: tuple[str, str]) -> None:
-        if told >= self.documents.get(document_id, told):
-            self.documents[document_id] = told
+    def _describe(self, document_id: str, described: tuple[str, str]) -> None:
+        if described >= self.documents.get(document_id, described):
+            self.documents[document_id] = described
 
     def drop(self, documents: Set[str]) -> None:
         """Leave out what some documents say."""

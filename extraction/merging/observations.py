@@ -16,7 +16,7 @@ from extraction.grounding.contacts import country_of_host, website_key
 from extraction.grounding.places import country_code, country_key
 from extraction.grounding.text_folding import Span
 from extraction.grounding.text_search import Text
-from extraction.grounding.value_finders import Found, Hints, find_emails, find_websites
+from extraction.grounding.value_finders import FoundValue, Hints, find_emails, find_websites
 from extraction.merging.confidence import MOST_SURE, Calibration, Signals, uncalibrated
 from extraction.merging.evidence import Observation, canonical
 from extraction.prompting.reply_parsing import Parsed
@@ -99,8 +99,8 @@ class Source:
             span = (quoted and text.find(wanted, within=quoted)) or text.find(wanted)
             if span is None and rule.spellings:
                 finds = (text.find_exactly, text.find_in_word)
-                found = (find(spelling) for find in finds for spelling in rule.spellings_of(wanted))
-                span = next(filter(None, found), None)
+                spans = (find(spelling) for find in finds for spelling in rule.spellings_of(wanted))
+                span = next(filter(None, spans), None)
             if span and (there := _as_written(value, text, span)):
                 places.append(GroundedValue(number, span, there))
         return places
@@ -164,15 +164,15 @@ class GroundedReply:
         """The countries that the answer and the addresses in the text name."""
         given = [country_code(v.value) for v in self.values if v.field.rule.key is country_key]
         hosts = [
-            country_of_host(found.value)
+            country_of_host(value.value)
             for text in self.source.texts
             for find in (find_emails, find_websites)
-            for found in find(text.text, Hints())
+            for value in find(text.text, Hints())
         ]
         hosts.append(country_of_host(self.known.website or ""))
         return Hints(tuple(dict.fromkeys(filter(None, (*given, *hosts)))))
 
-    def rivals(self, number: int, one: Found, all_: Sequence[tuple[str, Found]]) -> int:
+    def rivals(self, number: int, one: FoundValue, all_: Sequence[tuple[str, FoundValue]]) -> int:
         """How many other values of a finder in a piece may as well be the company's: of a known company that the
         piece names, those that stand at least as near to its name; else all."""
         mentions = self.mentions[number]
@@ -181,12 +181,12 @@ class GroundedReply:
         own = _distance(one, mentions)
         return sum(_distance(other, mentions) <= own for _, other in all_) - 1
 
-    def finder_values(self, field: Field) -> list[list[tuple[str, Found]]]:
+    def finder_values(self, field: Field) -> list[list[tuple[str, FoundValue]]]:
         """For each piece, what the field's finder reads in it, with keys; the first place of each."""
         rule = field.rule
         pieces = []
         for text in self.source.texts:
-            by_key: dict[str, Found] = {}
+            by_key: dict[str, FoundValue] = {}
             for one in rule.found_in(text.text, self.hints):
                 by_key.setdefault(rule.key_of(one.value), one)
             pieces.append([(key, one) for key, one in by_key.items() if key])
@@ -220,8 +220,8 @@ def observe(
     calibration: Calibration | None = None,
 ) -> list[Observation]:
     """The observations in one answer; none where it abstains."""
-    found = seen(parsed, content, pieces, known)
-    return [one.observation(chunk_id, _probability(one, calibration)) for one in found]
+    values = seen(parsed, content, pieces, known)
+    return [one.observation(chunk_id, _probability(one, calibration)) for one in values]
 
 
 def _probability(one: Seen, calibration: Calibration | None) -> float:
@@ -239,19 +239,19 @@ def seen(
     answer = GroundedReply(parsed, Source(content, pieces), known)
     if answer.abstains and not known.name:
         return
-    found = {field: answer.finder_values(field) for field in facts(type(parsed.profile)) if field.rule.find}
+    finder_values = {field: answer.finder_values(field) for field in facts(type(parsed.profile)) if field.rule.find}
     given: dict[tuple[Field, int], set[str]] = {}
     for value, places in zip(answer.values, answer.places, strict=True):
         if not value.field.rule.verbatim:
             yield from _reading(answer, value)
             continue
         for place in places:
-            if value.field in found:
+            if value.field in finder_values:
                 given.setdefault((value.field, place.number), set()).add(place.value.key)
-            yield _of_reply(answer, place, found.get(value.field))
+            yield _of_reply(answer, place, finder_values.get(value.field))
         if not places:  # of no document in particular: the newest, which stands last
             yield Seen(value, answer.source.pieces[-1], NO_PLACE, _ungrounded(answer, value))
-    for field, pieces_values in found.items():
+    for field, pieces_values in finder_values.items():
         for number, values in enumerate(pieces_values):
             for key, one in values if answer.mentions[number] or not answer.abstains else ():
                 if key not in given.get((field, number), ()) and _fits(field, one.value):
@@ -259,12 +259,12 @@ def seen(
 
 
 def _of_reply(
-    answer: GroundedReply, place: GroundedValue, found: Sequence[Sequence[tuple[str, Found]]] | None
+    answer: GroundedReply, place: GroundedValue, finder_values: Sequence[Sequence[tuple[str, FoundValue]]] | None
 ) -> Seen:
     """A value of the model where it stands."""
     value, text, rule = place.value, answer.source.texts[place.number], place.value.field.rule
     piece, (start, end) = answer.source.pieces[place.number], place.span
-    here = found[place.number] if found else ()
+    here = finder_values[place.number] if finder_values else ()
     same = next((one for key, one in here if key == value.key), None) if here else None
     signals = Signals(
         logprob=value.logprob,
@@ -280,7 +280,7 @@ def _of_reply(
 
 
 def _of_finder(
-    answer: GroundedReply, value: ReplyValue, number: int, one: Found, all_: Sequence[tuple[str, Found]]
+    answer: GroundedReply, value: ReplyValue, number: int, one: FoundValue, all_: Sequence[tuple[str, FoundValue]]
 ) -> Seen:
     """A value of a finder where it stands."""
     piece = answer.source.pieces[number]
@@ -300,9 +300,9 @@ def _ungrounded(answer: GroundedReply, value: ReplyValue) -> Signals:
     return Signals(value.logprob, answer.subject, grounded=answer.grounded, known=answer.is_known)
 
 
-def _distance(found: Found, mentions: Sequence[Span]) -> int:
+def _distance(value: FoundValue, mentions: Sequence[Span]) -> int:
     """Characters from the nearest mention of the company to a value."""
-    return min(max(found.start - end, BEFORE_A_NAME * (start - found.end), 0) for start, end in mentions)
+    return min(max(value.start - end, BEFORE_A_NAME * (start - value.end), 0) for start, end in mentions)
 
 
 def _reading(answer: GroundedReply, value: ReplyValue) -> Iterator[Seen]:
@@ -341,22 +341,22 @@ def _fits(field: Field, value: Any) -> bool:
 def _as_written(value: ReplyValue, text: Text, span: Span) -> ReplyValue | None:
     """A value as a place bears it out: words the way they are written there, an item without those of its
     parts that do not stand near; None where one of these may not be null."""
-    said = value.value
-    if said == text.text[span[0] : span[1]]:
+    given = value.value
+    if given == text.text[span[0] : span[1]]:
         return value
-    if isinstance(said, str) and not value.field.number:
-        return value.with_value(text.as_written(said, span))
-    if not value.field.parts or not isinstance(said, dict):
+    if isinstance(given, str) and not value.field.number:
+        return value.with_value(text.as_written(given, span))
+    if not value.field.parts or not isinstance(given, dict):
         return value
     near = Text(text.text[max(0, span[0] - NEAR_AN_ITEM) : span[1] + NEAR_AN_ITEM])
-    there = dict(said)
+    there = dict(given)
     for name, nullable in value.field.parts:
-        if said.get(name) is None:
+        if given.get(name) is None:
             continue
-        place = near.find(said[name])
+        place = near.find(given[name])
         if place is None and not nullable:
             return None
-        there[name] = place and near.as_written(said[name], place)
+        there[name] = place and near.as_written(given[name], place)
     return value.with_value(there)
 
 

@@ -18,15 +18,15 @@ def clusters(rule: Rule, ranked: Sequence[Candidate]) -> list[list[Candidate]]:
     """Items that are one, best first: each joins the first cluster that it is like every member of, so
     that a chain of small differences never ties two different ones together."""
     alike = rule.likeness or (_misspelt if rule.fuzzy else None)
-    found: list[list[Candidate]] = []
+    groups: list[list[Candidate]] = []
     for one in ranked:
-        same = (c for c in found if alike and all(alike(one.key, member.key) for member in c))
+        same = (c for c in groups if alike and all(alike(one.key, member.key) for member in c))
         cluster = next(same, None)
         if cluster is None:
-            found.append([one])
+            groups.append([one])
         else:
             cluster.append(one)
-    return found
+    return groups
 
 
 def _misspelt(one: str, other: str) -> bool:
@@ -43,10 +43,10 @@ def _letter_off(one: str, other: str) -> bool:
     return long and Levenshtein.distance(one, other, score_cutoff=1) <= 1
 
 
-def joined(found: Sequence[Sequence[Candidate]], trust: Mapping[str, float]) -> list[Candidate]:
+def joined(groups: Sequence[Sequence[Candidate]], trust: Mapping[str, float]) -> list[Candidate]:
     """Each cluster as one value, written as its best member; best supported first."""
     items = []
-    for cluster in found:
+    for cluster in groups:
         documents = surest(*(c.documents for c in cluster))
         one = cluster[0]._replace(
             value=_filled(cluster),

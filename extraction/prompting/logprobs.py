@@ -53,8 +53,8 @@ def _ends(text: str, tokens: Sequence[Token]) -> list[int] | None:
         elif REPLACEMENT in token:
             if not inside:
                 following = next((t for t, _ in tokens[number + 1 :] if t and REPLACEMENT not in t), "")
-                found = text.find(following, position + 1) if following else len(text)
-                position, inside = (found if found >= 0 else len(text)), True
+                at = text.find(following, position + 1) if following else len(text)
+                position, inside = (at if at >= 0 else len(text)), True
         elif inside and text.startswith(token, position):
             position, inside = position + len(token), False
         elif position < len(text):

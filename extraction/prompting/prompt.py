@@ -60,20 +60,16 @@ class Prompt(BaseModel):
         description="How a reply says that the text does not state a field: by `null` (`[]` for a list), or by "
         "leaving it out (`omitted`), which takes fewer tokens; the instructions have to say the same",
     )
-    shown: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
-        default=None,
-        description="Numbers of the examples that are sent, from 1, in this order; `null` sends all",
-    )
 
     def messages(self, model: type[BaseModel], content: str) -> list[Message]:
         """The chat for one chunk, its content as the last user message."""
-        told = {"{fields}": field_guide, "{schema}": compact_schema}
+        guides = {"{fields}": field_guide, "{schema}": compact_schema}
         instructions = self.instructions.strip()
-        for place, tell in told.items():
+        for place, guide in guides.items():
             if place in instructions:
-                instructions = instructions.replace(place, tell(model))
+                instructions = instructions.replace(place, guide(model))
         turns: list[Message] = [{"role": "system", "content": instructions}]
-        for example in self._shown():
+        for example in self.examples:
             profile = json.dumps(self._written(example.profile, model), ensure_ascii=False)
             known = KnownCompany(example.company_name, example.website)
             shown = known_header(known) + content_of(example.title, defused(example.text.strip()))[0]
@@ -90,16 +86,8 @@ class Prompt(BaseModel):
         """An example's profile as a reply is to be written."""
         return without_empty(profile, model) if self.optional else profile
 
-    def _shown(self) -> list[Example]:
-        """The examples in the order in which they are shown."""
-        numbers = range(1, len(self.examples) + 1) if self.shown is None else self.shown
-        return [self.examples[number - 1] for number in numbers]
-
     def check(self, model: type[BaseModel]) -> None:
         """Raise OperatorError unless every example's profile is one that the model type accepts."""
-        last = max(self.shown or (0,))
-        if last > len(self.examples):
-            raise OperatorError(f"prompt.shown: there is no example {last}, the last is {len(self.examples)}")
         for number, example in enumerate(self.examples, start=1):
             profile = copy.deepcopy(example.profile)
             if self.optional:
@@ -125,10 +113,8 @@ def _misfit(profile: dict[str, Any], model: type[BaseModel]) -> str | None:
 
 
 def prompt_digest(prompt: Mapping[str, Any] | None) -> str:
-    """What tells a prompt, as settings are written down, from others. `unstated` counts where it says what prompts
-    before it did not."""
-    told = {key: value for key, value in (prompt or {}).items() if (key, value) != ("unstated", "null")}
-    return hashlib.sha256(json.dumps(told if prompt else prompt, sort_keys=True).encode()).hexdigest()[:16]
+    """What tells a prompt, as settings are written down, from others."""
+    return hashlib.sha256(json.dumps(prompt, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def content_of(title: str | None, text: str) -> tuple[str, int]:
@@ -143,8 +129,8 @@ def content_of(title: str | None, text: str) -> tuple[str, int]:
 
 def known_header(known: KnownCompany) -> str:
     """The line before a text whose company the input knows; nothing where it knows none."""
-    told = ", ".join(" ".join(part.split()) for part in (known.name, known.website) if part)
-    return defused(f"COMPANY: {told}\n\n") if told else ""
+    names = ", ".join(" ".join(part.split()) for part in (known.name, known.website) if part)
+    return defused(f"COMPANY: {names}\n\n") if names else ""
 
 
 def defused(text: str) -> str:
@@ -188,14 +174,14 @@ def _properties(schema: Node) -> list[tuple[str, str]]:
     definitions = schema.get("$defs", {})
 
     def walk(node: Node, prefix: str) -> list[tuple[str, str]]:
-        found: list[tuple[str, str]] = []
+        leaves: list[tuple[str, str]] = []
         for name, inner in node["properties"].items():
             path, shape, described = prefix + name, shape_of(inner, definitions), inner.get("description", "")
             if shape.get("type") == "array" and "items" in shape:
                 path, shape = path + "[]", shape_of(shape["items"], definitions)
             if form := _form(shape):
                 described = f"{described} ({form})".strip()
-            found += walk(shape, path + ".") if "properties" in shape else [(path, described)]
-        return found
+            leaves += walk(shape, path + ".") if "properties" in shape else [(path, described)]
+        return leaves
 
     return walk(schema, "")

@@ -27,9 +27,9 @@ LONGEST_LOOP = 4_000  # characters
 
 def loops(reply: str) -> bool:
     """Whether a reply ends in the same thing said again and again, or in a long blank."""
-    said = reply.rstrip()
-    backwards = said[: -LONGEST_LOOP - 1 : -1]
-    return len(reply) - len(said) >= BLANK_RUN or LOOP.match(backwards) is not None
+    text = reply.rstrip()
+    backwards = text[: -LONGEST_LOOP - 1 : -1]
+    return len(reply) - len(text) >= BLANK_RUN or LOOP.match(backwards) is not None
 
 
 def one_line(text: str) -> str:
@@ -94,7 +94,7 @@ THOUGHTS_END = re.compile(
     rf"</{THINK}|\[/THINK\]|◁/think▷|<\|end\|>|<\|channel\|>(?:final|commentary)\b.{{0,80}}?<\|message\|>",
     re.IGNORECASE,
 )
-SAID = re.compile(r"<\|\w*\|>|\s+|(<|[^\s<]+)")  # what is no special token and not blank
+WORD = re.compile(r"<\|\w*\|>|\s+|(<|[^\s<]+)")  # what is no special token and not blank
 JSON_START = re.compile(r"\s*(?:\{|\[\s*[{\[])")
 OBJECT_START = re.compile(r'\{(?=\s*["}])')
 
@@ -147,8 +147,8 @@ def _only_profile(
     ends = [match.end() for match in THOUGHTS_END.finditer(reply)]
     if thinking and not ends and THOUGHTS.match(reply):
         return None
-    said = max((match.end() for match in SAID.finditer(reply) if match[1]), default=0)
-    begin = max((end for end in ends if end < said), default=0)
+    last_word = max((match.end() for match in WORD.finditer(reply) if match[1]), default=0)
+    begin = max((end for end in ends if end < last_word), default=0)
     profiles = [span for value, span in _objects(reply, begin) if _is_profile(value, model, optional)]
     return profiles[0] if len(profiles) == 1 else None
 
@@ -188,18 +188,18 @@ def _unreadable(reply: str, finish_reason: str | None, broken: str) -> ReplyFaul
     """The fault of a reply that holds no profile, by the reason for which it ended; `broken` is why it is no
     JSON."""
     reason, length = normal_reason(finish_reason), f"({len(reply):,} characters)"
-    told = f"finish_reason {one_line(finish_reason or 'none')[:LONGEST_REASON]}"
+    ended_with = f"finish_reason {one_line(finish_reason or 'none')[:LONGEST_REASON]}"
     if reason in GIVEN_UP:
-        return ReplyFault(Fault.ABORTED, f"the server gave the request up ({told})")
+        return ReplyFault(Fault.ABORTED, f"the server gave the request up ({ended_with})")
     if reason in CUT_OFF and loops(reply):
         return ReplyFault(Fault.REPETITION, f"the answer repeats itself until its limit {length}")
     if reason in CUT_OFF:
         return ReplyFault(Fault.TRUNCATED, f"the answer was cut at its limit {length}")
     if reason in FILTERED:
-        return ReplyFault(Fault.REJECTED, f"the server's content filter refused an answer ({told})")
+        return ReplyFault(Fault.REJECTED, f"the server's content filter refused an answer ({ended_with})")
     if not reply.strip():
-        return ReplyFault(Fault.INVALID, f"the answer is empty ({len(reply):,} characters, {told})")
-    return ReplyFault(Fault.INVALID, f"the answer is no JSON: {broken} ({len(reply):,} characters, {told})")
+        return ReplyFault(Fault.INVALID, f"the answer is empty ({len(reply):,} characters, {ended_with})")
+    return ReplyFault(Fault.INVALID, f"the answer is no JSON: {broken} ({len(reply):,} characters, {ended_with})")
 
 
 class Refusal(NamedTuple):
@@ -321,13 +321,13 @@ def _raising(value: Any, model: type[BaseModel]) -> list[Refusal]:
     out = set(leaves)
     if kind := _raised(value if len(leaves) > MOST_TRIED else _without(value, out), model):
         return [Refusal((), kind)]
-    found = []
+    refusals = []
     for place in leaves:
         out.remove(place)
         if kind := _raised(_without(value, out), model):
             out.add(place)
-            found.append(Refusal(place, kind))
-    return found
+            refusals.append(Refusal(place, kind))
+    return refusals
 
 
 def _raised(value: Any, model: type[BaseModel]) -> str | None:
@@ -384,10 +384,10 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    values = dict(pairs)
+    if len(values) != len(pairs):
         raise ValueError("a key stands twice")
-    return found
+    return values
 
 
 # Not strict: models write line ends into texts as they are.

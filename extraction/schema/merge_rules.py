@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 from typing import Any, Literal, TypedDict, Unpack
 
 from extraction.grounding.text_folding import text_key
-from extraction.grounding.value_finders import Finder, Found, Hints
+from extraction.grounding.value_finders import Finder, FoundValue, Hints
 
 Key = Callable[[Any], str]
 Alike = Callable[[str, str], bool]
@@ -63,11 +63,11 @@ class Rule:
 
     def key_of(self, value: Any) -> str:
         """The key of a value."""
-        said = value if self.whole else self.quote_of(value)
+        quote = value if self.whole else self.quote_of(value)
         try:
-            return str(_remembered(self.key, said))
+            return str(_remembered(self.key, quote))
         except Exception:
-            return text_key(said)
+            return text_key(quote)
 
     def spellings_of(self, value: Any) -> tuple[str, ...]:
         """How else a text may write a value."""
@@ -76,10 +76,10 @@ class Rule:
         except Exception:
             return ()
 
-    def found_in(self, text: str, hints: Hints) -> Sequence[Found]:
+    def found_in(self, text: str, hints: Hints) -> Sequence[FoundValue]:
         """What the finder reads in a text, as it stands there."""
         try:
-            return [Found(*one) for one in self.find(text, hints)] if self.find else []
+            return [FoundValue(*one) for one in self.find(text, hints)] if self.find else []
         except Exception:
             return []
 

@@ -100,7 +100,7 @@ def fields(model: type[BaseModel]) -> tuple[Field, ...]:
     type_of(stored, definitions, model.__name__)
     if root.get("type") != "object":
         raise OperatorError(f"{model.__name__} is no object with fields, as a profile is: use it as a field")
-    found: list[Field] = []
+    all_fields: list[Field] = []
     for name, annotation, declared in _declared(model):
         if name not in root["properties"]:  # it is left out of what is stored
             continue
@@ -113,17 +113,17 @@ def fields(model: type[BaseModel]) -> tuple[Field, ...]:
         if pa.types.is_struct(column.value_type if listed else column) and structure is None:
             raise OperatorError(f"{where} holds something with parts that is no pydantic model: make it one")
         if structure is not None and not listed and declared is None:
-            found += [replace(field, path=(name, *field.path)) for field in fields(structure)]
+            all_fields += [replace(field, path=(name, *field.path)) for field in fields(structure)]
             continue
         value = shape_of(node.get("items", {}), definitions) if listed else node
         rule = declared or (union() if listed else vote())
         if rule.verbatim is None:  # what is chosen from a few values is read, not copied
             rule = replace(rule, verbatim=not members_of(value) and value.get("type") != "boolean")
         _check(where, rule, value, structure, listed=listed)
-        found.append(Field((name,), rule, column, _parts(rule, structure), Decimal in items))
-    if all(field.rule.about_answer for field in found):
+        all_fields.append(Field((name,), rule, column, _parts(rule, structure), Decimal in items))
+    if all(field.rule.about_answer for field in all_fields):
         raise OperatorError(f"{model.__name__} has no field that could be published: give it one")
-    return tuple(found)
+    return tuple(all_fields)
 
 
 @cache
@@ -189,14 +189,14 @@ def shape_of(node: Node, definitions: Node) -> Node:
 def _parts(rule: Rule, structure: type[BaseModel] | None) -> tuple[tuple[str, bool], ...]:
     """The attributes of an item that are texts, numbers or dates, unless its field or they themselves are
     readings."""
-    found = []
+    parts = []
     for name, info in structure.model_fields.items() if structure and rule.verbatim else ():
         options = options_of(info.annotation)
         own = _rule_among((*info.metadata, *_metadata(info.annotation)))
         verbatim = own.verbatim if own else None
         if any(o in IN_TEXTS for o in options) if verbatim is None else verbatim:
-            found.append((name, type(None) in options))
-    return tuple(found)
+            parts.append((name, type(None) in options))
+    return tuple(parts)
 
 
 def _check(where: str, rule: Rule, value: Node, structure: type[BaseModel] | None, *, listed: bool) -> None:

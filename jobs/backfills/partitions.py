@@ -89,8 +89,8 @@ class Pattern:
             partitions = sorted((each for each in listed if each.files), key=lambda each: each.path)
             folders = {path.rstrip("/") for some in roots.values() for path in some}
             refuse_tables(self._filesystem, [], folders, f"input: {self.text}")
-            found = zip(unfit, in_threads(self._data_in, unfit), strict=True)
-            unfit = [path for path, files in found if any(is_data(file, path) for file in files)]
+            files_within = zip(unfit, in_threads(self._data_in, unfit), strict=True)
+            unfit = [path for path, files in files_within if any(is_data(file, path) for file in files)]
         example = min(unfit, default="")
         count = f"{len(unfit):,} with Parquet files have no such day or value in their names, such as {example}"
         if not partitions:
@@ -165,8 +165,8 @@ class Pattern:
 
     def _data_in(self, root: str) -> dict[str, Mapping[str, Any]]:
         """The files of a partition's folder, or the file that it is, with what the store tells of them."""
-        found, _ = files_below(self._filesystem, root)
-        return {path: info for path, info in found.items() if path == root or is_data(path, root)}
+        files, _ = files_below(self._filesystem, root)
+        return {path: info for path, info in files.items() if path == root or is_data(path, root)}
 
     def _partition(self, values: dict[str, str], roots: Sequence[str]) -> Partition:
         files: dict[str, str] = {}

@@ -216,12 +216,12 @@ class BackfillRun:
         """Send the events of a partition that has ended, unless it is published in the window alone."""
         if self.declared.publish == "window":
             return
-        events, told = self.backfill.lineage, self._lineage_run(self.declared.name, run, record.began_at)
-        events.start(told)
+        events, event_run = self.backfill.lineage, self._lineage_run(self.declared.name, run, record.began_at)
+        events.start(event_run)
         if record.counts:
-            events.complete(told, record.counts)
+            events.complete(event_run, record.counts)
         else:
-            events.fail(told, record.error or "")
+            events.fail(event_run, record.error or "")
 
     def _lineage_run(self, job: str, run: Run, began_at: str) -> LineageRun:
         return LineageRun(job, run, [self.declared.input], began_at)
@@ -238,8 +238,8 @@ class BackfillRun:
         self.budget.check_deadline()
         self.index = self.whole.ledger.index(self.index)
         partitions, window = self._published(statuses), replace(self.backfill.window, run_id=new_run_id())
-        told = self._lineage_run(f"{self.declared.name}.{WINDOW}", window, now())
-        with self.backfill.lineage.reported(told) as complete:
+        event_run = self._lineage_run(f"{self.declared.name}.{WINDOW}", window, now())
+        with self.backfill.lineage.reported(event_run) as complete:
             shown = publish_window(window, self.whole.storage, partitions, self.backfill.recipe, self.index)
             complete(shown.counts)
         self._window_over_budget = too_many_dead_letters(window, shown.counts)
@@ -251,20 +251,20 @@ class BackfillRun:
     def _published(self, statuses: Sequence[PartitionStatus]) -> dict[str, str]:
         """The run that each partition is published by, the oldest first; none where some were made by other
         settings, whose answers are not in this run's ledger."""
-        found: dict[str, str] = {}
+        published: dict[str, str] = {}
         others = 0
         for status in sorted(statuses, key=lambda each: (str(each.partition.day or ""), each.path)):
             made: PartitionRecord | Manifest | None = self.ended.get(status.path) or status.record
             if isinstance(made, PartitionRecord) and not made.published:
                 made = read_manifest(self.whole.storage.under(status.path))
             if made:
-                found[status.path] = made.run_id
+                published[status.path] = made.run_id
                 others += made.fingerprint != self.whole.fingerprint
         if others:
             LOG.print(
                 f"note     {WINDOW}: it stays as it is until {others:,} partitions are made by these settings"
             )
-        return {} if others else found
+        return {} if others else published
 
     def _exit_code(self) -> int:
         codes = {record.exit_code for record in self.ended.values()}

@@ -221,9 +221,9 @@ def _look_over(
     renumbered = np.full(len(before.files) + 1, -1, np.int32)
     renumbered[kept] = np.arange(len(kept))
     staying, gone = old.of_files(kept), old.of_files(set(range(len(before.files))) - set(kept))
-    found = in_threads(lambda each: _companies_in(output, each[1], index), new_files)
-    numbers = [np.full(len(ids), len(kept) + n, np.int32) for n, (ids, _) in enumerate(found)]
-    ids, contents = (np.concatenate([none, *(each[n] for each in found)]) for n in (0, 1))
+    companies_by_file = in_threads(lambda each: _companies_in(output, each[1], index), new_files)
+    numbers = [np.full(len(ids), len(kept) + n, np.int32) for n, (ids, _) in enumerate(companies_by_file)]
+    ids, contents = (np.concatenate([none, *(each[n] for each in companies_by_file)]) for n in (0, 1))
     places = Places(
         np.concatenate([staying.ids, ids]),
         np.concatenate([staying.contents, contents]),
@@ -259,8 +259,10 @@ def _companies_in(output: Storage, path: str, index: Index) -> tuple[Digests, Di
     changed in every run of the partition."""
     table = output.read_table(path, PLAN_COLUMNS)
     answered = index.states(digests(table["chunk_id"].to_pylist())) == ChunkState.ANSWERED
-    told = (repr(row) if known else f"{row} {path}" for row, known in zip(table.to_pylist(), answered, strict=True))
-    return _sums(digests(table["company_id"].to_pylist()), digests(told))
+    lines = (
+        repr(row) if known else f"{row} {path}" for row, known in zip(table.to_pylist(), answered, strict=True)
+    )
+    return _sums(digests(table["company_id"].to_pylist()), digests(lines))
 
 
 def _sums(ids: Digests, contents: Digests) -> tuple[Digests, Digests]:
@@ -273,9 +275,9 @@ def _sums(ids: Digests, contents: Digests) -> tuple[Digests, Digests]:
 
 def _within(ids: Digests, ordered: Digests) -> npt.NDArray[np.bool_]:
     """Which of some ids are among others, which are in order."""
-    found = np.zeros(len(ids), bool)
-    found[find_ids(ordered, ids)[0]] = True
-    return found
+    there = np.zeros(len(ids), bool)
+    there[find_ids(ordered, ids)[0]] = True
+    return there
 
 
 @dataclass(frozen=True)
@@ -384,7 +386,7 @@ def gather_files(
     for item in batch.to_pylist():
         yield pa.Table.from_pylist([{"bucket": bucket} for bucket in range(item["buckets"])], COMPANY_PARTS)
         files = {file["path"]: file["partition"] for file in item["files"]}
-        for path, found in _gathered(run, output, [*files], shared):
+        for path, companies in _gathered(run, output, [*files], shared):
             rows = [
                 {
                     "bucket": bucket_of(gathered.company_id, buckets),
@@ -394,7 +396,7 @@ def gather_files(
                     "answered": answered,
                     "gathered": pickle.dumps(gathered),
                 }
-                for gathered, chunks, answered in found
+                for gathered, chunks, answered in companies
             ]
             yield pa.Table.from_pylist(rows, COMPANY_PARTS)
 
@@ -422,17 +424,17 @@ def _gathered(
     answers = run.ledger.read(shared.index.places(ids), chunk_ids.combine_chunks())
     answered = set(chunk_ids.filter(pa.array(states == ChunkState.ANSWERED)).to_pylist())
     for path, keys in wanted.items():
-        found: dict[str, tuple[Gathered, int, int]] = {}
+        totals: dict[str, tuple[Gathered, int, int]] = {}
         companies = pc.unique(keys["company_id"])
         for table in output.read_batches(path, CHUNKS_MERGED_AT_ONCE):
             table = table.filter(pc.is_in(table["company_id"], value_set=companies))
             for company_id, group in groupby(answered_chunks(table, answers), key=lambda pair: pair[0].company_id):
                 some = list(group)
-                total, chunks, known = found.get(company_id, (Gathered(company_id), 0, 0))
+                total, chunks, known = totals.get(company_id, (Gathered(company_id), 0, 0))
                 total.update(gather(run.model, company_id, some, run.calibration))
                 known += sum(chunk.chunk_id in answered for chunk, _ in some)
-                found[company_id] = total, chunks + len(some), known
-        yield path, [*found.values()]
+                totals[company_id] = total, chunks + len(some), known
+        yield path, [*totals.values()]
 
 
 def _wanted(output: Storage, path: str, shared: SharedWindow) -> pa.Table:
@@ -449,8 +451,8 @@ def merge_buckets(block: pa.Table, run: Run, reference: Sequence[Any]) -> pa.Tab
     gc.set_threshold(COLLECTED_AFTER)
     shared: SharedWindow = ray.get(reference[0])
     buckets = pc.unique(block["bucket"]).to_pylist()
-    told = [_write_bucket(run, n, block.filter(pc.equal(block["bucket"], n)), shared) for n in buckets]
-    return pa.Table.from_pylist(told, BUCKETS)
+    merged = [_write_bucket(run, n, block.filter(pc.equal(block["bucket"], n)), shared) for n in buckets]
+    return pa.Table.from_pylist(merged, BUCKETS)
 
 
 def _write_bucket(run: Run, bucket: int, parts: pa.Table, shared: SharedWindow) -> dict[str, Any]:
@@ -501,9 +503,9 @@ def _merged(
         gathered: Gathered = pickle.loads(part["gathered"])
         gathered.drop(total.sources.keys() & gathered.sources.keys())
         total.update(gathered)
-    found = company_row(run, total)
-    documents = found.row["documents"] if found.row else []
-    accounted = [*documents, *(letter.document_id for letter in found.dead_letters)]
+    merged = company_row(run, total)
+    documents = merged.row["documents"] if merged.row else []
+    accounted = [*documents, *(letter.document_id for letter in merged.dead_letters)]
     if sorted(accounted) != sorted(total.sources):
         raise RunError(
             f"of company {company_id} {len(total.sources)} documents went in and {len(accounted)} came out"
@@ -513,6 +515,6 @@ def _merged(
         "documents": len(documents),
         "chunks": sum(part["chunks"] for part in parts),
         "answered": sum(part["answered"] for part in parts),
-        "dead_letters": [asdict(letter) for letter in found.dead_letters],
+        "dead_letters": [asdict(letter) for letter in merged.dead_letters],
     }
-    return company, found.row
+    return company, merged.row

@@ -77,10 +77,10 @@ def measure_dispatching(path: str, count: int, flags: DispatchingFlags, folder: 
     with InstantServer(json.dumps(sampled(this.schema)), flags.latency) as server:
         clock = CpuClock((server.pid,))
         PATHS[path](this, server, asked, flags)
-        cpu, told = clock.seconds(), server.stats()
-    if told["requests"] < count:
-        raise RunError(f"{path}: {told['requests']:,} of {count:,} requests came to the server")
-    seconds = told["last"] - told["first"]
+        cpu, stats = clock.seconds(), server.stats()
+    if stats["requests"] < count:
+        raise RunError(f"{path}: {stats['requests']:,} of {count:,} requests came to the server")
+    seconds = stats["last"] - stats["first"]
     return {
         "path": path,
         "chunks": count,

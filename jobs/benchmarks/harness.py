@@ -64,12 +64,10 @@ def show(rows: Sequence[Mapping[str, Any]], json_file: Path | None = None) -> No
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in row.items():
-        found |= (
-            {f"{key} {name}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
-        )
-    return found
+        flat |= {f"{key} {name}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def _cell(value: Any) -> str:

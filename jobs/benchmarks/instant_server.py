@@ -39,8 +39,8 @@ class Protocol(asyncio.Protocol):
         """Answer what is whole."""
         self.buffer += data
         while (head := self.buffer.find(END)) >= 0:
-            told = LENGTH.search(self.buffer, 0, head)
-            length = int(told[1]) if told else 0
+            header = LENGTH.search(self.buffer, 0, head)
+            length = int(header[1]) if header else 0
             if len(self.buffer) < head + len(END) + length:
                 return
             stats = self.buffer.startswith(b"GET")
@@ -74,8 +74,8 @@ def completion(text: str) -> bytes:
     """The reply to a chat request."""
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 1000, "completion_tokens": 100, "prompt_tokens_details": {"cached_tokens": 500}}
-    told = {"id": "1", "object": "chat.completion", "created": 0, "model": MODEL}
-    return response(json.dumps({**told, "choices": [choice], "usage": usage}).encode())
+    head = {"id": "1", "object": "chat.completion", "created": 0, "model": MODEL}
+    return response(json.dumps({**head, "choices": [choice], "usage": usage}).encode())
 
 
 class InstantServer:
@@ -113,8 +113,8 @@ class InstantServer:
     def stats(self) -> dict[str, Any]:
         """Requests so far, and when the second and the last one came."""
         with DIRECT.open(urllib.request.Request(f"{self.root}/stats"), timeout=30) as reply:
-            found: dict[str, Any] = json.loads(reply.read())
-        return found
+            stats: dict[str, Any] = json.loads(reply.read())
+        return stats
 
 
 def sampled(schema: dict[str, Any]) -> Any:

@@ -25,10 +25,10 @@ class CpuClock:
 
     def seconds(self) -> CpuSeconds:
         """By role, those that used none too."""
-        found = dict.fromkeys(ROLES, 0.0)
+        used_by_role = dict.fromkeys(ROLES, 0.0)
         for pid, used, role in self._processes():
-            found[role] += used - self._before.get(pid, 0)
-        return found
+            used_by_role[role] += used - self._before.get(pid, 0)
+        return used_by_role
 
     def _processes(self) -> Iterator[tuple[int, float, str]]:
         """The process ids of this process and all below it, negative for what their ended children used."""
@@ -137,7 +137,7 @@ class Measurement:
 
     def to_json(self) -> dict[str, Any]:
         """The figures, and the samples they come from, a list each, times from the first one's."""
-        told = {key: value for key, value in asdict(self).items() if key != "samples"}
+        own = {key: value for key, value in asdict(self).items() if key != "samples"}
         began = min(s.began for s in self.samples)
         figures = {
             "chunks": len(self.samples),
@@ -153,7 +153,7 @@ class Measurement:
             "cached_share": self.cached,
             "faults": self.faults,
         }
-        rounded = {key: round(v, 4) if isinstance(v, float) else v for key, v in {**told, **figures}.items()}
+        rounded = {key: round(v, 4) if isinstance(v, float) else v for key, v in {**own, **figures}.items()}
         return {**rounded, "sample_columns": list(Sample.__slots__), "samples": self._rows(began)}
 
     def _rows(self, began: float) -> list[list[Any]]:

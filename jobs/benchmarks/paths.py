@@ -145,13 +145,13 @@ class Timed(Extractor):
         """As the extractor's, with columns for that."""
         began = time.time()
         answers = await super().__call__(batch)
-        told = {
+        columns = {
             "began": began,
             "ended": time.time(),
             "startup_s": self.startup_s,
             "flags": json.dumps(flags_of(self.supervisor.server)),
         }
-        for name, value in told.items():
+        for name, value in columns.items():
             answers = answers.append_column(name, pa.array([value] * answers.num_rows))
         return answers
 
@@ -267,7 +267,7 @@ def on_gpus() -> list[dict[str, Any]]:
     """The processes that NVML sees on each GPU, with the actor that each one descends from; none without
     NVML."""
     try:
-        return [{**found, "actor": _actor(found["pid"])} for found in sglang.processes()]
+        return [{**process, "actor": _actor(process["pid"])} for process in sglang.processes()]
     except RunError:
         return []
 

@@ -82,16 +82,16 @@ class PydanticRun(Run):
 def parse_row(text: str, given: Mapping[str, Any], wire: Wire | None = None, chunks: int = 64) -> BenchmarkRow:
     """A row as the command line has it. What else is given holds for all rows, unless a row says otherwise."""
     scenario, *more = text.split("+")
-    said = dict(map(parse_override, more))
-    wire, chunks, path = said.pop("wire", wire), said.pop("chunks", chunks), said.pop("path", None)
-    lengths = said.pop("lengths", None)
+    given = dict(map(parse_override, more))
+    wire, chunks, path = given.pop("wire", wire), given.pop("chunks", chunks), given.pop("path", None)
+    lengths = given.pop("lengths", None)
     if wire not in (None, *get_args(Wire)):
         raise OperatorError(f"--scenario {text}: wire is one of {', '.join(get_args(Wire))}, not {wire!r}")
     if not (isinstance(chunks, int) and chunks > 0):
         raise OperatorError(f"--scenario {text}: chunks is a number above zero, not {chunks!r}")
     if path not in (None, *get_args(AskedBy)):
         raise OperatorError(f"--scenario {text}: path is one of {', '.join(get_args(AskedBy))}, not {path!r}")
-    laid = {f"sglang.flags.{key}" if key in Flags.model_fields else key: value for key, value in said.items()}
+    laid = {f"sglang.flags.{key}" if key in Flags.model_fields else key: value for key, value in given.items()}
     paths = cast(tuple[AskedBy, ...], (path,) if path else ("bare", "job"))
     overrides = {**given, "sglang.scenario": scenario, **laid}
     return BenchmarkRow(text, overrides, cast(Wire | None, wire), chunks, paths, _lengths(text, lengths))
@@ -166,19 +166,19 @@ def run(flags: ServingFlags, *, words: Annotated[Sequence[str], Parameter(parse=
 
 def overrides(flags: ServingFlags) -> dict[str, Any]:
     """What the flags say about the settings of all rows."""
-    said = {
+    values = {
         "model.name": flags.model,
         "limits.max_output_tokens": flags.output_tokens,
         "requests.attempts": 1 if flags.output_tokens else None,
     }
-    return {key: value for key, value in said.items() if value is not None} | dict(flags.laid)
+    return {key: value for key, value in values.items() if value is not None} | dict(flags.laid)
 
 
 def planned_chunks(run: Run, inputs: Sequence[str]) -> list[Request]:
     """The chunks of the documents, as the plan stage makes them with the settings of the first row."""
-    found = plan.plan(run, document_reader.find_input(inputs, run.settings.columns))
+    planned = plan.plan(run, document_reader.find_input(inputs, run.settings.columns))
     columns = list(Request.__slots__)
-    tables = [run.storage.read_table(path, columns) for path in found.chunk_files]
+    tables = [run.storage.read_table(path, columns) for path in planned.chunk_files]
     chunks = [Request(**row) for one in tables for row in one.to_pylist()]
     if not chunks:
         raise OperatorError(f"--input {' '.join(inputs)}: no document in it gives a chunk to ask about")
@@ -291,8 +291,8 @@ def on_one_server(
             else:
                 samples = paths.ask_job(paths.lent(run, address), asked).samples
             began = min(sample.began for sample in samples)
-            told = ray_data_llm.logged_requests(requests) if requests else []
-            engine_s = span_s([one for one in told if one.began >= began]) if told else None
+            logged = ray_data_llm.logged_requests(requests) if requests else []
+            engine_s = span_s([one for one in logged if one.began >= began]) if logged else None
         yield Measurement(
             row=row.text,
             path=path,
@@ -311,7 +311,7 @@ def write_results(path: Path | None, words: Sequence[str], run: Run, measured: l
     if path is None:
         return
     settings = run.settings
-    told = {
+    results = {
         "command": shlex.join(["jobs/benchmark.py", *words[words.index("serving") :]]),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "gpus": gpus_in_use(),
@@ -320,14 +320,14 @@ def write_results(path: Path | None, words: Sequence[str], run: Run, measured: l
         "limits": settings.limits.model_dump(),
         "measurements": [one.to_json() for one in measured],
     }
-    lines = json.dumps(told, indent=1)
-    text = SHORT_LIST.sub(lambda found: f"[{' '.join(found[1].split())}]", lines)  # a sample a line
+    lines = json.dumps(results, indent=1)
+    text = SHORT_LIST.sub(lambda match: f"[{' '.join(match[1].split())}]", lines)  # a sample a line
     write_file(path, text + "\n", "--json")
 
 
 def gpus_in_use() -> list[dict[str, Any]]:
     """Names and memory of this machine's GPUs, none where there are none."""
     try:
-        return [{"name": found.name, "vram_gib": round(found.vram_gib, 1)} for found in sglang.visible_gpus()]
+        return [{"name": gpu.name, "vram_gib": round(gpu.vram_gib, 1)} for gpu in sglang.visible_gpus()]
     except RunError:
         return []

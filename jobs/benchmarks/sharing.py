@@ -88,12 +88,12 @@ def measure_sharing(flags: SharingFlags, folder: Path) -> dict[str, Any]:
         lent = replace(this, fleet=replace(this.fleet, make_server=make))
         answers: list[pa.Table] = []
         extract.extract(lent, work_on(lent, made_up_requests(lengths, 100)), [lambda _, new: answers.append(new)])
-    told = pa.concat_tables(answers)
-    if told["fault"].null_count < flags.chunks:
-        raise RunError(f"{flags.chunks - told['fault'].null_count:,} of {flags.chunks:,} chunks failed")
-    ended = np.sort(told["ended_at"].to_numpy())
-    first = (told["ended_at"].to_numpy() - told["latency_s"].to_numpy()).min()
-    counts = told["server"].value_counts().field("counts").to_pylist()
+    results = pa.concat_tables(answers)
+    if results["fault"].null_count < flags.chunks:
+        raise RunError(f"{flags.chunks - results['fault'].null_count:,} of {flags.chunks:,} chunks failed")
+    ended = np.sort(results["ended_at"].to_numpy())
+    first = (results["ended_at"].to_numpy() - results["latency_s"].to_numpy()).min()
+    counts = results["server"].value_counts().field("counts").to_pylist()
     ideal = sum(lengths) * per_token / (flags.requests * sum(flags.speed))
     tail_s = ended[-1] - ended[round(flags.chunks * (1 - TAIL)) - 1]
     seconds = ended[-1] - first

@@ -48,7 +48,7 @@ def measure_windows(partitions: int, companies: int, changed: int) -> list[dict[
     """Publish the window of some partitions, and the one to which a partition was added: the seconds of each, those
     of CPU, and of these the part in Ray's tasks. `cpu_of_whole` is the CPU as a share of what the whole window
     took."""
-    found = list[dict[str, Any]]()
+    rows = list[dict[str, Any]]()
     with tempfile.TemporaryDirectory(prefix="windows-") as folder, ray_cluster.connected():
         this, runs = made_up_run(CONFIGS / "demo.yaml", folder, {}), dict[str, str]()
         this = replace(this, ledgers=this.storage.under(LEDGERS))
@@ -60,7 +60,7 @@ def measure_windows(partitions: int, companies: int, changed: int) -> list[dict[
             published = publish_window(window, this.storage, runs, "recipe", index)
             seconds, used = time.monotonic() - began, clock.seconds()
             cpu_s, counts = sum(used.values()), published.counts
-            found.append(
+            rows.append(
                 {
                     "window": name,
                     "chunks": counts.chunks,
@@ -68,10 +68,10 @@ def measure_windows(partitions: int, companies: int, changed: int) -> list[dict[
                     "seconds": seconds,
                     "cpu_s": cpu_s,
                     "tasks_cpu_s": used["tasks"],
-                    "cpu_of_whole": cpu_s / found[0]["cpu_s"] if found else 1.0,
+                    "cpu_of_whole": cpu_s / rows[0]["cpu_s"] if rows else 1.0,
                 }
             )
-    return found
+    return rows
 
 
 def _write(run: Run, partitions: Iterable[Iterable[int]], chunk: int, runs: dict[str, str]) -> None:

@@ -167,29 +167,29 @@ class Progress:
     def _line(self) -> str:
         stats, left = self.stats, self.stats.left_s(self._total)
         if not stats.done:
-            return f"extract  0 of {self._total:,} chunks, {self._told_of_servers()}"
+            return f"extract  0 of {self._total:,} chunks, {self._servers_in_words()}"
         ends = "" if not left else f", {clock(left)} left"
         held = f" ({self._from_ledger:,} more are in the ledger)" if self._from_ledger else ""
-        told = shorten(stats.last_fault or "", LENGTH_OF_FAULT, placeholder=" …")
-        fault = f"; last fault {told}" if told else ""
+        cause = shorten(stats.last_fault or "", LENGTH_OF_FAULT, placeholder=" …")
+        fault = f"; last fault {cause}" if cause else ""
         return (
             f"extract  {stats.done:,} of {self._total:,} chunks{held}, {stats.answered:,} answered, "
             f"{stats.failed:,} failed, {stats.tokens_per_s:,.0f} tokens/s, "
-            f"{stats.in_flight:.1f} requests in flight{ends}{self._told_of_nodes()}"
+            f"{stats.in_flight:.1f} requests in flight{ends}{self._nodes_in_words()}"
             f"{fault}"
         )
 
-    def _told_of_servers(self) -> str:
+    def _servers_in_words(self) -> str:
         ready, wanted = self.ready, max(self.ready, self._servers)
         servers = f"{wanted:,} server{'' if wanted == 1 else 's'}"
-        told = (
+        servers_text = (
             f"{ready:,} of {servers} ready"
             if 0 < ready < wanted
             else f"{servers} {'ready' if ready else 'starting'}"
         )
-        return told + self._told_of_nodes()
+        return servers_text + self._nodes_in_words()
 
-    def _told_of_nodes(self) -> str:
+    def _nodes_in_words(self) -> str:
         nodes = (f"{count} {kind}" for kind, count in self._awaited.items())
         return f", waiting for nodes: {', '.join(nodes)}" if self._awaited else ""
 
@@ -202,13 +202,13 @@ class Progress:
         if not stats.done:
             bar = Spinner("dots", Text("waiting for the first answer", style="dim"))
         pace = f"{stats.done:,} of {self._total:,}"
-        told = f"{stats.chunks_per_s:,.1f} chunks/s" if stats.done else ""
+        speed = f"{stats.chunks_per_s:,.1f} chunks/s" if stats.done else ""
         head.add_row(
             Text("extract", style="bold"),
             bar,
             Text(f"{share:4.0%}", style="bold"),
             Text(pace),
-            Text(told, style="cyan"),
+            Text(speed, style="cyan"),
             Text(f"{clock(left)} left" if left else "", style="cyan"),
         )
         rows: list[RenderableType] = [head, self._numbers(stats)]
@@ -225,9 +225,9 @@ class Progress:
             *([(f"{self._from_ledger:,} from the ledger", "")] if self._from_ledger else []),
             (f"{stats.in_flight:.1f} in flight", ""),
             (f"{stats.tokens_per_s:,.0f} tokens/s", ""),
-            (self._told_of_servers(), ""),
+            (self._servers_in_words(), ""),
         ]
         line = Text(no_wrap=False, overflow="fold")  # a log's lines are not wrapped, these are
-        for n, (told, style) in enumerate(parts):
-            line.append(" · " if n else "", "dim").append(told, style)
+        for n, (words, style) in enumerate(parts):
+            line.append(" · " if n else "", "dim").append(words, style)
         return Padding(line, (0, 0, 0, INDENT_OF_NUMBERS))

@@ -116,8 +116,8 @@ def column_notes(files: Sequence[FileColumns], columns: Columns) -> tuple[dict[s
 
 
 def _by_reason(files: Sequence[FileColumns], name: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = defaultdict(list)
+    files_by_reason: dict[str, list[str]] = defaultdict(list)
     for file in files:
         if name in file.left_out:
-            found[file.left_out[name]].append(file.url)
-    return found
+            files_by_reason[file.left_out[name]].append(file.url)
+    return files_by_reason

@@ -92,16 +92,16 @@ def find_input(inputs: Sequence[str], columns: Columns, limit: int | None = None
     Raises OperatorError when there is no Parquet file, none that can be read, or a column that the settings name is
     in none.
     """
-    found = look_over([url for given in inputs for url in files_at(given)], columns, limit)
-    for message in found.absent.values():
+    documents = look_over([url for given in inputs for url in files_at(given)], columns, limit)
+    for message in documents.absent.values():
         raise OperatorError(message)
-    return found
+    return documents
 
 
 def look_over(urls: Sequence[str], columns: Columns, limit: int | None = None) -> Input:
     """The same for files that are already found, at least one; columns that are in none are only reported."""
     looked = in_threads(lambda url: _look_over(url, columns), dict.fromkeys(urls))
-    files = [found for found in looked if isinstance(found, FoundFile)]
+    files = [one for one in looked if isinstance(one, FoundFile)]
     good = [file for file in files if not file.columns.refused]
     if not good:
         bad = _dead_letter(looked[0])
@@ -109,15 +109,15 @@ def look_over(urls: Sequence[str], columns: Columns, limit: int | None = None) -
     parts: list[RowGroup] = []
     dead: list[DeadLetter] = []
     left = limit
-    for found in looked:
+    for one in looked:
         if left is not None and left <= 0:
             break
-        if isinstance(found, FoundFile) and not found.columns.refused:
-            kept = list(_first(found.parts, left))
+        if isinstance(one, FoundFile) and not one.columns.refused:
+            kept = list(_first(one.parts, left))
             parts += kept
             left = None if left is None else left - sum(part.rows for part in kept)
         else:
-            letter = _dead_letter(found)
+            letter = _dead_letter(one)
             letter = letter if left is None else replace(letter, documents=min(left, letter.documents))
             dead.append(letter)
             left = None if left is None else left - letter.documents
@@ -155,11 +155,11 @@ def _parquet(file: Any) -> pq.ParquetFile:
     return pq.ParquetFile(file, metadata=parquet.metadata, coerce_int96_timestamp_unit="us", read_dictionary=names)
 
 
-def _dead_letter(found: FoundFile | DeadLetter) -> DeadLetter:
-    if isinstance(found, DeadLetter):
-        return found
-    why = found.columns.refused or ""
-    return DeadLetter(None, found.columns.url, "plan", Fault.UNREADABLE, why, documents=found.rows)
+def _dead_letter(file: FoundFile | DeadLetter) -> DeadLetter:
+    if isinstance(file, DeadLetter):
+        return file
+    why = file.columns.refused or ""
+    return DeadLetter(None, file.columns.url, "plan", Fault.UNREADABLE, why, documents=file.rows)
 
 
 def _first(parts: Sequence[RowGroup], limit: int | None) -> Iterator[RowGroup]:
@@ -207,11 +207,11 @@ class FileReader:
             except (pa.ArrowException, OSError) as error:
                 if is_outage(error):
                     raise
-                found = self._broken(part, broken)
-                if not found:
+                newly_broken = self._broken(part, broken)
+                if not newly_broken:
                     yield _lost(part, done, error)
                     return
-                broken |= found
+                broken |= newly_broken
 
     def _batches(self, part: RowGroup, done: int, broken: Reasons) -> Iterator[pa.RecordBatch]:
         """The part's rows after the first `done`, as many together as their decoded size allows."""
@@ -244,7 +244,7 @@ class FileReader:
 
     def _broken(self, part: RowGroup, known: Reasons) -> Reasons:
         """The optional columns of a part that can't be read, each with the reason."""
-        found: Reasons = {}
+        reasons: Reasons = {}
         for name, column in self.columns.mapped.items():
             if name in KEY_COLUMNS or name in known:
                 continue
@@ -254,8 +254,8 @@ class FileReader:
             except (pa.ArrowException, OSError) as error:
                 if is_outage(error):
                     raise
-                found[name] = f"can't be read ({_short(error)})"
-        return found
+                reasons[name] = f"can't be read ({_short(error)})"
+        return reasons
 
     def _document_rows(self, batch: pa.RecordBatch, part: RowGroup, done: int, broken: Reasons) -> pa.Table:
         rows, mapped, unclear = batch.num_rows, self.columns.mapped, dict[int, list[dict[str, str]]]()

@@ -44,36 +44,36 @@ def files_at(source: str) -> list[str]:
         if filesystem.isdir(path):
             listed = list(files_below(filesystem, path)[0])
             refuse_tables(filesystem, listed, [path.rstrip("/")], f"--input {source}")
-            found = [p for p in listed if is_data(p, path)]
+            paths = [p for p in listed if is_data(p, path)]
         elif filesystem.exists(path):
-            found = [path]
+            paths = [path]
         elif GLOB_SIGNS.search(path):
             pattern, named = pattern_of(filesystem, path), path.split("/")
             listed = []
             for place, is_folder in globbed(filesystem, pattern).items():
                 listed += files_below(filesystem, place)[0] if is_folder else [place]
-            found = [p for p in dict.fromkeys(listed) if is_data(p, named=named)]
-            refuse_tables(filesystem, listed, {p.rpartition("/")[0] for p in found}, f"--input {source}")
+            paths = [p for p in dict.fromkeys(listed) if is_data(p, named=named)]
+            refuse_tables(filesystem, listed, {p.rpartition("/")[0] for p in paths}, f"--input {source}")
         else:
             store = "" if isinstance(filesystem, LocalFileSystem) else ", or no such bucket"
             raise OperatorError(f"--input {source}: there is no such file or folder{store}")
-    if not found:
+    if not paths:
         raise OperatorError(f"--input {source}: there are no Parquet files (*.parquet) there")
-    return [str(filesystem.unstrip_protocol(p)) for p in sorted(found)]
+    return [str(filesystem.unstrip_protocol(p)) for p in sorted(paths)]
 
 
 def files_below(filesystem: Any, folder: str) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
     """The files below a folder by path, with what the store tells of them, and the links to folders that were
     followed: all but those to a folder that they are in."""
-    found: dict[str, Mapping[str, Any]] = {}
+    files: dict[str, Mapping[str, Any]] = {}
     folders = [folder]
     for each in folders:
         for path, info in filesystem.find(each, detail=True).items():
             if not (info.get("islink") and os.path.isdir(path)):
-                found[str(path)] = info
+                files[str(path)] = info
             elif os.path.realpath(path) not in map(os.path.realpath, Path(path).parents):
                 folders.append(path)
-    return found, folders[1:]
+    return files, folders[1:]
 
 
 def globbed(filesystem: Any, pattern: str) -> dict[str, bool]:
@@ -129,8 +129,8 @@ def refuse_tables(filesystem: Any, listed: Sequence[str], folders: Iterable[str]
     or above one of the folders."""
     for path in listed:
         for log, table in TABLE_LOGS.items():
-            folder, found, name = path.rpartition(f"/{log}/")
-            if found and _is_log(table, [name]):
+            folder, slash, name = path.rpartition(f"/{log}/")
+            if slash and _is_log(table, [name]):
                 _refuse(what, folder, table)
     for place in sorted({place for folder in folders for place in _around(folder)}):
         for log, table in TABLE_LOGS.items():
@@ -141,12 +141,12 @@ def refuse_tables(filesystem: Any, listed: Sequence[str], folders: Iterable[str]
 
 def _around(folder: str) -> set[str]:
     """A folder and the one above it, in either of which a table may begin; keys are within one."""
-    found: set[str] = set()
-    while folder and len(found) < MOST_ABOVE:
+    folders: set[str] = set()
+    while folder and len(folders) < MOST_ABOVE:
         if "=" not in folder.rpartition("/")[2]:
-            found.add(folder)
+            folders.add(folder)
         folder = folder.rpartition("/")[0]
-    return found
+    return folders
 
 
 def _is_log(table: str, names: Sequence[str]) -> bool:
@@ -179,8 +179,8 @@ def _linked(source: str) -> list[str]:
     filesystem, path = filesystem_at(source)
     if not isinstance(filesystem, LocalFileSystem):
         return []
-    found = {path: True} if filesystem.isdir(path) else globbed(filesystem, pattern_of(filesystem, path))
-    folders = [place for place, is_folder in found.items() if is_folder]
+    matches = {path: True} if filesystem.isdir(path) else globbed(filesystem, pattern_of(filesystem, path))
+    folders = [place for place, is_folder in matches.items() if is_folder]
     return [place for folder in folders for place in (folder, *files_below(filesystem, folder)[1])]
 
 

@@ -111,17 +111,17 @@ def sample_companies(
     answers = _answers(published, [chunk.chunk_id for many in (*chunks.values(), *lost.values()) for chunk in many])
     numbers = {name: n for n, name in enumerate(names)}
     rows = {row["company_id"]: row for row in _profiles(published, chunks.keys())}
-    found = CompanySample(of=published.manifest.counts.companies)
+    sampled = CompanySample(of=published.manifest.counts.companies)
     for document_id, theirs in lost.items():
-        max_bytes -= _bytes(found.dead.setdefault(document_id, texts_of(theirs, answers)))
+        max_bytes -= _bytes(sampled.dead.setdefault(document_id, texts_of(theirs, answers)))
     for company_id, theirs in chunks.items():
         made = entry(rows[company_id], theirs, answers, numbers)
         max_bytes -= _bytes(made)
-        if max_bytes < 0 and found.companies:
+        if max_bytes < 0 and sampled.companies:
             break
-        found.companies.append(made)
-    found.companies.sort(key=lambda made: str(made["id"]))
-    return found
+        sampled.companies.append(made)
+    sampled.companies.sort(key=lambda made: str(made["id"]))
+    return sampled
 
 
 def _candidates(published: PublishedRun) -> Iterator[str]:
@@ -155,13 +155,13 @@ def _chunks(
 ) -> tuple[dict[str, list[Chunk]], dict[str, list[Chunk]]]:
     """The chunks of some companies, and of some dead documents. Of one company up to a share of `max_bytes` is
     kept; where all would be more than that, the last companies are given up."""
-    found: dict[str, list[Chunk]] = {company_id: [] for company_id in companies}
+    chunks: dict[str, list[Chunk]] = {company_id: [] for company_id in companies}
     lost: dict[str, list[Chunk]] = {}
-    ordered, lost_ids = sorted(found), pa.array(sorted(dead), pa.string())
+    ordered, lost_ids = sorted(chunks), pa.array(sorted(dead), pa.string())
     held: Counter[str] = Counter()
     files, wanted, most = published.chunk_files, pa.array(ordered, pa.string()), max_bytes // LARGEST_SHARE
-    hold = in_threads(lambda path: published.may_hold(path, ordered), files if found else ())
-    for path in compress(files, hold) if found else files[:FILES]:
+    hold = in_threads(lambda path: published.may_hold(path, ordered), files if chunks else ())
+    for path in compress(files, hold) if chunks else files[:FILES]:
         for batch in published.storage.read_batches(path, CHUNKS_READ_AT_ONCE):
             mask = pc.is_in(batch["company_id"], value_set=wanted)
             if dead:
@@ -169,14 +169,14 @@ def _chunks(
             for chunk in chunks_of(batch.filter(mask)):
                 held[chunk.company_id] += len(chunk.content)
                 size = held[chunk.company_id]
-                if chunk.company_id in found and size <= max(most, len(chunk.content)):
-                    found[chunk.company_id].append(chunk)
+                if chunk.company_id in chunks and size <= max(most, len(chunk.content)):
+                    chunks[chunk.company_id].append(chunk)
                 for document_id in {piece.document_id for piece in chunk.pieces} & dead:
                     if size <= most and (document_id in lost or len(lost) < DEAD_SHOWN):
                         lost.setdefault(document_id, []).append(chunk)
-            while len(found) > 1 and sum(min(held[company_id], most) for company_id in found) > max_bytes:
-                found.popitem()
-    return found, lost
+            while len(chunks) > 1 and sum(min(held[company_id], most) for company_id in chunks) > max_bytes:
+                chunks.popitem()
+    return chunks, lost
 
 
 def _speaks_of(pieces: pa.ChunkedArray, documents: pa.Array, rows: int) -> pa.Array:

@@ -82,7 +82,7 @@ def coverage(published: PublishedRun) -> Coverage:
             missing.update(faults)
     rows = {row["field"]: row for row in _summed(parts, "field").to_pylist()} if parts else {}
     known = fields_of(published)
-    found = [
+    by_field = [
         FieldFacts(
             name,
             known[name].rule.kind if name in known else None,
@@ -91,7 +91,7 @@ def coverage(published: PublishedRun) -> Coverage:
         )
         for name in (*known, *sorted(rows.keys() - known.keys()))
     ]
-    return Coverage(found, counts["all"], counts["with_conflicts"], counts["with_missing"], missing)
+    return Coverage(by_field, counts["all"], counts["with_conflicts"], counts["with_missing"], missing)
 
 
 def _file(published: PublishedRun, path: str) -> list[tuple[pa.Table, Counter[str], Counter[str]]]:

@@ -88,8 +88,8 @@ MAX_BYTES = 7_500_000  # bytes of companies in a page
 
 def write_report(published: PublishedRun, max_bytes: int = MAX_BYTES, reliability: Sequence[Bin] = ()) -> None:
     """Put the report in place; `max_bytes` of it may be companies."""
-    found, data = report_facts(published, max_bytes, reliability)
-    published.storage.write(REPORT, render_page(found, data))
+    facts, data = report_facts(published, max_bytes, reliability)
+    published.storage.write(REPORT, render_page(facts, data))
 
 
 def leave_report(storage: Storage, manifest: Manifest) -> str | None:

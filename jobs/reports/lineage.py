@@ -57,7 +57,7 @@ class Lineage:
     def __init__(self, to: str | None) -> None:
         self._to, self._client = to, _client(to) if to else None
         self._lock = threading.Lock()
-        self._silent_until, self._is_told = 0.0, False
+        self._silent_until, self._is_reported = 0.0, False
 
     @contextmanager
     def reported(self, run: LineageRun) -> Iterator[Callable[[Counts], None]]:
@@ -98,10 +98,10 @@ class Lineage:
                 self._client.emit(make_event())
             except Exception as error:
                 self._silent_until = time.monotonic() + PAUSE_S
-                if not self._is_told:
-                    self._is_told = True
-                    said = one_line(f"{type(error).__name__}: {error}")[:300]
-                    LOG.print(f"note     lineage: an event can't be sent to {self._to}: {said}")
+                if not self._is_reported:
+                    self._is_reported = True
+                    reason = one_line(f"{type(error).__name__}: {error}")[:300]
+                    LOG.print(f"note     lineage: an event can't be sent to {self._to}: {reason}")
 
 
 def _client(to: str) -> "OpenLineageClient":
@@ -205,7 +205,7 @@ def _outputs(run: Run, counts: Counts | None = None) -> "list[OutputDataset]":
 def _fields(columns: Sequence[pa.Field]) -> "list[schema_dataset.SchemaDatasetFacetFields]":
     from openlineage.client.facet_v2 import schema_dataset
 
-    found = []
+    fields = []
     for column in columns:
         kind, inner = str(column.type), []
         if pa.types.is_struct(column.type):
@@ -213,8 +213,8 @@ def _fields(columns: Sequence[pa.Field]) -> "list[schema_dataset.SchemaDatasetFa
         elif pa.types.is_list(column.type):
             kind, inner = "array", [column.type.value_field.with_name("_element")]  # as the facet's spec has it
         meaning = (column.metadata or {}).get(b"description", b"").decode() or None
-        found.append(schema_dataset.SchemaDatasetFacetFields(column.name, kind, meaning, fields=_fields(inner)))
-    return found
+        fields.append(schema_dataset.SchemaDatasetFacetFields(column.name, kind, meaning, fields=_fields(inner)))
+    return fields
 
 
 def _root(given: str) -> str:

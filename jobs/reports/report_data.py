@@ -64,17 +64,17 @@ class Failures:
 
 def failures(published: PublishedRun) -> Failures:
     """Count the dead letters of a run, and take some of each class."""
-    found = Failures()
+    failed = Failures()
     for file in published.manifest.dead_letters:
         table = published.storage.read_table(file.path)
         for stage, fault in _kinds_of_failure(table):
             rows = table.filter(pc.and_(pc.equal(table["stage"], stage), pc.equal(table["fault"], fault)))
             kind = stage, fault
-            found.by_class[kind] += pc.sum(rows["documents"]).as_py() or 0
-            examples = found.examples.setdefault(kind, [])
+            failed.by_class[kind] += pc.sum(rows["documents"]).as_py() or 0
+            examples = failed.examples.setdefault(kind, [])
             examples += rows.slice(0, FAILURE_EXAMPLES - len(examples)).to_pylist()
-        found.letters += table.slice(0, LETTERS_SHOWN - len(found.letters)).to_pylist()
-    return found
+        failed.letters += table.slice(0, LETTERS_SHOWN - len(failed.letters)).to_pylist()
+    return failed
 
 
 def _kinds_of_failure(table: pa.Table) -> list[tuple[str, str]]:
@@ -199,17 +199,17 @@ def _figures(manifest: Manifest, run: RunRecord | None, answers: Answers, flow: 
     allowed = run.settings.get("max_dead_fraction") if run else None
     alive = f"from {counts.documents - dead:,} of {counts.documents:,} documents"
     lost = f"{percent(share)} of documents" + (f", {percent(allowed)} allowed" if allowed is not None else "")
-    found = [Figure("Companies", f"{counts.companies:,}", alive), Figure("Dead documents", f"{dead:,}", lost)]
+    figures = [Figure("Companies", f"{counts.companies:,}", alive), Figure("Dead documents", f"{dead:,}", lost)]
     if answers.done:
-        found.insert(1, _speed(answers))
+        figures.insert(1, _speed(answers))
         asked = answers.total("prompt_tokens")
         cached = answers.total("cached_tokens") / max(1, asked)
         total = asked + answers.total("completion_tokens")
-        found.insert(-1, Figure("Tokens", short(total), f"{percent(cached)} of the prompts from the cache"))
+        figures.insert(-1, Figure("Tokens", short(total), f"{percent(cached)} of the prompts from the cache"))
         late = f"95 % within {seconds(answers.quantile(0.95))}, waiting included"
-        found.insert(-1, Figure("Median answer", seconds(answers.quantile(0.5)), late))
-        found.insert(-1, _cost(manifest, run, answers))
-    return found
+        figures.insert(-1, Figure("Median answer", seconds(answers.quantile(0.5)), late))
+        figures.insert(-1, _cost(manifest, run, answers))
+    return figures
 
 
 def _speed(answers: Answers) -> Figure:

@@ -114,9 +114,9 @@ def answers_of(published: PublishedRun) -> Answers:
     ids = _planned(published)
     began, ended = _span(published.manifest)
     latency = np.zeros(len(LATENCY_EDGES) - 1, np.int64)
-    found = Answers(began, (ended - began) / MOMENTS, _empty(), latency)
+    answers = Answers(began, (ended - began) / MOMENTS, _empty(), latency)
     joined = (_within(table, began, ended) for table in _tables(ledger, nameless))
-    return _summed(found, (_to(ids, table) for table in chain(_tables(ledger, mine), joined)))
+    return _summed(answers, (_to(ids, table) for table in chain(_tables(ledger, mine), joined)))
 
 
 def _planned(published: PublishedRun) -> Digests:
@@ -176,24 +176,24 @@ def _empty() -> pa.Table:
     ).empty_table()
 
 
-def _summed(found: Answers, tables: Iterator[pa.Table]) -> Answers:
-    parts = [found.moments]
+def _summed(answers: Answers, tables: Iterator[pa.Table]) -> Answers:
+    parts = [answers.moments]
     for table in tables:
-        parts.append(_by_moment(table, found.began, found.width_s))
+        parts.append(_by_moment(table, answers.began, answers.width_s))
         latency = np.clip(table["latency_s"].to_numpy(), LATENCY_EDGES[0], LATENCY_EDGES[-1])
-        found.latency += np.histogram(latency, LATENCY_EDGES)[0]
-        found.attempts.update(counted(table["attempts"]))
-        _count_faults(found, table)
+        answers.latency += np.histogram(latency, LATENCY_EDGES)[0]
+        answers.attempts.update(counted(table["attempts"]))
+        _count_faults(answers, table)
         if len(parts) > SEGMENTS_AT_ONCE:
             parts = [_joined(parts)]
-    found.moments = _joined(parts)
-    return found
+    answers.moments = _joined(parts)
+    return answers
 
 
-def _count_faults(found: Answers, table: pa.Table) -> None:
+def _count_faults(answers: Answers, table: pa.Table) -> None:
     failed = table.filter(pc.is_valid(table["fault"]))
     for fault in pc.unique(failed["fault"]).to_pylist():
-        examples = found.examples.setdefault(fault, [])
+        examples = answers.examples.setdefault(fault, [])
         if len(examples) < FAULT_EXAMPLES:
             messages = pc.unique(failed.filter(pc.equal(failed["fault"], fault))["message"])
             examples += [message for message in messages[:FAULT_EXAMPLES].to_pylist() if message not in examples]

@@ -25,7 +25,7 @@ SCORE_COLUMNS = (
 )
 
 
-TOLD = {
+RATE_MEANINGS = {
     "grounded": "of the model's values in the published evidence stand in a document",
     "answered": "of the chunks were answered",
     "truncated": "of the asked chunks were cut off at least once",
@@ -88,7 +88,7 @@ def _show_rates(out: Console, score: Score) -> None:
     )
     probes = score.fields[-1].hallucination
     out.print(f"invented     {_figure(probes.value)} {_span(probes)} of the fields whose label stands nowhere")
-    for name, what in TOLD.items():
+    for name, what in RATE_MEANINGS.items():
         if name in score.rates:
             out.print(f"{name:<12} {_figure(score.rates[name])} {what}")
     if "attempts" in score.rates:

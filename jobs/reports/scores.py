@@ -124,7 +124,7 @@ def score(
     known |= _looked_up(known, fields, documents, published.manifest.columns) if documents else {}
     scorer = Scorer(fields)
     counts = {c: scorer.counts(profiles.get(c, {}), known[c]) for c in read}
-    found = Score(
+    result = Score(
         {"labelled": len(labels.companies), "read": len(read), "with_profile": len(profiles)},
         _field_scores(fields, [counts[c] for c in read]),
         [m for c in read for m in scorer.mistakes(c, profiles.get(c, {}), known[c], counts[c])],
@@ -132,17 +132,17 @@ def score(
         notes=_notes(labels, fields, documents),
     )
     if judged and not alone:
-        found.thresholds = _thresholds(judged)
-        found.reliability = list(reliability_bins(judged))
-        found.calibration_error = calibration_error(found.reliability)
+        result.thresholds = _thresholds(judged)
+        result.reliability = list(reliability_bins(judged))
+        result.calibration_error = calibration_error(result.reliability)
     if by_kind:
-        found.kinds = _kinds(published.kinds(), counts, [] if alone else judged)
+        result.kinds = _kinds(published.kinds(), counts, [] if alone else judged)
     if planned:
         answers = published.answers([chunk_id for ids in planned.values() for chunk_id in ids])
-        found.rates |= _ledger_rates(answers, sum(map(len, planned.values())))
+        result.rates |= _ledger_rates(answers, sum(map(len, planned.values())))
     else:
-        found.notes.append(PLAN_GONE)
-    return found
+        result.notes.append(PLAN_GONE)
+    return result
 
 
 def _fields(model: type[BaseModel], labels: Labels) -> tuple[Field, ...]:
@@ -151,13 +151,13 @@ def _fields(model: type[BaseModel], labels: Labels) -> tuple[Field, ...]:
     unknown = labels.names.keys() - set(names)
     if unknown:
         raise OperatorError(f"--map: the profile has no field {unknown.pop()!r}, it has {', '.join(names)}")
-    found = tuple(field for field in facts(model) if labels.key(field))
-    if not found:
+    labelled = tuple(field for field in facts(model) if labels.key(field))
+    if not labelled:
         raise OperatorError(
             f"no label is called as a field is: the labels are {', '.join(sorted(labels.keys)) or 'none'}, the "
             f"fields {', '.join(names)}. Map them with --map FIELD=KEY"
         )
-    return found
+    return labelled
 
 
 def _profiles(
@@ -204,33 +204,33 @@ def alone_profiles(
         for one in observed(model, chunk, by_chunk.get(chunk.chunk_id, NOT_ASKED)) or ():
             if not one.found:
                 evidence[chunk.company_id].add(one._replace(probability=0.5))
-    return {company_id: resolve(model, found).values for company_id, found in evidence.items()}
+    return {company_id: resolve(model, merged).values for company_id, merged in evidence.items()}
 
 
 def _thresholds(judged: Sequence[Judged]) -> list[Threshold]:
     """What each of some confidences would publish."""
     right = max(1, sum(one.right for one in judged))
-    found = []
+    rows = []
     for least in THRESHOLDS:
         kept = [one for one in judged if one.confidence >= least]
         right_kept = sum(one.right for one in kept)
-        found.append(Threshold(least, len(kept), right_kept / right, right_kept / len(kept) if kept else math.nan))
-    return found
+        rows.append(Threshold(least, len(kept), right_kept / right, right_kept / len(kept) if kept else math.nan))
+    return rows
 
 
 def _kinds(
     kinds: Mapping[str, str], counts: Mapping[str, FieldCounts], judged: Sequence[Judged]
 ) -> list[KindScore]:
     """A score for each kind of documents, by the companies whose documents are mostly of it."""
-    found = []
+    scores = []
     for kind in sorted({kinds.get(company_id, NO_KIND) for company_id in counts}):
         companies = [company_id for company_id in counts if kinds.get(company_id, NO_KIND) == kind]
         of = {name: np.stack([counts[c].sum(axis=0) for c in companies])[:, n] for n, name in enumerate(COUNTS)}
         (precision,) = shares(of["right"][:, None], of["given"][:, None])
         (recall,) = shares(of["found"][:, None], of["in_text"][:, None])
         error = calibration_error(reliability_bins([one for one in judged if one.company_id in set(companies)]))
-        found.append(KindScore(kind, len(companies), int(of["given"].sum()), precision, recall, error))
-    return found
+        scores.append(KindScore(kind, len(companies), int(of["given"].sum()), precision, recall, error))
+    return scores
 
 
 def _looked_up(

@@ -59,17 +59,17 @@ def find_files(model: Model) -> ModelFiles:
     if folder.is_dir():
         if not (folder / TOKENIZER).is_file() and not model.tokenizer:
             raise OperatorError(f"--model {model.name}: there is no {TOKENIZER} in that folder")
-        found: dict[str, Path | None] = {name: folder / name for name in (TOKENIZER, TOKENIZER_CONFIG)}
+        files: dict[str, Path | None] = {name: folder / name for name in (TOKENIZER, TOKENIZER_CONFIG)}
         local: Path | None = folder.resolve()
     elif model.name.startswith((".", "/", "~")):
         raise OperatorError(f"--model {model.name}: there is no such folder")
     else:
-        found, local = {}, None
+        files, local = {}, None
         for name in (MODEL_CONFIG, TOKENIZER, TOKENIZER_CONFIG):
-            found[name] = path = _from_hub(model.name, revision, name)
+            files[name] = path = _from_hub(model.name, revision, name)
             revision = path.parent.name if path else revision  # .../snapshots/<commit>/<name>
-    tokenizer = model.tokenizer or (str(found[TOKENIZER]) if found[TOKENIZER] else None)
-    return ModelFiles(local, revision, tokenizer, model.template or _template(found[TOKENIZER_CONFIG]))
+    tokenizer = model.tokenizer or (str(files[TOKENIZER]) if files[TOKENIZER] else None)
+    return ModelFiles(local, revision, tokenizer, model.template or _template(files[TOKENIZER_CONFIG]))
 
 
 def _from_hub(model: str, revision: str | None, name: str) -> Path | None:

@@ -120,7 +120,7 @@ def extract(
             for answers in answered:
                 before = set(stats.servers)
                 stats.add(answers)
-                _tell_starts(run, stats, stats.servers.keys() - before)
+                _add_starts(run, stats, stats.servers.keys() - before)
                 for watch in watches:
                     watch(stats, answers)
                 breaker.add(answers)
@@ -131,7 +131,7 @@ def extract(
     return stats
 
 
-def _tell_starts(run: Run, stats: RunStats, servers: Iterable[str]) -> None:
+def _add_starts(run: Run, stats: RunStats, servers: Iterable[str]) -> None:
     """Tell statistics when servers that are new in them were started: they cost from then on."""
     for server in servers:
         with contextlib.suppress(OSError):

@@ -59,37 +59,37 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
-def plan(run: Run, found: Input) -> Plan:
+def plan(run: Run, source: Input) -> Plan:
     """Plan the documents of an input."""
     chunker = run.chunker()  # the operator's mistakes show here, before any task starts
-    rows = _planned(run, found) if found.parts else []
+    rows = _planned(run, source) if source.parts else []
     dead = [Written(**row["dead_letters"]) for row in rows if row["dead_letters"]]
-    if found.dead_letters:
-        dead.append(write_dead_letters(run.storage, run.run_id, "plan", found.dead_letters))
+    if source.dead_letters:
+        dead.append(write_dead_letters(run.storage, run.run_id, "plan", source.dead_letters))
     repeated = sum(row["repeated"] for row in rows)
     again = [f"{repeated:,} rows repeat a document, its id and its text: they count once"] if repeated else []
     unclear = [each for row in rows for each in row["unclear"]]
     return Plan(
         chunk_files=tuple(sorted(row["path"] for row in rows if row["path"])),
         dead_letter_files=tuple(dead),
-        documents=sum(row["documents"] for row in rows) + found.dead_documents,
-        dead_documents=sum(row["dead_documents"] for row in rows) + found.dead_documents,
+        documents=sum(row["documents"] for row in rows) + source.dead_documents,
+        dead_documents=sum(row["dead_documents"] for row in rows) + source.dead_documents,
         prompt_tokens=sum(row["prompt_tokens"] for row in rows),
         exact=chunker.counter.exact,
-        notes=(*found.notes, *unclear_notes(unclear, run.settings.columns), *again),
+        notes=(*source.notes, *unclear_notes(unclear, run.settings.columns), *again),
     )
 
 
-def _planned(run: Run, found: Input) -> list[dict[str, Any]]:
+def _planned(run: Run, source: Input) -> list[dict[str, Any]]:
     """What `plan_block` tells of all companies."""
-    rows = _at_once(run, found) if found.bytes <= PLANNED_AT_ONCE_BYTES else None
-    return _shuffled(run, found) if rows is None else rows
+    rows = _at_once(run, source) if source.bytes <= PLANNED_AT_ONCE_BYTES else None
+    return _shuffled(run, source) if rows is None else rows
 
 
-def _shuffled(run: Run, found: Input) -> list[dict[str, Any]]:
+def _shuffled(run: Run, source: Input) -> list[dict[str, Any]]:
     """What `plan_block` tells of all companies, which are brought together from all parts."""
-    bundles = [{"parts": [asdict(part) for part in bundle]} for bundle in bundled(found.parts)]
-    blocks = max(len(bundles), -(-decoded_bytes(run, found.parts) // BLOCK_BYTES))
+    bundles = [{"parts": [asdict(part) for part in bundle]} for bundle in bundled(source.parts)]
+    blocks = max(len(bundles), -(-decoded_bytes(run, source.parts) // BLOCK_BYTES))
     documents = ray.data.from_items(bundles, override_num_blocks=len(bundles)).map_batches(
         read_parts, batch_size=1, batch_format="pyarrow", fn_kwargs={"columns": run.settings.columns}
     )
@@ -120,9 +120,9 @@ def bundled(parts: Sequence[RowGroup]) -> Iterator[list[RowGroup]]:
         yield from batched_by(of_file, lambda part: part.bytes, PART_BYTES)
 
 
-def _at_once(run: Run, found: Input) -> list[dict[str, Any]] | None:
+def _at_once(run: Run, source: Input) -> list[dict[str, Any]] | None:
     """The same from one task, for an input that is small; None where it is large once it is decoded."""
-    rows: list[dict[str, Any]] | None = ray.get(ray.remote(plan_parts).remote(run, found.parts))
+    rows: list[dict[str, Any]] | None = ray.get(ray.remote(plan_parts).remote(run, source.parts))
     return rows
 
 

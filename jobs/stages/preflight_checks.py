@@ -63,11 +63,11 @@ def check_server(address: ServerAddress, settings: Settings, schema: dict[str, A
 
 
 async def _check(address: ServerAddress, settings: Settings, schema: dict[str, Any], name: str) -> list[Check]:
-    found = await _judged("endpoint", _models(address, settings))
+    checks = await _judged("endpoint", _models(address, settings))
     asked = await _judged("test request", _profile(name, address, settings, schema))
     if any(check.state == "wrong" for check in asked):
-        return [*found, Check("structured output", "skipped", "not asked"), *asked]
-    return [replace(check, state="note") if check.state == "wrong" else check for check in found] + asked
+        return [*checks, Check("structured output", "skipped", "not asked"), *asked]
+    return [replace(check, state="note") if check.state == "wrong" else check for check in checks] + asked
 
 
 async def _judged(name: str, step: Awaitable[list[Check]]) -> list[Check]:
@@ -86,17 +86,19 @@ async def _models(address: ServerAddress, settings: Settings) -> list[Check]:
     finally:
         await connection.close()
     names = ", ".join(cards) or "nothing"
-    found = [Check("endpoint", "ok", f"{address.url}/models answers: {names}")]
+    checks = [Check("endpoint", "ok", f"{address.url}/models answers: {names}")]
     if address.model not in cards:
         message = f"{address.model!r} is asked for, and it serves {names}"
-        return [*found, Check("model name", "wrong", message, "--model (or VLLM_MODEL) as it stands there")]
-    found.append(Check("model name", "ok", address.model))
+        return [*checks, Check("model name", "wrong", message, "--model (or VLLM_MODEL) as it stands there")]
+    checks.append(Check("model name", "ok", address.model))
     context = cards[address.model].get("max_model_len")
     needed = limits.max_chunk_tokens + limits.max_output_tokens
     if isinstance(context, int) and context < needed:
         message = f"it takes {context:,} tokens, a chunk and its answer may have {needed:,}"
-        found.append(Check("context", "wrong", message, "--context-length there, or lower limits.max_chunk_tokens"))
-    return found
+        checks.append(
+            Check("context", "wrong", message, "--context-length there, or lower limits.max_chunk_tokens")
+        )
+    return checks
 
 
 async def _profile(name: str, address: ServerAddress, settings: Settings, schema: dict[str, Any]) -> list[Check]:
@@ -112,17 +114,17 @@ async def _profile(name: str, address: ServerAddress, settings: Settings, schema
 
 async def _answered(client: Client, first: Result) -> list[Check]:
     took = f"{first.latency_s:.1f} s, {first.prompt_tokens:,} prompt and {first.completion_tokens:,} output tokens"
-    found = [Check("test request", "ok", f"a valid {client.model.__name__} in {took}")]
+    checks = [Check("test request", "ok", f"a valid {client.model.__name__} in {took}")]
     if str(client.dialect):
-        found.append(
+        checks.append(
             Check("parameters", "note", f"asked with {client.dialect}", "nothing to do: a run does the same")
         )
     if refused := parse(first.replies[0], "stop", client.model, optional=True).refused:
         message = f"it gives values that {client.model.__name__} refuses: {', '.join(refused[:3])}"
-        found.append(Check("values", "note", message, "say in the field's description how to write them"))
+        checks.append(Check("values", "note", message, "say in the field's description how to write them"))
     if not first.prompt_tokens:
-        found.append(Check("usage", "note", "it does not say how many tokens it took", "cost can't be counted"))
-    return [await _word(client), *found]
+        checks.append(Check("usage", "note", "it does not say how many tokens it took", "cost can't be counted"))
+    return [await _word(client), *checks]
 
 
 async def _word(client: Client) -> Check:
@@ -148,28 +150,30 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 def check_input(given: list[str], columns: Columns) -> Check:
     """Whether documents can be read, and how many there are."""
     try:
-        found = document_reader.find_input(given, columns)
-        odd = (*found.notes, *_sampled(found, columns))
+        documents = document_reader.find_input(given, columns)
+        odd = (*documents.notes, *_sampled(documents, columns))
     except Exception as error:
         reason = ray_cluster.reason(error)
         if reason is None:
             raise
         return Check("input", "wrong", str(reason))
-    files = len({part.url for part in found.parts})
-    message = f"{files:,} files, {found.rows:,} documents, {found.bytes / 1e6:,.1f} MB; the columns are there"
+    files = len({part.url for part in documents.parts})
+    message = (
+        f"{files:,} files, {documents.rows:,} documents, {documents.bytes / 1e6:,.1f} MB; the columns are there"
+    )
     remedy = ""
-    if found.dead_letters:
-        first = found.dead_letters[0]
+    if documents.dead_letters:
+        first = documents.dead_letters[0]
         message += (
-            f"; {len(found.dead_letters):,} files can't be read, such as {first.source_path}: {first.message}"
+            f"; {len(documents.dead_letters):,} files can't be read, such as {first.source_path}: {first.message}"
         )
         remedy = "each of them will be a dead letter: mend them, or leave them out"
     return Check("input", "note" if odd or remedy else "ok", "; ".join((message, *odd)), remedy)
 
 
-def _sampled(found: document_reader.Input, columns: Columns) -> list[str]:
+def _sampled(documents: document_reader.Input, columns: Columns) -> list[str]:
     """What values mean nothing in the first rows, in words."""
-    rows = next(document_reader.document_rows(found.parts[:1], columns), None)
+    rows = next(document_reader.document_rows(documents.parts[:1], columns), None)
     if rows is None:
         return []
     unclear = [
@@ -253,15 +257,15 @@ def _devices(settings: Settings, node: Mapping[str, Any] | None) -> list[sglang.
         count = int(node["Resources"]["GPU"]) if node else settings.servers.gpus_per_server
         return [sglang.Gpu("GPU", settings.sglang.vram_gib)] * count
     if node is None:
-        found = sglang.visible_gpus()
+        devices = sglang.visible_gpus()
     else:
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         with ray_cluster.connected():
             asked = ray.remote(devices_here).options(num_cpus=0, scheduling_strategy=there).remote()
-            found = ray.get(asked, timeout=ASK_S)
-    if not found:
+            devices = ray.get(asked, timeout=ASK_S)
+    if not devices:
         raise RunError("NVML sees no GPU")
-    return found
+    return devices
 
 
 def devices_here() -> list[sglang.Gpu]:

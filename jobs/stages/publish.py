@@ -108,8 +108,8 @@ def replace_manifest(
 
 def _versions(run: Run) -> dict[str, str]:
     packages = ("company-profiles", "ray", "pyarrow", "openai", "pydantic")
-    found = {package: version_of(package) for package in packages}
-    return {"python": platform.python_version(), **found, "engine": run.fleet.version, "model": run.fleet.model}
+    installed = {package: version_of(package) for package in packages}
+    return {"python": platform.python_version(), **installed, "engine": run.fleet.version, "model": run.fleet.model}
 
 
 def too_many_dead_letters(run: Run, counts: Counts) -> bool:

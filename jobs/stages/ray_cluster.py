@@ -81,8 +81,8 @@ def reason(error: BaseException) -> ProfilesError | None:
         cause = getattr(seen, "cause", None)
         seen = cause if isinstance(cause, BaseException) else seen.__cause__
     # Of an error in an actor's constructor Ray keeps the text alone.
-    told = OUR_ERROR.search(str(error))
-    return OUR_ERRORS[told[1]](told[2].strip()) if told else None
+    match = OUR_ERROR.search(str(error))
+    return OUR_ERRORS[match[1]](match[2].strip()) if match else None
 
 
 def require_gpus(wanted: int) -> None:
@@ -126,8 +126,8 @@ def gpu_memory_gib() -> float | None:
         if kind not in MEMORY_GIB:
             there = NodeAffinitySchedulingStrategy(node_id, soft=False)
             asked[ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(node_gpus).remote()] = kind
-    told, _ = ray.wait([*asked], num_returns=len(asked), timeout=ANSWERED_WITHIN_S) if asked else ([], [])
-    for answer in told:
+    answers, _ = ray.wait([*asked], num_returns=len(asked), timeout=ANSWERED_WITHIN_S) if asked else ([], [])
+    for answer in answers:
         with contextlib.suppress(ray.exceptions.RayError):  # it has no NVML, or is gone
             MEMORY_GIB[asked[answer]] = max((gpu.vram_gib for gpu in ray.get(answer)), default=0)
     return max((MEMORY_GIB[kind] for kind in kinds if MEMORY_GIB.get(kind)), default=None)
@@ -246,11 +246,11 @@ def _init(*, address: str, **more: Any) -> None:
                 ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, **more)
             return
         except Exception as error:
-            told = one_line(str(error))
+            message = one_line(str(error))
             if address != "local":
-                raise RunError(f"a Ray at RAY_ADDRESS = {address} can't be joined: {told}") from None
-            if SLOW_START not in told or starts == MOST_STARTS:
-                raise RunError(f"a Ray could not be started here: {told}") from None
+                raise RunError(f"a Ray at RAY_ADDRESS = {address} can't be joined: {message}") from None
+            if SLOW_START not in message or starts == MOST_STARTS:
+                raise RunError(f"a Ray could not be started here: {message}") from None
         for process in psutil.Process().children(recursive=True):
             if process.pid not in before:  # what it has left would not end before this process
                 with contextlib.suppress(psutil.NoSuchProcess):

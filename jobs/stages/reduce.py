@@ -245,26 +245,26 @@ def answered_chunks(chunks: pa.Table, answers: pa.Table) -> Iterator[tuple[Chunk
         yield chunk, by_chunk.get(chunk.chunk_id, NOT_ASKED)
 
 
-def company_row(run: Run, found: Gathered) -> CompanyRow:
+def company_row(run: Run, gathered: Gathered) -> CompanyRow:
     """A company's row. Every one of its documents is in it or a dead letter."""
     judge = Judge(run.calibration, run.least_confidence)
-    resolved = resolve(run.model, found.evidence, run.settings.trust, run.date, judge)
+    resolved = resolve(run.model, gathered.evidence, run.settings.trust, run.date, judge)
     says_anything = any(row["chosen"] for row in resolved.evidence)
-    answered = found.answered if says_anything and (resolved.identified or found.known) else set()
-    failed = {**dict.fromkeys(found.answered, SAYS_NOTHING), **found.failed}
-    dead = [_dead_letter(d, found.sources[d], failed[d]) for d in sorted(set(failed) - answered)]
+    answered = gathered.answered if says_anything and (resolved.identified or gathered.known) else set()
+    failed = {**dict.fromkeys(gathered.answered, SAYS_NOTHING), **gathered.failed}
+    dead = [_dead_letter(d, gathered.sources[d], failed[d]) for d in sorted(set(failed) - answered)]
     if not answered:
-        return CompanyRow(None, dead, found.refused)
+        return CompanyRow(None, dead, gathered.refused)
     row = {
-        "company_id": found.company_id,
+        "company_id": gathered.company_id,
         **resolved.values,
         "confidence": resolved.confidence,
         "documents": sorted(answered),
-        "chunks_missing": [m for m in found.missing if m["document_id"] in answered],
+        "chunks_missing": [m for m in gathered.missing if m["document_id"] in answered],
         "evidence": resolved.evidence,
         "conflicts": resolved.conflicts,
     }
-    return CompanyRow(row, dead, found.refused)
+    return CompanyRow(row, dead, gathered.refused)
 
 
 def _dead_letter(document_id: str, source: str, answer: Answered) -> DeadLetter:

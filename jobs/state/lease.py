@@ -79,7 +79,7 @@ def lease(
         started=me.create_time(),
         job=submission_id(),
     )
-    told = None
+    announced = None
     while (held := _read(storage)) and not held.gone and _beats(storage, held, beat_s):
         who = f"run {held.run_id} ({held.process}) writes to {storage.url}"
         if not wait:
@@ -87,9 +87,9 @@ def lease(
                 f"{who}: wait for its end, or stop it with {held.remedy}, and run the same command again. --wait "
                 "waits. Nothing was asked"
             )
-        if told != held.run_id:
+        if announced != held.run_id:
             wait(f"{who}: waiting for its end; {held.remedy} ends it")
-        told = held.run_id
+        announced = held.run_id
     _write(storage, ours)
     done = threading.Event()
     beating = threading.Thread(target=_beat, args=(storage, ours, beat_s, done), daemon=True, name="lease")
@@ -105,9 +105,9 @@ def lease(
 
 def submission_id() -> str | None:
     """The id of the Ray job that this process belongs to; None where it is none's."""
-    said = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
-    found = said.get("metadata", {}).get("job_submission_id")
-    return str(found) if found else None
+    config = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    job_id = config.get("metadata", {}).get("job_submission_id")
+    return str(job_id) if job_id else None
 
 
 def _beats(storage: Storage, held: Holder, beat_s: float) -> bool:

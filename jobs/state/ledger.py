@@ -116,10 +116,10 @@ class Index:
 
     def states(self, ids: Digests) -> States:
         """What became of each of some chunks."""
-        found = np.zeros(len(ids), np.uint8)
+        states = np.zeros(len(ids), np.uint8)
         question, place = find_ids(self._ids, ids)
-        np.maximum.at(found, question, self._states[place])
-        return found
+        np.maximum.at(states, question, self._states[place])
+        return states
 
     def places(self, ids: Digests) -> dict[str, RowNumbers]:
         """Where some chunks stand: row numbers by the path of the segment. A chunk may stand more than once."""
@@ -200,12 +200,12 @@ def best_of(tables: Sequence[pa.Table], chunk_ids: pa.Array | None = None) -> pa
 
     The best is the first in one order of all rows, so what is left out of a part would be left out of the whole.
     """
-    found = pa.concat_tables([RESULTS.empty_table(), *tables], promote_options="default")  # of older versions
-    found = found.select(RESULTS.names)
+    results = pa.concat_tables([RESULTS.empty_table(), *tables], promote_options="default")  # of older versions
+    results = results.select(RESULTS.names)
     if chunk_ids is not None:
-        found = found.filter(pc.is_in(found["chunk_id"], value_set=chunk_ids))
-    found = found.take(_in_order(found))
-    return found.take(_first_of_each(found["chunk_id"]))
+        results = results.filter(pc.is_in(results["chunk_id"], value_set=chunk_ids))
+    results = results.take(_in_order(results))
+    return results.take(_first_of_each(results["chunk_id"]))
 
 
 @dataclass
@@ -226,15 +226,15 @@ class LedgerWriter:
         """What became of the chunks that this actor wrote down in this run before it was restarted; without the
         replies, which are safe where they are."""
         names = [each.name for each in fields(Result) if each.name not in RESULT_TEXTS]
-        found: dict[str, Result] = {}
+        completed: dict[str, Result] = {}
         for path in self.ledger.paths():
             if path.startswith(f"{self.ledger.folder}/{self.name}."):
                 try:
                     rows = self.ledger.storage.read_table(path, names).to_pylist()
                 except FileNotFoundError:  # another run that shares the ledger has folded it
                     continue
-                found |= {row["chunk_id"]: _answer(row) for row in rows}
-        return found
+                completed |= {row["chunk_id"]: _answer(row) for row in rows}
+        return completed
 
     def append(self, answers: list[Result]) -> None:
         """Write one segment."""
@@ -254,13 +254,13 @@ def _answer(row: dict[str, Any]) -> Result:
     return Result(**{**row, "fault": row["fault"] and Fault(row["fault"])})
 
 
-def _in_order(found: pa.Table) -> pa.Array:
+def _in_order(results: pa.Table) -> pa.Array:
     """Row numbers, the best answers first; all columns decide, so that no order of files or rows shows. (Those with
     the same replies at the same time have the same scores.)"""
-    again = pc.is_in(found["fault"], value_set=RETRYABLE)
-    rank = pc.add(pc.cast(pc.is_valid(found["fault"]), pa.int8()), pc.cast(again, pa.int8()))
-    plain = found.drop_columns(list(RESULT_TEXTS)).append_column("rank", rank)
-    plain = plain.append_column("replies", pc.binary_join(found["replies"], "\n"))
+    again = pc.is_in(results["fault"], value_set=RETRYABLE)
+    rank = pc.add(pc.cast(pc.is_valid(results["fault"]), pa.int8()), pc.cast(again, pa.int8()))
+    plain = results.drop_columns(list(RESULT_TEXTS)).append_column("rank", rank)
+    plain = plain.append_column("replies", pc.binary_join(results["replies"], "\n"))
     return pc.sort_indices(plain, sort_keys=[(name, "ascending") for name in ("rank", *plain.schema.names)])
 
 

@@ -45,8 +45,11 @@ class Commit:
     @classmethod
     def of(cls, storage: Storage, manifest: Manifest, schema: pa.Schema) -> "Commit":
         """What a commit of a publication is to leave."""
-        told = [schema.to_string(show_field_metadata=False), *sorted(file.sha256 for file in manifest.profiles)]
-        digest = hashlib.sha256("\n".join(told).encode()).hexdigest()
+        described = [
+            schema.to_string(show_field_metadata=False),
+            *sorted(file.sha256 for file in manifest.profiles),
+        ]
+        digest = hashlib.sha256("\n".join(described).encode()).hexdigest()
         content = int(digest[:15], 16)  # fits a version of Delta's transactions
         return cls(storage.url, int(manifest.run_id[:8] + manifest.run_id[9:15]), content)
 
@@ -172,9 +175,9 @@ class IcebergOutput:
                     raise ValidationError("it is partitioned")
             except (ValidationError, ValueError) as error:
                 raise _misfit(self.name, error) from None
-            told = table.properties
-            if told.get(WRITER_MARK) == writer:
-                return Commit(writer, int(told[RUN_MARK]), int(told[CONTENT_MARK]))
+            properties = table.properties
+            if properties.get(WRITER_MARK) == writer:
+                return Commit(writer, int(properties[RUN_MARK]), int(properties[CONTENT_MARK]))
             _require_own(self.name, any(table.scan().plan_files()))
             return None
 
@@ -278,14 +281,16 @@ class DeltaOutput:
 
         marks = map(Transaction, _transactions(commit.writer), (commit.began, commit.content))
         # Without retries: of two that make a table at once, the second would add its rows to the first one's.
-        told = CommitProperties({RUN_MARK: manifest.run_id}, max_commit_retries=0, app_transactions=list(marks))
+        properties = CommitProperties(
+            {RUN_MARK: manifest.run_id}, max_commit_retries=0, app_transactions=list(marks)
+        )
         write_deltalake(
             self.place,
             pa.RecordBatchReader.from_batches(schema, _batches(storage, manifest.profiles, schema)),
             mode="overwrite",
             schema_mode="merge",
             target_file_size=DELTA_FILE_BYTES,
-            commit_properties=told,
+            commit_properties=properties,
         )
 
     def probe(self) -> None:

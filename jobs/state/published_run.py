@@ -39,13 +39,13 @@ class PublishedRun:
         """Open an output folder or URL, which `flag` gave. Raises OperatorError where nothing is published."""
         storage = Storage(given)
         with explained(f"{flag} {given} can't be read"):
-            found = manifest.read_manifest(storage)
-        if found is None:
+            record = manifest.read_manifest(storage)
+        if record is None:
             missing = f"there is no {manifest.MANIFEST} that can be read, so nothing is published there"
             begun = storage.folders("work/runs")
             remedy = ": a run has begun and is not finished, the same command goes on with it" if begun else ""
             raise OperatorError(f"{flag} {given}: {missing}{remedy}")
-        return cls(storage, found)
+        return cls(storage, record)
 
     def profiles(self) -> Iterator[Values]:
         """The rows of all profiles."""

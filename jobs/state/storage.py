@@ -302,11 +302,11 @@ class Storage:
         """The names of the folders in a folder; none where it is missing."""
         self.filesystem.invalidate_cache()
         try:
-            found = self.filesystem.ls(self.full(parent), detail=True)
+            entries = self.filesystem.ls(self.full(parent), detail=True)
         except FileNotFoundError:
             return []
         return sorted(
-            str(one["name"]).rstrip("/").rsplit("/", 1)[-1] for one in found if one["type"] == "directory"
+            str(one["name"]).rstrip("/").rsplit("/", 1)[-1] for one in entries if one["type"] == "directory"
         )
 
     def delete_folder(self, folder: str) -> None:
@@ -318,10 +318,10 @@ class Storage:
         """Paths under the root of the files in a folder, in order; none where the folder is missing."""
         self.filesystem.invalidate_cache()
         try:
-            found = self.filesystem.ls(self.full(folder), detail=False)
+            entries = self.filesystem.ls(self.full(folder), detail=False)
         except FileNotFoundError:
             return []
-        names = (str(name).rsplit("/", 1)[-1] for name in found)
+        names = (str(name).rsplit("/", 1)[-1] for name in entries)
         return sorted(f"{folder}/{name}" for name in names if name.endswith(suffix) and not name.startswith("."))
 
 

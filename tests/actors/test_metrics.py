@@ -10,12 +10,12 @@ from actors import metrics
 from actors.metrics import (
     CHUNKS_METRIC,
     KV_USAGE,
+    LOGGED_AFTER,
     METRICS,
     QUEUED_METRIC,
     RESTARTS,
     RUNNING,
     TOKENS,
-    TOLD_AFTER,
     Metric,
     MetricsReporter,
     read_server_metrics,
@@ -121,7 +121,7 @@ def test_failing_metrics_cost_one_log_line(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], fake: FakeServer
 ) -> None:
     monkeypatch.setattr(metrics, "REPORT_S", 0.01)
-    reporter, reports = RecordedMetrics(), [FakeClient(f"{fake.root}/nowhere")] * (2 * TOLD_AFTER)
+    reporter, reports = RecordedMetrics(), [FakeClient(f"{fake.root}/nowhere")] * (2 * LOGGED_AFTER)
     reporter.add(make_result())
 
     def client() -> Any:

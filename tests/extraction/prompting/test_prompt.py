@@ -47,15 +47,6 @@ def test_the_document_is_the_last_message_and_all_others_stay_the_same() -> None
     assert "Régua" in before[2]["content"]
 
 
-def test_some_examples_are_shown_in_the_order_that_is_told() -> None:
-    examples = tuple(EXAMPLE.model_copy(update={"text": text}) for text in ("one", "two", "three"))
-    shown = Prompt(instructions="x", examples=examples, shown=(3, 1)).messages(Vineyard, "it")
-    assert [m["content"].split()[-1] for m in shown if m["role"] == "user"] == ["three", "one", "it"]
-    assert len(Prompt(instructions="x", examples=examples, shown=()).messages(Vineyard, "it")) == 2
-    with pytest.raises(OperatorError, match=r"prompt\.shown: there is no example 4, the last is 3"):
-        Prompt(instructions="x", examples=examples, shown=(1, 4)).check(Vineyard)
-
-
 def test_examples_leave_out_what_replies_leave_out() -> None:
     prompt = Prompt(instructions="x", examples=(EXAMPLE,), unstated="omitted")
     prompt.check(Vineyard)
@@ -75,7 +66,7 @@ def test_the_schema_may_be_pasted() -> None:
 def test_an_example_has_to_fit_the_model() -> None:
     Prompt(instructions="x", examples=(EXAMPLE,)).check(Vineyard)
     wrong = EXAMPLE.model_copy(update={"profile": {**PROFILE, "cellar": {"town": 3, "opened": None}}})
-    with pytest.raises(OperatorError, match=r"example 2 of the prompt is no Vineyard: cellar\.town: "):
+    with pytest.raises(OperatorError, match=r"example 2 of the prompt is no Vineyard \(cellar\.town: "):
         Prompt(instructions="x", examples=(EXAMPLE, wrong)).check(Vineyard)
 
 
@@ -101,7 +92,7 @@ def test_an_example_is_written_as_the_reply_is_asked_for() -> None:
     prompt.check(Filing)
     assert json.loads(prompt.messages(Filing, "")[2]["content"]) == {**profile, "filed": "2024-03-12"}
     aliased = Example(text="x", profile={**profile, "Datum": "2024-03-12"})
-    with pytest.raises(OperatorError, match="example 1 of the prompt is no Filing: 'Datum' is no field's name"):
+    with pytest.raises(OperatorError, match=r"example 1 of the prompt is no Filing .'Datum' is no field's name"):
         Prompt(instructions="x", examples=(aliased,)).check(Filing)
 
 
