@@ -16,8 +16,8 @@ from functools import lru_cache
 from typing import Any
 
 from actors.servers.supervisor import ServerAddress
-from extraction.errors import Fault, OperatorError
-from extraction.prompting.reply_parsing import ReplyFault, one_line
+from extraction.errors import Fault, OperatorError, one_line
+from extraction.prompting.reply_parsing import ReplyFault
 
 MAX_WORDS = 300  # characters of what a server says that are told
 MAX_JUDGED = 4 * MAX_WORDS  # and that are read

@@ -10,6 +10,21 @@ leaves an actor.
 
 from enum import StrEnum
 
+LONGEST_DESCRIPTION = 300  # characters
+
+
+def one_line(text: str, longest: int | None = None) -> str:
+    """A text in one line, of printable characters, at most so many of them."""
+    line = " ".join(text.split())
+    if not line.isprintable():
+        line = " ".join("".join(c if c.isprintable() else " " for c in line).split())
+    return line if longest is None or len(line) <= longest else line[: longest - 1] + "…"
+
+
+def described_error(error: BaseException) -> str:
+    """An error of any library in one line: its type, and what it says."""
+    return one_line(f"{type(error).__name__}: {error}", LONGEST_DESCRIPTION)
+
 
 class ProfilesError(Exception):
     """Root of every error that this project raises on purpose."""

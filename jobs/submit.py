@@ -18,8 +18,7 @@ import aiohttp
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from extraction.errors import OperatorError, RunError
-from extraction.prompting.reply_parsing import one_line
+from extraction.errors import OperatorError, RunError, one_line
 from jobs.cli.command import LOG, command, enter
 from jobs.cli.exit_codes import DONE, FAILED
 from jobs.cli.flags import Name, flag
@@ -50,9 +49,11 @@ def connect(address: str) -> JobSubmissionClient:
     try:
         return JobSubmissionClient(address)
     except ValueError as error:
-        raise OperatorError(f"--address {address}: {_short(error)}: give http://HOST:PORT") from None
+        raise OperatorError(f"--address {address}: {one_line(str(error), 200)}: give http://HOST:PORT") from None
     except (RuntimeError, OSError) as error:
-        raise RunError(f"--address {address}: no Ray dashboard answers there ({_short(error)})") from None
+        raise RunError(
+            f"--address {address}: no Ray dashboard answers there ({one_line(str(error), 200)})"
+        ) from None
     except AuthenticationError:
         raise OperatorError(f"--address {address} {TOKEN}") from None
 
@@ -84,7 +85,7 @@ def with_retries(ask: Callable[[], Answer]) -> Answer:
             raise OperatorError(f"the head {TOKEN}") from None
         except (RuntimeError, OSError) as error:
             if time.monotonic() > until:
-                cause = f"the head gave no answer for {AWAY_S:g} s ({_short(error)})"
+                cause = f"the head gave no answer for {AWAY_S:g} s ({one_line(str(error), 200)})"
                 raise RunError(f"{cause}: the same command follows the job again") from None
         time.sleep(JOB_POLL_S)
 
@@ -107,10 +108,6 @@ def exit_code(job: JobDetails) -> int:
         return DONE
     code = job.driver_exit_code
     return code if code is not None and code > 0 else FAILED
-
-
-def _short(error: Exception) -> str:
-    return one_line(str(error))[:200]
 
 
 async def _print_logs(client: JobSubmissionClient, submission: str) -> None:

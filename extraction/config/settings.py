@@ -12,10 +12,9 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from extraction.config.sglang_presets import Flags
-from extraction.errors import OperatorError
+from extraction.errors import OperatorError, described_error, one_line
 from extraction.merging.confidence import Calibration, Minima
 from extraction.prompting.prompt import Prompt, prompt_digest
-from extraction.prompting.reply_parsing import one_line
 from extraction.schema.profile_model import facts, model_among, options_of
 from extraction.settings_base import Amount, Count, Frozen, Seconds, load_yaml
 
@@ -359,7 +358,7 @@ def profile_model(named: str) -> type[BaseModel]:
     try:
         model = getattr(importlib.import_module(module), name, None)
     except Exception as error:  # whatever the user's own module raises
-        reason, remedy = one_line(f"{type(error).__name__}: {error}"), "mend the module, or install what it imports"
+        reason, remedy = described_error(error), "mend the module, or install what it imports"
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             reason = f"there is no module {error.name}"
             remedy = "PYTHONPATH has to hold the folder that it is in, here and on every node of a cluster"

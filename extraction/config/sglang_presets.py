@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from extraction.errors import OperatorError
+from extraction.errors import OperatorError, one_line
 from extraction.settings_base import Count, Frozen, load_yaml
 
 
@@ -110,7 +110,7 @@ def load_matrix(path: Path) -> Matrix:
     try:
         return Matrix.model_validate(load_yaml(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError) as error:
-        raise OperatorError(f"{path} can't be read: {' '.join(str(error).split())}") from None
+        raise OperatorError(f"{path} can't be read: {one_line(str(error))}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

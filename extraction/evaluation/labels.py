@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from extraction.errors import OperatorError
+from extraction.errors import OperatorError, one_line
 from extraction.schema.profile_model import Field
 from extraction.settings_base import load_yaml
 
@@ -130,7 +130,7 @@ def load_labels(path: Path, names: Mapping[str, str] | None = None) -> Labels:
     except OSError as error:
         raise OperatorError(f"--labels {path} can't be read: {error.strerror or error}") from None
     except (ValueError, yaml.YAMLError, pa.ArrowException) as error:
-        raise OperatorError(f"--labels {path}: {' '.join(str(error).split())[:200]}") from None
+        raise OperatorError(f"--labels {path}: {one_line(str(error), 200)}") from None
 
 
 def _yaml(path: Path) -> Iterator[LabelRow]:

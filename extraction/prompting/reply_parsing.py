@@ -14,7 +14,7 @@ from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError, create_model
 
-from extraction.errors import Fault
+from extraction.errors import Fault, one_line
 from extraction.prompting.logprobs import mirrored
 from extraction.prompting.response_schema import complete, misshapen
 from extraction.schema.arrow_types import storable
@@ -30,12 +30,6 @@ def loops(reply: str) -> bool:
     text = reply.rstrip()
     backwards = text[: -LONGEST_LOOP - 1 : -1]
     return len(reply) - len(text) >= BLANK_RUN or LOOP.match(backwards) is not None
-
-
-def one_line(text: str) -> str:
-    """A text in one line, of printable characters."""
-    line = " ".join(text.split())
-    return line if line.isprintable() else " ".join("".join(c if c.isprintable() else " " for c in line).split())
 
 
 P = TypeVar("P", bound=BaseModel)
@@ -94,7 +88,7 @@ THOUGHTS_END = re.compile(
     rf"</{THINK}|\[/THINK\]|◁/think▷|<\|end\|>|<\|channel\|>(?:final|commentary)\b.{{0,80}}?<\|message\|>",
     re.IGNORECASE,
 )
-WORD = re.compile(r"<\|\w*\|>|\s+|(<|[^\s<]+)")  # what is no special token and not blank
+REPLY_WORD = re.compile(r"<\|\w*\|>|\s+|(<|[^\s<]+)")  # what is no special token and not blank
 JSON_START = re.compile(r"\s*(?:\{|\[\s*[{\[])")
 OBJECT_START = re.compile(r'\{(?=\s*["}])')
 
@@ -147,7 +141,7 @@ def _only_profile(
     ends = [match.end() for match in THOUGHTS_END.finditer(reply)]
     if thinking and not ends and THOUGHTS.match(reply):
         return None
-    last_word = max((match.end() for match in WORD.finditer(reply) if match[1]), default=0)
+    last_word = max((match.end() for match in REPLY_WORD.finditer(reply) if match[1]), default=0)
     begin = max((end for end in ends if end < last_word), default=0)
     profiles = [span for value, span in _objects(reply, begin) if _is_profile(value, model, optional)]
     return profiles[0] if len(profiles) == 1 else None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from extraction.prompting.reply_parsing import one_line
+from extraction.errors import described_error, one_line
 from jobs.backfills.partition_state import PartitionRecord, PartitionStatus, recipe_of
 from jobs.cli.command import LOG
 from jobs.cli.exit_codes import DONE, OVER_BUDGET, exit_code_of
@@ -101,7 +101,7 @@ class PartitionRun:
     def fail(self, error: Exception) -> PartitionRecord:
         """Record that it failed, and why; the record."""
         ours = ray_cluster.reason(error)
-        message = one_line(str(ours or f"{type(error).__name__}: {error}"))
+        message = one_line(str(ours)) if ours else described_error(error)
         LOG.print(f"failed   {self.path}: {message}")
         code = exit_code_of(ours or error)
         self.record = self._make_record(code, error=message[:1000])

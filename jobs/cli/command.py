@@ -19,8 +19,7 @@ from rich.text import Text
 
 from actors.servers.endpoint import endpoint_url, url_in_environment
 from extraction.config.settings import Engine, Settings, load_settings, read_yaml
-from extraction.errors import OperatorError
-from extraction.prompting.reply_parsing import one_line
+from extraction.errors import OperatorError, one_line
 from extraction.settings_base import Frozen
 from jobs.cli.exit_codes import DONE, FAILED, exit_code_of
 from jobs.cli.flags import FLAGS, HELP, EngineChoice, EngineFlags

@@ -13,7 +13,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from textwrap import shorten
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -26,6 +25,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from extraction.errors import one_line
 from jobs.cli.command import LOG
 from jobs.cli.number_format import clock
 from jobs.stages import ray_cluster
@@ -170,7 +170,7 @@ class Progress:
             return f"extract  0 of {self._total:,} chunks, {self._servers_in_words()}"
         ends = "" if not left else f", {clock(left)} left"
         held = f" ({self._from_ledger:,} more are in the ledger)" if self._from_ledger else ""
-        cause = shorten(stats.last_fault or "", LENGTH_OF_FAULT, placeholder=" …")
+        cause = one_line(stats.last_fault or "", LENGTH_OF_FAULT)
         fault = f"; last fault {cause}" if cause else ""
         return (
             f"extract  {stats.done:,} of {self._total:,} chunks{held}, {stats.answered:,} answered, "

@@ -18,8 +18,7 @@ import pyarrow.parquet as pq
 
 from extraction.config.settings import Columns
 from extraction.documents import DeadLetter
-from extraction.errors import Fault, OperatorError
-from extraction.prompting.reply_parsing import one_line
+from extraction.errors import Fault, OperatorError, one_line
 from jobs.inputs.column_mapping import (
     KEY_COLUMNS,
     OPTIONAL,
@@ -138,7 +137,11 @@ def _look_over(url: str, columns: Columns) -> FoundFile | DeadLetter:
         broken = is_broken_link(url)
         if is_outage(error) and not broken:
             raise
-        why = "this link leads nowhere" if broken else f"this is no readable Parquet file ({_short(error)})"
+        why = (
+            "this link leads nowhere"
+            if broken
+            else f"this is no readable Parquet file ({one_line(str(error), 120)})"
+        )
         return DeadLetter(None, url, "plan", Fault.UNREADABLE, why)
     starts = np.cumsum([0, *(group.num_rows for group in groups)]).tolist()
     parts = [RowGroup(url, n, starts[n], g.num_rows, g.total_byte_size) for n, g in enumerate(groups) if g.num_rows]
@@ -254,7 +257,7 @@ class FileReader:
             except (pa.ArrowException, OSError) as error:
                 if is_outage(error):
                     raise
-                reasons[name] = f"can't be read ({_short(error)})"
+                reasons[name] = f"can't be read ({one_line(str(error), 120)})"
         return reasons
 
     def _document_rows(self, batch: pa.RecordBatch, part: RowGroup, done: int, broken: Reasons) -> pa.Table:
@@ -297,7 +300,7 @@ def _lost(part: RowGroup, done: int, error: Exception) -> pa.Table:
         "company_id": part.url,
         "source_path": part.url,
         "row": first,
-        "unreadable": f"rows {first} to {last} can't be read ({_short(error)})",
+        "unreadable": f"rows {first} to {last} can't be read ({one_line(str(error), 120)})",
         "lost_rows": part.rows - done,
     }
     return pa.Table.from_pylist([row], DOCUMENT_ROWS)
@@ -331,7 +334,3 @@ def unclear_notes(counted: Iterable[Mapping[str, Any]], columns: Columns) -> lis
 REMEDIES = {
     "document_date": ". A date is written as YYYY-MM-DD or 20240501; numbers since 1970 take columns.epoch_unit",
 }
-
-
-def _short(error: Exception) -> str:
-    return one_line(str(error))[:120]

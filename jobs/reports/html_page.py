@@ -17,8 +17,8 @@ import jinja2
 import yaml
 from markupsafe import Markup
 
+from extraction.errors import described_error
 from extraction.merging.confidence import Bin
-from extraction.prompting.reply_parsing import one_line
 from jobs.cli.command import LOG
 from jobs.cli.number_format import clock, percent, seconds, short, visible_text
 from jobs.reports.report_data import report_facts
@@ -97,6 +97,6 @@ def leave_report(storage: Storage, manifest: Manifest) -> str | None:
     try:
         write_report(PublishedRun(storage, manifest))
     except Exception as error:
-        LOG.print(f"report   could not be written: {one_line(f'{type(error).__name__}: {error}')}")
+        LOG.print(f"report   could not be written: {described_error(error)}")
         return None
     return storage.full(REPORT)

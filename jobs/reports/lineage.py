@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from extraction.errors import OperatorError
-from extraction.prompting.reply_parsing import one_line
+from extraction.errors import OperatorError, described_error
 from jobs.cli.command import LOG
 from jobs.stages import ray_cluster
 from jobs.stages.engines import version_of
@@ -100,7 +99,7 @@ class Lineage:
                 self._silent_until = time.monotonic() + PAUSE_S
                 if not self._is_reported:
                     self._is_reported = True
-                    reason = one_line(f"{type(error).__name__}: {error}")[:300]
+                    reason = described_error(error)
                     LOG.print(f"note     lineage: an event can't be sent to {self._to}: {reason}")
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from textwrap import shorten
 from typing import Any, cast
 
 import huggingface_hub
@@ -29,8 +28,7 @@ from actors.servers.supervisor import Server
 from extraction.chunking.chunk_identity import weights_digest
 from extraction.config.settings import Engine, Model, Settings
 from extraction.config.sglang_presets import Matrix, check, load_matrix
-from extraction.errors import OperatorError, RunError
-from extraction.prompting.reply_parsing import one_line
+from extraction.errors import OperatorError, RunError, one_line
 from jobs.stages import ray_cluster
 
 LENGTH_OF_REASON = 160  # characters of what the model hub's library says
@@ -79,7 +77,7 @@ def _from_hub(model: str, revision: str | None, name: str) -> Path | None:
     except (RemoteEntryNotFoundError, HFValidationError):
         return None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = shorten(one_line(str(error)), LENGTH_OF_REASON, placeholder=" …")
+        reason = one_line(str(error), LENGTH_OF_REASON)
         raise RunError(
             f"{name} of {model} can't be had from the model hub ({reason}): give --model a folder, or set "
             "model.tokenizer"

@@ -22,8 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.servers.sglang import node_gpus, visible_gpus
 from actors.servers.supervisor import LOG_MARK
-from extraction.errors import OperatorError, ProfilesError, RunError
-from extraction.prompting.reply_parsing import one_line
+from extraction.errors import OperatorError, ProfilesError, RunError, one_line
 from jobs.state.storage import is_outage, is_refusal, with_remedy
 
 Output = TypeVar("Output")

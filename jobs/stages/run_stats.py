@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from extraction.prompting.reply_parsing import one_line
+from extraction.errors import one_line
 from jobs.state.manifest import Tokens
 
 

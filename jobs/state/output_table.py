@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from extraction.errors import OperatorError, ProfilesError, RunError
+from extraction.errors import OperatorError, ProfilesError, RunError, described_error
 from jobs.state.manifest import Manifest
 from jobs.state.storage import PROBE_FILE, Storage, Written
 
@@ -96,7 +96,9 @@ def check_table(given: str, storage: Storage, schema: pa.Schema) -> None:
     except ProfilesError:
         raise
     except Exception as error:
-        raise OperatorError(f"--output-table {given} can't be opened or written to: {_words(error)}") from None
+        raise OperatorError(
+            f"--output-table {given} can't be opened or written to: {described_error(error)}"
+        ) from None
 
 
 def commit_table(given: str, storage: Storage, manifest: Manifest, schema: pa.Schema) -> None:
@@ -116,11 +118,9 @@ def commit_table(given: str, storage: Storage, manifest: Manifest, schema: pa.Sc
     except ProfilesError:
         raise
     except Exception as error:
-        raise RunError(f"published, but {given} is still the run before: {_words(error)}. Run again") from None
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        raise RunError(
+            f"published, but {given} is still the run before: {described_error(error)}. Run again"
+        ) from None
 
 
 def _require_own(name: str, has_rows: bool) -> None:
@@ -133,8 +133,8 @@ def _require_own(name: str, has_rows: bool) -> None:
 
 def _misfit(name: str, error: Exception) -> OperatorError:
     return OperatorError(
-        f"--output-table: {name} can't take the profiles' columns: {_words(error)}: name another table, or delete "
-        "this one"
+        f"--output-table: {name} can't take the profiles' columns: {described_error(error)}: name another "
+        "table, or delete this one"
     )
 
 

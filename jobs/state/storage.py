@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from extraction.errors import OperatorError, ProfilesError
+from extraction.errors import OperatorError, ProfilesError, one_line
 
 PROBE_FILE = ".probe"
 STORE_THREADS = 16
@@ -123,7 +123,7 @@ def is_refusal(error: BaseException) -> bool:
 
 def with_remedy(error: BaseException) -> str:
     """The words of a store's error in one line, and what helps against it."""
-    message = " ".join(str(error).split())[:300] or type(error).__name__
+    message = one_line(str(error), 300) or type(error).__name__
     for sign, remedy in STORE_REMEDIES.items():
         if re.search(sign, f"{type(error).__name__} {message}", re.IGNORECASE):
             return f"{message}: {remedy}"
