@@ -33,6 +33,10 @@ from jobs.state.parquet_schemas import CHUNKS, DEAD_LETTERS, profile_schema
 
 DOCS = Path(__file__).resolve().parent
 PLACE = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+WRITTEN_AS = {  # in a settings file, where that is not the parsed type
+    "confidence.calibration": "name of a file or `null`",
+    "confidence.min_confidence": "number from 0 to 1, mapping of name to such a number, or `null`",
+}
 BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
 SHARED = [column for column in profile_schema(ShortProfile) if column.name not in ShortProfile.model_fields]
 Row = tuple[str, ...]  # the cells of a line, the path of a key or column first
@@ -122,7 +126,7 @@ def keys(model: type[BaseModel], prefix: str = "", whole: type[BaseModel] | None
         shown, inner, many = info.alias or name, model_among(types_in(info.annotation)), get_origin(info.annotation)
         path, optional = prefix + shown, many in (Union, UnionType)
         if inner is None or optional or inner is whole or many:
-            kind = type_text(schema["properties"][shown], schema.get("$defs", {}))
+            kind = WRITTEN_AS.get(path) or type_text(schema["properties"][shown], schema.get("$defs", {}))
             value = info.get_default(call_default_factory=True)
             said = value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
             default = "required" if info.is_required() else f"`{json.dumps(said)}`"

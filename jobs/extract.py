@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Literal
 
-from extraction.errors import OperatorError
 from jobs.cli import flags, terminal_output
 from jobs.cli.command import LOG, Options, command, enter
 from jobs.cli.exit_codes import DONE, OVER_BUDGET
@@ -46,9 +45,7 @@ def run(
     output: flags.OutputFolder,
     ledger: flags.LedgerFolder = None,
     output_table: flags.OutputTables = (),
-    limit: Annotated[
-        flags.WholeNumber | None, flag("take the first N documents only", group=flags.DOCUMENTS)
-    ] = None,
+    limit: Annotated[flags.Positive | None, flag("take the first N documents only", group=flags.DOCUMENTS)] = None,
     engine: flags.EngineFlags = flags.AUTOMATIC,
     plan_only: Annotated[bool, flag("stop after the plan and print its size and cost", name="--plan")] = False,
     chunks_per_s: Annotated[
@@ -113,12 +110,10 @@ def prepare(
     tables: Sequence[str] = (),
 ) -> tuple[Run, document_reader.Input]:
     """The run that is asked for, and its input. What is the operator's mistake shows here."""
-    if limit is not None and limit < 0:
-        raise OperatorError(f"--limit {limit}: a number of documents is expected")
-    settings, servers = options.resolve()
-    documents = document_reader.find_input(inputs, settings.columns, limit)
     refuse_own_output(inputs, output, "--output")
     refuse_own_output(inputs, ledger, "--ledger")
+    settings, servers = options.resolve()
+    documents = document_reader.find_input(inputs, settings.columns, limit)
     run_id = new_run_id()
     ledgers = storage_at(ledger, "--ledger") if ledger is not None else None
     this = Run(run_id, settings, servers, storage_at(output), logs_of(run_id), ledgers, tuple(tables))

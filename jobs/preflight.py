@@ -63,7 +63,7 @@ def run(
     if as_json:
         print(json.dumps([asdict(check) for check in checks], indent=2, ensure_ascii=False))
     else:
-        PlainConsole().print(f"{wrong} of {len(checks)} are wrong" if wrong else "ready", style="bold")
+        PlainConsole().print(f"{wrong} of {len(checks)} checks failed" if wrong else "ready", style="bold")
     return MISTAKE if wrong else DONE
 
 

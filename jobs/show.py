@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from rapidfuzz import process
 
 from extraction.chunking.chunker import originals
 from extraction.errors import OperatorError
@@ -26,7 +27,8 @@ from jobs.cli.terminal_output import console, profile_table, show_profile
 from jobs.state.published_run import PublishedRun
 
 ROWS_SHOWN_AT_ONCE = 500  # profiles read at a time
-SUGGESTED = 3
+IDS_READ_AT_ONCE = 100_000
+SUGGESTED, LEAST_LIKENESS = 3, 75  # of 100
 HEAVY = ("evidence", "conflicts", "chunks_missing")  # which a list does without
 ShownRow = dict[str, Any]
 
@@ -79,7 +81,7 @@ def show_some(published: PublishedRun, search: str | None, skip: int, limit: int
         more = f" behind the first {skip:,}" if skip else ""
         out.print(f"no company{more}" + (f" holds {search!r}" if search else ""))
         return
-    out.print(profile_table(shown, published.schema()))
+    out.print(profile_table(shown, published.schema(), out.width))
     if next(companies, None):
         of = "" if search else f" of {published.manifest.counts.companies:,}"
         out.print(f"{skip + 1:,} to {skip + len(shown):,}{of}, more with --skip {skip + len(shown)}", style="dim")
@@ -94,7 +96,13 @@ def _find(published: PublishedRun, company_id: str) -> ShownRow:
             if rows:
                 company: ShownRow = rows[0]
                 return company
-    alike = [row["company_id"] for row in islice(_listed(published, company_id), SUGGESTED)]
+    ids = (
+        company_id
+        for file in published.manifest.profiles
+        for batch in published.storage.read_batches(file.path, IDS_READ_AT_ONCE, ["company_id"])
+        for company_id in batch["company_id"].to_pylist()
+    )
+    alike = [each for each, *_ in process.extract(company_id, ids, limit=SUGGESTED, score_cutoff=LEAST_LIKENESS)]
     hint = f": did you mean {' or '.join(alike)}?" if alike else ": --search TEXT finds others"
     raise OperatorError(f"COMPANY {company_id!r} has no profile in {published.storage.full('')}{hint}")
 

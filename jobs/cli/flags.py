@@ -87,7 +87,9 @@ class EngineFlags:
     config: Annotated[
         FilePath | None, flag("settings (default: configs/demo.yaml for llamacpp, else configs/extract.yaml)")
     ] = None
-    engine: Annotated[EngineChoice, flag("auto: sglang where there is a GPU, else llamacpp")] = "auto"
+    engine: Annotated[
+        EngineChoice, flag("auto: endpoint with --endpoint, else sglang where there is a GPU, else llamacpp")
+    ] = "auto"
     endpoint: Annotated[str | None, flag("an OpenAI-compatible server, for --engine endpoint", metavar="URL")] = (
         None
     )

@@ -1,6 +1,7 @@
 """What commands print: profiles as a table, one profile with its evidence, counts."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
@@ -26,16 +27,16 @@ from jobs.state.storage import Storage
 ROWS_SHOWN = 20
 COLUMNS_SHOWN = 7
 WIDTH_IN_LOGS = 160
-WIDTH_OF_CELL = 30
+WIDTH_OF_CELL, GAP = 30, 2
 WORDS_SHOWN = 3
 REASONS_SHOWN = 5
 LETTERS_AT_ONCE = 100_000  # dead letters whose faults are counted together
 
 
 def console() -> Console:
-    """Standard output, as wide as a table needs where it is no terminal."""
+    """Standard output, as wide as a table needs where it is no terminal, and COLUMNS says nothing else."""
     wide = PlainConsole()
-    return wide if wide.is_terminal else PlainConsole(width=WIDTH_IN_LOGS)
+    return wide if wide.is_terminal or "COLUMNS" in os.environ else PlainConsole(width=WIDTH_IN_LOGS)
 
 
 def columns(left: Sequence[str], right: Sequence[str]) -> Table:
@@ -60,20 +61,26 @@ def show_profiles(out: Console, storage: Storage, manifest: Manifest, schema: pa
         rows += storage.read_table(file.path).slice(0, ROWS_SHOWN - len(rows)).to_pylist()
         if len(rows) >= ROWS_SHOWN:
             break
-    out.print(profile_table(rows, schema))
+    out.print(profile_table(rows, schema, out.width))
     if manifest.counts.companies > ROWS_SHOWN:
         out.print(f"... and {manifest.counts.companies - ROWS_SHOWN:,} more", style="dim")
 
 
-def profile_table(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> Table:
-    """Profiles, a line each, the first of their columns, without what the project adds to them."""
-    shown = list(islice(_leaves(schema), COLUMNS_SHOWN))
+def profile_table(rows: Sequence[dict[str, Any]], schema: pa.Schema, width: int) -> Table:
+    """Profiles, a line each, with the first of their columns, as many as fit into a width beside whole ids. What
+    the project adds to profiles is left out."""
     table = Table(header_style="bold", pad_edge=False, box=None)
-    table.add_column("company_id", style="dim", no_wrap=True, max_width=WIDTH_OF_CELL)
-    for path in shown:
-        table.add_column(path[-1], no_wrap=True, min_width=len(path[-1]), max_width=WIDTH_OF_CELL)
-    for row in rows:
-        table.add_row(plain(row["company_id"]), *(_cell(row, path) for path in shown))
+    columns = [("company_id", [plain(row["company_id"]) for row in rows])]
+    columns += [(path[-1], [_cell(row, path) for row in rows]) for path in islice(_leaves(schema), COLUMNS_SHOWN)]
+    for number, (name, cells) in enumerate(columns):
+        wide = min(WIDTH_OF_CELL, max([len(name), *(cell.cell_len for cell in cells)]))
+        width -= wide + (GAP if number else 0)
+        if number > 1 and width < 0:
+            columns = columns[:number]
+            break
+        table.add_column(name, style="" if number else "dim", no_wrap=True, min_width=wide, max_width=wide)
+    for line in zip(*(cells for _, cells in columns), strict=True):
+        table.add_row(*line)
     return table
 
 
@@ -207,7 +214,9 @@ def _show_field(
 def _show_conflict(out: Console, conflict: PrintedRow, texts: Mapping[str, Original]) -> None:
     """What was decided against, and where it stands."""
     support = _counted(conflict["support"], "document")
-    _indented(out, Text(f"documents disagree; decided by {conflict['rule']}, {support}, over", "yellow"))
+    newest = conflict["alternatives"][0]["newest"]  # of what is older the rule `latest` knows no conflict
+    among = f" among the newest, of {newest}" if conflict["rule"] == "latest" and newest else ""
+    _indented(out, Text(f"documents disagree; decided by vote{among}, {support}, over", "yellow"))
     for rival in conflict["alternatives"]:
         newest = f", {rival['newest']}" if rival["newest"] else ""
         support = f"   {_counted(rival['support'], 'document')}{newest}"

@@ -65,7 +65,8 @@ def columns_of(schema: pa.Schema, url: str, columns: Columns) -> FileColumns:
         missing = " and no column ".join(f"{column!r}{_meant(column, schema.names)}" for column in wanted)
         flags = " ".join(f"--set columns.{name}=COLUMN" for name in absent)
         them = "it" if len(absent) == 1 else "them"
-        refused = f"there is no column {missing} among {', '.join(schema.names)}: map {them} with {flags}"
+        more = "" if "company_id" in {*mapped, *from_path} else ", and columns.company_id if one tells the company"
+        refused = f"there is no column {missing} among {', '.join(schema.names)}: map {them} with {flags}{more}"
     return FileColumns(url, tuple(schema.names), mapped, from_path, left_out, refused)
 
 

@@ -163,10 +163,13 @@ def _refuse(what: str, folder: str, table: str) -> NoReturn:
 def refuse_own_output(inputs: Iterable[str], folder: str | None, flag: str) -> None:
     """Raise OperatorError where an input would take in what runs write to a folder, which a flag gave: a second run
     would read what the first has written."""
-    for given in inputs if folder else ():
-        with explained(f"{flag} {folder} can't be compared with --input {given}"):
-            read = [given, *_linked(given)]
-            within = any(would_read(each, Storage(str(folder)), path) for each in read for path in WRITTEN)
+    if not folder:
+        return
+    with explained(f"{flag} {folder} can't be written to"):
+        storage = Storage(folder)
+    for given in inputs:
+        with explained(f"--input {given} can't be opened"):
+            within = any(would_read(each, storage, path) for each in (given, *_linked(given)) for path in WRITTEN)
         if within:
             raise OperatorError(
                 f"{flag} {folder} is within --input {given}, which would take in the files that a run writes "

@@ -38,7 +38,7 @@ class Flow:
         planned = counts.documents - self.unread
         asked = counts.chunks_answered - counts.chunks_from_ledger
         return [
-            [Band(planned, "documents", "ink"), Band(self.unread, "not readable", "dead")],
+            [Band(planned, "documents", "ink"), Band(self.unread, "gave no chunk", "dead")],
             [
                 Band(asked, "chunks answered", "done"),
                 Band(counts.chunks_from_ledger, "from the ledger", "ledger"),

@@ -71,7 +71,7 @@ def find_files(model: Model) -> ModelFiles:
 
 
 def _from_hub(model: str, revision: str | None, name: str) -> Path | None:
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # what fails is raised, and told in a line
+    huggingface_hub.logging.set_verbosity(logging.ERROR)  # what fails is raised, and told in a line
     try:
         return Path(huggingface_hub.hf_hub_download(model, name, revision=revision, etag_timeout=5))
     except (RemoteEntryNotFoundError, HFValidationError):

@@ -88,7 +88,8 @@ class Run:
         if self.calibration:
             return f"calibrated for {self.fleet.model}, {published}"
         why = self.misfit or f"there is no calibration for {self.fleet.model}"
-        return f"a score, no probability, {published}: {why}"
+        more = "" if self.least_confidence("default") else "; confidence.min_confidence keeps less sure values back"
+        return f"a score, no probability, {published}: {why}{more}"
 
     @cached_property
     def minima(self) -> Minima:

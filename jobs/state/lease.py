@@ -84,8 +84,8 @@ def lease(
         who = f"run {held.run_id} ({held.process}) writes to {storage.url}"
         if not wait:
             raise LeaseHeld(
-                f"{who}: wait for its end, or stop it with {held.remedy}, and run the same command again. --wait "
-                "waits. Nothing was asked"
+                f"{who}: wait for its end, or stop it with {held.remedy}, and run the same command again "
+                "(extract.py can --wait for it). Nothing was asked"
             )
         if announced != held.run_id:
             wait(f"{who}: waiting for its end; {held.remedy} ends it")

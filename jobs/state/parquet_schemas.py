@@ -105,7 +105,11 @@ CONFLICT = pa.struct(
         ("field", pa.string(), "The field by its path"),
         ("chosen", pa.string(), "The published value"),
         ("support", pa.int32(), "Number of documents that give it"),
-        ("rule", pa.string(), "The merge rule that decided: `vote` or `latest`"),
+        (
+            "rule",
+            pa.string(),
+            "The field's merge rule: `vote`, or `latest`, by vote among the newest",
+        ),
         (
             "alternatives",
             pa.list_(ALTERNATIVE),

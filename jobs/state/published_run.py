@@ -42,9 +42,7 @@ class PublishedRun:
             record = manifest.read_manifest(storage)
         if record is None:
             missing = f"there is no {manifest.MANIFEST} that can be read, so nothing is published there"
-            begun = storage.folders("work/runs")
-            remedy = ": a run has begun and is not finished, the same command goes on with it" if begun else ""
-            raise OperatorError(f"{flag} {given}: {missing}{remedy}")
+            raise OperatorError(f"{flag} {given}: {missing}{_what_is_there(storage)}")
         return cls(storage, record)
 
     def profiles(self) -> Iterator[Values]:
@@ -115,3 +113,11 @@ class PublishedRun:
     def chunk_files(self) -> list[str]:
         """The files of the run's plan; none where it is gone."""
         return self.storage.list(f"work/runs/{self.manifest.run_id}/chunks", ".parquet")
+
+
+def _what_is_there(storage: Storage) -> str:
+    """Of an output without a manifest why that may be so."""
+    if "backfill" in storage.folders("work"):
+        inner = sorted(set(storage.folders("")) - {"work"})
+        return f": a backfill's output has one in each partition's folder, such as {inner[0]}" if inner else ""
+    return ": a run has begun and is not finished, the same command goes on" if storage.folders("work/runs") else ""

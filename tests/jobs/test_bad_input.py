@@ -28,7 +28,7 @@ def complaint(capsys: pytest.CaptureFixture[str], argv: list[str]) -> str:
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--input", "a", "--output", "b", "--limit", "-1"], "--limit -1"),
+        (["--input", "a", "--output", "b", "--limit", "0"], 'Invalid value "0" for --limit'),
         (["--input", "a", "--output", "b", "--set", "limits.max_chunk_tokens=-4"], "limits.max_chunk_tokens"),
         (["--input", "a", "--output", "b", "--set", "limits.colour=red"], "limits.colour"),
         (["--input", "a", "--output", "b", "--config", "missing.yaml"], "missing.yaml can't be read"),

@@ -62,7 +62,7 @@ def test_every_cross_comes_with_its_remedy(tmp_path: Path, fake: FakeServer, cap
     assert found["structured output"]["state"] == found["test request"]["state"] == "ok"
     assert preflight.main([*DEMO, *places, *at(fake)]) == 2
     out = capsys.readouterr().out
-    assert "✘ input" in out and "2 of 11 are wrong" in out
+    assert "✘ input" in out and "2 of 11 checks failed" in out
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs import show
+from jobs.cli.terminal_output import plain
 from tests.jobs import outputs
 from tests.jobs.helpers import rows_of
 from tests.jobs.reports import runs
@@ -35,6 +36,17 @@ def test_a_list_is_a_page_at_a_time(out: Path, capsys: pytest.CaptureFixture[str
     assert last == f"4 to 8 of {len(ids)}, more with --skip 8"
     assert len(shown(capsys, str(out))) == 22
     assert len(shown(capsys, str(out), "--limit", "100")) == 1 + len(ids)
+
+
+def test_ids_are_whole_on_a_narrow_terminal(
+    out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    head, *lines = shown(capsys, str(out), "--limit", "100")
+    assert head.split()[:3] == ["company_id", "name", "city"] and len(head.split()) < 6
+    ids = [plain(row["company_id"]).plain.split()[0] for row in rows_of(out, "profiles")]
+    assert [line.split()[0] for line in lines] == ids
+    assert max(map(len, lines)) <= 60
 
 
 def test_a_list_needs_no_profile_model(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,7 +83,9 @@ def test_conflicts_and_missing_chunks_are_shown(out: Path, capsys: pytest.Captur
     disputed = next(row for row in rows if row["conflicts"])
     said = "\n".join(shown(capsys, str(out), disputed["company_id"]))
     conflict = disputed["conflicts"][0]
-    assert f"documents disagree; decided by {conflict['rule']}" in said
+    newest = conflict["alternatives"][0]["newest"]
+    among = f" among the newest, of {newest}" if conflict["rule"] == "latest" and newest else ""
+    assert f"documents disagree; decided by vote{among}, " in said
     assert all(other["value"] in said for other in conflict["alternatives"])
     said = "\n".join(shown(capsys, str(out), "long"))
     assert "1 chunk missing" in said
@@ -109,7 +123,11 @@ def test_an_output_that_is_not_finished_says_so(
 ) -> None:
     begun = shutil.copytree(out, tmp_path / "begun", ignore=shutil.ignore_patterns("manifest.json"))
     assert show.main([str(begun)]) == 2
-    assert "a run has begun and is not finished, the same command goes on with it" in capsys.readouterr().err
+    assert "a run has begun and is not finished, the same command goes on" in capsys.readouterr().err
+    (tmp_path / "days/day=1").mkdir(parents=True)
+    (tmp_path / "days/work/backfill").mkdir(parents=True)
+    assert show.main([str(tmp_path / "days")]) == 2
+    assert "one in each partition's folder, such as day=1" in capsys.readouterr().err
     assert show.main([str(tmp_path / "nowhere")]) == 2
     assert capsys.readouterr().err.endswith("so nothing is published there\n")
 

@@ -226,12 +226,14 @@ class Viewer {
   }
 
   conflict([, chosen, support, rule, alternatives]) {
+    const [[, , date]] = alternatives;
+    const among = rule === "latest" && date ? ` among the newest, of ${date}` : "";
     const rows = alternatives.map(([value, theirs, newest, place]) => {
       const row = make("li", "", make("span", "value", readable(value)), make("span", "support", `${counted(theirs, "document")}${newest ? `, ${newest}` : ""}`));
       if (place) row.append(make("div", "places", this.place(place)));
       return row;
     });
-    return make("div", "conflict", make("b", "", "Documents disagree"), make("p", "", `Decided by ${rule}: ${readable(chosen)}, ${counted(support, "document")}. Over:`), make("ul", "", ...rows));
+    return make("div", "conflict", make("b", "", "Documents disagree"), make("p", "", `Decided by vote${among}: ${readable(chosen)}, ${counted(support, "document")}. Over:`), make("ul", "", ...rows));
   }
 }
 

@@ -91,8 +91,8 @@ def test_a_flag_given_again_adds_to_a_list_and_replaces_a_value() -> None:
 
 
 def test_values_are_as_they_are_given() -> None:
-    flags = parsed("extract", "--input=-x", "--output=null", "--limit", "-1", "--model", '["m"]', "--schema", "m:M")
-    assert (flags["input"], flags["output"], flags["limit"]) == (["-x"], "null", -1)
+    flags = parsed("extract", "--input=-x", "--output=null", "--limit", "01", "--model", '["m"]', "--schema", "m:M")
+    assert (flags["input"], flags["output"], flags["limit"]) == (["-x"], "null", 1)
     options = Options.of(flags["engine"])
     assert (options.model, options.profile) == ('["m"]', "m:M")
 
