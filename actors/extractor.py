@@ -111,7 +111,6 @@ class Extractor:
         self.settings, self.schema = settings, schema
         records = make_records()
         self.store = records.results
-        self.suspects = CrashSuspects(records.suspects, settings.servers.deaths_within_s)
         self.completed = self.store.completed()
         self.supervisor = ServerSupervisor(make_server(), settings.servers, records)
         name = self.supervisor.server.name
@@ -130,6 +129,8 @@ class Extractor:
             self.supervisor.stop()
             raise
         seconds = self.supervisor.ready(self.address)
+        # Here, because what is under way is written down for some time after an actor's restart.
+        self.suspects = CrashSuspects(records.suspects, settings.servers.deaths_within_s)
         log_line(f"{name}: ready in {seconds:.1f} s, {self.address.limit} requests at a time")
 
     async def __call__(self, batch: pa.Table) -> pa.Table:

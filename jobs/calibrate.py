@@ -110,11 +110,14 @@ def read_companies(published: PublishedRun, model: type[BaseModel], labels: Labe
 
 def _fitted(published: PublishedRun, companies: Sequence[LabelledCompany]) -> Fitted:
     run = run_record.read_run(published.storage, published.manifest.run_id)
+    if run is None:
+        folder = published.storage.full(run_record.folder_of(published.manifest.run_id))
+        raise OperatorError(f"{folder} has no run.json, which says what prompt the run had: publish it again")
     return Fitted(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         model=published.manifest.versions.get("model", ""),
         profile=published.manifest.profile,
-        prompt=prompt_digest(run.settings.get("prompt") if run else None),
+        prompt=prompt_digest(run.settings.get("prompt")),
         documents=sum(company.documents for company in companies),
         companies=len(companies),
         values=0,

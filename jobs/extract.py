@@ -7,7 +7,6 @@ Exit codes: 0 published; 1 failed, safe to run again; 2 the operator's mistake; 
 the documents are dead than `max_dead_fraction`.
 """
 
-import contextlib
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -29,10 +28,10 @@ from jobs.stages.run_stats import RunStats
 from jobs.state.lease import lease
 from jobs.state.ledger import ChunkState
 from jobs.state.ledger_compaction import compact
-from jobs.state.manifest import Manifest
+from jobs.state.manifest import Manifest, read_manifest
 from jobs.state.output_table import check_table
 from jobs.state.parquet_schemas import profile_schema
-from jobs.state.storage import storage_at
+from jobs.state.storage import storage_at, suppress_outage
 
 app = command("extract.py", __doc__)
 main = partial(enter, app)
@@ -96,7 +95,7 @@ def run(
             published = publish.publish(this, planned, work, before, index, stats.tokens)
             complete(published.counts)
             stages.end("reduce")
-            with contextlib.suppress(OSError):  # what is published is published
+            with suppress_outage():  # what is published is published
                 record.write(this.storage, stages.seconds, stats.server_hours if work.missing else None)
             return show_result(this, published, stats, stages)
 
@@ -114,9 +113,10 @@ def prepare(
     refuse_own_output(inputs, ledger, "--ledger")
     settings, servers = options.resolve()
     documents = document_reader.find_input(inputs, settings.columns, limit)
-    run_id = new_run_id()
-    ledgers = storage_at(ledger, "--ledger") if ledger is not None else None
-    this = Run(run_id, settings, servers, storage_at(output), logs_of(run_id), ledgers, tuple(tables))
+    storage, ledgers = storage_at(output), storage_at(ledger, "--ledger") if ledger is not None else None
+    last = read_manifest(storage)
+    run_id = new_run_id(last.run_id if last else None)
+    this = Run(run_id, settings, servers, storage, logs_of(run_id), ledgers, tuple(tables))
     schema = profile_schema(this.model)
     for table in tables:
         check_table(table, this.storage, schema)
@@ -156,7 +156,7 @@ def show_notes(planned: plan.Plan) -> None:
 
 def print_plan(planned: plan.Plan, work: extract.Work, rates: Rates) -> None:
     """The size of a run and what it would cost, a number a line."""
-    cost = rates.cost_of(work.missing, round(planned.prompt_tokens * work.missing / max(1, work.chunks)))
+    cost = rates.cost_of(work.missing, round(planned.prompt_tokens * work.missing / max(1, work.planned)))
     sizes = {
         "documents": planned.documents,
         "dead": planned.dead_documents,

@@ -19,7 +19,7 @@ import yaml
 from actors.servers.process import ProcessOwner, ServerProcess, new_key
 from actors.servers.supervisor import DIRECT, PROBE_TIMEOUT_S, ServerAddress, log_line, wait_until_healthy
 from extraction.config.settings import Settings
-from extraction.config.sglang_presets import Flags, Matrix, choose_preset, step_down
+from extraction.config.sglang_presets import Flags, Matrix, choose_preset, step_down, step_up
 from extraction.errors import OperatorError, RunError
 
 BYTES_PER_GIB, BYTES_PER_MIB = 1 << 30, 1 << 20
@@ -101,10 +101,10 @@ OUT_OF_MEMORY = (
     "leave no GPU memory for the KV cache",
     "Capture cuda graph failed",
 )
+STATIC_TOO_SMALL = ("leave no GPU memory for the KV cache", "Not enough memory. Please try to increase")
 NO_MEMORY = (
-    "the GPU's memory is not enough, not for the smallest flags either (mem_fraction_static 0.75, "
-    "chunked_prefill_size 2048, max_running_requests 4). See who else holds it (nvidia-smi), or take a smaller "
-    "model or a larger GPU. "
+    "the GPU's memory is not enough, not for the smallest flags either (chunked_prefill_size 2048, few requests). "
+    "See who else holds it (nvidia-smi), or take a smaller model or a larger GPU. "
 )
 CAUSES = {
     "unrecognized arguments": "it does not know a flag",
@@ -138,14 +138,17 @@ class SglangServer(ProcessOwner):
             try:
                 return self.start_at_free_port(self._start)
             except RunError as error:
-                smaller = step_down(self.flags)
                 out_of_memory = any(sign in str(error) for sign in OUT_OF_MEMORY)
-                if smaller is None or not out_of_memory:
+                if any(sign in str(error) for sign in STATIC_TOO_SMALL):
+                    other = step_up(self.flags, self.gpu.vram_gib, self.settings.servers.gpus_per_server)
+                else:
+                    other = step_down(self.flags) if out_of_memory else None
+                if other is None:
                     cause = NO_MEMORY if out_of_memory else _cause(str(error))
                     raise RunError(f"SGLang with row {self.choice.name}: {cause}{error}") from None
-                changed = {k: v for k, v in smaller.explicit().items() if v != self.flags.explicit().get(k)}
+                changed = {k: v for k, v in other.explicit().items() if v != self.flags.explicit().get(k)}
                 log_line(f"{self.name}: out of memory, trying {changed}")
-                self.flags = smaller
+                self.flags = other
 
     def _start(self, port: int) -> ServerAddress:
         self.stop()

@@ -139,7 +139,8 @@ class ServerSupervisor:
         self.on_shutdown: Callable[[], Awaitable[None]] | None = None
         self.started_at: float | None = None
         self.starts = 0
-        self._began = 0.0  # monotonic: the last start
+        self._began = self._ready_at = 0.0  # monotonic: of the last start
+        self._served_s = 0.0  # in which the server was up, before its last death
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="supervisor")
         self._crashes: deque[float] = deque(maxlen=settings.max_deaths)
         self._restarting: asyncio.Lock | None = None
@@ -157,7 +158,8 @@ class ServerSupervisor:
 
     def ready(self, address: ServerAddress) -> float:
         """Write down that the server answers at an address; the seconds that its last start took until now."""
-        seconds, now, name = time.monotonic() - self._began, time.time(), self.server.name
+        self._ready_at = time.monotonic()
+        seconds, now, name = self._ready_at - self._began, time.time(), self.server.name
         ready = ServerReady(
             PROCESS_NAME, name, address.limit, self.starts, seconds, now, address.facts, self.started_at or now
         )
@@ -217,7 +219,9 @@ class ServerSupervisor:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     async def _count_crash(self) -> None:
-        self._crashes.append(time.monotonic())
+        # Starts do not count: they take minutes, in which nothing can die.
+        self._served_s += time.monotonic() - self._ready_at
+        self._crashes.append(self._served_s)
         seconds, limit = self._crashes[-1] - self._crashes[0], self.settings.max_deaths
         if len(self._crashes) == limit and seconds < self.settings.deaths_within_s:
             await self.exit_process(f"died {limit} times in {seconds:.0f} s, giving up")

@@ -94,7 +94,7 @@ def separator(document: Document) -> str:
 
 
 def shown(name: str | None) -> str:
-    """A title, an address, a type or a date in one line."""
+    """A title, a name, an address, a type or a date in one line, as long as such a thing may be."""
     return " ".join((name or "").split())[:LONGEST_TITLE]
 
 
@@ -275,8 +275,8 @@ def known_of(documents: Sequence[Document]) -> KnownCompany:
     """What the input knows of a company: the first name and website that its documents come with, by their ids."""
     ordered = sorted(documents, key=lambda document: document.document_id)
     return KnownCompany(
-        next((d.company_name for d in ordered if d.company_name), None),
-        next((d.website for d in ordered if d.website), None),
+        next(filter(None, (shown(d.company_name) for d in ordered)), None),
+        next(filter(None, (shown(d.website) for d in ordered)), None),
     )
 
 

@@ -6,6 +6,7 @@ only if its form is known here and a text of many scripts gives the same tokens.
 by hand: the `gguf` package maps every tensor first, 11 s for a file whose metadata takes 0.3.
 """
 
+import datetime
 import json
 import mmap
 import re
@@ -15,9 +16,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import jinja2
+import jinja2.ext
 import tiktoken
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
@@ -313,9 +315,28 @@ def _sentencepiece_merges(
     return [(left, right) for *_, left, right in merges]
 
 
+class GenerationTag(jinja2.ext.Extension):
+    """`{% generation %}` marks in some templates what the model writes: it is passed through."""
+
+    tags = {"generation"}  # noqa: RUF012 as jinja2 has it
+
+    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
+        """What stands within the tag."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise jinja2.TemplateError(message)
+
+
 @lru_cache(maxsize=8)
 def _template(source: str) -> jinja2.Template:
-    return ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(source)
+    """A template with the tags and functions that Hugging Face's library gives it."""
+    extensions = ("jinja2.ext.loopcontrols", GenerationTag)
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=extensions)
+    environment.globals |= {"raise_exception": _refuse, "strftime_now": datetime.datetime.now().strftime}
+    return environment.from_string(source)
 
 
 def render_chat(template: str | None, messages: Sequence[Message]) -> str:

@@ -193,7 +193,9 @@ class Servers(Frozen):
         description="Deaths of a server after which its actor gives up and Ray places it anew; deaths under a "
         "chunk that is asked alone do not count",
     )
-    deaths_within_s: Seconds = Field(default=600, description="Seconds within which these deaths have to happen")
+    deaths_within_s: Seconds = Field(
+        default=600, description="Seconds in which the server was up, within which these deaths have to happen"
+    )
 
 
 class LlamaCpp(Frozen):
@@ -435,6 +437,8 @@ def refused(
     """What is wrong with settings: the place that it came from, the key, the value, and what may be meant."""
     first = error.errors()[0]
     where = tuple(map(str, first["loc"]))
+    if not where:  # of the keys together
+        return OperatorError(f"{path}: {first['msg']}")
     depth = next(n for n in range(len(where), 0, -1) if _names_at(model, where[: n - 1]))
     keys = [key for key in overrides if _meet(parts_of(key, model), where[:depth])]
     keys.sort(key=lambda key: not _meet(parts_of(key, model), where))  # of several keys of a mapping the one

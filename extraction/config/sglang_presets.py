@@ -188,6 +188,17 @@ def fit_flags(flags: Flags, vram_gib: float, gpus: int = 1) -> tuple[Flags, str 
     return flags.model_copy(update={"mem_fraction_static": most}), f"stepped down to {most:g}, as {reason}"
 
 
+def step_up(flags: Flags, vram_gib: float, gpus: int) -> Flags | None:
+    """The flags after static memory was too little for the weights and a cache: small prefill chunks and graphs,
+    and all the static memory that they leave. None where that is no more than before."""
+    chunk, graphs = min(flags.chunked_prefill_size or 8192, 2048), min(flags.cuda_graph_max_bs or 256, 8)
+    small = flags.model_copy(update={"chunked_prefill_size": chunk, "cuda_graph_max_bs": graphs})
+    most = int((1 - reserve_mib(small, gpus) / MIB_PER_GIB / vram_gib) * 1000) / 1000
+    if most <= (flags.mem_fraction_static or 0.85):
+        return None
+    return small.model_copy(update={"mem_fraction_static": most})
+
+
 def step_down(flags: Flags) -> Flags | None:
     """The next rung after running out of memory (the guide's ladder): less static memory, smaller prefill
     chunks, fewer requests. None when the ladder ends."""

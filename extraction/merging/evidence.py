@@ -80,6 +80,18 @@ class Support:
         for observation in other.sample.values():
             self._keep(observation)
 
+    def drop(self, documents: Set[str]) -> None:
+        """Leave out some documents. Where none of the others is in the sample, what is left of it is a spelling of
+        the value, without a place."""
+        gone = documents & self.documents.keys()
+        for document_id in gone:
+            del self.documents[document_id]
+        dropped = [self.sample.pop(document_id) for document_id in gone & self.sample.keys()]
+        self.last = self.last if len(self.sample) == PLACES_SAMPLED else None
+        if dropped and self.documents and not self.sample:
+            spelling = min(dropped, key=_order)._replace(document_id="", start=-1, end=-1, quote="")
+            self.sample[""] = spelling
+
     def _raise(self, document_id: str, probability: float) -> None:
         if probability >= self.documents.get(document_id, 0.0):
             self.documents[document_id] = probability
@@ -141,9 +153,7 @@ class Evidence:
             del self.documents[document_id]
         for values in self.supports.values():
             for value, support in list(values.items()):
-                for document_id in documents & support.documents.keys():
-                    del support.documents[document_id]
-                    support.sample.pop(document_id, None)
+                support.drop(documents)
                 if not support.documents:
                     del values[value]
 

@@ -95,8 +95,10 @@ def _check(allowed: Budgets, price: Price, gpus: int) -> None:
     """Raise OperatorError for a limit on what can't be counted, which would never be reached."""
     for name in Budgets.model_fields:
         limits: SpendingLimits = getattr(allowed, name)
-        if limits.money is not None and not price.known:
-            raise OperatorError(f"budgets.{name}.money = {limits.money:g}: set a price, such as price.gpu_hour")
+        priced = price.million_prompt_tokens or price.million_output_tokens or (price.gpu_hour and gpus)
+        if limits.money is not None and not priced:
+            such = "price.gpu_hour" if gpus else "price.million_prompt_tokens, as this engine's servers own no GPU"
+            raise OperatorError(f"budgets.{name}.money = {limits.money:g}: set a price, such as {such}")
         if limits.gpu_hours is not None and not gpus:
             raise OperatorError(f"budgets.{name}.gpu_hours = {limits.gpu_hours:g}: this engine's servers own none")
 

@@ -25,7 +25,7 @@ def show_estimate(backfill: Backfill, chunks_per_s: float | None) -> int:
             add_row(table, each.path, each.status.state, f"can't be planned: {each.error}")
             continue
         # The tokens of its requests are its chunks' on average.
-        prompt = round(each.planned.prompt_tokens * each.requests / max(1, each.work.chunks))
+        prompt = round(each.planned.prompt_tokens * each.requests / max(1, each.work.planned))
         size = each.planned.documents, each.work.chunks, rates.cost_of(each.requests, prompt)
         add_row(table, each.path, each.status.state, *_cells(rates, *size))
         documents, chunks, total = documents + size[0], chunks + size[1], total + size[2]

@@ -2,7 +2,6 @@
 
 import datetime
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +20,7 @@ from jobs.stages.plan import Plan
 from jobs.stages.run import Run
 from jobs.state.ledger import ChunkState, Index, digests
 from jobs.state.manifest import Counts, Tokens
+from jobs.state.storage import suppress_outage
 
 EMPTY_PLAN = Plan((), (), 0, 0, 0, True)
 NO_WORK = Work({}, digests([]), 0)
@@ -84,6 +84,7 @@ class PartitionRun:
         tokens = Tokens(prompt=spent.prompt_tokens, cached=spent.cached_tokens, completion=spent.output_tokens)
         try:
             self.gone.check(self.work.chunks, self.run.settings)
+            self.run.record([self.path], None).write(self.run.storage, {})
             merge = self.publishes != "window"
             shown = publish.publish(self.run, self.planned, self.work, before, index, tokens, merge)
             code = OVER_BUDGET if publish.too_many_dead_letters(self.run, shown.counts) else DONE
@@ -105,7 +106,7 @@ class PartitionRun:
         LOG.print(f"failed   {self.path}: {message}")
         code = exit_code_of(ours or error)
         self.record = self._make_record(code, error=message[:1000])
-        with suppress(OSError):  # the next run finds it as it was before
+        with suppress_outage():  # the next run finds it as it was before
             self.record.write(self.run.storage)
         return self.record
 

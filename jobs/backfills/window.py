@@ -189,6 +189,7 @@ def _publish(
         reduced, counts = _reduce(run, output, record, places, changed, len(first_of_each(there)), index, last)
     else:
         reduced, counts = _reduce(run, output, record, places, None, len(first_of_each(places.ids)), index, None)
+    run.record([*partitions], None).write(run.storage, {})
     run.storage.write_record(f"{run.folder}/window.json", record)
     places.write(run.storage, f"{run.folder}/places.parquet")
     return publish.replace_manifest(run, counts, Tokens(), (), reduced, reduced.dead_letters)

@@ -139,7 +139,7 @@ def score(
         result.kinds = _kinds(published.kinds(), counts, [] if alone else judged)
     if planned:
         answers = published.answers([chunk_id for ids in planned.values() for chunk_id in ids])
-        result.rates |= _ledger_rates(answers, sum(map(len, planned.values())))
+        result.rates |= _ledger_rates(answers, len({chunk_id for ids in planned.values() for chunk_id in ids}))
     else:
         result.notes.append(PLAN_GONE)
     return result
@@ -188,7 +188,7 @@ def _judged(
         if label is None or not of.rule.verbatim:
             continue
         for row in rows if of.rule.kind == "union" else rows[:1]:
-            value = json.loads(row["value"]) if row["value"].startswith("{") else row["value"]
+            value = json.loads(row["value"]) if of.rule.anchor else row["value"]
             right = matcher.right(of.name, of.rule.key_of(value), label)
             yield Judged("", company_id, of.name, row.get("confidence") or 0.0, right)
 

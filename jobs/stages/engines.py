@@ -33,6 +33,7 @@ from jobs.stages import ray_cluster
 
 LENGTH_OF_REASON = 160  # characters of what the model hub's library says
 MODEL_CONFIG, TOKENIZER, TOKENIZER_CONFIG = "config.json", "tokenizer.json", "tokenizer_config.json"
+TEMPLATE = "chat_template.jinja"
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,15 @@ def find_files(model: Model) -> ModelFiles:
             files[name] = path = _from_hub(model.name, revision, name)
             revision = path.parent.name if path else revision  # .../snapshots/<commit>/<name>
     tokenizer = model.tokenizer or (str(files[TOKENIZER]) if files[TOKENIZER] else None)
-    return ModelFiles(local, revision, tokenizer, model.template or _template(files[TOKENIZER_CONFIG]))
+    own = folder / TEMPLATE if local else _template_in_hub(model.name, revision)
+    return ModelFiles(local, revision, tokenizer, model.template or _template(own, files[TOKENIZER_CONFIG]))
+
+
+def _template_in_hub(model: str, revision: str | None) -> Path | None:
+    try:
+        return _from_hub(model, revision, TEMPLATE)
+    except RunError:  # without a connection: what has been fetched before need not have one
+        return None
 
 
 def _from_hub(model: str, revision: str | None, name: str) -> Path | None:
@@ -84,8 +93,10 @@ def _from_hub(model: str, revision: str | None, name: str) -> Path | None:
         ) from None
 
 
-def _template(config: Path | None) -> str | None:
-    """The chat template of a tokenizer_config.json; None leaves ChatML, which is Qwen's."""
+def _template(own: Path | None, config: Path | None) -> str | None:
+    """The chat template of a file of its own, or of a tokenizer_config.json; None leaves ChatML, Qwen's."""
+    if own is not None and own.is_file():
+        return own.read_text(encoding="utf-8")
     if config is None or not config.is_file():
         return None
     template = json.loads(config.read_text(encoding="utf-8")).get("chat_template")

@@ -27,16 +27,18 @@ from jobs.stages.run_stats import RunStats
 from jobs.stages.server_pool_size import PoolSize, dealt_order, size_for
 from jobs.state.ledger import ChunkState, Digests, Index, LedgerWriter, RowNumbers, first_of_each
 from jobs.state.run_record import folder_of, read_server, server_spans, write_end, write_server
-from jobs.state.storage import Storage
+from jobs.state.storage import Storage, suppress_outage
 
 
 @dataclass(frozen=True)
 class Work:
-    """Chunks to ask for: row numbers by chunk file. `ids` has each question of the plan once."""
+    """Chunks to ask for: row numbers by chunk file. `ids` has each question of the plan once, `planned` is the
+    number of the plan's rows, in which a question may stand again."""
 
     rows: dict[str, RowNumbers]
     ids: Digests
     missing: int
+    planned: int = 0
 
     @property
     def chunks(self) -> int:
@@ -97,7 +99,7 @@ def work_of(run: Run, plan: Plan, index: Index, required: ChunkState = ChunkStat
     missing = once[index.states(ids[once]) < required]
     files = np.searchsorted(ends, missing, "right") - 1
     rows = {plan.chunk_files[n]: missing[files == n] - ends[n] for n in np.unique(files).tolist()}
-    return Work(rows, ids[once], len(missing))
+    return Work(rows, ids[once], len(missing), len(ids))
 
 
 def extract(
@@ -125,7 +127,7 @@ def extract(
                     watch(stats, answers)
                 breaker.add(answers)
     finally:
-        with contextlib.suppress(OSError):  # the storage is away: what is known of servers has to do
+        with suppress_outage():  # the storage is away: what is known of servers has to do
             stats.settle(server_spans(run.storage, run.run_id))
     breaker.gone.check(work.chunks, run.settings)
     return stats
@@ -134,7 +136,7 @@ def extract(
 def _add_starts(run: Run, stats: RunStats, servers: Iterable[str]) -> None:
     """Tell statistics when servers that are new in them were started: they cost from then on."""
     for server in servers:
-        with contextlib.suppress(OSError):
+        with suppress_outage():
             record = read_server(run.storage, run.run_id, server)
             if record and record.started_at:
                 stats.started(server, record.started_at)

@@ -76,7 +76,7 @@ def reason(error: BaseException) -> ProfilesError | None:
             return OperatorError(f"the storage refuses: {with_remedy(seen)}")
         # A timeout of Ray's own is an OSError too; what a task met stands behind its error.
         if isinstance(seen, Exception) and not isinstance(seen, ray.exceptions.RayError) and is_outage(seen):
-            return RunError(f"the storage failed: {seen}. Nothing is published, the ledger is kept: run again")
+            return RunError(f"the storage failed: {seen}. The same command goes on where this one came to")
         cause = getattr(seen, "cause", None)
         seen = cause if isinstance(cause, BaseException) else seen.__cause__
     # Of an error in an actor's constructor Ray keeps the text alone.

@@ -1,5 +1,6 @@
 """A run: its settings, its servers, its storage, and the names that follow from them."""
 
+import calendar
 import datetime
 import secrets
 import tempfile
@@ -23,6 +24,8 @@ from jobs.stages.engines import Fleet, find_files
 from jobs.state.ledger import LEDGERS, Ledger
 from jobs.state.run_record import RunRecord, folder_of, without_credentials
 from jobs.state.storage import Storage
+
+RUN_TIME = "%Y%m%dT%H%M%SZ"
 
 
 def logs_of(name: str) -> Path:
@@ -156,9 +159,12 @@ class Run:
         return find_files(pinned).tokenizer
 
 
-def new_run_id() -> str:
-    """A name that sorts by time and that no two runs share."""
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + secrets.token_hex(3)
+def new_run_id(after: str | None = None) -> str:
+    """A name that sorts by time and that no two runs share; after that of another run, whatever a clock says."""
+    moment = int(time.time())
+    if after:
+        moment = max(moment, calendar.timegm(time.strptime(after[:16], RUN_TIME)) + 1)
+    return time.strftime(RUN_TIME, time.gmtime(moment)) + "-" + secrets.token_hex(3)
 
 
 class Stages:

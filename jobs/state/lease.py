@@ -16,12 +16,11 @@ import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from extraction.errors import RunError
-from jobs.state.storage import Storage
+from jobs.state.storage import Storage, suppress_outage
 
 LEASE = "work/lease.json"
 BEAT_S = 10.0
 BEATS_MISSED = 4  # after so many its holder counts as gone
-CLOCK_S = 5.0  # by which a process's start seems to move when the clock is set
 
 
 class LeaseHeld(RunError):
@@ -29,15 +28,13 @@ class LeaseHeld(RunError):
 
 
 class Holder(BaseModel):
-    """Who holds a lease. `started` tells its process from a later one with the same id, `job` is the Ray job that
-    it is the driver of; `beat` counts up."""
+    """Who holds a lease. `job` is the Ray job that its process is the driver of, `beat` counts up."""
 
     model_config = ConfigDict(frozen=True)
 
     run_id: str
     host: str
     pid: int
-    started: float
     job: str | None = None
     beat: int = 0
 
@@ -56,10 +53,7 @@ class Holder(BaseModel):
         """Whether it is known to be dead: a process of this host that is no more."""
         if self.host != socket.gethostname():
             return False
-        try:
-            return abs(psutil.Process(self.pid).create_time() - self.started) > CLOCK_S
-        except psutil.NoSuchProcess:
-            return True
+        return not psutil.pid_exists(self.pid)
 
 
 @contextlib.contextmanager
@@ -71,14 +65,7 @@ def lease(
 
     Whether that one lives is judged by its beats over time measured here, never by comparing clocks.
     """
-    me = psutil.Process()
-    ours = Holder(
-        run_id=run_id,
-        host=socket.gethostname(),
-        pid=me.pid,
-        started=me.create_time(),
-        job=submission_id(),
-    )
+    ours = Holder(run_id=run_id, host=socket.gethostname(), pid=os.getpid(), job=submission_id())
     announced = None
     while (held := _read(storage)) and not held.gone and _beats(storage, held, beat_s):
         who = f"run {held.run_id} ({held.process}) writes to {storage.url}"
@@ -139,14 +126,13 @@ def _is_of(storage: Storage, ours: Holder) -> bool:
 
 
 def _write(storage: Storage, holder: Holder) -> None:
-    with contextlib.suppress(OSError):  # what it is good for is not worth a run
+    with suppress_outage():  # what it is good for is not worth a run
         storage.write(LEASE, holder.model_dump_json().encode())
 
 
 def _read(storage: Storage) -> Holder | None:
     """The lease's holder; None where there is none, or what is there is none."""
-    try:
+    with suppress_outage(), contextlib.suppress(ValidationError):
         data = storage.read(LEASE)
         return Holder.model_validate_json(data) if data else None
-    except (OSError, ValidationError):
-        return None
+    return None

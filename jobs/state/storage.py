@@ -295,7 +295,7 @@ class Storage:
     def delete(self, paths: Iterable[str]) -> None:
         """Delete files, those that can be: who may write may not be allowed to."""
         for path in paths:
-            with contextlib.suppress(OSError):
+            with suppress_outage():
                 self.filesystem.rm_file(self.full(path))
 
     def folders(self, parent: str) -> "list[str]":

@@ -315,6 +315,7 @@ def test_a_dry_run_tells_the_size_and_leaves_nothing(tmp_path: Path, fake: FakeS
         ),
         (["--set", "output={folder}/documents"], "is within input: "),
         (["--set", "window={days: 3, first: 2026-01-01}"], "give first, or days back from today, not both"),
+        (["--set", "output_table=[delta:///x]"], "output_table"),
         (["--set", "budgets.run.euros=3"], "budgets.run.euros: there is no such key"),
         (["--set", "extract.engin=sglang"], "extract.engin: there is no such key"),
         (["--set", "input=documents/all/"], "documents/all/ has no placeholder such as {date}"),

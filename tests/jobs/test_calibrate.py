@@ -13,6 +13,8 @@ from extraction.merging.confidence import Calibration
 from extraction.prompting.logprobs import leaves
 from jobs import calibrate
 from jobs.cli.command import CONFIGS
+from jobs.state.run_record import RunRecord
+from jobs.state.storage import Storage
 from tests.jobs.outputs import ask, publish, reply
 
 
@@ -31,6 +33,12 @@ def labelled_run(folder: Path, count: int = 90, kind: str | None = None) -> tupl
         labels[f"c{number}"] = {"name": f"Alder {number} Ltd"}
     out = publish(folder / "out", {"c0": {"name": "Alder 0 Ltd"}})
     ask(out, asked, kind)
+    run_id = json.loads((out / "manifest.json").read_text())["run_id"]
+    settings = load_settings(CONFIGS / "demo.yaml").model_dump(mode="json")
+    record = RunRecord(
+        run_id=run_id, began_at="", inputs=(), engine="llamacpp", model="m", limit=1, gpus=0, settings=settings
+    )
+    record.write(Storage(str(out)), {})
     (folder / "labels.yaml").write_text(yaml.safe_dump(labels))
     return out, folder / "labels.yaml"
 

@@ -121,6 +121,16 @@ def test_what_evidence_and_ledger_tell(tmp_path: Path) -> None:
     }
 
 
+def test_a_value_that_looks_like_json_and_a_question_of_two_companies_count(tmp_path: Path) -> None:
+    evidence = [("name", "{company_name}", True, True)]
+    out = publish(
+        tmp_path / "out", {n: {"name": "{company_name}", "evidence": evidence} for n in ("alder", "birch")}
+    )
+    answer = Result("a", (reply(name="Alder"),))
+    ask(out, [("alder", "Alder", answer), ("birch", "Alder", answer)])
+    assert scored(tmp_path, out, labelled(tmp_path))["rates"]["answered"] == 1
+
+
 def test_answers_without_scores_count(tmp_path: Path) -> None:
     out = publish(tmp_path / "out", {"alder": {"name": "Alder"}})
     ask(out, [("alder", "Alder", Result("a", (reply(name="Alder"),)))])

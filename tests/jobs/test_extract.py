@@ -100,6 +100,17 @@ def test_columns_and_tables_are_typed_and_read_by_other_engines_after_several_ru
         assert [r[0] for r in found.fetchall()] == ["c000", "c001", "c002"]
 
 
+def test_a_run_after_one_of_a_wrong_clock_is_published(tmp_path: Path, fake: FakeServer) -> None:
+    source, output = write(tmp_path / "in.parquet", [row(n) for n in range(3)]), tmp_path / "out"
+    assert job(source, output, fake.url) == 0
+    first = (output / "manifest.json").read_text()
+    run_id = json.loads(first)["run_id"]
+    (output / "manifest.json").write_text(first.replace(run_id, f"20990101T000000Z{run_id[16:]}"))
+    assert job(source, output, fake.url, "--limit", "2") == 0
+    assert manifest(output)["run_id"].startswith("20990101T000001Z-")
+    assert len(rows_of(output, "profiles")) == 2
+
+
 def test_outputs_that_share_a_ledger_pay_once(tmp_path: Path, fake: FakeServer) -> None:
     source, shared = write(tmp_path / "in.parquet", [row(n) for n in range(3)]), ("--ledger", str(tmp_path / "all"))
     job(source, tmp_path / "one", fake.url, *shared)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -206,6 +207,27 @@ def test_crashes_far_apart_are_not_too_many() -> None:
     with supervised(server, settings) as supervisor:
         asyncio.run(crash_sometimes())
     assert server.starts == 5
+
+
+def test_starts_take_no_time_in_which_crashes_are_far_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that breaks every server is given up, however long each of them takes to load."""
+    server, given_up = StubServer(start_s=0.1), []
+
+    async def give_up(reason: str) -> NoReturn:
+        given_up.append(reason)
+        raise RunError(reason)
+
+    async def crash() -> None:
+        for _ in range(3):
+            server.alive = False
+            await restart_all(supervisor, 1)
+
+    with supervised(server, Servers(max_deaths=3, deaths_within_s=0.15)) as supervisor:
+        monkeypatch.setattr(supervisor, "exit_process", give_up)
+        supervisor.ready(ServerAddress("http://127.0.0.1:1/v1", "k", "house", 1))
+        with pytest.raises(RunError, match="died 3 times in 0 s"):
+            asyncio.run(crash())
+    assert len(given_up) == 1
 
 
 def test_crashes_that_are_not_counted_are_not_too_many() -> None:

@@ -136,10 +136,17 @@ def test_a_known_company_is_named_before_the_text(text: str) -> None:
     for group in (None, 300):
         for chunk in chunks_of(chunker_of(Characters(), 800, group=group), asked):
             assert chunk.content.startswith("COMPANY: Ana ‹|im_end|> Brandt, ana.example\n\n")
-            assert chunk.known == KnownCompany("Ana <|im_end|>\nBrandt", "ana.example")
+            assert chunk.known == KnownCompany("Ana <|im_end|> Brandt", "ana.example")
             for piece in chunk.pieces:
                 assert piece.text(chunk.content) in chunk.content
         check(chunker_of(Characters(), 800, group=group), [asked])
+
+
+def test_a_page_in_the_column_of_a_name_or_website_takes_no_room_from_the_text() -> None:
+    plain, paged = document("word " * 1_500, "Port"), "x " * 12_000
+    for known in (replace(plain, website=paged), replace(plain, company_name=paged)):
+        chunks = chunks_of(chunker_of(Characters(), 2_000), known)
+        assert len(chunks) < 2 * len(chunks_of(chunker_of(Characters(), 2_000), plain))
 
 
 ROOM = 1_000

@@ -131,6 +131,14 @@ def test_a_given_template_is_used() -> None:
     assert render_chat("{{ add_generation_prompt }}", MESSAGES) == "True"
 
 
+def test_a_template_has_the_tags_and_functions_of_hugging_face() -> None:
+    source = "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% break %}{% endfor %}"
+    assert render_chat(source, MESSAGES) == "Be brief."
+    assert render_chat("{{ strftime_now('%Y') }}", MESSAGES).isdecimal()
+    with pytest.raises(OperatorError, match="roles must alternate"):
+        render_chat("{{ raise_exception('roles must alternate') }}", MESSAGES)
+
+
 def test_the_packaged_templates_hold_every_message() -> None:
     for name in ("gemma-3-270m", "smollm2-135m-instruct"):
         assert all(m["content"] in render_chat(local_model(name).template, MESSAGES) for m in MESSAGES)

@@ -15,6 +15,7 @@ from extraction.config.sglang_presets import (
     load_matrix,
     reserve_mib,
     step_down,
+    step_up,
 )
 from extraction.errors import OperatorError
 from tests.actors.sglang_options import VERSIONS, options
@@ -171,6 +172,15 @@ def test_the_ladder_goes_down_and_ends() -> None:
         rungs.append((flags.mem_fraction_static, flags.chunked_prefill_size, flags.max_running_requests))
         flags = step_down(flags)
     assert rungs == [(0.83, 8192, 128), (0.75, 8192, 128), (0.75, 2048, 128), (0.75, 2048, 4)]
+
+
+def test_too_little_static_memory_is_stepped_up_as_far_as_the_gpu_has_it() -> None:
+    flags = choose_preset(MATRIX, "auto", "A100", 79.2).flags
+    more = step_up(flags, 79.2, gpus=1)
+    assert more and more.mem_fraction_static and flags.mem_fraction_static
+    assert more.mem_fraction_static > flags.mem_fraction_static
+    assert (1 - more.mem_fraction_static) * 79.2 * 1024 >= reserve_mib(more)
+    assert step_up(more, 79.2, gpus=1) is None
 
 
 def test_flags_are_spelled_for_both_versions() -> None:

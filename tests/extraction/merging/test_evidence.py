@@ -63,6 +63,17 @@ def test_the_sample_of_many_documents_is_the_same_in_any_tree(seed: int) -> None
     assert merge(Evidence(many[cut:]), Evidence(many[:cut])) == whole
 
 
+def test_a_value_is_spelled_after_all_documents_of_its_sample_are_dropped() -> None:
+    evidence = Evidence(observation("owner", "Ana", f"d{n:02}", start=n) for n in range(PLACES_SAMPLED + 4))
+    ((key, support),) = evidence.of("owner").items()
+    evidence.drop(set(support.sample))
+    assert sorted(support.documents) == [f"d{n:02}" for n in range(PLACES_SAMPLED, PLACES_SAMPLED + 4)]
+    (left,) = support.sample.values()
+    assert (left.value, left.grounded, key[1]) == ('"Ana"', False, True)
+    evidence.add(observation("owner", "Ana", "later", start=99))
+    assert "later" in support.sample
+
+
 def test_a_value_of_many_documents_keeps_all_their_names_and_few_of_their_places() -> None:
     evidence = Evidence(observation("owner", "Ana", f"d{n:04}", start=n) for n in range(5_000))
     ((_, tally),) = evidence.of("owner").items()

@@ -112,6 +112,12 @@ def test_a_deadline_ends_a_run_when_it_is_looked_at_and_no_sooner() -> None:
     ("limits", "price", "gpus", "said"),
     [
         ({"money": 5}, Price(), 1, "budgets.run.money = 5: set a price"),
+        (
+            {"money": 5},
+            Price(gpu_hour=2),
+            0,
+            "budgets.run.money = 5: set a price, such as price.million_prompt_tokens",
+        ),
         ({"gpu_hours": 5}, Price(), 0, "budgets.run.gpu_hours = 5: this engine's servers own none"),
     ],
 )

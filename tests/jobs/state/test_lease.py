@@ -60,7 +60,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def elsewhere(beat: int = 0) -> bytes:
     """A lease of another host."""
-    there = Holder(run_id="theirs", host="another.example", pid=os.getpid(), started=0, beat=beat)
+    there = Holder(run_id="theirs", host="another.example", pid=os.getpid(), beat=beat)
     return there.model_dump_json().encode()
 
 
