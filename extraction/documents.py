@@ -48,11 +48,6 @@ class Document:
     website: str | None = None
 
     @property
-    def known(self) -> KnownCompany:
-        """What the input knows of its company."""
-        return KnownCompany(self.company_name, self.website)
-
-    @property
     def place(self) -> str:
         """Where the input holds it."""
         return f"{self.source_path}#row={self.row}"

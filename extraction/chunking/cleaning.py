@@ -37,7 +37,7 @@ class Boilerplate:
     """What a company's documents repeat. The last document that holds a line keeps it, so no fact is lost or old.
 
     Documents are given from the oldest to the newest. Lines with digits (but page numbers), mail or web addresses,
-    headings and rows of tables stay everywhere. Where the company has more than SAMPLE documents, those decide
+    headings and rows of tables stay everywhere. Where the company has more than SAMPLED_DOCUMENTS, those decide
     whose ids come first by their digest: a document more or less changes little.
     """
 

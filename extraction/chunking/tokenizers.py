@@ -119,7 +119,7 @@ class BytePairCounter:
         self._kept = lru_cache(BLOCKS_KEPT)(self._count_block)
 
     def count(self, text: str) -> int:
-        """Number of tokens in a text, but for a token or two at each LONGEST_BLOCK of a block without a seam."""
+        """Number of tokens in a text, but for a token or two at each LONGEST_PRETOKEN of a block without a seam."""
         plain = self._specials.split(text)
         return len(plain) - 1 + sum(map(self._count_plain, plain))
 

@@ -87,11 +87,14 @@ def fit_calibration(
     out: dict[str, ChunkModels] = {}
     for fold in sorted(set(folds.values())):
         seen = [row for row in rows if folds[row.company_id] != fold]
+        _require_some(seen, fold)
         out[fold] = _chunk_models(seen)
     ranked = [r for c in companies for r in truth.company_rows(c, out[folds[c.company_id]])]
     judged_rows: list[Judged] = []
     for fold in out:
-        company_model = _logistic([r for r in ranked if folds[r.company_id] != fold], by_field=False)
+        others = [r for r in ranked if folds[r.company_id] != fold]
+        _require_some(others, fold)
+        company_model = _logistic(others, by_field=False)
         judged_rows += [
             Judged(r.kind, r.company_id, r.field, company_model.of(r.numbers), r.right)
             for r in ranked
@@ -149,6 +152,14 @@ def _folds(companies: Sequence[LabelledCompany]) -> dict[str, str]:
         return {company.company_id: company.kind for company in companies}
     ordered = sorted(company.company_id for company in companies)
     return {company_id: str(n % PARTS) for n, company_id in enumerate(ordered)}
+
+
+def _require_some(rows: Sequence[FitRow], fold: str) -> None:
+    if not rows:
+        raise OperatorError(
+            f"all labelled values are of {fold!r}, and a fit needs others to judge them by: label more companies, "
+            "or more kinds of documents"
+        )
 
 
 def _chunk_models(rows: Sequence[FitRow]) -> ChunkModels:

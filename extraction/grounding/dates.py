@@ -48,7 +48,7 @@ def dates(text: str) -> dict[datetime.date, list[Span]]:
 
 
 def places_of(moment: str, text: str, places: dict[datetime.date, list[Span]]) -> Iterator[Span]:
-    """Where a date or a date with its time, in ISO 8601, stands in a text; `found` are the text's dates."""
+    """Where a date or a date with its time, in ISO 8601, stands in a text; `places` has the text's dates."""
     match = ISO_MOMENT.fullmatch(moment)
     if match is None:
         return

@@ -55,7 +55,7 @@ class Support:
     """All observations of one value that stand in a document, or all that stand in none.
 
     `documents` has for each document the probability of its surest observation, `sample` that observation, of the
-    first SAMPLE: greatest and least elements under total orders, which are unions too.
+    first PLACES_SAMPLED documents: greatest and least elements under total orders, which are unions too.
     """
 
     documents: dict[str, float] = dataclasses.field(default_factory=dict)

@@ -86,9 +86,9 @@ REPORT = "report.html"
 MAX_BYTES = 7_500_000  # bytes of companies in a page
 
 
-def write_report(published: PublishedRun, max_bytes: int = MAX_BYTES, reliability: Sequence[Bin] = ()) -> None:
-    """Put the report in place; `max_bytes` of it may be companies."""
-    facts, data = report_facts(published, max_bytes, reliability)
+def write_report(published: PublishedRun, reliability: Sequence[Bin] = ()) -> None:
+    """Put the report in place."""
+    facts, data = report_facts(published, MAX_BYTES, reliability)
     published.storage.write(REPORT, render_page(facts, data))
 
 

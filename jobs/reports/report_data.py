@@ -135,13 +135,12 @@ def report_facts(published: PublishedRun, max_bytes: int, reliability: Sequence[
         max_bytes,
     )
     data = {
-        "run": manifest.run_id,
         "of": shown.of,
         "fields": [{"name": f.name, "rule": f.rule, "reading": f.reading} for f in fields.fields],
         "companies": shown.companies,
         "letters": [{**letter, "text": shown.dead.get(letter["document_id"])} for letter in failed.letters],
     }
-    sure = _sureness(manifest, run, fields, own=bool(reliability))
+    sure = _sureness(run, fields, own=bool(reliability))
     facts = {
         "manifest": manifest,
         "run": run,
@@ -163,7 +162,7 @@ def report_facts(published: PublishedRun, max_bytes: int, reliability: Sequence[
     return facts, data
 
 
-def _sureness(manifest: Manifest, run: RunRecord | None, fields: Coverage, *, own: bool) -> Sureness:
+def _sureness(run: RunRecord | None, fields: Coverage, *, own: bool) -> Sureness:
     settings = (
         Confidence.model_validate(run.settings["confidence"]) if run and "confidence" in run.settings else None
     )

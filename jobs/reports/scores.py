@@ -42,7 +42,7 @@ CompanyLabels = list[Label | None]
 
 @dataclass(frozen=True)
 class FieldScore:
-    """One field, or all: its counts by name (see extraction.scoring) and what they come to.
+    """One field, or all: its counts by name (see extraction.evaluation.scoring) and what they come to.
 
     `hallucination` is the share of inventions where no label stands in the documents.
     """
@@ -83,7 +83,7 @@ class Threshold:
 class Score:
     """All figures of a run. `rates` hold what could be known; `notes` says what could not.
 
-    `kinds` are by document_type; `thresholds` and `reliability_bins` are of the best value of each labelled field,
+    `kinds` are by document_type; `thresholds` and `reliability` are of the best value of each labelled field,
     published or not, and `calibration_error` is how far their confidence is from the share that is right (ECE).
     """
 

@@ -49,9 +49,9 @@ class Work:
         """How many of them a ledger's index has an answer to."""
         return int((index.states(self.ids) == ChunkState.ANSWERED).sum())
 
-    def known_to(self, index: Index, required: ChunkState = ChunkState.FAILED) -> bool:
-        """Whether a ledger's index has at least the required state of every one of them."""
-        return bool((index.states(self.ids) >= required).all())
+    def known_to(self, index: Index) -> bool:
+        """Whether a ledger's index has a result, of whatever kind, of every one of them."""
+        return bool((index.states(self.ids) >= ChunkState.FAILED).all())
 
 
 Watch = Callable[[RunStats, pa.Table], None]  # what came of all requests so far, and the answers that are new
@@ -90,7 +90,7 @@ class StepCheck(ExecutionCallback):  # type: ignore[misc]
                 self._starting = set(pool._pending_actors.values())
 
 
-def work_of(run: Run, plan: Plan, index: Index, required: ChunkState = ChunkState.SETTLED) -> Work:
+def work_of(run: Run, plan: Plan, index: Index, required: ChunkState) -> Work:
     """The questions of which the ledger has less than a state, each once however often the plan holds it."""
     held = chunk_ids_of(run.storage, plan.chunk_files)
     ids = np.concatenate([np.empty((0, 2), np.uint64), *held])

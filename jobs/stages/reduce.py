@@ -28,7 +28,7 @@ from jobs.stages import ray_cluster
 from jobs.stages.plan import Plan, chunk_ids_of
 from jobs.stages.run import Run
 from jobs.state.ledger import Index, RowNumbers
-from jobs.state.parquet_schemas import chunks_of, profile_schema, published_table, write_dead_letters
+from jobs.state.parquet_schemas import chunks_of, published_table, write_dead_letters
 from jobs.state.storage import Written
 
 Answered = dict[str, Any]  # a row of the ledger, or what stands for one
@@ -124,12 +124,10 @@ def _observe(
     return None
 
 
-def observed(
-    model: type[BaseModel], chunk: Chunk, answer: Answered, calibration: Calibration | None = None
-) -> list[Observation] | None:
-    """What the replies to a chunk say; None where one does not fit the model."""
+def observed(model: type[BaseModel], chunk: Chunk, answer: Answered) -> list[Observation] | None:
+    """What the replies to a chunk say, without a calibration; None where one does not fit the model."""
     parsed = _parsed(model, answer)
-    return None if parsed is None else list(_observed(parsed, chunk, calibration))
+    return None if parsed is None else list(_observed(parsed, chunk, None))
 
 
 def _observed(
@@ -181,7 +179,6 @@ class CompanyRow:
 
 def reduce(run: Run, plan: Plan, index: Index) -> Reduced:
     """Merge and resolve everything that was planned and answered."""
-    profile_schema(run.model)
     ids = chunk_ids_of(run.storage, plan.chunk_files)
     shared = ray.put(run)
     files = enumerate(zip(plan.chunk_files, ids, strict=True))

@@ -27,7 +27,8 @@ class RunStats:
     last_fault: str | None = None
 
     def add(self, answers: pa.Table) -> None:
-        """Count a table of ANSWERS. Time begins when the first of them was asked, not while servers start."""
+        """Count results, as extractors return them. Time begins when the first of them was asked, not while servers
+        start."""
         if self.began is None:
             self.began = time.monotonic() - (pc.max(answers["latency_s"]).as_py() or 0)
         failed = answers.num_rows - answers["fault"].null_count

@@ -1,6 +1,7 @@
 """A calibration fitted on labelled answers tells right from wrong ones that it has not seen."""
 
 import json
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -74,6 +75,14 @@ def test_too_few_labels_are_the_operator_s_mistake(count: int) -> None:
 
 def judged(*pairs: tuple[float, bool]) -> list[Judged]:
     return [Judged("k", str(n), "name", confidence, right) for n, (confidence, right) in enumerate(pairs)]
+
+
+def test_labels_of_one_company_alone_are_the_operator_s_mistake() -> None:
+    merged = companies(60, 1)
+    names = Label(tuple(f"Alder {n} Ltd" for n in range(60)))
+    alone = replace(merged[0], seen=[one for each in merged for one in each.seen], labels={"name": names})
+    with pytest.raises(OperatorError, match="a fit needs others to judge them by"):
+        fit_calibration(ShortProfile, [alone], FITTED, 0.95)
 
 
 def test_the_threshold_is_the_least_confidence_that_is_precise_enough() -> None:
