@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import openai
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-from actors.http_errors import Unreachable, classify, failed_reply, first_choice, words
+from actors.http_errors import Unreachable, classify, failed_reply, first_choice, redacted_message
 from actors.servers.supervisor import ServerAddress
 from extraction.errors import Fault, OperatorError
 from extraction.prompting.logprobs import Token, token_pairs
@@ -282,13 +282,13 @@ class Connection:
         except (ValueError, RecursionError) as error:
             page = text[:MAX_ERROR_BYTES].decode("utf-8", errors="replace")
             of_server = page.lstrip()[:1] == "<" or (len(text) < MAX_NOTE_BYTES and not MODELS_TEXT.search(page))
-            message = words(page, self.address.api_key, document) if of_server else ""
+            message = redacted_message(page, self.address.api_key, document) if of_server else ""
             content = f"{len(text):,} bytes" + (f" that say: {message}" if message else "")
             raise Unreachable(f"the reply is no JSON ({type(error).__name__}, {content})") from None
 
     def _broken(self, error: BaseException) -> Exception:
         """The error of a connection that failed."""
-        message = words(str(error), self.address.api_key)
+        message = redacted_message(str(error), self.address.api_key)
         if "CERTIFICATE_VERIFY_FAILED" in message:
             return OperatorError(
                 f"{self.address.url} shows a certificate that is not trusted here ({message}): "

@@ -109,7 +109,7 @@ def classify(
     status: int, text: str, headers: Mapping[str, str], address: ServerAddress, document: str = ""
 ) -> Exception:
     """The error that an HTTP status stands for. The message has the server's words, without the document's."""
-    message, judged = words(text, address.api_key, document), own_words(text, document)
+    message, judged = redacted_message(text, address.api_key, document), text_to_classify(text, document)
     says = f". It says: {message}" if message else ""
     if status < 400:
         return OperatorError(
@@ -126,7 +126,7 @@ def classify(
         )
     if is_too_long(status, judged):
         return Refused(Fault.TOO_LONG, f"the request is too long for the server (HTTP {status}){says}")
-    meant = _meant(status, judged, document)
+    meant = _effective_status(status, judged, document)
     if meant < 500 and meant not in TRANSIENT:
         return Refused(Fault.REJECTED, f"{_refusal(status, judged, address)}{says}")
     hint = ", a proxy's: the server behind it did not answer in time" if status in PROXY_STATUSES else ""
@@ -137,7 +137,7 @@ def classify(
     )
 
 
-def _meant(status: int, judged: str, document: str) -> int:
+def _effective_status(status: int, judged: str, document: str) -> int:
     """A status, or 429 for a refusal that is only for now."""
     if status >= 500 or status in TRANSIENT or not TOO_FAST.search(judged):
         return status
@@ -149,8 +149,8 @@ def failed_reply(body: Any, headers: Mapping[str, str], address: ServerAddress, 
     choice = first_choice(body)
     error = choice.get("error") or body
     text = json.dumps(error, ensure_ascii=False)
-    message, codes = words(text, address.api_key, document) if _message(error) else "", error_codes(text)
-    judged = own_words(text, document) if message else " ".join(codes)
+    message, codes = redacted_message(text, address.api_key, document) if _message(error) else "", error_codes(text)
+    judged = text_to_classify(text, document) if message else " ".join(codes)
     if is_too_long(200, judged):
         return Refused(Fault.TOO_LONG, f"the request is too long for the server. It says: {message}")
     if choice:
@@ -158,7 +158,7 @@ def failed_reply(body: Any, headers: Mapping[str, str], address: ServerAddress, 
     else:  # keys are the server's words, values may be the model's
         content = f"no choice, only {', '.join(map(str, body)) if isinstance(body, dict) else type(body).__name__}"
     status = next((int(code) for code in codes if code.isdecimal() and len(code) == 3), 200)
-    status = _meant(status, judged, document)
+    status = _effective_status(status, judged, document)
     return Unreachable(
         f"the server answered HTTP 200 with {one_line(content)[:MAX_WORDS]}" + (f": {message}" if message else ""),
         status=status,
@@ -204,18 +204,18 @@ def _refusal(status: int, text: str, address: ServerAddress) -> str:
     return f"the server refused the request (HTTP {status})"
 
 
-def words(text: str, key: str, document: str = "") -> str:
+def redacted_message(text: str, key: str, document: str = "") -> str:
     """What an error's body says: its message, in one line and bounded, without the key and the document's text."""
     message, document = _extracted(text), _folded(_plain(document))
-    message = without_echo(message, key, max(5, min(ECHO, len(key))))  # `none` and the like is no secret
-    message = without_echo(_without_quotes(message, document), document)
+    message = redacted(message, key, max(5, min(ECHO, len(key))))  # `none` and the like is no secret
+    message = redacted(_without_quotes(message, document), document)
     return message if len(message) <= MAX_WORDS else message[: MAX_WORDS - 1] + "…"
 
 
-def own_words(text: str, document: str) -> str:
+def text_to_classify(text: str, document: str) -> str:
     """What an error's body is judged by: its message and its codes, without long passages of the document. Short
     ones stay, because a document may hold the server's words too."""
-    return " ".join([without_echo(_extracted(text), _plain(document), LONG_ECHO), *error_codes(text)])
+    return " ".join([redacted(_extracted(text), _plain(document), LONG_ECHO), *error_codes(text)])
 
 
 def _without_quotes(message: str, folded: str) -> str:
@@ -255,7 +255,7 @@ def _folded(text: str) -> str:
     return folded if len(folded) == len(text) else "".join(f if len(f := c.casefold()) == 1 else c for c in text)
 
 
-def without_echo(message: str, source: str, least: int = ECHO) -> str:
+def redacted(message: str, source: str, least: int = ECHO) -> str:
     """The text with every run of at least so many characters that stands in the source left out; upper and lower
     case are the same."""
     kept, at = [], 0

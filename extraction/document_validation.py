@@ -16,7 +16,7 @@ INVISIBLE = "".join(
 
 
 @dataclass(slots=True)
-class Intake:
+class ValidDocuments:
     """What came of a company's rows: its documents, a dead letter for each of the others, and how many rows repeat
     a document."""
 
@@ -28,13 +28,13 @@ class Intake:
 SeenDocuments = dict[str, tuple[str, bytes]]  # by id: where a document stands, and a digest of its text
 
 
-def admit(rows: list[dict[str, Any]], max_bytes: int, seen: SeenDocuments | None = None) -> Intake:
+def validated(rows: list[dict[str, Any]], max_bytes: int, seen: SeenDocuments | None = None) -> ValidDocuments:
     """Sort rows of one company into documents and dead letters; `seen` are its documents in rows before these.
 
     Rows that repeat a document's id and text are the same document. A row that repeats the id with
     another text is a dead letter: which of the two is meant can't be known, and none is lost silently.
     """
-    intake, seen = Intake(), {} if seen is None else seen
+    valid, seen = ValidDocuments(), {} if seen is None else seen
     for row in sorted(rows, key=lambda r: (r["source_path"], r["row"])):
         fault = _fault(row, max_bytes)
         if fault is None:
@@ -42,19 +42,19 @@ def admit(rows: list[dict[str, Any]], max_bytes: int, seen: SeenDocuments | None
             digest = hashlib.blake2b(document.text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
             if document.document_id not in seen:
                 seen[document.document_id] = f"{document.source_path} row {document.row}", digest
-                intake.documents.append(document)
+                valid.documents.append(document)
                 continue
             place, of_first = seen[document.document_id]
             if of_first == digest:
-                intake.repeated += 1
+                valid.repeated += 1
                 continue
             fault = (
                 Fault.DUPLICATE_ID,
                 f"the id stands at {place} with another text: give each document its own",
             )
         where = f"{row['source_path']}#row={row['row']}"
-        intake.dead_letters.append(DeadLetter(row["document_id"], where, "plan", *fault))
-    return intake
+        valid.dead_letters.append(DeadLetter(row["document_id"], where, "plan", *fault))
+    return valid
 
 
 def _fault(row: dict[str, Any], max_bytes: int) -> tuple[Fault, str] | None:

@@ -15,23 +15,23 @@ from pydantic import BaseModel
 
 from extraction.chunking.chunk_identity import chunk_id
 from extraction.chunking.cleaning import Boilerplate, Clean, clean
-from extraction.chunking.splitting import Outline, Ruler, Splitter
-from extraction.chunking.tokenizers import Counter, render_chat
+from extraction.chunking.splitting import Outline, Splitter, TokenOffsets
+from extraction.chunking.tokenizers import TokenCounter, render_chat
 from extraction.config.settings import Limits
 from extraction.documents import UNKNOWN_COMPANY, DeadLetter, Document, KnownCompany, LongText, Piece
 from extraction.errors import Fault, OperatorError
-from extraction.prompting.prompt import Prompt, content_of, defused, known_header
+from extraction.prompting.prompt import Prompt, content_of, known_header, without_special_tokens
 
 LONGEST_TITLE = 200  # characters that are shown of a title, an address, a type or a date
 
 
 @dataclass(frozen=True)
-class Reading:
+class PreparedDocument:
     """A document on its way into chunks. `tokens` is what it takes in a pack, its separator included."""
 
     document: Document
     clean: Clean
-    ruler: Ruler
+    offsets: TokenOffsets
     separator: str
     tokens: int
 
@@ -48,7 +48,7 @@ class Reading:
     @cached_property
     def splitter(self) -> Splitter:
         """What finds the cuts."""
-        return Splitter(self.clean.text, self.outline, self.ruler)
+        return Splitter(self.clean.text, self.outline, self.offsets)
 
     def heading(self, start: int) -> str | None:
         """What goes before the piece that begins at `start`: the title and, further on, the section path."""
@@ -90,7 +90,7 @@ def separator(document: Document) -> str:
     """The line before a document that shares its chunk with others."""
     named = shown(document.title) or shown(document.url)
     labels = (named, shown(document.document_type), shown(document.document_date))
-    return defused(f"=== {' | '.join(filter(None, labels)) or 'document'} ===")
+    return without_special_tokens(f"=== {' | '.join(filter(None, labels)) or 'document'} ===")
 
 
 def shown(name: str | None) -> str:
@@ -171,7 +171,7 @@ class Chunker:
         model: type[BaseModel],
         prompt: Prompt,
         limits: Limits,
-        counter: Counter,
+        counter: TokenCounter,
         template: str | None,
         fingerprint: str,
     ) -> None:
@@ -202,15 +202,17 @@ class Chunker:
         chunks = [each for each in made if isinstance(each, Chunk)]
         return distinct(chunks), [each for each in made if isinstance(each, DeadLetter)]
 
-    def _read(self, documents: Sequence[Document]) -> Iterator[Reading]:
+    def _read(self, documents: Sequence[Document]) -> Iterator[PreparedDocument]:
         ordered = sorted(documents, key=lambda document: (document.document_date or "", document.document_id))
         boilerplate = Boilerplate(ordered)
         for document in ordered:
             text = clean(document.text, boilerplate.left_out(document.text))
-            ruler, line = Ruler(text.text, self.counter.count), separator(document)
-            yield Reading(document, text, ruler, line, ruler.total + self.counter.count(f"\n\n{line}\n\n"))
+            offsets, line = TokenOffsets(text.text, self.counter.count), separator(document)
+            yield PreparedDocument(
+                document, text, offsets, line, offsets.total + self.counter.count(f"\n\n{line}\n\n")
+            )
 
-    def _pack(self, pack: Sequence[Reading], known: KnownCompany) -> Sequence[Chunk | DeadLetter]:
+    def _pack(self, pack: Sequence[PreparedDocument], known: KnownCompany) -> Sequence[Chunk | DeadLetter]:
         """One chunk of several documents, or those of a document that is alone."""
         if len(pack) == 1:
             return self._alone(pack[0], known)
@@ -227,7 +229,7 @@ class Chunker:
             return [*self._pack(pack[:middle], known), *self._pack(pack[middle:], known)]
         return [self._chunk(pack[0].document.company_id, content, tokens, pieces, known)]
 
-    def _alone(self, reading: Reading, known: KnownCompany) -> Sequence[Chunk | DeadLetter]:
+    def _alone(self, reading: PreparedDocument, known: KnownCompany) -> Sequence[Chunk | DeadLetter]:
         """The chunks of a document in its order, or a dead letter that says why it has none."""
         most = self.limits.max_chunks_per_document
         chunks: list[Chunk] = []
@@ -241,7 +243,7 @@ class Chunker:
             start = reading.next_word(end)
         return chunks
 
-    def _next(self, reading: Reading, start: int, known: KnownCompany) -> tuple[int, Chunk]:
+    def _next(self, reading: PreparedDocument, start: int, known: KnownCompany) -> tuple[int, Chunk]:
         """The chunk of a document that begins at `start`, and where the next may begin."""
         heading, header = reading.heading(start), known_header(known)
         limit = self.budget - self.counter.count(header + content_of(heading, "")[0])

@@ -1,7 +1,7 @@
 """Cleaning of documents, with a way back from each clean character to the document's own.
 
 ftfy repairs mojibake, ligatures, HTML entities and control characters, and composes to NFC. Then whatever a chat
-template would read as a turn of its own is defused. Lines that most documents of a company repeat, such as menus
+template would read as a turn of its own is changed. Lines that most documents of a company repeat, such as menus
 and footers, are left out.
 """
 
@@ -20,7 +20,7 @@ from rapidfuzz.distance import Levenshtein
 
 from extraction.chunking.splitting import TABLE_COLUMNS, heading_level
 from extraction.documents import Document, Edit, original_span
-from extraction.prompting.prompt import DEFUSED, defused
+from extraction.prompting.prompt import SPECIAL_TOKEN, without_special_tokens
 
 FEWEST_DOCUMENTS = 4
 SAMPLED_DOCUMENTS = 100  # documents of a company that decide
@@ -191,17 +191,17 @@ def _changed(text: str, changes: Iterable[Change]) -> Clean:
 
 
 def _defused(text: str, read: Clean) -> Clean:
-    """What is defused is an edit, unless it stands in one already. No place moves."""
-    if not DEFUSED.search(read.text):
+    """Each changed special token is an edit, unless it stands in one already. No place moves."""
+    if not SPECIAL_TOKEN.search(read.text):
         return read
     edits: list[Edit] = []
     for edit in merge(read.edits, _defusals(read), key=lambda edit: edit.start):
         _add(edits, text, edit)
-    return Clean(defused(read.text), tuple(edits))
+    return Clean(without_special_tokens(read.text), tuple(edits))
 
 
 def _defusals(read: Clean) -> Iterator[Edit]:
-    for match in DEFUSED.finditer(read.text):
+    for match in SPECIAL_TOKEN.finditer(read.text):
         start, end, within = read.span(match.start(), match.end())
         if not within:
             yield Edit(match.start(), len(match[0]), start, end, match[0])

@@ -119,7 +119,7 @@ LOOK_BACK = 200  # characters of white space between a heading and what it stand
 BLOCK, LONGEST_PARAGRAPH = 1_000, 4_000  # characters that are counted at once
 
 
-class Ruler:
+class TokenOffsets:
     """How many tokens of a text lie where, each of its characters counted once.
 
     Exact to a few tokens at the ends of blocks; within them tokens are taken to be of equal length.
@@ -170,19 +170,19 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
 class Splitter:
     """Finds the cuts of one text."""
 
-    def __init__(self, text: str, outline: Outline, ruler: Ruler) -> None:
-        self.text, self.outline, self.ruler = text, outline, ruler
+    def __init__(self, text: str, outline: Outline, offsets: TokenOffsets) -> None:
+        self.text, self.outline, self.offsets = text, outline, offsets
 
     def end_of_piece(self, start: int, limit: int) -> int:
         """The end of the piece that begins at `start` and is to have at most about `limit` tokens."""
-        before = self.ruler.tokens_before(start)
-        left = self.ruler.total - before
+        before = self.offsets.tokens_before(start)
+        left = self.offsets.total - before
         if left <= limit:
             return len(self.text)
         share = left / -(-left // limit)
-        earliest = max(start + 1, self.ruler.position_of(before + EARLIEST * share))
-        latest = max(start + 1, self.ruler.position_of(before + min(limit, left - share / 2)))
-        even = self.ruler.position_of(before + share)
+        earliest = max(start + 1, self.offsets.position_of(before + EARLIEST * share))
+        latest = max(start + 1, self.offsets.position_of(before + min(limit, left - share / 2)))
+        even = self.offsets.position_of(before + share)
         return (
             self._nearest(self._headings(earliest, latest), even)
             or self._nearest(self._breaks(PARAGRAPH, earliest, latest), even)
@@ -217,7 +217,7 @@ class Splitter:
         while begin and self._below_heading(begin):
             begin = self.text.rfind("\n", start, begin - 1) + 1
         end = self.text.find("\n", earliest)
-        line = self.ruler.tokens_before(end if end >= 0 else len(self.text)) - self.ruler.tokens_before(begin)
+        line = self.offsets.tokens_before(end if end >= 0 else len(self.text)) - self.offsets.tokens_before(begin)
         return begin if begin and line <= limit else None
 
     def _within_line(self, earliest: int, latest: int, even: int) -> int:
@@ -250,7 +250,7 @@ def halves(content: str) -> tuple[str, str] | None:
     length = len(content) - begin
     if length < SHORTEST:
         return None
-    splitter = Splitter(content, Outline(content), Ruler(content, len))
+    splitter = Splitter(content, Outline(content), TokenOffsets(content, len))
     cut = splitter.end_of_piece(begin, int(MOST_OF_TWO * length))
     above = [header[0] for header in headers if header.end() <= cut and not shape.match(content, cut)]
     return content[:cut], "".join(above[-1:]) + content[cut:]

@@ -217,7 +217,13 @@ CHATML = (
 )
 
 
-class Counter(Protocol):
+BYTE_LEVEL = "gpt2"  # as GGUF files name it
+SPLIT_ALIKE = (
+    "smollm",
+)  # of these the ways in which they split words that `tokenizer_of` has; others are nearly so
+
+
+class TokenCounter(Protocol):
     """Counts the tokens of a text as the server will."""
 
     exact: bool
@@ -230,10 +236,8 @@ class Counter(Protocol):
 class VocabularyCounter:
     """Counts with a tokenizer of the `tokenizers` library."""
 
-    exact = True
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: Tokenizer, *, exact: bool = True) -> None:
+        self.tokenizer, self.exact = tokenizer, exact
 
     def count(self, text: str) -> int:
         """Number of tokens in a text."""
@@ -251,7 +255,7 @@ class ByteCounter:
 
 
 @lru_cache(maxsize=4)
-def load_counter(source: str | None) -> Counter:
+def load_counter(source: str | None) -> TokenCounter:
     """The counter of a GGUF file, a tokenizer.json or a folder that holds one; an estimate without a source."""
     if source is None:
         return ByteCounter()
@@ -260,7 +264,10 @@ def load_counter(source: str | None) -> Counter:
     if not path.is_file():
         raise OperatorError(f"no tokenizer at {path}: set model.tokenizer to a tokenizer.json or a GGUF file")
     if path.suffix == ".gguf":
-        return _fastest(tokenizer_of(metadata(path), path))
+        entries = metadata(path)
+        tokenizer = tokenizer_of(entries, path)
+        known = entries["tokenizer.ggml.model"] != BYTE_LEVEL or entries.get("tokenizer.ggml.pre") in SPLIT_ALIKE
+        return _fastest(tokenizer) if known else VocabularyCounter(tokenizer, exact=False)
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower
@@ -268,7 +275,7 @@ def load_counter(source: str | None) -> Counter:
     return _fastest(tokenizer)
 
 
-def _fastest(tokenizer: Tokenizer) -> Counter:
+def _fastest(tokenizer: Tokenizer) -> TokenCounter:
     return byte_pair_counter(tokenizer) or VocabularyCounter(tokenizer)
 
 
@@ -279,7 +286,7 @@ def tokenizer_of(metadata: Mapping[str, Any], path: Path) -> Tokenizer:
     words: list[str] = metadata["tokenizer.ggml.tokens"]
     kinds: Sequence[int] = metadata["tokenizer.ggml.token_type"]
     vocabulary = {word: number for number, word in enumerate(words)}
-    if metadata["tokenizer.ggml.model"] == "gpt2":
+    if metadata["tokenizer.ggml.model"] == BYTE_LEVEL:
         merges = [tuple(pair.split(" ")) for pair in metadata["tokenizer.ggml.merges"]]
         tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

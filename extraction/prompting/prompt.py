@@ -21,7 +21,7 @@ from extraction.schema.arrow_types import Node, members_of
 from extraction.schema.profile_model import json_schema, shape_of
 
 Message = Mapping[str, str]  # role and content
-DEFUSED = re.compile(r"<(?=\|[^|<>\s]{1,40}\|>|/?(?:bos|eos|pad|unk|s|start_of_turn|end_of_turn)>)")
+SPECIAL_TOKEN = re.compile(r"<(?=\|[^|<>\s]{1,40}\|>|/?(?:bos|eos|pad|unk|s|start_of_turn|end_of_turn)>)")
 
 
 class Example(BaseModel):
@@ -72,7 +72,7 @@ class Prompt(BaseModel):
         for example in self.examples:
             profile = json.dumps(self._written(example.profile, model), ensure_ascii=False)
             known = KnownCompany(example.company_name, example.website)
-            shown = known_header(known) + content_of(example.title, defused(example.text.strip()))[0]
+            shown = known_header(known) + content_of(example.title, without_special_tokens(example.text.strip()))[0]
             turns.append({"role": "user", "content": shown})
             turns.append({"role": "assistant", "content": profile})
         return [*turns, {"role": "user", "content": content}]
@@ -120,9 +120,9 @@ def prompt_digest(prompt: Mapping[str, Any] | None) -> str:
 def content_of(title: str | None, text: str) -> tuple[str, int]:
     """The user message for a piece of a document, and where in it the piece begins.
 
-    The piece stands there as it is: cleaning has defused it, and told where.
+    The piece stands there as it is: cleaning has changed what a template would read, and noted where.
     """
-    name = defused(" ".join((title or "").split()))
+    name = without_special_tokens(" ".join((title or "").split()))
     header = "" if _opens_with(text, name) else f"# {name}\n\n"
     return header + text, len(header)
 
@@ -130,15 +130,15 @@ def content_of(title: str | None, text: str) -> tuple[str, int]:
 def known_header(known: KnownCompany) -> str:
     """The line before a text whose company the input knows; nothing where it knows none."""
     names = ", ".join(" ".join(part.split()) for part in (known.name, known.website) if part)
-    return defused(f"COMPANY: {names}\n\n") if names else ""
+    return without_special_tokens(f"COMPANY: {names}\n\n") if names else ""
 
 
-def defused(text: str) -> str:
+def without_special_tokens(text: str) -> str:
     """The text without what a chat template would read as a turn of its own, such as `<|im_end|>`.
 
     One character of it becomes another that looks alike, so the text is as long as before.
     """
-    return DEFUSED.sub("‹", text)
+    return SPECIAL_TOKEN.sub("‹", text)
 
 
 def _opens_with(text: str, name: str) -> bool:

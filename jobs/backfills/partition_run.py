@@ -88,7 +88,7 @@ class PartitionRun:
             merge = self.publishes != "window"
             shown = publish.publish(self.run, self.planned, self.work, before, index, tokens, merge)
             code = OVER_BUDGET if publish.too_many_dead_letters(self.run, shown.counts) else DONE
-            unanswered = int((index.states(self.work.ids) == ChunkState.FAILED).sum())
+            unanswered = int((index.states(self.work.ids) == ChunkState.RETRYABLE).sum())
             record = self._make_record(code, counts=shown.counts, unanswered=unanswered)
             record.write(self.run.storage)
         except Exception as error:

@@ -102,7 +102,7 @@ class BackfillRun:
         """Plan partitions, ask for what they lack, publish them, and put back those that did not end."""
         self.budget.begin()
         again = any(status.path in self.ended for status in statuses)
-        required = ChunkState.SETTLED if again else self.backfill.required
+        required = ChunkState.FAILED if again else self.backfill.required
         batch, rest = self.backfill.plan(statuses, self.index, required, self.budget)
         if rest:
             self._queue.appendleft(rest)

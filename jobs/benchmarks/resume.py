@@ -53,7 +53,7 @@ def measure_resume(ledger: Ledger, planned: int) -> dict[str, Any]:
     for first in range(0, planned, LOOKED_UP_AT_ONCE):
         ids = digests(_ids(first, min(planned, first + LOOKED_UP_AT_ONCE)))
         began = time.monotonic()
-        missing += int((index.states(ids) < ChunkState.SETTLED).sum())
+        missing += int((index.states(ids) < ChunkState.FAILED).sum())
         spent_s += time.monotonic() - began
     return {
         "chunks": len(index),

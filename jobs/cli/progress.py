@@ -52,7 +52,7 @@ def progress_of(run: Run, work: Work, log_format: LogFormat = "text") -> "Progre
         from_ledger=work.chunks - work.missing,
         servers=run.settings.servers.min_servers,
         ready=lambda: len(run.storage.list(servers_in(run.run_id), ".json")),
-        awaited=ray_cluster.awaited if run.fleet.gpus else dict,
+        awaited=ray_cluster.pending_nodes if run.fleet.gpus else dict,
         log_format=log_format,
     )
 

@@ -24,7 +24,7 @@ from jobs.stages.circuit_breaker import CircuitBreaker
 from jobs.stages.plan import Plan, chunk_ids_of
 from jobs.stages.run import Run
 from jobs.stages.run_stats import RunStats
-from jobs.stages.server_pool_size import PoolSize, dealt_order, size_for
+from jobs.stages.server_pool_size import PoolSize, round_robin_order, size_for
 from jobs.state.ledger import ChunkState, Digests, Index, LedgerWriter, RowNumbers, first_of_each
 from jobs.state.run_record import folder_of, read_server, server_spans, write_end, write_server
 from jobs.state.storage import Storage, suppress_outage
@@ -51,13 +51,13 @@ class Work:
 
     def known_to(self, index: Index) -> bool:
         """Whether a ledger's index has a result, of whatever kind, of every one of them."""
-        return bool((index.states(self.ids) >= ChunkState.FAILED).all())
+        return bool((index.states(self.ids) >= ChunkState.RETRYABLE).all())
 
 
 Watch = Callable[[RunStats, pa.Table], None]  # what came of all requests so far, and the answers that are new
 
 
-class StepCheck(ExecutionCallback):  # type: ignore[misc]
+class PipelineCallback(ExecutionCallback):  # type: ignore[misc]
     """Ray Data calls it at each of its steps. What a check raises ends the pipeline between results, in the thread
     that waits for them; a signal's handler would raise anywhere.
 
@@ -147,7 +147,7 @@ def results(
 ) -> Generator[pa.Table]:
     """Ask for everything; yields what became of it while it goes on (what `extractor` gives)."""
     fleet, size = run.fleet, size_for(run, work.missing)
-    ray_cluster.bear_failed_starts(size.initial)
+    ray_cluster.allow_failed_starts(size.initial)
     items = [{"path": path, "rows": numbers} for path, numbers in work.rows.items()]
     answered = (
         ray.data.from_items(items, override_num_blocks=len(items))
@@ -176,8 +176,8 @@ def results(
             },
         )
     )
-    StepCheck.check = staticmethod(check) if check else None
-    answered.context.custom_execution_callback_classes = [StepCheck]  # this pipeline's, of all that run
+    PipelineCallback.check = staticmethod(check) if check else None
+    answered.context.custom_execution_callback_classes = [PipelineCallback]  # this pipeline's, of all that run
     yield from answered.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
 
@@ -188,7 +188,7 @@ def read_rows(batch: pa.Table, run: Run, size: PoolSize) -> Iterator[pa.Table]:
         table = run.storage.read_table(item["path"], list(Request.__slots__))
         longest_first = table.take(pa.array(item["rows"], pa.int64())).sort_by([("prompt_tokens", "descending")])
         yield longest_first.take(
-            pa.array(dealt_order(longest_first.num_rows, size.initial * size.running, size.rows))
+            pa.array(round_robin_order(longest_first.num_rows, size.initial * size.running, size.rows))
         )
 
 

@@ -16,7 +16,7 @@ import ray.data
 
 from extraction.chunking.chunker import Chunk, Chunker
 from extraction.config.settings import Columns
-from extraction.document_validation import SeenDocuments, admit
+from extraction.document_validation import SeenDocuments, validated
 from extraction.documents import DeadLetter
 from extraction.errors import Fault
 from jobs.inputs.document_reader import Input, RowGroup, document_rows, unclear_notes
@@ -228,7 +228,7 @@ class Companies:
         unreadable = [row for row in rows if row["unreadable"]]
         for row in rows:
             self._note(row, today)
-        intake = admit([row for row in rows if not row["unreadable"]], max_bytes, seen)
+        intake = validated([row for row in rows if not row["unreadable"]], max_bytes, seen)
         chunks, refused = chunker.chunks(intake.documents)
         self.alive |= {(chunk.company_id, piece.document_id) for chunk in chunks for piece in chunk.pieces}
         self.chunks += chunks

@@ -86,19 +86,19 @@ def reason(error: BaseException) -> ProfilesError | None:
 
 def require_gpus(wanted: int) -> None:
     """Raise OperatorError where this machine has fewer GPUs than one server wants; a cluster may grow."""
-    if not grows() and (have := gpus()) < wanted:
+    if not may_autoscale() and (have := gpus()) < wanted:
         raise OperatorError(
             f"--engine sglang wants {wanted} GPU(s) a server, and {have} can be seen on this machine: --engine "
             "llamacpp runs on its cores, --endpoint URL asks a server elsewhere, --plan needs no GPU"
         )
 
 
-def grows() -> bool:
+def may_autoscale() -> bool:
     """Whether Ray may get more nodes: a run's own Ray on one machine does not."""
     return bool(os.environ.get("RAY_ADDRESS"))
 
 
-def places(gpus_each: int) -> int:
+def gpu_slots(gpus_each: int) -> int:
     """How many servers of so many GPUs each the cluster's nodes have room for, whoever is there now."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return sum(int(resources.get("GPU", 0)) // gpus_each for resources in nodes)
@@ -109,7 +109,7 @@ def gpu_memory_gib() -> float | None:
 
     One node of each kind that Ray knows by its accelerator is asked, and once in the life of this process.
     """
-    if not grows():
+    if not may_autoscale():
         with contextlib.suppress(RunError):
             return max((gpu.vram_gib for gpu in visible_gpus()), default=None)
         return None
@@ -132,12 +132,12 @@ def gpu_memory_gib() -> float | None:
     return max((MEMORY_GIB[kind] for kind in kinds if MEMORY_GIB.get(kind)), default=None)
 
 
-def possible(servers: int, gpus_each: int, labels: Mapping[str, str]) -> int:
+def schedulable_servers(servers: int, gpus_each: int, labels: Mapping[str, str]) -> int:
     """How many of so many servers have a free place or can get one, as the autoscaler v2 says when it is asked; all
     of them where another or none is there."""
-    if not grows() or not _autoscaling_state().autoscaler_state_version:
+    if not may_autoscale() or not _autoscaling_state().autoscaler_state_version:
         return servers
-    ask = ray.remote(num_cpus=0, num_gpus=gpus_each, label_selector=dict(labels))(_Asked)
+    ask = ray.remote(num_cpus=0, num_gpus=gpus_each, label_selector=dict(labels))(_CapacityProbe)
     asked = [ask.remote() for _ in range(servers)]  # from here on nodes come
     try:
         first = _autoscaling_state().autoscaler_state_version
@@ -151,21 +151,21 @@ def possible(servers: int, gpus_each: int, labels: Mapping[str, str]) -> int:
             ray.kill(actor)
 
 
-class _Asked:
+class _CapacityProbe:
     """Asks for a GPU, and does nothing with it."""
 
 
-def awaited() -> Counter[str]:
+def pending_nodes() -> Counter[str]:
     """The nodes that an autoscaler of either version waits for, by type; none while the head does not answer."""
-    if not grows() or not ray.is_initialized():
+    if not may_autoscale() or not ray.is_initialized():
         return Counter()
     with contextlib.suppress(Exception):  # what can't be told now is told later
         state = _autoscaling_state()
-        return awaited_by_second(state) if state.autoscaler_state_version else awaited_by_first(_first_status())
+        return pending_by_second(state) if state.autoscaler_state_version else pending_by_first(_first_status())
     return Counter()
 
 
-def awaited_by_second(state: Any) -> Counter[str]:
+def pending_by_second(state: Any) -> Counter[str]:
     """The nodes that the autoscaler v2 waits for, by its state."""
     nodes = Counter[str](each.ray_node_type_name for each in state.pending_instances)
     for request in state.pending_instance_requests:
@@ -173,7 +173,7 @@ def awaited_by_second(state: Any) -> Counter[str]:
     return nodes
 
 
-def awaited_by_first(status: Mapping[str, Any]) -> Counter[str]:
+def pending_by_first(status: Mapping[str, Any]) -> Counter[str]:
     """The nodes that the autoscaler v1 waits for, by its report."""
     report = status.get("autoscaler_report") or {}
     return Counter[str](report.get("pending_launches") or {}) + Counter(
@@ -194,7 +194,7 @@ def _first_status() -> Mapping[str, Any]:
     return status
 
 
-def bear_failed_starts(servers: int) -> None:
+def allow_failed_starts(servers: int) -> None:
     """Let the next pool replace an actor whose server can't be started, unless it is the only one."""
     DataContext.get_current().max_consecutive_actor_init_deaths = FAILED_STARTS if servers > 1 else 0
 

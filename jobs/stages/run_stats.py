@@ -21,7 +21,7 @@ class RunStats:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
-    busy: int = 0
+    in_flight_total: int = 0
     began: float | None = None
     servers: dict[str, tuple[float, float]] = field(default_factory=dict)
     last_fault: str | None = None
@@ -37,7 +37,7 @@ class RunStats:
         self.prompt_tokens += pc.sum(answers["prompt_tokens"]).as_py() or 0
         self.cached_tokens += pc.sum(answers["cached_tokens"]).as_py() or 0
         self.completion_tokens += pc.sum(answers["completion_tokens"]).as_py() or 0
-        self.busy += pc.sum(answers["in_flight"]).as_py() or 0
+        self.in_flight_total += pc.sum(answers["in_flight"]).as_py() or 0
         self._see(answers)
         if failed:
             self._note_fault(answers)
@@ -87,7 +87,7 @@ class RunStats:
     @property
     def in_flight(self) -> float:
         """Requests that a server worked on at a time, seen whenever one ended."""
-        return self.busy / self.done if self.done else 0.0
+        return self.in_flight_total / self.done if self.done else 0.0
 
     @property
     def chunks_per_s(self) -> float:

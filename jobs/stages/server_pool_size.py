@@ -68,13 +68,13 @@ def size_for(run: Run, missing: int) -> PoolSize:
     many as the settings allow."""
     servers, fleet = run.settings.servers, run.fleet
     if fleet.gpus:
-        present, limit = ray_cluster.places(fleet.gpus), fleet.limit
+        present, limit = ray_cluster.gpu_slots(fleet.gpus), fleet.limit
         if len(set(fleet.limits.values())) > 1:
             limit = fleet.limit_on(run.settings.sglang.vram_gib or ray_cluster.gpu_memory_gib())
-        size = pool_size(missing, limit, servers, present, grows=ray_cluster.grows(), queued=fleet.queued)
+        size = pool_size(missing, limit, servers, present, grows=ray_cluster.may_autoscale(), queued=fleet.queued)
         if size.initial <= present:
             return size
-        possible = max(present, ray_cluster.possible(size.initial, fleet.gpus, servers.labels))
+        possible = max(present, ray_cluster.schedulable_servers(size.initial, fleet.gpus, servers.labels))
         if possible < size.initial:
             fewer = servers.model_copy(update={"max_servers": max(1, servers.min_servers, possible)})
             size = pool_size(missing, limit, fewer, possible, grows=False, queued=fleet.queued)
@@ -84,11 +84,11 @@ def size_for(run: Run, missing: int) -> PoolSize:
     return pool_size(missing, fleet.limit, fixed, most, grows=False, queued=fleet.queued)
 
 
-def dealt_order(count: int, at_once: int, rows: int) -> npt.NDArray[np.int64]:
+def round_robin_order(count: int, at_once: int, rows: int) -> npt.NDArray[np.int64]:
     """The order of `count` chunks, the longest first, in which those that servers work on at once are dealt out to
     tasks of `rows` as cards are: no server gets all the long ones.
 
-        dealt_order(8, 4, 2)  # [0, 2, 1, 3, 4, 6, 5, 7]
+        round_robin_order(8, 4, 2)  # [0, 2, 1, 3, 4, 6, 5, 7]
     """
     hand = -(-at_once // rows) * rows
     order = [np.empty(0, np.int64)]

@@ -62,7 +62,7 @@ def find_ids(ordered: Digests, wanted: Digests) -> tuple[RowNumbers, RowNumbers]
     return question[equal], place[equal]
 
 
-RETRYABLE = pa.array([fault.value for fault in Fault if fault.retryable], pa.string())
+RETRYABLE_FAULTS = pa.array([fault.value for fault in Fault if fault.retryable], pa.string())
 States = npt.NDArray[np.uint8]
 
 
@@ -70,14 +70,14 @@ class ChunkState(IntEnum):
     """What became of a chunk; of several, the greatest counts."""
 
     UNKNOWN = 0
-    FAILED = 1  # by a server's fault: to be asked again
-    SETTLED = 2  # by a fault of its own: asked again only on request
+    RETRYABLE = 1  # failed by a server's fault: to be asked again
+    FAILED = 2  # by a fault of its own: asked again only on request
     ANSWERED = 3
 
     @classmethod
     def required(cls, *, retry_failed: bool) -> "ChunkState":
         """The state that a run wants of every chunk: it asks for those of which the ledger has less."""
-        return cls.ANSWERED if retry_failed else cls.SETTLED
+        return cls.ANSWERED if retry_failed else cls.FAILED
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,9 @@ class Segment:
     def of(cls, path: str, keys: pa.Table) -> "Segment":
         """From its columns `chunk_id` and `fault`."""
         fault = keys["fault"]
-        states = pc.if_else(pc.is_in(fault, value_set=RETRYABLE), int(ChunkState.FAILED), int(ChunkState.SETTLED))
+        states = pc.if_else(
+            pc.is_in(fault, value_set=RETRYABLE_FAULTS), int(ChunkState.RETRYABLE), int(ChunkState.FAILED)
+        )
         states = pc.if_else(pc.is_null(fault), int(ChunkState.ANSWERED), states)
         return cls(path, digests(keys["chunk_id"].to_pylist()), states.to_numpy().astype(np.uint8))
 
@@ -257,7 +259,7 @@ def _answer(row: dict[str, Any]) -> Result:
 def _in_order(results: pa.Table) -> pa.Array:
     """Row numbers, the best answers first; all columns decide, so that no order of files or rows shows. (Those with
     the same replies at the same time have the same scores.)"""
-    again = pc.is_in(results["fault"], value_set=RETRYABLE)
+    again = pc.is_in(results["fault"], value_set=RETRYABLE_FAULTS)
     rank = pc.add(pc.cast(pc.is_valid(results["fault"]), pa.int8()), pc.cast(again, pa.int8()))
     plain = results.drop_columns(list(RESULT_TEXTS)).append_column("rank", rank)
     plain = plain.append_column("replies", pc.binary_join(results["replies"], "\n"))

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from actors.http import MAX_ERROR_BYTES, MAX_REPLY_BYTES, Completion, Connection, SamplingParams
-from actors.http_errors import MAX_WORDS, Refused, Unreachable, classify, is_too_long, retry_after, words
+from actors.http_errors import MAX_WORDS, Refused, Unreachable, classify, is_too_long, redacted_message, retry_after
 from actors.servers.supervisor import ServerAddress
 from extraction.errors import Fault, OperatorError
 from extraction.prompting.logprobs import leaf_scores
@@ -523,12 +523,12 @@ def test_the_documents_words_are_no_rate_limit() -> None:
     ],
 )
 def test_no_message_repeats_the_document_or_the_key(said: str) -> None:
-    told = words(f"{said} for Bearer sk-0123456789", "sk-0123456789", TEXT)
+    told = redacted_message(f"{said} for Bearer sk-0123456789", "sk-0123456789", TEXT)
     assert "Acme" not in told and "Graz" not in told and "sk-0" not in told
 
 
 def test_a_message_is_bounded_and_one_line() -> None:
-    told = words("a\x1b[31m\nb\u2028" + "c" * 10_000, "key")
+    told = redacted_message("a\x1b[31m\nb\u2028" + "c" * 10_000, "key")
     assert told.isprintable() and len(told) == MAX_WORDS
 
 

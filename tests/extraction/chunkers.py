@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from extraction.chunking.chunk_identity import chunk_id
 from extraction.chunking.chunker import Chunk, Chunker
 from extraction.chunking.cleaning import clean
-from extraction.chunking.tokenizers import Counter
+from extraction.chunking.tokenizers import TokenCounter
 from extraction.config.settings import Limits
 from extraction.documents import Document
-from extraction.prompting.prompt import DEFUSED, Prompt
+from extraction.prompting.prompt import SPECIAL_TOKEN, Prompt
 from tests.extraction.samples import Vineyard
 
 DOCUMENTS = Path(__file__).resolve().parents[2] / "configs" / "demo" / "documents"
@@ -35,7 +35,7 @@ class Words:
 
 
 def chunker_of(
-    counter: Counter,
+    counter: TokenCounter,
     most: int = 400,
     chunks: int = 2_000,
     template: str | None = None,
@@ -68,7 +68,7 @@ def check(chunker: Chunker, documents: Sequence[Document]) -> list[Chunk]:
         assert chunk.prompt_tokens == chunker.overhead + chunker.counter.count(chunk.content)
         assert chunk.prompt_tokens <= chunker.limits.max_chunk_tokens
         assert chunk.chunk_id == chunk_id("f", chunk.content)
-        assert not DEFUSED.search(chunk.content)
+        assert not SPECIAL_TOKEN.search(chunk.content)
         for piece in chunk.pieces:
             text, sent = texts[piece.document_id], piece.text(chunk.content)
             assert 0 < piece.length == len(sent) == len(sent.strip())

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.document_validation import admit
+from extraction.document_validation import validated
 from extraction.documents import Document
 from extraction.errors import Fault
 
@@ -27,7 +27,7 @@ def row(number: int, document_id: str | None = "d1", text: str | None = SECRET, 
 
 
 def test_a_good_row_is_a_document() -> None:
-    intake = admit([row(3, title="T", document_type="news", document_date="2024", url="a.example")], 1_000)
+    intake = validated([row(3, title="T", document_type="news", document_date="2024", url="a.example")], 1_000)
     assert intake.dead_letters == []
     assert intake.documents == [Document("d1", "c1", SECRET, "T", "news", "2024", "a.parquet", 3, "a.example")]
     assert intake.documents[0].place == "a.parquet#row=3"
@@ -46,7 +46,7 @@ def test_a_good_row_is_a_document() -> None:
     ],
 )
 def test_a_faulty_row_is_a_dead_letter(bad: dict[str, Any], fault: Fault, message: str) -> None:
-    intake = admit([bad, row(1, "d2")], 100)
+    intake = validated([bad, row(1, "d2")], 100)
     assert [document.document_id for document in intake.documents] == ["d2"]
     (letter,) = intake.dead_letters
     assert (letter.document_id, letter.source_path, letter.stage, letter.fault) == (
@@ -60,17 +60,17 @@ def test_a_faulty_row_is_a_dead_letter(bad: dict[str, Any], fault: Fault, messag
 
 
 def test_a_text_of_the_greatest_size_is_admitted() -> None:
-    assert len(admit([row(0, text="é" * 50)], 100).documents) == 1
+    assert len(validated([row(0, text="é" * 50)], 100).documents) == 1
 
 
 def test_the_same_id_and_text_is_the_same_document() -> None:
-    intake = admit([row(1, title="again"), row(0), row(0, source_path="b.parquet")], 100)
+    intake = validated([row(1, title="again"), row(0), row(0, source_path="b.parquet")], 100)
     assert [(document.row, document.title) for document in intake.documents] == [(0, None)]
     assert intake.dead_letters == []
 
 
 def test_the_same_id_with_another_text_is_a_dead_letter_and_the_first_stays() -> None:
-    intake = admit([row(2, text="third"), row(1, text="second"), row(0, text="first")], 100)
+    intake = validated([row(2, text="third"), row(1, text="second"), row(0, text="first")], 100)
     assert [document.text for document in intake.documents] == ["first"]
     assert [letter.source_path for letter in intake.dead_letters] == ["a.parquet#row=1", "a.parquet#row=2"]
     for letter in intake.dead_letters:
@@ -91,10 +91,10 @@ rows = st.lists(
 
 @given(rows, st.integers())
 def test_the_order_of_rows_changes_nothing_and_no_row_is_lost(given_: list[dict[str, Any]], seed: int) -> None:
-    intake = admit(given_, 100)
+    intake = validated(given_, 100)
     shuffled = list(given_)
     Random(seed).shuffle(shuffled)
-    assert admit(shuffled, 100) == intake
+    assert validated(shuffled, 100) == intake
     texts = {document.document_id: document.text for document in intake.documents}
     assert len(texts) == len(intake.documents)
     dead = {letter.source_path for letter in intake.dead_letters}

@@ -98,12 +98,12 @@ def test_what_the_autoscalers_wait_for() -> None:
     state.pending_instances.add(ray_node_type_name="small")
     state.pending_instance_requests.add(ray_node_type_name="small", count=2)
     state.pending_instance_requests.add(ray_node_type_name="large", count=1)
-    assert ray_cluster.awaited_by_second(state) == {"small": 3, "large": 1}
+    assert ray_cluster.pending_by_second(state) == {"small": 3, "large": 1}
     report = {"pending_launches": {"small": 2}, "pending_nodes": [["10.0.0.7", "large", "uninitialized"]]}
-    assert ray_cluster.awaited_by_first({"autoscaler_report": report}) == {"small": 2, "large": 1}
-    assert not ray_cluster.awaited_by_first({})
+    assert ray_cluster.pending_by_first({"autoscaler_report": report}) == {"small": 2, "large": 1}
+    assert not ray_cluster.pending_by_first({})
 
 
 def test_without_an_autoscaler_all_are_possible_and_none_awaited(cluster: None) -> None:
-    assert ray_cluster.possible(7, 1, {}) == 7
-    assert not ray_cluster.awaited()
+    assert ray_cluster.schedulable_servers(7, 1, {}) == 7
+    assert not ray_cluster.pending_nodes()

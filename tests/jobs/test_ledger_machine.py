@@ -38,8 +38,8 @@ class Writing(RuleBasedStateMachine):
         made = [Result(c, () if f else (f"{{{n}}}",), f, attempts=1, ended_at=float(n)) for c, f, n in some]
         self.writers[writer].append(made)
         for answer in made:
-            state = ChunkState.ANSWERED if answer.fault is None else ChunkState.SETTLED
-            state = ChunkState.FAILED if answer.fault and answer.fault.retryable else state
+            state = ChunkState.ANSWERED if answer.fault is None else ChunkState.FAILED
+            state = ChunkState.RETRYABLE if answer.fault and answer.fault.retryable else state
             self.best[answer.chunk_id] = max(state, self.best.get(answer.chunk_id, state))
             if answer.fault is None:
                 self.replies.setdefault(answer.chunk_id, set()).add(answer.replies)

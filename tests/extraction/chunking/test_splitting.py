@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extraction.chunking.splitting import SHORTEST, Outline, Ruler, Splitter, halves, heading_level
+from extraction.chunking.splitting import SHORTEST, Outline, Splitter, TokenOffsets, halves, heading_level
 
 
 def pieces_of(text: str, limit: int) -> list[str]:
     """The pieces of a text, one character a token."""
-    splitter = Splitter(text, Outline(text), Ruler(text, len))
+    splitter = Splitter(text, Outline(text), TokenOffsets(text, len))
     pieces, start = [], 0
     while start < len(text):
         end = splitter.end_of_piece(start, limit)
@@ -94,10 +94,10 @@ def test_pieces_are_the_text(text: str, limit: int) -> None:
 
 @given(st.text(max_size=50).map(lambda text: text * 60), st.integers(0, 3_000))
 def test_the_ruler_knows_what_lies_before(text: str, place: int) -> None:
-    ruler, place = Ruler(text, len), min(place, len(text))
-    assert ruler.total == len(text)
-    assert abs(ruler.tokens_before(place) - place) < 0.01
-    assert abs(ruler.position_of(place) - place) <= 1
+    offsets, place = TokenOffsets(text, len), min(place, len(text))
+    assert offsets.total == len(text)
+    assert abs(offsets.tokens_before(place) - place) < 0.01
+    assert abs(offsets.position_of(place) - place) <= 1
 
 
 REPORT = """Annual report

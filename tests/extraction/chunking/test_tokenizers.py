@@ -1,5 +1,7 @@
 """The fast counter of byte-level BPE says what `tokenizers` says, or is not used."""
 
+import mmap
+import shutil
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,9 +23,10 @@ from extraction.chunking.tokenizers import (
     QWEN,
     ByteCounter,
     BytePairCounter,
-    Counter,
+    TokenCounter,
     byte_pair_counter,
     load_counter,
+    metadata,
     render_chat,
     tokenizer_of,
 )
@@ -33,16 +36,16 @@ DOCUMENTS = Path(__file__).resolve().parents[3] / "configs" / "demo" / "document
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
 
 
-def counter_of(name: str) -> Counter:
+def counter_of(name: str) -> TokenCounter:
     return load_counter(str(local_model(name).path))
 
 
 @pytest.fixture(scope="module", params=["gemma-3-270m", "smollm2-135m-instruct"])
-def counter(request: pytest.FixtureRequest) -> Counter:
+def counter(request: pytest.FixtureRequest) -> TokenCounter:
     return counter_of(request.param)
 
 
-def test_counts_are_sane(counter: Counter) -> None:
+def test_counts_are_sane(counter: TokenCounter) -> None:
     assert counter.exact
     assert counter.count("") == 0
     assert counter.count("Hello world") == 2
@@ -66,7 +69,7 @@ def test_the_model_s_own_special_tokens_are_one_each(name: str, own: str, foreig
 
 
 @given(text=st.text())
-def test_any_text_has_a_count(counter: Counter, text: str) -> None:
+def test_any_text_has_a_count(counter: TokenCounter, text: str) -> None:
     assert bool(counter.count(text)) == bool(text)
     assert counter.count(text) <= len(text.encode())
 
@@ -100,7 +103,7 @@ def test_a_source_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
         load_counter(str(tmp_path / "lora.gguf"))
 
 
-def test_an_estimate_is_not_below_the_count_of_prose(counter: Counter) -> None:
+def test_an_estimate_is_not_below_the_count_of_prose(counter: TokenCounter) -> None:
     estimate = ByteCounter()
     assert not estimate.exact
     documents = [path.read_text("utf-8") for path in sorted(DOCUMENTS.glob("*.md"))]
@@ -129,6 +132,19 @@ def test_a_given_template_is_used() -> None:
         "[system] Be brief.[user] Hello"
     )
     assert render_chat("{{ add_generation_prompt }}", MESSAGES) == "True"
+
+
+def test_a_byte_level_file_that_splits_words_in_another_way_is_counted_about(tmp_path: Path) -> None:
+    model = local_model("smollm2-135m-instruct").path
+    assert load_counter(str(model)).exact
+    other, name = tmp_path / "other.gguf", b"smollm"
+    shutil.copy(model, other)
+    with other.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
+        at = data.find(name, data.find(b"tokenizer.ggml.pre"))
+        data[at : at + len(name)] = b"dbrx-x"
+    assert metadata(other)["tokenizer.ggml.pre"] == "dbrx-x"
+    counter = load_counter(str(other))
+    assert not counter.exact and counter.count("Kettles of 1987") > 3
 
 
 def test_a_template_has_the_tags_and_functions_of_hugging_face() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from extraction.errors import OperatorError
-from extraction.prompting.prompt import Example, Prompt, content_of, defused, field_guide
+from extraction.prompting.prompt import Example, Prompt, content_of, field_guide, without_special_tokens
 from extraction.schema.company import CompanyProfile
 from tests.extraction.samples import Cellar, Plot, Soil, Vineyard
 
@@ -124,14 +124,14 @@ def test_a_piece_stands_there_as_it_is(title: str | None, text: str) -> None:
 
 @given(titles, texts)
 def test_what_a_template_reads_as_a_turn_is_defused(title: str | None, text: str) -> None:
-    content, _ = content_of(title, defused(text))
+    content, _ = content_of(title, without_special_tokens(text))
     assert not [marker for marker in MARKERS if marker in content]
 
 
 @given(texts)
 def test_what_is_defused_stays_so(text: str) -> None:
-    assert defused(defused(text)) == defused(text)
-    assert len(defused(text)) == len(text)
+    assert without_special_tokens(without_special_tokens(text)) == without_special_tokens(text)
+    assert len(without_special_tokens(text)) == len(text)
 
 
 def test_ordinary_text_is_sent_as_it_is() -> None:

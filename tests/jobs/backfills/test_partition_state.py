@@ -108,7 +108,7 @@ def test_all_that_ask_for_a_chunk_are_found_and_the_first_is_charged(partitions:
     unplanned: Any = None
     works = [Work({}, digests(ids), len(ids)) for ids in partitions]
     runs = [PartitionRun(unplanned, unplanned, work=work) for work in works]
-    batch = Batch(unplanned, Index([]), ChunkState.SETTLED, runs)
+    batch = Batch(unplanned, Index([]), ChunkState.FAILED, runs)
     chunks = sorted({each for ids in partitions for each in ids})
     first = [next(n for n, ids in enumerate(partitions) if each in ids) for each in chunks]
     found = list(batch.asking_for(pa.chunked_array([pa.array(["nobody's", *chunks], pa.string())])))

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extraction.config.settings import Columns
-from extraction.document_validation import admit
+from extraction.document_validation import validated
 from extraction.errors import OperatorError
 from jobs.inputs.column_types import refusal
 from jobs.inputs.document_reader import document_rows, find_input
@@ -140,7 +140,7 @@ def read_all(data: bytes) -> list[dict[str, Any]]:
         assert table.schema == DOCUMENT_ROWS
         table.validate(full=True)
     rows: list[dict[str, Any]] = pa.concat_tables([DOCUMENT_ROWS.empty_table(), *tables]).to_pylist()
-    admit([row for row in rows if not row["unreadable"]], 1_000)
+    validated([row for row in rows if not row["unreadable"]], 1_000)
     return rows
 
 

@@ -28,9 +28,9 @@ def test_what_is_set_is_what_ray_data_has() -> None:
     assert "actor_pool_util_upscaling_threshold" in scaling
     ray_cluster._configure_data()
     assert context.execution_no_progress_timeout_s >= 12 * 3600
-    ray_cluster.bear_failed_starts(1)
+    ray_cluster.allow_failed_starts(1)
     assert context.max_consecutive_actor_init_deaths == 0
-    ray_cluster.bear_failed_starts(2)
+    ray_cluster.allow_failed_starts(2)
     assert context.max_consecutive_actor_init_deaths > 0
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extraction.config.settings import Servers
-from jobs.stages.server_pool_size import ASKED_AHEAD, WAVES, dealt_order, pool_size
+from jobs.stages.server_pool_size import ASKED_AHEAD, WAVES, pool_size, round_robin_order
 
 COUNTS = st.integers(1, 10_000_000)
 
@@ -71,7 +71,7 @@ def test_examples(missing: int, present: int, grows: bool, wanted: int, most: in
 
 @given(st.integers(0, 200), st.integers(1, 60), st.integers(1, 9))
 def test_chunks_that_are_worked_on_at_once_are_dealt_out_evenly(count: int, at_once: int, rows: int) -> None:
-    order = dealt_order(count, at_once, rows).tolist()
+    order = round_robin_order(count, at_once, rows).tolist()
     assert sorted(order) == list(range(count))
     hand = -(-at_once // rows) * rows
     for start in range(0, count, hand):
