@@ -82,16 +82,16 @@ class PydanticRun(Run):
 def parse_row(text: str, given: Mapping[str, Any], wire: Wire | None = None, chunks: int = 64) -> BenchmarkRow:
     """A row as the command line has it. What else is given holds for all rows, unless a row says otherwise."""
     scenario, *more = text.split("+")
-    given = dict(map(parse_override, more))
-    wire, chunks, path = given.pop("wire", wire), given.pop("chunks", chunks), given.pop("path", None)
-    lengths = given.pop("lengths", None)
+    own = dict(map(parse_override, more))
+    wire, chunks, path = own.pop("wire", wire), own.pop("chunks", chunks), own.pop("path", None)
+    lengths = own.pop("lengths", None)
     if wire not in (None, *get_args(Wire)):
         raise OperatorError(f"--scenario {text}: wire is one of {', '.join(get_args(Wire))}, not {wire!r}")
     if not (isinstance(chunks, int) and chunks > 0):
         raise OperatorError(f"--scenario {text}: chunks is a number above zero, not {chunks!r}")
     if path not in (None, *get_args(AskedBy)):
         raise OperatorError(f"--scenario {text}: path is one of {', '.join(get_args(AskedBy))}, not {path!r}")
-    laid = {f"sglang.flags.{key}" if key in Flags.model_fields else key: value for key, value in given.items()}
+    laid = {f"sglang.flags.{key}" if key in Flags.model_fields else key: value for key, value in own.items()}
     paths = cast(tuple[AskedBy, ...], (path,) if path else ("bare", "job"))
     overrides = {**given, "sglang.scenario": scenario, **laid}
     return BenchmarkRow(text, overrides, cast(Wire | None, wire), chunks, paths, _lengths(text, lengths))

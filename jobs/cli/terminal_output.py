@@ -1,7 +1,6 @@
 """What commands print: profiles as a table, one profile with its evidence, counts."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
@@ -34,9 +33,9 @@ LETTERS_AT_ONCE = 100_000  # dead letters whose faults are counted together
 
 
 def console() -> Console:
-    """Standard output, as wide as a table needs where it is no terminal, and COLUMNS says nothing else."""
+    """Standard output, as wide as a table needs where it is no terminal."""
     wide = PlainConsole()
-    return wide if wide.is_terminal or "COLUMNS" in os.environ else PlainConsole(width=WIDTH_IN_LOGS)
+    return wide if wide.is_terminal else PlainConsole(width=WIDTH_IN_LOGS)
 
 
 def columns(left: Sequence[str], right: Sequence[str]) -> Table:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs import show
+from jobs.cli import terminal_output
 from jobs.cli.terminal_output import plain
 from tests.jobs import outputs
 from tests.jobs.helpers import rows_of
@@ -41,7 +42,7 @@ def test_a_list_is_a_page_at_a_time(out: Path, capsys: pytest.CaptureFixture[str
 def test_ids_are_whole_on_a_narrow_terminal(
     out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(terminal_output, "WIDTH_IN_LOGS", 60)
     head, *lines = shown(capsys, str(out), "--limit", "100")
     assert head.split()[:3] == ["company_id", "name", "city"] and len(head.split()) < 6
     ids = [plain(row["company_id"]).plain.split()[0] for row in rows_of(out, "profiles")]
