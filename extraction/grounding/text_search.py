@@ -104,14 +104,10 @@ class Text:
     def find(self, value: Any, *, within: Span | None = None) -> Span | None:
         """The first place where a value stands as a whole, `within` a span: (start, end) in characters of the
         text."""
-        places = self._places(value)
+        places = self.everywhere(value)
         if within:
             places = (span for span in places if within[0] <= span[0] and span[1] <= within[1])
         return next(places, None)
-
-    def everywhere(self, value: Any) -> Iterator[Span]:
-        """All places where a value stands as a whole."""
-        return self._places(value)
 
     def find_exactly(self, value: str) -> Span | None:
         """The first place where a value stands as a whole, letter by letter: US is no "us", and not in US$."""
@@ -159,7 +155,8 @@ class Text:
 
         return WORD_WITH_HYPHEN.sub(join, value)
 
-    def _places(self, value: Any) -> Iterator[Span]:
+    def everywhere(self, value: Any) -> Iterator[Span]:
+        """All places where a value stands as a whole."""
         if isinstance(value, bool) or value is None:
             return
         if isinstance(value, (int, float)):

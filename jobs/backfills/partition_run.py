@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from extraction.errors import described_error, one_line
-from jobs.backfills.partition_state import PartitionRecord, PartitionStatus, recipe_of
+from jobs.backfills.partition_state import STATE_FILE, PartitionRecord, PartitionStatus, recipe_of
 from jobs.cli.command import LOG
 from jobs.cli.exit_codes import DONE, OVER_BUDGET, exit_code_of
 from jobs.reports import html_page
@@ -90,7 +90,7 @@ class PartitionRun:
             code = OVER_BUDGET if publish.too_many_dead_letters(self.run, shown.counts) else DONE
             unanswered = int((index.states(self.work.ids) == ChunkState.RETRYABLE).sum())
             record = self._make_record(code, counts=shown.counts, unanswered=unanswered)
-            record.write(self.run.storage)
+            self.run.storage.write_record(STATE_FILE, record)
         except Exception as error:
             return self.fail(error)
         self.record = record
@@ -107,7 +107,7 @@ class PartitionRun:
         code = exit_code_of(ours or error)
         self.record = self._make_record(code, error=message[:1000])
         with suppress_outage():  # the next run finds it as it was before
-            self.record.write(self.run.storage)
+            self.run.storage.write_record(STATE_FILE, self.record)
         return self.record
 
     def _make_record(self, exit_code: int, **more: Any) -> PartitionRecord:

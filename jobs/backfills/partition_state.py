@@ -61,10 +61,6 @@ class PartitionRecord(StoredRecord):
         """Whether it was made of this input by this recipe."""
         return (self.input, self.recipe) == (partition.digest, recipe)
 
-    def write(self, storage: Storage) -> None:
-        """Put it in place."""
-        storage.write_record(STATE_FILE, self)
-
 
 @dataclass(frozen=True)
 class PartitionStatus:
@@ -135,7 +131,7 @@ def read_statuses(
 
     def status(partition: Partition) -> PartitionStatus:
         storage = output.under(partition.path)
-        record = read_partition(storage)
+        record = storage.read_record(STATE_FILE, PartitionRecord)
         return PartitionStatus(partition, record, _state(partition, record, storage, recipe, attempts))
 
     return in_threads(status, partitions)
@@ -154,8 +150,3 @@ def _state(
     if published is None or published.run_id != record.run_id:
         return "changed"
     return "incomplete" if record.unanswered and record.attempts < attempts else "done"
-
-
-def read_partition(storage: Storage) -> PartitionRecord | None:
-    """A partition's record; None where there is none that can be read."""
-    return storage.read_record(STATE_FILE, PartitionRecord)

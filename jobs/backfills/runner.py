@@ -216,15 +216,13 @@ class BackfillRun:
         """Send the events of a partition that has ended, unless it is published in the window alone."""
         if self.declared.publish == "window":
             return
-        events, event_run = self.backfill.lineage, self._lineage_run(self.declared.name, run, record.began_at)
+        events = self.backfill.lineage
+        event_run = LineageRun(self.declared.name, run, [self.declared.input], record.began_at)
         events.start(event_run)
         if record.counts:
             events.complete(event_run, record.counts)
         else:
             events.fail(event_run, record.error or "")
-
-    def _lineage_run(self, job: str, run: Run, began_at: str) -> LineageRun:
-        return LineageRun(job, run, [self.declared.input], began_at)
 
     def _window_due(self, statuses: Sequence[PartitionStatus]) -> bool:
         """Whether the published window is not that of the partitions as they are published now."""
@@ -238,7 +236,7 @@ class BackfillRun:
         self.budget.check_deadline()
         self.index = self.whole.ledger.index(self.index)
         partitions, window = self._published(statuses), replace(self.backfill.window, run_id=new_run_id())
-        event_run = self._lineage_run(f"{self.declared.name}.{WINDOW}", window, now())
+        event_run = LineageRun(f"{self.declared.name}.{WINDOW}", window, [self.declared.input], now())
         with self.backfill.lineage.reported(event_run) as complete:
             shown = publish_window(window, self.whole.storage, partitions, self.backfill.recipe, self.index)
             complete(shown.counts)

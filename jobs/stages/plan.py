@@ -62,7 +62,10 @@ class Plan:
 def plan(run: Run, source: Input) -> Plan:
     """Plan the documents of an input."""
     chunker = run.chunker()  # the operator's mistakes show here, before any task starts
-    rows = _planned(run, source) if source.parts else []
+    rows: list[dict[str, Any]] | None = [] if not source.parts else None
+    if rows is None and source.bytes <= PLANNED_AT_ONCE_BYTES:  # None where that is large once it is decoded
+        rows = ray.get(ray.remote(plan_parts).remote(run, source.parts))
+    rows = _shuffled(run, source) if rows is None else rows
     dead = [Written(**row["dead_letters"]) for row in rows if row["dead_letters"]]
     if source.dead_letters:
         dead.append(write_dead_letters(run.storage, run.run_id, "plan", source.dead_letters))
@@ -78,12 +81,6 @@ def plan(run: Run, source: Input) -> Plan:
         exact=chunker.counter.exact,
         notes=(*source.notes, *unclear_notes(unclear, run.settings.columns), *again),
     )
-
-
-def _planned(run: Run, source: Input) -> list[dict[str, Any]]:
-    """What `plan_block` tells of all companies."""
-    rows = _at_once(run, source) if source.bytes <= PLANNED_AT_ONCE_BYTES else None
-    return _shuffled(run, source) if rows is None else rows
 
 
 def _shuffled(run: Run, source: Input) -> list[dict[str, Any]]:
@@ -118,12 +115,6 @@ def bundled(parts: Sequence[RowGroup]) -> Iterator[list[RowGroup]]:
     """Parts that one task reads: neighbours in one file, whose footer is read once for all of them."""
     for _, of_file in groupby(parts, key=lambda part: part.url):
         yield from batched_by(of_file, lambda part: part.bytes, PART_BYTES)
-
-
-def _at_once(run: Run, source: Input) -> list[dict[str, Any]] | None:
-    """The same from one task, for an input that is small; None where it is large once it is decoded."""
-    rows: list[dict[str, Any]] | None = ray.get(ray.remote(plan_parts).remote(run, source.parts))
-    return rows
 
 
 def plan_parts(run: Run, parts: Sequence[RowGroup]) -> list[dict[str, Any]] | None:

@@ -13,10 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 
 import psutil
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from extraction.errors import RunError
-from jobs.state.storage import Storage, suppress_outage
+from jobs.state.storage import Storage, StoredRecord, suppress_outage
 
 LEASE = "work/lease.json"
 BEAT_S = 10.0
@@ -27,10 +26,8 @@ class LeaseHeld(RunError):
     """Another run writes to the output."""
 
 
-class Holder(BaseModel):
+class Holder(StoredRecord):
     """Who holds a lease. `job` is the Ray job that its process is the driver of, `beat` counts up."""
-
-    model_config = ConfigDict(frozen=True)
 
     run_id: str
     host: str
@@ -127,12 +124,11 @@ def _is_of(storage: Storage, ours: Holder) -> bool:
 
 def _write(storage: Storage, holder: Holder) -> None:
     with suppress_outage():  # what it is good for is not worth a run
-        storage.write(LEASE, holder.model_dump_json().encode())
+        storage.write_record(LEASE, holder)
 
 
 def _read(storage: Storage) -> Holder | None:
     """The lease's holder; None where there is none, or what is there is none."""
-    with suppress_outage(), contextlib.suppress(ValidationError):
-        data = storage.read(LEASE)
-        return Holder.model_validate_json(data) if data else None
+    with suppress_outage():
+        return storage.read_record(LEASE, Holder)
     return None

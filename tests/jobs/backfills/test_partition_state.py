@@ -78,7 +78,7 @@ def test_what_is_asked_again_on_request(counts: dict[str, int], failed: bool) ->
 def test_what_a_record_comes_to(tmp_path: Path, more: dict[str, Any] | None, state: str) -> None:
     publish(tmp_path / "site=a", {})
     if more is not None:
-        record(**more).write(Storage(str(tmp_path / "site=a")))
+        Storage(str(tmp_path / "site=a")).write_record(STATE_FILE, record(**more))
     (status,) = read_statuses(Storage(str(tmp_path)), [partition()], "r", 2)
     assert (status.state, status.due) == (state, state != "done")
 
@@ -93,7 +93,7 @@ def test_a_torn_record_is_none(tmp_path: Path, data: bytes) -> None:
 @pytest.mark.parametrize("data", [None, b"{"])
 def test_what_is_not_published_is_not_done(tmp_path: Path, data: bytes | None) -> None:
     storage = Storage(str(tmp_path / "site=a"))
-    record().write(storage)
+    storage.write_record(STATE_FILE, record())
     if data is not None:
         storage.write("manifest.json", data)
     (status,) = read_statuses(Storage(str(tmp_path)), [partition()], "r", 2)
