@@ -208,8 +208,7 @@ def redacted_message(text: str, key: str, document: str = "") -> str:
     """What an error's body says: its message, in one line and bounded, without the key and the document's text."""
     message, document = _extracted(text), _folded(_plain(document))
     message = redacted(message, key, max(5, min(ECHO, len(key))))  # `none` and the like is no secret
-    message = redacted(_without_quotes(message, document), document)
-    return message if len(message) <= MAX_WORDS else message[: MAX_WORDS - 1] + "…"
+    return one_line(redacted(_without_quotes(message, document), document), MAX_WORDS)
 
 
 def text_to_classify(text: str, document: str) -> str:

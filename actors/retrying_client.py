@@ -262,12 +262,11 @@ class Client:
 
     async def _back_off(self, failure: Unreachable, tries: int) -> None:
         """Wait before another attempt; where the server takes no requests for their rate, all requests wait."""
-        seconds = self._pause_s(tries)
+        seconds, starts = self._pause_s(tries), self.starting and failure.starting
         if failure.retry_after_s is not None:
             seconds = min(failure.retry_after_s, self.settings.requests.backoff_max_s) or seconds
-        elif self.starting and failure.starting:
+        elif starts:
             seconds = min(seconds, START_POLL_S)
-        starts = self.starting and failure.starting
         new = self._limit.pause(seconds) if failure.rate_limited else starts
         if new and time.monotonic() - self._logged_at > WAIT_LOG_S:
             self._logged_at = time.monotonic()

@@ -97,10 +97,10 @@ def _find(published: PublishedRun, company_id: str) -> ShownRow:
                 company: ShownRow = rows[0]
                 return company
     ids = (
-        company_id
+        each
         for file in published.manifest.profiles
         for batch in published.storage.read_batches(file.path, IDS_READ_AT_ONCE, ["company_id"])
-        for company_id in batch["company_id"].to_pylist()
+        for each in batch["company_id"].to_pylist()
     )
     alike = [each for each, *_ in process.extract(company_id, ids, limit=SUGGESTED, score_cutoff=LEAST_LIKENESS)]
     hint = f": did you mean {' or '.join(alike)}?" if alike else ": --search TEXT finds others"

@@ -95,13 +95,8 @@ def _gpu(name: str) -> Gpu:
 
 CUDA_ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # NVML's and Ray's; CUDA's own puts the fastest GPU first
 QUEUED_PER_RUNNING = 2  # requests sent for each that runs: the next one is in the server's queue already
-OUT_OF_MEMORY = (
-    "out of memory",
-    "Not enough memory",
-    "leave no GPU memory for the KV cache",
-    "Capture cuda graph failed",
-)
 STATIC_TOO_SMALL = ("leave no GPU memory for the KV cache", "Not enough memory. Please try to increase")
+OUT_OF_MEMORY = ("out of memory", "Not enough memory", "Capture cuda graph failed", *STATIC_TOO_SMALL)
 NO_MEMORY = (
     "the GPU's memory is not enough, not for the smallest flags either (chunked_prefill_size 2048, few requests). "
     "See who else holds it (nvidia-smi), or take a smaller model or a larger GPU. "

@@ -218,45 +218,45 @@ class Chunker:
             return self._alone(pack[0], known)
         content = known_header(known)
         pieces: list[Piece] = []
-        for reading in pack:
-            start, end = reading.stripped(0, len(reading.clean.text))
-            content += ("\n\n" if pieces else "") + f"{reading.separator}\n\n"
-            pieces.append(reading.piece(start, end, len(content)))
-            content += reading.clean.text[start:end]
+        for prepared in pack:
+            start, end = prepared.stripped(0, len(prepared.clean.text))
+            content += ("\n\n" if pieces else "") + f"{prepared.separator}\n\n"
+            pieces.append(prepared.piece(start, end, len(content)))
+            content += prepared.clean.text[start:end]
         tokens = self.counter.count(content)
         if tokens > self.budget:  # counts of parts do not quite add up
             middle = len(pack) // 2
             return [*self._pack(pack[:middle], known), *self._pack(pack[middle:], known)]
         return [self._chunk(pack[0].document.company_id, content, tokens, pieces, known)]
 
-    def _alone(self, reading: PreparedDocument, known: KnownCompany) -> Sequence[Chunk | DeadLetter]:
+    def _alone(self, prepared: PreparedDocument, known: KnownCompany) -> Sequence[Chunk | DeadLetter]:
         """The chunks of a document in its order, or a dead letter that says why it has none."""
         most = self.limits.max_chunks_per_document
         chunks: list[Chunk] = []
-        start = reading.next_word(0)
-        while start < len(reading.clean.text):
+        start = prepared.next_word(0)
+        while start < len(prepared.clean.text):
             if len(chunks) == most:
                 why = f"the document is too large: it makes more than limits.max_chunks_per_document = {most:,}"
-                return [DeadLetter(reading.document_id, reading.document.place, "plan", Fault.TOO_LARGE, why)]
-            end, chunk = self._next(reading, start, known)
+                return [DeadLetter(prepared.document_id, prepared.document.place, "plan", Fault.TOO_LARGE, why)]
+            end, chunk = self._next(prepared, start, known)
             chunks.append(chunk)
-            start = reading.next_word(end)
+            start = prepared.next_word(end)
         return chunks
 
-    def _next(self, reading: PreparedDocument, start: int, known: KnownCompany) -> tuple[int, Chunk]:
+    def _next(self, prepared: PreparedDocument, start: int, known: KnownCompany) -> tuple[int, Chunk]:
         """The chunk of a document that begins at `start`, and where the next may begin."""
-        heading, header = reading.heading(start), known_header(known)
+        heading, header = prepared.heading(start), known_header(known)
         limit = self.budget - self.counter.count(header + content_of(heading, "")[0])
         if 2 * limit < self.budget:
             heading, limit = None, self.budget
         while True:
-            end = reading.splitter.end_of_piece(start, limit)
-            _, stop = reading.stripped(start, end)
-            content, at = content_of(heading, reading.clean.text[start:stop])
+            end = prepared.splitter.end_of_piece(start, limit)
+            _, stop = prepared.stripped(start, end)
+            content, at = content_of(heading, prepared.clean.text[start:stop])
             tokens = self.counter.count(header + content)
             if tokens <= self.budget or limit == 1:
-                piece = reading.piece(start, stop, len(header) + at)
-                return end, self._chunk(reading.document.company_id, header + content, tokens, [piece], known)
+                piece = prepared.piece(start, stop, len(header) + at)
+                return end, self._chunk(prepared.document.company_id, header + content, tokens, [piece], known)
             limit = max(1, min(limit - (tokens - self.budget), limit * 19 // 20))
 
     def _chunk(

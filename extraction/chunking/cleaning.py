@@ -143,7 +143,7 @@ def _clipped(edit: Edit, start: int, end: int) -> Edit:
 def clean(text: str, left_out: Sequence[tuple[int, int]] = ()) -> Clean:
     """Mend a text and leave out some spans of it. Says what is changed, character by character."""
     read = _changed(text, merge(_mended(text, left_out), ((start, end, "") for start, end in left_out)))
-    return _defused(text, read if read.text.strip() else Clean(text))
+    return _without_specials(text, read if read.text.strip() else Clean(text))
 
 
 def _mended(text: str, left_out: Sequence[tuple[int, int]]) -> Iterator[Change]:
@@ -190,17 +190,17 @@ def _changed(text: str, changes: Iterable[Change]) -> Clean:
     return Clean(read.getvalue(), tuple(edits))
 
 
-def _defused(text: str, read: Clean) -> Clean:
+def _without_specials(text: str, read: Clean) -> Clean:
     """Each changed special token is an edit, unless it stands in one already. No place moves."""
     if not SPECIAL_TOKEN.search(read.text):
         return read
     edits: list[Edit] = []
-    for edit in merge(read.edits, _defusals(read), key=lambda edit: edit.start):
+    for edit in merge(read.edits, _special_tokens(read), key=lambda edit: edit.start):
         _add(edits, text, edit)
     return Clean(without_special_tokens(read.text), tuple(edits))
 
 
-def _defusals(read: Clean) -> Iterator[Edit]:
+def _special_tokens(read: Clean) -> Iterator[Edit]:
     for match in SPECIAL_TOKEN.finditer(read.text):
         start, end, within = read.span(match.start(), match.end())
         if not within:

@@ -218,9 +218,7 @@ CHATML = (
 
 
 BYTE_LEVEL = "gpt2"  # as GGUF files name it
-SPLIT_ALIKE = (
-    "smollm",
-)  # of these the ways in which they split words that `tokenizer_of` has; others are nearly so
+SPLIT_ALIKE = ("smollm",)  # their files split words as `tokenizer_of` does; others nearly so
 
 
 class TokenCounter(Protocol):

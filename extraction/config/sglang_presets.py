@@ -166,6 +166,11 @@ def _prefill_graphs(chunk: int) -> int:
     return 38 + min(12, (chunk - 1024) // 256) + max(0, (chunk - 4096) // 512)
 
 
+def _most_static(flags: Flags, vram_gib: float, gpus: int) -> float:
+    """The largest share of a GPU's memory that the reserve leaves."""
+    return int((1 - reserve_mib(flags, gpus) / MIB_PER_GIB / vram_gib) * 1000) / 1000
+
+
 def fit_flags(flags: Flags, vram_gib: float, gpus: int = 1) -> tuple[Flags, str | None]:
     """The flags with static memory stepped down to what the reserve leaves, and a warning if it was.
 
@@ -174,10 +179,10 @@ def fit_flags(flags: Flags, vram_gib: float, gpus: int = 1) -> tuple[Flags, str 
     asked = flags.mem_fraction_static
     if asked is None:
         return flags, None
-    reserved = reserve_mib(flags, gpus) / MIB_PER_GIB
-    most = int((1 - reserved / vram_gib) * 1000) / 1000
+    most = _most_static(flags, vram_gib, gpus)
     if asked <= most:
         return flags, None
+    reserved = reserve_mib(flags, gpus) / MIB_PER_GIB
     reason = (
         f"mem_fraction_static {asked:g} leaves {(1 - asked) * vram_gib:.1f} of {vram_gib:.1f} GiB, "
         f"SGLang reserves {reserved:.1f} for a prefill chunk of {flags.chunked_prefill_size} "
@@ -193,7 +198,7 @@ def step_up(flags: Flags, vram_gib: float, gpus: int) -> Flags | None:
     and all the static memory that they leave. None where that is no more than before."""
     chunk, graphs = min(flags.chunked_prefill_size or 8192, 2048), min(flags.cuda_graph_max_bs or 256, 8)
     small = flags.model_copy(update={"chunked_prefill_size": chunk, "cuda_graph_max_bs": graphs})
-    most = int((1 - reserve_mib(small, gpus) / MIB_PER_GIB / vram_gib) * 1000) / 1000
+    most = _most_static(small, vram_gib, gpus)
     if most <= (flags.mem_fraction_static or 0.85):
         return None
     return small.model_copy(update={"mem_fraction_static": most})

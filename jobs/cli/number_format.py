@@ -29,6 +29,11 @@ def seconds(number: float) -> str:
     return f"{number:.1f} s" if number < 60 else clock(number)
 
 
+def plural(number: int, noun: str) -> str:
+    """A number of things: 1 server, 2,000 servers."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def visible_text(text: str) -> str:
     """An id or a message as it can be read: what has no shape of its own is written as its code."""
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)

@@ -27,7 +27,7 @@ from rich.text import Text
 
 from extraction.errors import one_line
 from jobs.cli.command import LOG
-from jobs.cli.number_format import clock
+from jobs.cli.number_format import clock, plural
 from jobs.stages import ray_cluster
 from jobs.stages.extract import Work
 from jobs.stages.run import Run
@@ -175,19 +175,13 @@ class Progress:
         return (
             f"extract  {stats.done:,} of {self._total:,} chunks{held}, {stats.answered:,} answered, "
             f"{stats.failed:,} failed, {stats.tokens_per_s:,.0f} tokens/s, "
-            f"{stats.in_flight:.1f} requests in flight{ends}{self._nodes_in_words()}"
-            f"{fault}"
+            f"{stats.in_flight:.1f} requests in flight{ends}{self._nodes_in_words()}{fault}"
         )
 
     def _servers_in_words(self) -> str:
         ready, wanted = self.ready, max(self.ready, self._servers)
-        servers = f"{wanted:,} server{'' if wanted == 1 else 's'}"
-        servers_text = (
-            f"{ready:,} of {servers} ready"
-            if 0 < ready < wanted
-            else f"{servers} {'ready' if ready else 'starting'}"
-        )
-        return servers_text + self._nodes_in_words()
+        of = f"{ready:,} of " if 0 < ready < wanted else ""
+        return f"{of}{plural(wanted, 'server')} {'ready' if ready else 'starting'}{self._nodes_in_words()}"
 
     def _nodes_in_words(self) -> str:
         nodes = (f"{count} {kind}" for kind, count in self._awaited.items())

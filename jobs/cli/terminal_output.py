@@ -15,7 +15,7 @@ from rich.text import Text
 
 from extraction.chunking.chunker import Original
 from jobs.cli.command import PlainConsole
-from jobs.cli.number_format import clock
+from jobs.cli.number_format import clock, plural
 from jobs.stages.run import Run
 from jobs.stages.run_stats import RunStats
 from jobs.state.manifest import MANIFEST, Manifest
@@ -175,13 +175,13 @@ def show_profile(out: Console, row: PrintedRow, documents: Sequence[Original]) -
     """Print a published row. `documents` are its texts as far as they are at hand, for the words around values."""
     texts = {document.document_id: document for document in documents}
     count = len(row["documents"])
-    out.print(Text.assemble((plain(row["company_id"]).plain, "bold"), (f"   {_counted(count, 'document')}", "dim")))
+    out.print(Text.assemble((plain(row["company_id"]).plain, "bold"), (f"   {plural(count, 'document')}", "dim")))
     conflicts = {conflict["field"]: conflict for conflict in row["conflicts"]}
     for name, values in groupby(row["evidence"], key=itemgetter("field")):
         _show_field(out, name, list(values), conflicts.get(name), texts)
     if row["chunks_missing"]:
         out.print()
-        out.print(Text(f"{_counted(len(row['chunks_missing']), 'chunk')} missing", "bold yellow"))
+        out.print(Text(f"{plural(len(row['chunks_missing']), 'chunk')} missing", "bold yellow"))
         for missing in row["chunks_missing"]:
             _indented(out, Text(f"{missing['fault']}  {_where(missing)}"))
 
@@ -199,7 +199,7 @@ def _show_field(
     out.print()
     out.print(Text.assemble((name, "cyan"), ("" if chosen else f"  {nothing}", "dim")))
     for value in chosen:
-        support = _counted(value["support"], "document") if value["grounded"] else "the model's reading"
+        support = plural(value["support"], "document") if value["grounded"] else "the model's reading"
         support += _sure(value)
         _indented(out, Text.assemble((_readable(value["value"]), "bold"), (f"   {support}", "dim")))
         for place in value["places"]:
@@ -212,13 +212,13 @@ def _show_field(
 
 def _show_conflict(out: Console, conflict: PrintedRow, texts: Mapping[str, Original]) -> None:
     """What was decided against, and where it stands."""
-    support = _counted(conflict["support"], "document")
+    support = plural(conflict["support"], "document")
     newest = conflict["alternatives"][0]["newest"]  # of what is older the rule `latest` knows no conflict
     among = f" among the newest, of {newest}" if conflict["rule"] == "latest" and newest else ""
     _indented(out, Text(f"documents disagree; decided by vote{among}, {support}, over", "yellow"))
     for rival in conflict["alternatives"]:
         newest = f", {rival['newest']}" if rival["newest"] else ""
-        support = f"   {_counted(rival['support'], 'document')}{newest}"
+        support = f"   {plural(rival['support'], 'document')}{newest}"
         _indented(out, Text.assemble((_readable(rival["value"]), "yellow"), (support, "dim")), 2)
         if rival["place"]:
             _show_place(out, rival["place"], texts)
@@ -267,10 +267,6 @@ def _readable(value: str) -> str:
         parts = item.values() if isinstance(item, dict) else item
         return plain(" · ".join(str(part) for part in parts if part is not None)).plain
     return plain(value).plain
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _indented(out: Console, text: Text, steps: int = 1) -> None:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from extraction.config.settings import Confidence, Price
 from extraction.merging.confidence import Bin, Calibration
 from extraction.prompting.prompt import prompt_digest
-from jobs.cli.number_format import clock, percent, seconds, short
+from jobs.cli.number_format import clock, percent, plural, seconds, short
 from jobs.reports import charts
 from jobs.reports.company_sample import sample_companies
 from jobs.reports.field_coverage import Coverage, coverage
@@ -212,8 +212,7 @@ def _figures(manifest: Manifest, run: RunRecord | None, answers: Answers, flow: 
 
 
 def _speed(answers: Answers) -> Figure:
-    servers = len(answers.servers)
-    caption = f"{clock(answers.seconds)} on {servers:,} server{'' if servers == 1 else 's'}"
+    caption = f"{clock(answers.seconds)} on {plural(len(answers.servers), 'server')}"
     named, per_s = charts.unit(answers.rate)
     return Figure(f"Chunks {named}", short(per_s * answers.rate), caption)
 

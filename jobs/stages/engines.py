@@ -68,11 +68,16 @@ def find_files(model: Model) -> ModelFiles:
             files[name] = path = _from_hub(model.name, revision, name)
             revision = path.parent.name if path else revision  # .../snapshots/<commit>/<name>
     tokenizer = model.tokenizer or (str(files[TOKENIZER]) if files[TOKENIZER] else None)
+    if model.template:  # what the model has in its place need not be fetched
+        return ModelFiles(local, revision, tokenizer, model.template)
     own = folder / TEMPLATE if local else _template_in_hub(model.name, revision)
-    return ModelFiles(local, revision, tokenizer, model.template or _template(own, files[TOKENIZER_CONFIG]))
+    return ModelFiles(local, revision, tokenizer, _template(own, files[TOKENIZER_CONFIG]))
 
 
 def _template_in_hub(model: str, revision: str | None) -> Path | None:
+    cached = huggingface_hub.try_to_load_from_cache(model, TEMPLATE, revision=revision)
+    if cached is not None:  # a path, or that this commit is known to have none: the hub need not be asked
+        return Path(cached) if isinstance(cached, str) else None
     try:
         return _from_hub(model, revision, TEMPLATE)
     except RunError:  # without a connection: what has been fetched before need not have one

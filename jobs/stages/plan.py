@@ -62,10 +62,7 @@ class Plan:
 def plan(run: Run, source: Input) -> Plan:
     """Plan the documents of an input."""
     chunker = run.chunker()  # the operator's mistakes show here, before any task starts
-    rows: list[dict[str, Any]] | None = [] if not source.parts else None
-    if rows is None and source.bytes <= PLANNED_AT_ONCE_BYTES:  # None where that is large once it is decoded
-        rows = ray.get(ray.remote(plan_parts).remote(run, source.parts))
-    rows = _shuffled(run, source) if rows is None else rows
+    rows = _planned(run, source) if source.parts else []
     dead = [Written(**row["dead_letters"]) for row in rows if row["dead_letters"]]
     if source.dead_letters:
         dead.append(write_dead_letters(run.storage, run.run_id, "plan", source.dead_letters))
@@ -81,6 +78,15 @@ def plan(run: Run, source: Input) -> Plan:
         exact=chunker.counter.exact,
         notes=(*source.notes, *unclear_notes(unclear, run.settings.columns), *again),
     )
+
+
+def _planned(run: Run, source: Input) -> list[dict[str, Any]]:
+    """What `plan_block` tells of all companies: from one task unless the input is large, decoded or not."""
+    if source.bytes <= PLANNED_AT_ONCE_BYTES:
+        rows: list[dict[str, Any]] | None = ray.get(ray.remote(plan_parts).remote(run, source.parts))
+        if rows is not None:
+            return rows
+    return _shuffled(run, source)
 
 
 def _shuffled(run: Run, source: Input) -> list[dict[str, Any]]:
@@ -219,14 +225,14 @@ class Companies:
         unreadable = [row for row in rows if row["unreadable"]]
         for row in rows:
             self._note(row, today)
-        intake = validated([row for row in rows if not row["unreadable"]], max_bytes, seen)
-        chunks, refused = chunker.chunks(intake.documents)
+        valid = validated([row for row in rows if not row["unreadable"]], max_bytes, seen)
+        chunks, refused = chunker.chunks(valid.documents)
         self.alive |= {(chunk.company_id, piece.document_id) for chunk in chunks for piece in chunk.pieces}
         self.chunks += chunks
         self.held += sum(len(chunk.content) for chunk in chunks)
         self.prompt_tokens += sum(chunk.prompt_tokens for chunk in chunks)
-        self.repeated += intake.repeated
-        self.dead_letters += [*intake.dead_letters, *refused]
+        self.repeated += valid.repeated
+        self.dead_letters += [*valid.dead_letters, *refused]
         for row in unreadable:
             lost, where = row.get("lost_rows") or 1, row["source_path"]
             fault = Fault.UNREADABLE, row["unreadable"]
